@@ -1,0 +1,53 @@
+# What a newcomer types. PYTHON may name another interpreter: make train PYTHON=python3.12
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: help train evaluate ui test lint format lock clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+
+train: $(VENV)/ready ## set everything up, train with patience 3, evaluate, and say where to look
+	@$(RUN) src/train.py --patience 3
+	@$(RUN) src/evaluate.py
+	@echo 'to look at the runs:  make ui   (then open http://127.0.0.1:5000)'
+
+evaluate: $(VENV)/ready ## evaluate the newest candidate
+	@$(RUN) src/evaluate.py
+
+ui: $(VENV)/ready ## the MLflow UI on this folder's runs
+	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
+
+test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, run all tests
+	@sh tests/chromium.sh
+	@$(RUN) -m pytest
+
+lint: $(VENV)/ready-dev ## check style and types
+	@$(VENV)/bin/ruff check src tests notebooks
+	@$(VENV)/bin/ruff format --check src tests notebooks
+	@$(VENV)/bin/mypy
+
+format: $(VENV)/ready-dev ## rewrite the code in the project's style
+	@$(VENV)/bin/ruff format src tests notebooks
+	@$(VENV)/bin/ruff check --fix src tests notebooks
+
+lock: $(VENV)/ready ## pin all packages anew from the two .in files
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove the environment and the caches, but no run and no model
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: PYTHON: " + sys.version.split()[0] + " is not allowed; allowed: Python 3.11 to 3.13, as in: make train PYTHON=python3.12")'
+	@echo 'making the environment in $(VENV) (TensorFlow is large: minutes the first time, seconds from a cache)'
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install -q --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
+	@$(VENV)/bin/uv pip install -q --python $(RUN) -r requirements.txt
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
+	@$(VENV)/bin/uv pip install -q --python $(RUN) -r requirements-dev.txt
+	@touch $@

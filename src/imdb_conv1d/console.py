@@ -1,0 +1,117 @@
+"""What a terminal sees: progress on standard output, one line for a mistake, an exit status that means something.
+
+Exit status: 0 done, 1 the work failed, 2 a mistake of the user's and nothing begun, 130 Ctrl-C, 143 SIGTERM.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+
+class UserError(ValueError):
+    """A mistake of the user's. The message is the one line that they see."""
+
+
+class RunFailed(RuntimeError):
+    """The work failed for a reason that is known. The message says which, on one line; ``reason`` in one word."""
+
+    def __init__(self, message: str, reason: str = "error") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM. Not an ``Exception``, so that no library takes it for one."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)
+
+
+def warn(line: str) -> None:
+    """Print a line to standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what is written to standard error, by C++ code too, from the terminal, unless the work within fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            aside.seek(0)
+            os.write(kept, aside.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+class Signals:
+    """Turns SIGINT and SIGTERM into one :class:`Interrupted`, at a moment when nothing breaks.
+
+    ``mlflow run`` sends SIGTERM soon after the terminal's SIGINT: all that follow a first signal belong to the same
+    request, but for a second Ctrl-C, which leaves at once.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._held = 0
+
+    def install(self) -> None:
+        """Take over both signals. Only the main thread can."""
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._on_signal)
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        if self.signum is not None:
+            if signum == signal.SIGINT == self.signum:
+                os._exit(128 + signum)
+            return
+        self.signum = signum
+        warn(f"{signal.Signals(signum).name}: ending in order; Ctrl-C again leaves at once")
+        if not self._held:
+            raise Interrupted(signum)
+
+    def check(self) -> None:
+        """Raise what came in while signals were held."""
+        if self.signum is not None:
+            raise Interrupted(self.signum)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, a signal is only noted; :meth:`check` raises it where the caller can be left."""
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1
+
+
+def run(verb: Callable[[Sequence[str], Signals], None]) -> None:
+    """Run a verb on the command line's arguments and leave with the exit status described above."""
+    signals = Signals()
+    signals.install()
+    try:
+        verb(sys.argv[1:], signals)
+    except UserError as error:
+        warn(f"error: {error}")
+        sys.exit(2)
+    except RunFailed as error:
+        warn(f"error: {error}")
+        sys.exit(1)
+    except Interrupted as error:
+        sys.exit(128 + error.signum)

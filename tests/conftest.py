@@ -1,0 +1,79 @@
+"""Tiny reviews, and a tracking store of its own for every test."""
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+GOOD = ["wonderful", "warm", "funny", "moving"]
+BAD = ["boring", "awful", "cheap", "wooden"]
+FILLING = ["the", "film", "was", "a", "story", "about", "two", "friends"]
+
+
+def make_reviews(rows: int, seed: int = 0) -> pd.DataFrame:
+    """Reviews whose label three of their words tell, all different, half of each label."""
+    chance = random.Random(seed)
+    texts = [
+        f"{' '.join(chance.choices(FILLING, k=8))} {' '.join(chance.choices((BAD, GOOD)[row % 2], k=3))} n{seed}x{row}"
+        for row in range(rows)
+    ]
+    return pd.DataFrame({"text": texts, "label": [row % 2 for row in range(rows)]})
+
+
+@pytest.fixture(autouse=True)
+def _no_traces_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def reviews_csv(tmp_path: Path) -> Path:
+    """A CSV file of 200 tiny reviews."""
+    path = tmp_path / "reviews.csv"
+    make_reviews(200).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store, made once: making its tables takes seconds."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = tmp_path_factory.mktemp("store")
+    SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh SQLite store that MLflow uses in this test and in the processes that it starts; its URI."""
+    import mlflow
+
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    yield uri
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(None)
+
+
+# A network and batches small enough that an epoch of 200 tiny reviews takes a fraction of a second.
+TINY = [
+    "--maxlen=20",
+    "--max_features=50",
+    "--embedding_dims=8",
+    "--filters=8",
+    "--hidden_dims=8",
+    "--batch_size=8",
+    "--learning_rate=0.01",
+]
