@@ -1,0 +1,71 @@
+"""What a training depends on beside its parameters and data, fixed where it can be and told where it cannot."""
+
+import importlib.metadata
+import os
+import platform
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+
+from imdb_conv1d.console import quiet_stderr
+
+PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn")
+NEEDED_BY_THE_MODEL = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
+
+
+def import_tensorflow() -> ModuleType:
+    """TensorFlow with its devices found, without the notes that it writes to the terminal meanwhile.
+
+    They come before its own log level counts. Whoever sets TF_CPP_MIN_LOG_LEVEL sees them, as does a failing import.
+    """
+    chatty = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
+    with nullcontext() if chatty else quiet_stderr():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+        tf.constant(0)
+    return tf
+
+
+def make_repeatable(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow, and let TensorFlow choose operations whose result does not vary."""
+    tf = import_tensorflow()
+
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def model_requirements() -> list[str]:
+    """What a registered model needs, pinned to what it was made with."""
+    return [f"{name}=={importlib.metadata.version(name)}" for name in NEEDED_BY_THE_MODEL]
+
+
+def machine() -> dict[str, str]:
+    """What equal bits depend on: two processes agree bit for bit where all of these are the same."""
+    import tensorflow as tf
+    from tensorflow.python.framework.config import is_op_determinism_enabled  # has no public name
+
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
+    return {
+        "cpu": _cpu(),
+        "threads": str(threads),
+        "deterministic_ops": str(is_op_determinism_enabled()).lower(),
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "gpus": str(len(tf.config.list_physical_devices("GPU"))),
+        "platform": platform.platform(),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

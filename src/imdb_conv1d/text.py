@@ -1,0 +1,70 @@
+"""Words to ids: one definition in TensorFlow operations, for training and for the registered model.
+
+Words are what ``keras.datasets.imdb`` has: lower case, line breaks and punctuation are blanks, apostrophes stay. Id 0
+is padding, 1 starts a review, 2 is a word outside the vocabulary, and from 3 on come the most frequent words of the
+training part.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+RESERVED = ("[padding]", "[start]", "[unknown]")  # no word can be called so: cleaning takes the brackets away
+PADDING, START, UNKNOWN = range(3)
+CHUNK = 500  # texts in one call: enough to be fast, few enough to need little memory
+
+
+def words(texts: tf.Tensor) -> tf.RaggedTensor:
+    """The words of each text: string [n] to a ragged string [n, (words)]."""
+    texts = tf.strings.lower(texts, encoding="utf-8")
+    texts = tf.strings.regex_replace(texts, r"<br\s*/?>", " ")
+    texts = tf.strings.regex_replace(texts, r"[’ʼ]", "'")
+    return tf.strings.split(tf.strings.regex_replace(texts, r"[^\p{L}\p{M}\p{N}']+", " "))
+
+
+def vocabulary(texts: Iterable[str], max_features: int) -> list[str]:
+    """The word of each id: the reserved ones, then the most frequent words of ``texts``; ties in alphabetical order."""
+    found = tf.concat([piece.flat_values for piece in _chunks(texts).map(words, tf.data.AUTOTUNE)], axis=0)
+    known, _, counts = tf.unique_with_counts(found)
+    names = known.numpy()
+    order = np.lexsort((names, -counts.numpy()))[: max_features - len(RESERVED)]
+    return [*RESERVED, *(name.decode() for name in names[order])]
+
+
+def write_vocabulary(path: Path, known: Iterable[str]) -> None:
+    """One word a line; the line's number, from 0, is the word's id."""
+    path.write_text("".join(f"{word}\n" for word in known), encoding="utf-8")
+
+
+def lookup(path: Path) -> tf.lookup.StaticHashTable:
+    """Word to id, from a file that :func:`write_vocabulary` wrote."""
+    rows = tf.lookup.TextFileInitializer(
+        str(path), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+    )
+    return tf.lookup.StaticHashTable(rows, default_value=UNKNOWN)
+
+
+def to_ids(texts: tf.Tensor, table: tf.lookup.StaticHashTable, maxlen: int) -> tf.Tensor:
+    """Ids of the last ``maxlen`` words, padded in front: string [n] to int32 [n, maxlen].
+
+    As ``keras.utils.pad_sequences`` does with the start id and the words of a review.
+    """
+    ids = tf.ragged.map_flat_values(table.lookup, words(texts))
+    start = tf.fill([tf.shape(texts)[0], 1], tf.constant(START, tf.int64))
+    ids = tf.concat([start, ids], axis=1)[:, -maxlen:]
+    padded_behind = ids.to_tensor(PADDING, shape=[None, maxlen])
+    # Row by row, the padding moves from the end to the front.
+    places = (tf.range(maxlen, dtype=tf.int64) + ids.row_lengths()[:, tf.newaxis]) % maxlen
+    return tf.cast(tf.gather(padded_behind, places, batch_dims=1), tf.int32)
+
+
+def encode(texts: Iterable[str], table: tf.lookup.StaticHashTable, maxlen: int) -> np.ndarray:
+    """Ids of many texts: int32 [n, maxlen]."""
+    pieces = _chunks(texts).map(lambda piece: to_ids(piece, table, maxlen), tf.data.AUTOTUNE)
+    return np.concatenate([piece.numpy() for piece in pieces])
+
+
+def _chunks(texts: Iterable[str]) -> tf.data.Dataset:
+    return tf.data.Dataset.from_tensor_slices(list(texts)).batch(CHUNK)

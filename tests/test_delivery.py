@@ -1,0 +1,92 @@
+import threading
+import time
+
+import pytest
+
+from imdb_conv1d.delivery import Delivery, one_line
+
+
+class Server:
+    """Takes what is sent unless it is down; keeps what it took."""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.tries = 0
+        self.down = False
+
+    def take(self, what: str) -> None:
+        self.tries += 1
+        if self.down:
+            raise ConnectionError("no answer")
+        self.taken.append(what)
+
+
+def fill(delivery: Delivery, server: Server, names: str) -> None:
+    for name in names:
+        delivery.add(name, lambda name=name: server.take(name))
+
+
+def wait_for(condition: object, seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+def test_calls_are_delivered_in_order() -> None:
+    server, delivery = Server(), Delivery()
+    fill(delivery, server, "abcdef")
+    assert delivery.close(10) == []
+    assert server.taken == list("abcdef")
+
+
+def test_an_outage_is_made_good_in_order_and_once(capsys: pytest.CaptureFixture[str]) -> None:
+    server, delivery = Server(), Delivery(pauses=(0.01,))
+    fill(delivery, server, "a")
+    wait_for(lambda: server.taken)
+    server.down = True
+    started = time.monotonic()
+    fill(delivery, server, "bcd")
+    assert time.monotonic() - started < 1  # adding never waits
+    wait_for(lambda: server.tries > 5)
+    server.down = False
+    assert delivery.close(10) == []
+    assert server.taken == list("abcd")
+    told = capsys.readouterr().err
+    assert told.count("MLflow did not take b (no answer)") == 1
+    assert told.count("MLflow answers again") == 1
+
+
+def test_what_cannot_be_delivered_in_time_is_named() -> None:
+    server, delivery = Server(), Delivery(pauses=(0.01,))
+    server.down = True
+    fill(delivery, server, "abc")
+    started = time.monotonic()
+    assert delivery.close(0.3) == ["a", "b", "c"]
+    assert time.monotonic() - started < 5
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_end() -> None:
+    delivery, stuck = Delivery(), threading.Event()
+    delivery.add("a", lambda: stuck.wait(60))
+    assert delivery.close(0.2) == ["a"]
+    stuck.set()
+
+
+def test_a_refused_call_is_named_and_does_not_hold_up_the_others() -> None:
+    server, delivery = Server(), Delivery(refused=lambda error: isinstance(error, ValueError), pauses=(0.01,))
+
+    def refuse() -> None:
+        raise ValueError("never")
+
+    fill(delivery, server, "a")
+    delivery.add("bad", refuse)
+    fill(delivery, server, "b")
+    assert delivery.close(10) == ["bad"]
+    assert server.taken == ["a", "b"]
+
+
+def test_an_error_is_told_in_one_line() -> None:
+    assert one_line(ValueError("a\n  b")) == "a b"
+    assert one_line(KeyError()) == "KeyError"
+    assert len(one_line(ValueError("x" * 1000))) == 300

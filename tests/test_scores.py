@@ -1,0 +1,58 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imdb_conv1d.scores import calibration_bins, scores
+
+LABELS = [1, 1, 1, 0, 0]
+PROBABILITIES = [0.9, 0.8, 0.4, 0.6, 0.1]
+
+
+def test_scores_are_those_worked_out_by_hand() -> None:
+    found = scores(LABELS, PROBABILITIES)
+    # At one half: two true positives, one missed, one false alarm, one true negative.
+    assert found["accuracy"] == 3 / 5
+    assert found["precision"] == pytest.approx(2 / 3)
+    assert found["recall"] == pytest.approx(2 / 3)
+    assert found["f1"] == pytest.approx(2 / 3)
+    assert found["loss"] == pytest.approx(-sum(map(math.log, [0.9, 0.8, 0.4, 0.4, 0.9])) / 5)
+    assert found["brier"] == pytest.approx((0.01 + 0.04 + 0.36 + 0.36 + 0.01) / 5)
+    assert found["roc_auc"] == pytest.approx(5 / 6)  # of six pairs only (0.4, 0.6) is the wrong way round
+    assert found["average_precision"] == pytest.approx((1 + 1 + 3 / 4) / 3)
+    # 0.9, 0.8, 0.4, 0.6 and 0.1 fall into bins of their own; gaps to their labels.
+    assert found["calibration_error"] == pytest.approx((0.1 + 0.2 + 0.6 + 0.6 + 0.1) / 5)
+
+
+def test_the_interval_is_wilsons() -> None:
+    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
+    found = scores([1] * 81 + [0] * 182, [0.9] * 263)
+    assert (round(found["accuracy_low"], 4), round(found["accuracy_high"], 4)) == (0.2553, 0.3662)
+
+
+def test_a_threshold_of_one_half_is_not_positive() -> None:
+    assert scores([0, 1], [0.5, 0.6])["accuracy"] == 1
+
+
+def test_certain_and_wrong_is_finite() -> None:
+    assert all(math.isfinite(value) for value in scores([0, 1], [1.0, 0.0]).values())
+
+
+def test_one_label_cannot_be_scored() -> None:
+    with pytest.raises(ValueError, match="both labels"):
+        scores([1, 1], [0.1, 0.9])
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=50))
+@settings(max_examples=100, deadline=None)
+def test_bins_hold_every_review_once(rows: list[tuple[int, float]]) -> None:
+    labels, probabilities = map(np.array, zip(*rows, strict=True))
+    bins = calibration_bins(labels, probabilities)
+    assert bins["reviews"].sum() == len(rows)
+    for low, high, count in bins[["low", "high", "reviews"]].itertuples(index=False):
+        inside = (probabilities >= low - 1e-12) & ((probabilities < high) | ((high == 1) & (probabilities == 1)))
+        assert count <= inside.sum() + 1e-9
+    filled = bins[bins["reviews"] > 0]
+    assert (filled["positive"] * filled["reviews"]).sum() == pytest.approx(labels.sum())

