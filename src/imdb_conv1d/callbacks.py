@@ -1,0 +1,146 @@
+"""What happens at the end of an epoch, in this order: the rule, the checkpoint, the record. One class each."""
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from imdb_conv1d.console import Signals, say
+from imdb_conv1d.stopping import Rule, State, advance
+
+Logs = dict[str, Any] | None
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """Ends the training by the rule, after the last epoch, or when a loss is no longer a finite number.
+
+    ``state`` is the rule's state after the last epoch, ``reason`` why the training ended: patience, epochs or
+    not_a_number; empty while it goes on.
+    """
+
+    def __init__(self, rule: Rule, monitor: str, epochs: int) -> None:
+        super().__init__()
+        self.rule, self.monitor, self.epochs = rule, monitor, epochs
+        self.state = State()
+        self.reason = ""
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Advance the rule by the epoch's value, and end the training where it says so."""
+        logs = logs or {}
+        self.state = advance(self.rule, self.state, float(logs[self.monitor]))
+        if not all(math.isfinite(logs[name]) for name in ("loss", "val_loss")):
+            self.reason = "not_a_number"
+        elif self.state.stopped:
+            self.reason = "patience"
+        elif self.state.epoch == self.epochs:
+            self.reason = "epochs"
+        self.model.stop_training = bool(self.reason)
+
+
+class BestCheckpoint(keras.callbacks.Callback):
+    """Saves the network at each best value of the monitor, as ``keras.callbacks.ModelCheckpoint(save_best_only=True)``.
+
+    Other than there, the file is complete at every moment: it is written aside, flushed to the disk and then renamed.
+    A network whose monitor is not a finite number is not saved. ``best_epoch`` is 0 as long as nothing is saved.
+    """
+
+    def __init__(self, path: Path, monitor: str, mode: str) -> None:
+        super().__init__()
+        self.path, self.monitor = path, monitor
+        self.rule = Rule("max" if mode == "max" else "min", patience=0)
+        self.best: float | None = None
+        self.best_epoch = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Save the network if the epoch's value is the best so far."""
+        value = float((logs or {})[self.monitor])
+        if math.isfinite(value) and self.rule.improves(value, self.best):
+            aside = self.path.with_name("partial.keras")
+            self.model.save(aside)
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
+            aside.replace(self.path)
+            self.best, self.best_epoch = value, epoch + 1
+
+
+class EpochRecord(keras.callbacks.Callback):
+    """Writes each epoch to files and hands it on: to the terminal, and to ``deliver(step, time, values)``.
+
+    ``history.csv`` has one row an epoch with all its metrics, ``early_stopping.csv`` what the rule made of it. Both
+    grow by a row an epoch: what an epoch costs does not depend on how many there were. ``time`` is in milliseconds UTC.
+    """
+
+    STOPPING_COLUMNS = ("epoch", "value", "best", "wait", "event", "time")
+
+    def __init__(
+        self,
+        folder: Path,
+        stopping: EarlyStopping,
+        checkpoint: BestCheckpoint,
+        deliver: Callable[[int, int, dict[str, float]], None],
+    ) -> None:
+        super().__init__()
+        self.history, self.stops = folder / "history.csv", folder / "early_stopping.csv"
+        self.stopping, self.checkpoint, self.deliver = stopping, checkpoint, deliver
+        self.last: dict[str, float] = {}
+        _append(self.stops, self.STOPPING_COLUMNS)
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Start the first epoch's clock."""
+        self._ended = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Record the epoch as the rule and the checkpoint, which come before, have left it."""
+        state, step = self.stopping.state, epoch + 1
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        values["learning_rate"] = float(self.model.optimizer.learning_rate)
+        values["early_stopping/wait"] = float(state.wait)
+        values["early_stopping/best"] = float(state.best if state.best is not None else math.nan)
+        now = time.perf_counter()
+        values["epoch_seconds"], self._ended = now - self._ended, now
+        milliseconds = time.time_ns() // 1_000_000
+        moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+        if not self.history.exists():
+            _append(self.history, ("epoch", *values))
+        _append(self.history, (step, *map(repr, values.values())))
+        value = values[self.stopping.monitor]
+        _append(
+            self.stops,
+            (step, repr(value), repr(state.best), state.wait, state.event, moment.isoformat(timespec="milliseconds")),
+        )
+        self.deliver(step, milliseconds, values)
+        self.last = values
+        say(self._line(step, values, state))
+
+    def _line(self, step: int, values: dict[str, float], state: State) -> str:
+        shown = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+        saved = "saved" if self.checkpoint.best_epoch == step else f"best is epoch {self.checkpoint.best_epoch}"
+        waited = f"waited {state.wait} of {self.stopping.rule.patience}" if state.wait else "improved"
+        return f"epoch {step}  {shown}  {values['epoch_seconds']:.1f} s  {waited}, {saved}"
+
+
+class InterruptionPoint(keras.callbacks.Callback):
+    """Lets a signal end the training between two batches, where nothing is half done."""
+
+    def __init__(self, signals: Signals) -> None:
+        super().__init__()
+        self.signals = signals
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Raise a signal that came during the batch."""
+        self.signals.check()
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Raise a signal that came during the batch."""
+        self.signals.check()
+
+
+def _append(path: Path, row: tuple[object, ...]) -> None:
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(row)

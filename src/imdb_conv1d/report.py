@@ -1,0 +1,63 @@
+"""What a training leaves at its run when it has ended, whatever ended it."""
+
+import time
+
+from imdb_conv1d import plots
+from imdb_conv1d.data import Reviews
+from imdb_conv1d.tracking import Run
+from imdb_conv1d.training import Training
+
+REASONS = {
+    "patience": "no improvement of more than {min_delta} for {patience} epochs",
+    "epochs": "all {epochs} epochs are trained",
+    "not_a_number": "a loss is not a finite number",
+    "interrupted": "it was interrupted",
+    "error": "an error ended it",
+}
+
+
+def queue(run: Run, reviews: Reviews, training: Training) -> None:
+    """Queue the figures, tags, tables, the picture of the curves and the best checkpoint."""
+    figures = {"stopped_epoch": float(training.stopped_epoch), "best_epoch": float(training.best_epoch)}
+    if training.checkpoint.best is not None:
+        figures[f"best_{training.parameters.monitor}"] = training.checkpoint.best
+    run.metrics(figures, round(time.time() * 1000), step=training.stopped_epoch)
+    run.tags({"stop_reason": training.reason})
+    run.describe(description(reviews, training, "Nothing is registered."))
+    run.file(training.record.stops)
+    if training.stopped_epoch:
+        run.file(training.record.history)
+        run.figure(
+            plots.training(
+                training.history(),
+                training.parameters.monitor,
+                training.best_epoch,
+                training.stopped_epoch,
+                training.reason,
+            ),
+            "training.png",
+        )
+    if training.best_epoch:
+        run.file(training.checkpoint.path, "checkpoint")
+
+
+def headline(training: Training) -> str:
+    """One line: the best epoch and where and why the training ended."""
+    why = REASONS[training.reason].format(**training.parameters.spelled())
+    ended = f"ended after epoch {training.stopped_epoch}: {why}"
+    if not training.best_epoch:
+        return ended
+    best = training.best()
+    shown = f"val_loss {best['val_loss']:.4f}, val_accuracy {best['val_accuracy']:.4f}"
+    return f"best epoch {training.best_epoch}: {shown}; {ended}"
+
+
+def description(reviews: Reviews, training: Training, registered: str = "") -> str:
+    """A few lines of Markdown that say what came out; ``registered`` is the last of them."""
+    line = headline(training)
+    lines = [
+        f"**{line[0].upper()}{line[1:]}.**",
+        f"Data: {reviews.source.name} ({reviews.summary()}), digest `{reviews.digest[:12]}`.",
+        registered,
+    ]
+    return "\n\n".join(lines).strip()

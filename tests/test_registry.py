@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
+
+from imdb_conv1d import registry
+from imdb_conv1d.console import UserError
+
+TEXT = ModelSignature(inputs=Schema([TensorSpec(np.dtype(object), (-1,))]))
+
+
+class Lengths(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.strings.length(texts), tf.float32) / 10
+
+
+class Pickled(mlflow.pyfunc.PythonModel):
+    def predict(self, model_input: list[str]) -> list[float]:
+        return [0.5 for _ in model_input]
+
+
+def log_lengths(signature: ModelSignature = TEXT, **rest: object) -> str:
+    """A harmless model of somebody else's; returns its run's id."""
+    with mlflow.start_run() as run:
+        mlflow.tensorflow.log_model(
+            Lengths(),
+            name="model",
+            signature=signature,
+            pip_requirements=["tensorflow"],
+            registered_model_name="m",
+            **rest,
+        )
+    return str(run.info.run_id)
+
+
+def test_all_uris_lead_to_the_same_model(store: str) -> None:
+    run_id, client = log_lengths(), mlflow.MlflowClient()
+    client.set_registered_model_alias("m", "champion", "1")
+    model_id = mlflow.models.get_model_info("models:/m/1").model_id
+    named = [registry.find(uri) for uri in ("models:/m/1", "models:/m@champion", "models:/m/latest")]
+    assert named == [registry.Stored("models:/m/1", "m", "1", model_id, run_id)] * 3
+    assert named[0].title == "m version 1"
+    for uri in (f"models:/{model_id}", f"runs:/{run_id}/model"):
+        stored = registry.find(uri)
+        assert (stored.model_id, stored.run_id, stored.title) == (model_id, run_id, uri)
+
+
+def test_an_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Path) -> None:
+    log_lengths()
+    log_lengths()
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("m", "candidate", "1")
+    stored = registry.find("models:/m@candidate")
+    client.set_registered_model_alias("m", "candidate", "2")
+    assert stored.uri == "models:/m/1"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "models:/none@candidate",
+        "models:/none/1",
+        "models:/none/latest",
+        "models:/m@none",
+        "models:/m/7",
+        "models:/m/latest-of-all",
+        f"models:/m-{'0' * 32}",
+        f"runs:/{'0' * 32}/model",
+    ],
+)
+def test_what_is_not_there_is_named(store: str, uri: str) -> None:
+    log_lengths()
+    with pytest.raises(UserError, match=f"^model: '{uri}' cannot be found .*; allowed: one that exists") as caught:
+        registry.find(uri)
+    assert "\n" not in str(caught.value)
+
+
+def fetch(folder: Path, uri: str = "models:/m/1") -> Path:
+    folder.mkdir()
+    return registry.fetch(registry.find(uri), folder)
+
+
+def test_a_harmless_model_is_fetched_and_scores(store: str, tmp_path: Path) -> None:
+    log_lengths()
+    score = registry.scorer(str(fetch(tmp_path / "m")))
+    assert score(pd.Series(["a", "ab"], index=[5, 9])).tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_a_pickled_model_is_not_loaded(store: str, tmp_path: Path) -> None:
+    with mlflow.start_run():
+        mlflow.pyfunc.log_model(
+            name="model", python_model=Pickled(), pip_requirements=["mlflow"], registered_model_name="m"
+        )
+    with pytest.raises(UserError, match=r"is loaded by mlflow\.pyfunc\.model, which runs code that comes"):
+        fetch(tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["custom_objects.cloudpickle", "helper.py", "weights.pkl"])
+def test_a_model_with_code_beside_it_is_not_loaded(store: str, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("boom")
+    log_lengths(extra_files=[str(tmp_path / name)])
+    with pytest.raises(UserError, match=f"holds extra_files/{name}, which runs code when loaded; allowed"):
+        fetch(tmp_path / "m")
+
+
+def test_a_model_with_code_paths_is_not_loaded(store: str, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("boom = 1\n")
+    log_lengths(code_paths=[str(tmp_path / "helper.py")])
+    with pytest.raises(UserError, match="runs code when loaded"):
+        fetch(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ([TensorSpec(np.dtype(np.int32), (-1, 400))], "Tensor"),
+        ([TensorSpec(np.dtype(object), (-1,), "a"), TensorSpec(np.dtype(object), (-1,), "b")], "Tensor"),
+    ],
+)
+def test_a_model_that_takes_no_text_is_not_loaded(
+    store: str, tmp_path: Path, inputs: list[TensorSpec | ColSpec], said: str
+) -> None:
+    log_lengths(ModelSignature(inputs=Schema(inputs)))
+    with pytest.raises(UserError, match=f"takes no text but .*{said}.*; allowed: a model with one text as its input"):
+        fetch(tmp_path / "m")
+
+
+def test_a_model_of_somebody_else_has_no_record_of_its_training(store: str, tmp_path: Path) -> None:
+    log_lengths()
+    assert registry.training_of(registry.find("models:/m/1"), tmp_path) is None

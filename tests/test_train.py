@@ -1,0 +1,344 @@
+"""The verb train in this process, on tiny reviews and a store of its own: what is in the store afterwards."""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from sklearn.metrics import log_loss
+
+import train
+from conftest import TINY
+from imdb_conv1d import data, publishing, sources, tracking
+from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
+from imdb_conv1d.stopping import Rule, follow
+
+PER_EPOCH = {
+    "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds",
+    "early_stopping/wait", "early_stopping/best",
+}  # fmt: skip
+
+
+def run_train(*arguments: str, signals: Signals | None = None) -> None:
+    train.main([*TINY, *arguments], signals or Signals())
+
+
+def last_run() -> Run:
+    found: list[Run] = mlflow.search_runs(search_all_experiments=True, output_format="list", max_results=1)
+    return found[0]
+
+
+def points(run: Run, name: str) -> dict[int, float]:
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)
+    assert len({point.step for point in history}) == len(history), f"two points of {name} at one step"
+    return {point.step: point.value for point in history}
+
+
+def table(run: Run, name: str) -> pd.DataFrame:
+    return pd.read_csv(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name))
+
+
+def artifacts(run: Run) -> set[str]:
+    client = mlflow.MlflowClient()
+    paths = [(item.path, item.is_dir) for item in client.list_artifacts(run.info.run_id)]
+    inside = [item.path for path, is_dir in paths if is_dir for item in client.list_artifacts(run.info.run_id, path)]
+    return {path for path, is_dir in paths if not is_dir} | set(inside)
+
+
+def versions() -> list[Any]:
+    return list(mlflow.MlflowClient().search_model_versions("name = 'imdb-conv1d'"))
+
+
+def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: Path) -> None:
+    run_train(f"--data={reviews_csv}", "--patience=2", "--epochs=50")
+    run, client = last_run(), mlflow.MlflowClient()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["verb"] == "train"
+    assert run.data.tags["stop_reason"] == "patience"
+    assert run.info.run_name == (
+        "patience=2 seed=7 data=reviews.csv epochs=50 batch_size=8 max_features=50 maxlen=20 "
+        "embedding_dims=8 filters=8 hidden_dims=8 learning_rate=0.01"
+    )
+    assert run.data.params["patience"] == "2"
+    assert run.data.params["min_delta"] == "0.0001"
+    assert len(run.data.params) == 18
+
+    # The rule and the checkpoint, followed through the values that the store has.
+    val_loss = points(run, "val_loss")
+    states = follow(Rule("min", 2, 0.0001), val_loss.values())
+    assert list(val_loss) == list(range(1, len(states) + 1))
+    assert states[-1].stopped
+    best = min(val_loss, key=lambda step: val_loss[step])
+    assert run.data.metrics["stopped_epoch"] == len(states)
+    assert run.data.metrics["best_epoch"] == best
+    assert run.data.metrics["best_val_loss"] == val_loss[best]
+    for name in PER_EPOCH:
+        assert set(points(run, name)) == set(val_loss), name
+    assert set(points(run, "learning_rate").values()) == {float(np.float32(0.01))}
+    assert list(points(run, "early_stopping/wait").values()) == [state.wait for state in states]
+    stops = table(run, "early_stopping.csv")
+    assert stops["event"].tolist() == [state.event for state in states]
+    assert stops["value"].tolist() == list(val_loss.values())
+    times = [round(pd.Timestamp(moment).timestamp() * 1000) for moment in stops["time"]]
+    history = client.get_metric_history(run.info.run_id, "val_loss")
+    assert [point.timestamp for point in history] == times
+    assert table(run, "history.csv")["val_loss"].tolist() == list(val_loss.values())
+    assert artifacts(run) == {
+        "early_stopping.csv", "history.csv", "training.png", "environment.json",
+        "checkpoint/best.keras", "data/rows.parquet",
+    }  # fmt: skip
+
+    # The data.
+    (used,) = run.inputs.dataset_inputs
+    digest = data.digest(data.index(sources.resolve(str(reviews_csv))))
+    assert run.data.tags["data_digest"] == digest
+    assert used.dataset.digest == digest[:32]
+    assert run.data.tags["data_source"] == str(reviews_csv)
+    assert json.loads(used.dataset.profile) == {"train": 128, "validation": 32, "test": 40}
+    assert run.data.tags["version.keras"] == keras.__version__
+    assert run.data.tags["machine.deterministic_ops"] == "true"
+
+    # The version.
+    (version,) = versions()
+    assert client.get_model_version_by_alias("imdb-conv1d", "candidate").version == version.version
+    assert version.run_id == run.info.run_id
+    assert version.tags == {"best_epoch": str(best), "best_val_loss": repr(val_loss[best]), "data_digest": digest}
+    assert f"Best epoch {best}" in version.description
+    assert "Registered as **imdb-conv1d version 1**" in run.data.tags["mlflow.note.content"]
+    info = mlflow.models.get_model_info("models:/imdb-conv1d@candidate")
+    assert info.signature is not None
+    assert str(info.signature.inputs) == "[Tensor('object', (-1,))]"
+    assert not info.flavors["python_function"].get("code")
+
+    # It is the best epoch's, and takes text.
+    model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
+    validation = data.load(sources.resolve(str(reviews_csv)), 0.2).part("validation")
+    scores = model.predict(pd.DataFrame({"text": validation["text"].tolist()}))
+    assert log_loss(validation["label"], np.asarray(scores, float)) == pytest.approx(val_loss[best], abs=1e-5)
+    as_array = model.predict(validation["text"].to_numpy(dtype=object))
+    as_series = model.predict(validation["text"].reset_index(drop=True))
+    assert np.array_equal(scores, as_array)
+    assert np.array_equal(scores, as_series)
+    path = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
+    network = keras.saving.load_model(path / "extra_files" / "best.keras")
+    assert network.optimizer.iterations > 0  # with its optimizer, for further training
+    logged = client.get_logged_model(info.model_id)
+    assert {metric.key: metric.value for metric in logged.metrics or []}["val_loss"] == val_loss[best]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(store: str, reviews_csv: Path) -> None:
+    found = []
+    for seed in (7, 7, 8):
+        run_train(f"--data={reviews_csv}", "--epochs=3", f"--seed={seed}")
+        found.append({name: points(last_run(), name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")})
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+def test_an_accuracy_can_be_monitored(store: str, reviews_csv: Path) -> None:
+    run_train(f"--data={reviews_csv}", "--epochs=3", "--monitor=val_accuracy", "--mode=auto")
+    run = last_run()
+    assert run.data.tags["stop_reason"] == "epochs"
+    accuracy = points(run, "val_accuracy")
+    assert run.data.metrics["best_val_accuracy"] == max(accuracy.values())
+    assert accuracy[int(run.data.metrics["best_epoch"])] == max(accuracy.values())
+    assert versions()[0].tags["best_val_accuracy"] == repr(max(accuracy.values()))
+
+
+def test_without_log_texts_no_text_is_in_any_artifact(store: str, reviews_csv: Path) -> None:
+    run_train(f"--data={reviews_csv}", "--epochs=1", "--log_texts=false")
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=last_run().info.run_id, artifact_path="."))
+    model = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
+    text = pd.read_csv(reviews_csv)["text"]
+    for path in [*folder.rglob("*"), *model.rglob("*")]:
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(review.encode() in content for review in text), path
+
+
+class SignalAfter(Signals):
+    """A signal that comes during the batch with the given number."""
+
+    def __init__(self, batches: int, signum: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.left, self.pending = batches, signum
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.signum = self.pending
+        super().check()
+
+
+def test_an_interrupted_training_keeps_its_epochs_and_registers_nothing(store: str, reviews_csv: Path) -> None:
+    # 16 training batches and one validation batch an epoch: the 40th hook is in the third epoch.
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(40))
+    run = last_run()
+    assert run.info.status == "KILLED"
+    assert run.data.tags["stop_reason"] == "interrupted"
+    assert run.data.metrics["stopped_epoch"] == 2
+    assert set(points(run, "val_loss")) == {1, 2}
+    assert len(table(run, "early_stopping.csv")) == 2
+    assert {"checkpoint/best.keras", "training.png"} <= artifacts(run)
+    assert versions() == []
+
+
+def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_csv: Path) -> None:
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(3, signal.SIGINT))
+    run = last_run()
+    assert (run.info.status, run.data.metrics["stopped_epoch"]) == ("KILLED", 0)
+    assert len(table(run, "early_stopping.csv")) == 0
+    assert "checkpoint/best.keras" not in artifacts(run)
+
+
+def test_an_exception_fails_the_run_and_keeps_its_epochs(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = tracking.Run.epoch
+
+    def third_breaks(self: tracking.Run, step: int, *rest: Any) -> None:
+        if step == 3:
+            raise ZeroDivisionError("a bug")
+        epoch(self, step, *rest)
+
+    monkeypatch.setattr(tracking.Run, "epoch", third_breaks)
+    with pytest.raises(ZeroDivisionError):
+        run_train(f"--data={reviews_csv}")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert run.data.tags["error"] == "a bug"
+    assert set(points(run, "val_loss")) == {1, 2}
+    assert "checkpoint/best.keras" in artifacts(run)
+    assert versions() == []
+
+
+def test_a_loss_that_is_not_a_number_registers_nothing(store: str, reviews_csv: Path) -> None:
+    with pytest.raises(
+        RunFailed, match=r"epoch \d+: a loss is not a finite number; a smaller learning_rate than 1e\+30"
+    ):
+        run_train(f"--data={reviews_csv}", "--learning_rate=1e30", "--epochs=5")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "not_a_number")
+    assert not math.isfinite(list(points(run, "loss").values())[-1]) or not math.isfinite(
+        list(points(run, "val_loss").values())[-1]
+    )
+    assert versions() == []
+
+
+def test_a_stored_model_that_scores_otherwise_is_not_registered(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = publishing.scorer
+
+    def off(path: str) -> Callable[[pd.Series], np.ndarray]:
+        score = right(path)
+        return lambda texts: score(texts) * 0.999
+
+    monkeypatch.setattr(publishing, "scorer", off)
+    with pytest.raises(RunFailed, match="the stored model scores the validation part with a loss of"):
+        run_train(f"--data={reviews_csv}", "--epochs=2")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert versions() == []
+    assert list(mlflow.search_logged_models(output_format="list")) == []
+
+
+def test_an_outage_in_mid_training_is_made_good(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_batch = mlflow.MlflowClient.log_batch
+    until = [math.inf]
+
+    def fails_for_a_while(self: mlflow.MlflowClient, run_id: str, metrics: Any = (), **rest: Any) -> Any:
+        if any(point.key == "val_loss" for point in metrics):
+            until[0] = min(until[0], time.monotonic() + 1.5)
+            if time.monotonic() < until[0]:
+                raise ConnectionError("connection refused")
+        return log_batch(self, run_id, metrics=metrics, **rest)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", fails_for_a_while)
+    run_train(f"--data={reviews_csv}", "--epochs=4", "--patience=9")
+    run = last_run()
+    assert run.info.status == "FINISHED"
+    assert list(points(run, "val_loss")) == [1, 2, 3, 4]
+    stops = table(run, "early_stopping.csv")["time"]
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    assert [point.timestamp for point in history] == [round(pd.Timestamp(t).timestamp() * 1000) for t in stops]
+    assert "MLflow did not take the metrics of epoch 1 (connection refused)" in capsys.readouterr().err
+
+
+def test_what_never_arrives_fails_the_run_and_is_named(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_batch = mlflow.MlflowClient.log_batch
+
+    def loses_epoch_2(self: mlflow.MlflowClient, run_id: str, metrics: Any = (), **rest: Any) -> Any:
+        if any(point.key == "val_loss" and point.step == 2 for point in metrics):
+            raise mlflow.MlflowException("no room", error_code=mlflow.exceptions.INVALID_PARAMETER_VALUE)
+        return log_batch(self, run_id, metrics=metrics, **rest)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", loses_epoch_2)
+    with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: the metrics of epoch 2$"):
+        run_train(f"--data={reviews_csv}", "--epochs=3", "--patience=9")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert list(points(run, "val_loss")) == [1, 3]
+    assert versions() == []
+    kept = Path(capsys.readouterr().err.strip().splitlines()[-1].removeprefix("what did not arrive is kept in "))
+    assert len(pd.read_csv(kept / "history.csv")) == 3
+
+
+def test_the_run_that_mlflow_run_has_made_is_used(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient()
+    made = client.create_run("0", run_name="gifted-crow-512")
+    client.log_param(made.info.run_id, "patience", "30")
+    client.log_param(made.info.run_id, "data", f"'{reviews_csv}'")  # as mlflow run writes it: quoted for the shell
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    run = client.get_run(made.info.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name.startswith("patience=30 seed=7 data=reviews.csv")
+    assert run.data.params["data"] == f"'{reviews_csv}'"
+    assert len(run.data.params) == 18
+    assert len(mlflow.search_runs(output_format="list")) == 1
+
+
+def test_a_name_that_the_user_gave_stays(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mlflow.MlflowClient().create_run("0", run_name="my first try")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert last_run().info.run_name == "my first try"
+
+
+@pytest.mark.parametrize("data_value", ["missing.csv", "one-class.csv"])
+def test_unusable_data_makes_no_run(store: str, tmp_path: Path, data_value: str) -> None:
+    pd.DataFrame({"text": ["a", "b"], "label": [1, 1]}).to_csv(tmp_path / "one-class.csv", index=False)
+    with pytest.raises(UserError):
+        run_train(f"--data={tmp_path / data_value}")
+    assert mlflow.search_runs(output_format="list") == []
+
+
+def test_a_store_that_does_not_answer_is_said_at_once(monkeypatch: pytest.MonkeyPatch, reviews_csv: Path) -> None:
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    started = time.monotonic()
+    try:
+        with pytest.raises(
+            UserError, match=r"MLFLOW_TRACKING_URI: 'http://127\.0\.0\.1:9' does not answer \(.+\); allowed"
+        ):
+            run_train(f"--data={reviews_csv}")
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert time.monotonic() - started < 10
