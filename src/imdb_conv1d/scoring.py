@@ -1,0 +1,87 @@
+"""Score a stream of reviews with a model, in memory that does not grow with their texts."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from imdb_conv1d import data
+from imdb_conv1d.console import UserError
+from imdb_conv1d.sources import Source
+
+MISTAKES = 50
+SCHEMA = pa.schema([("text_sha256", pa.string()), ("label", pa.int8()), ("probability", pa.float64())])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Labels and probabilities [n] in the order of the source, the most confident mistakes, and what was trained on."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    mistakes: pd.DataFrame
+    in_training: int
+
+
+def to_score(rows: pd.DataFrame, whole: bool) -> pd.Series:
+    """Which rows of ``data.index`` are scored: the test part or, if ``whole`` and no row names a part, all of them.
+
+    Raises:
+        UserError: if they have one label only.
+    """
+    take = pd.Series(True, index=rows.index)
+    if not whole or (rows["split"] != "").any():
+        take = data.partition(rows, validation_split=0.5) == "test"  # the test part does not depend on the other split
+    for label in (0, 1):
+        if not (take & (rows["label"] == label)).any():
+            raise UserError(f"data: there is no review of label {label} to score; allowed: reviews of both labels")
+    return take
+
+
+def chosen(source: Source, rows: pd.DataFrame, take: pd.Series) -> Iterator[pd.DataFrame]:
+    """Pieces (hash, label, text) of a source: those of its rows that ``take`` is true for."""
+    start = 0
+    for table in source.tables():
+        here = slice(start, start + len(table))
+        piece = rows.iloc[here][["hash", "label"]].assign(text=table["text"].to_numpy())
+        yield piece[take.iloc[here]]
+        start += len(table)
+
+
+def score(
+    pieces: Iterable[pd.DataFrame],
+    scorer: Callable[[pd.Series], np.ndarray],
+    trained_on: frozenset[str],
+    predictions: Path,
+    progress: Callable[[int], None],
+) -> Scored:
+    """Score pieces (hash, label, text) and write a row a review to ``predictions``, a Parquet file.
+
+    Args:
+        trained_on: hashes of the texts in the model's training part.
+        progress: is told the number of reviews scored so far.
+    """
+    labels: list[np.ndarray] = []
+    probabilities: list[np.ndarray] = []
+    mistakes = pd.DataFrame({"text": [], "label": [], "probability": [], "error": []})
+    in_training = done = 0
+    with pq.ParquetWriter(predictions, SCHEMA) as writer:
+        for piece in pieces:
+            if piece.empty:
+                continue
+            found = scorer(piece["text"])
+            label = piece["label"].to_numpy()
+            writer.write_table(pa.table([piece["hash"].tolist(), label, found], schema=SCHEMA))
+            labels.append(label.astype(np.int8))
+            probabilities.append(found)
+            in_training += int(piece["hash"].isin(trained_on).sum())
+            wrong = piece.assign(probability=found, error=np.abs(label - found))[(found > 0.5) != (label == 1)]
+            both = [mistakes, wrong] if len(mistakes) else [wrong]
+            mistakes = pd.concat(both).nlargest(MISTAKES, "error")
+            done += len(piece)
+            progress(done)
+    return Scored(np.concatenate(labels), np.concatenate(probabilities), mistakes, in_training)

@@ -1,0 +1,135 @@
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow.projects._project_spec import load_project
+
+from imdb_conv1d.config import EvaluateParameters, Parameters, TrainParameters, allowed, spelled
+from imdb_conv1d.console import UserError
+
+ROOT = Path(__file__).parent.parent
+VERBS: dict[str, tuple[type[Parameters], str]] = {
+    "main": (TrainParameters, "train"),
+    "evaluate": (EvaluateParameters, "evaluate"),
+}
+ARTICLE = {
+    "patience": 30, "min_delta": 0.0001, "monitor": "val_loss", "mode": "min", "epochs": 200000, "batch_size": 32,
+    "validation_split": 0.2, "max_features": 5000, "maxlen": 400, "embedding_dims": 50, "filters": 250,
+    "kernel_size": 3, "hidden_dims": 250, "learning_rate": 0.001, "seed": 7,
+}  # fmt: skip
+
+
+def test_defaults_are_the_articles_and_none_is_empty() -> None:
+    defaults = TrainParameters().model_dump()
+    assert {name: defaults[name] for name in ARTICLE} == ARTICLE
+    rest = {name: value for name, value in defaults.items() if name not in ARTICLE}
+    assert rest == {"data": "auto", "model_name": "imdb-conv1d", "log_texts": True}
+
+
+def test_every_entry_point_has_its_class() -> None:
+    assert set(yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]) == set(VERBS)
+
+
+@pytest.mark.parametrize("entry", VERBS)
+def test_mlproject_declares_the_same_parameters(entry: str) -> None:
+    declared = load_project(str(ROOT)).get_entry_point(entry).parameters
+    fields = VERBS[entry][0].model_fields
+    assert list(declared) == list(fields)
+    for name, field in fields.items():
+        assert str(declared[name].default) == spelled(field.default), name
+        assert declared[name].type == ("float" if field.annotation in (int, float) else "string"), name
+
+
+@pytest.mark.parametrize("entry", VERBS)
+def test_mlprojects_command_gives_every_parameter_as_it_is(entry: str) -> None:
+    cls, script = VERBS[entry]
+    point = load_project(str(ROOT)).get_entry_point(entry)
+    name = next(iter(cls.model_fields))
+    given = {"data": "my texts/a 'b'.csv"} | ({name: "models:/x/1"} if name == "model" else {})
+    words = shlex.split(point.compute_command({k: str(v) for k, v in given.items()}, None))
+    assert words[:2] == ["python", f"src/{script}.py"]
+    assert cls.parse(words[2:]) == cls(**given)
+
+
+@pytest.mark.parametrize("entry", VERBS)
+def test_readmes_table_has_the_same_parameters(entry: str) -> None:
+    cls = VERBS[entry][0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", _section(f"Parameters of `{entry}`"), re.MULTILINE))
+    assert rows == {
+        name: f"{spelled(field.default)} | {field.description} | {allowed(field)}"
+        for name, field in cls.model_fields.items()
+    }
+
+
+def _section(title: str) -> str:
+    text = (ROOT / "README.md").read_text()
+    return text.split(f"# {title}\n", 1)[1].split("\n#", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--patience -1", "patience: '-1' is not allowed; allowed: a whole number, 0 or more"),
+        ("--patience 1.5", "patience: '1.5' is not allowed; allowed: a whole number, 0 or more"),
+        ("--patience abc", "patience: 'abc' is not allowed; allowed: a whole number, 0 or more"),
+        ("--min_delta nan", "min_delta: 'nan' is not allowed; allowed: a finite number, 0 or more"),
+        ("--min_delta -0.1", "min_delta: '-0.1' is not allowed; allowed: a finite number, 0 or more"),
+        ("--monitor f1", "monitor: 'f1' is not allowed; allowed: loss, accuracy, val_loss or val_accuracy"),
+        ("--mode up", "mode: 'up' is not allowed; allowed: min, max or auto"),
+        ("--monitor val_accuracy", "mode: 'min' is not allowed; allowed: max or auto with monitor=val_accuracy"),
+        ("--mode max", "mode: 'max' is not allowed; allowed: min or auto with monitor=val_loss"),
+        ("--validation_split 0", "validation_split: '0' is not allowed; allowed: a finite number, more than 0, less"),
+        ("--validation_split 1", "validation_split: '1' is not allowed; allowed: a finite number, more than 0, less"),
+        ("--validation_split nan", "validation_split: 'nan' is not allowed; allowed: a finite number, more than 0"),
+        ("--epochs 0", "epochs: '0' is not allowed; allowed: a whole number, 1 or more"),
+        ("--batch_size 0", "batch_size: '0' is not allowed; allowed: a whole number, 1 or more"),
+        ("--learning_rate 0", "learning_rate: '0' is not allowed; allowed: a finite number, more than 0"),
+        ("--learning_rate inf", "learning_rate: 'inf' is not allowed; allowed: a finite number, more than 0"),
+        ("--learning_rate -inf", "learning_rate: '-inf' is not allowed; allowed: a finite number, more than 0"),
+        ("--kernel_size 5 --maxlen 4", "kernel_size: '5' is not allowed; allowed: at most maxlen, which is 4"),
+        ("--max_features 3", "max_features: '3' is not allowed; allowed: a whole number, 4 or more"),
+        ("--seed 4294967296", "seed: '4294967296' is not allowed; allowed: a whole number, 0 or more, less than"),
+        ("--model_name a/b", "model_name: 'a/b' is not allowed; allowed: a name without blanks"),
+        ("--log_texts maybe", "log_texts: 'maybe' is not allowed; allowed: true or false"),
+        ("--data=", "data: '' is not allowed; allowed: auto, imdb, reviews, or the path"),
+        ("--patiense 3", "patiense: there is no such parameter (given '3'); allowed: data, patience"),
+        ("--patiense=3", "did you mean patience?"),
+        ("--pat 3", "pat: there is no such parameter"),
+        ("--patience", "patience: expected one argument"),
+        ("3", "3: there is no such parameter"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(arguments: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        TrainParameters.parse(arguments.split())
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["imdb-conv1d", "models:/", "file:/x", ""])
+def test_a_model_is_named_by_a_uri(model: str) -> None:
+    with pytest.raises(UserError, match=r"model: '.*' is not allowed; allowed: models:/NAME@ALIAS"):
+        EvaluateParameters.parse([f"--model={model}"])
+
+
+def test_both_spellings_of_a_flag_mean_the_same() -> None:
+    assert TrainParameters.parse(["--patience", "3"]) == TrainParameters.parse(["--patience=3"])
+    assert TrainParameters.parse(["--patience=3"]).patience == 3
+
+
+def test_auto_mode_follows_the_monitor() -> None:
+    assert TrainParameters.parse(["--monitor=val_accuracy", "--mode=auto"]).direction == "max"
+    assert TrainParameters.parse(["--monitor=loss", "--mode=auto"]).direction == "min"
+
+
+def test_parameters_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        TrainParameters().patience = 3  # type: ignore[misc]
+
+
+def test_the_run_name_says_what_is_particular() -> None:
+    assert TrainParameters().headline == "patience=30 seed=7"
+    special = TrainParameters.parse(["--seed=8", "--filters=100", "--data=/a/b.csv", "--model_name=x"])
+    assert special.headline == "patience=30 seed=8 data=b.csv filters=100"

@@ -1,0 +1,233 @@
+"""The commands that users type, in processes of their own, against a real MLflow server; asserts on what it answers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import TINY, make_reviews
+from servers import mlflow_server
+
+ROOT = Path(__file__).parent.parent
+PYTHON = Path(sys.executable)
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with a blank in its name and tiny reviews in it."""
+    path = tmp_path_factory.mktemp("end to end")
+    make_reviews(200).to_csv(path / "my reviews.csv", index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[str]:
+    with mlflow_server(folder) as uri:
+        yield uri
+
+
+@pytest.fixture(autouse=True)
+def _client(server: str) -> Iterator[None]:
+    mlflow.set_tracking_uri(server)
+    yield
+    mlflow.set_tracking_uri(None)
+
+
+def environment(server: str) -> dict[str, str]:
+    path = f"{PYTHON.parent}:{os.environ['PATH']}"
+    return {**os.environ, "MLFLOW_TRACKING_URI": server, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def mlflow_run(server: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(PYTHON), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(server), capture_output=True, text=True, timeout=300)
+
+
+def tiny(entry: list[str]) -> list[str]:
+    return [word for item in entry for word in ("-P", item.removeprefix("--"))]
+
+
+def runs(verb: str, experiment: str) -> list[mlflow.entities.Run]:
+    found = mlflow.search_runs(
+        experiment_names=[experiment], filter_string=f"tags.verb = '{verb}'", output_format="list"
+    )
+    return [mlflow.get_run(run.info.run_id) for run in found]
+
+
+@pytest.fixture(scope="module")
+def trained(server: str, folder: Path) -> str:
+    """One `mlflow run` of main, as a user types it, with a path that has blanks; returns the experiment's name."""
+    done = mlflow_run(
+        server, folder, "--experiment-name", "films", *tiny(TINY),
+        "-P", f"data={folder / 'my reviews.csv'}", "-P", "patience=2", "-P", "epochs=40",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return "films"
+
+
+def test_mlflow_run_trains_and_registers_the_best_epoch(server: str, folder: Path, trained: str) -> None:
+    (run,) = runs("train", trained)
+    client = mlflow.MlflowClient()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["stop_reason"] in ("patience", "epochs")
+    assert run.data.tags["mlflow.project.entryPoint"] == "main"
+    assert run.info.run_name.startswith("patience=2 seed=7 data=my reviews.csv")
+    assert len(run.data.params) == 18
+    history = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "val_loss")}
+    best = min(history, key=lambda step: history[step])
+    assert list(history) == list(range(1, int(run.data.metrics["stopped_epoch"]) + 1))
+    assert run.data.metrics["best_epoch"] == best
+    version = client.get_model_version_by_alias("imdb-conv1d", "candidate")
+    assert (version.run_id, version.tags["best_epoch"]) == (run.info.run_id, str(best))
+
+
+def test_mlflow_run_evaluates_the_candidate(server: str, folder: Path, trained: str) -> None:
+    done = mlflow_run(server, folder, "-e", "evaluate", "--experiment-name", trained)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = runs("evaluate", trained)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test_reviews"] == 40
+    assert 0 <= run.data.metrics["test_accuracy_low"] <= run.data.metrics["test_accuracy"] <= 1
+    assert run.data.tags["training_run_id"] == runs("train", trained)[0].info.run_id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-P", "patience=-1"], "error: patience: '-1' is not allowed; allowed: a whole number, 0 or more"),
+        (["-P", "patience=abc"], "error: patience: 'abc' is not allowed; allowed: a whole number, 0 or more"),
+        (["-P", "colour=red"], "error: colour: there is no such parameter (given 'red'); allowed: data, patience"),
+        (["-e", "evaluate", "-P", "model=models:/none@candidate"], "error: model: 'models:/none@candidate' cannot be"),
+    ],
+)
+def test_mlflow_run_says_what_is_wrong(server: str, folder: Path, arguments: list[str], message: str) -> None:
+    done = mlflow_run(server, folder, "--experiment-name", "mistakes", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "File " not in done.stderr.split("error: ")[1].split("\n")[0]
+
+
+def test_a_mistake_exits_with_2_without_a_traceback_and_soon(server: str, folder: Path) -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [PYTHON, ROOT / "src" / "train.py", "--patience", "-1"], capture_output=True, text=True, cwd=folder
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: patience: '-1' is not allowed; allowed: a whole number, 0 or more\n"
+    assert time.monotonic() - started < 30  # a second on an idle machine
+
+
+def wait_for_epochs(server: str, experiment: str, number: int, process: subprocess.Popen[str]) -> str:
+    """Watch the server, as somebody at the UI does, until a running training shows an epoch; returns its run id."""
+    end = time.monotonic() + 120
+    client = mlflow.MlflowClient()
+    while time.monotonic() < end and process.poll() is None:
+        for run in runs("train", experiment) if client.get_experiment_by_name(experiment) else []:
+            if len(client.get_metric_history(run.info.run_id, "val_loss")) >= number:
+                assert run.info.status == "RUNNING"
+                return str(run.info.run_id)
+        time.sleep(0.2)
+    raise AssertionError(f"no epoch was seen:\n{process.communicate()}")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number", "status", "recorded"),
+    [
+        ("python", signal.SIGTERM, 143, "KILLED"),
+        ("python", signal.SIGINT, 130, "KILLED"),
+        ("mlflow", signal.SIGINT, 1, "FAILED"),  # mlflow run writes over the status; the tag is what lasts
+    ],
+)
+def test_epochs_are_seen_while_they_come_and_a_signal_loses_none(
+    server: str, folder: Path, launcher: str, number: int, status: int, recorded: str
+) -> None:
+    experiment = f"signals {launcher} {number}"
+    data = f"data={folder / 'my reviews.csv'}"
+    if launcher == "python":
+        command = [str(PYTHON), str(ROOT / "src" / "train.py"), *TINY, f"--{data}", "--patience=100000"]
+    else:
+        command = [
+            str(PYTHON), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", "--experiment-name", experiment,
+            *tiny(TINY), "-P", data, "-P", "patience=100000",
+        ]  # fmt: skip
+    env = environment(server) | {"MLFLOW_EXPERIMENT_NAME": experiment}
+    before = len(mlflow.search_model_versions())
+    process = subprocess.Popen(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        run_id = wait_for_epochs(server, experiment, 2, process)
+        os.killpg(process.pid, number)  # as a terminal's Ctrl-C reaches the whole group
+        out, err = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == status, out + err
+    run = mlflow.get_run(run_id)
+    assert (run.info.status, run.data.tags["stop_reason"]) == (recorded, "interrupted")
+    history = mlflow.MlflowClient().get_metric_history(run_id, "val_loss")
+    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path="early_stopping.csv")
+    assert [point.step for point in history] == pd.read_csv(path)["epoch"].tolist()
+    assert run.data.metrics["stopped_epoch"] == len(history) >= 2
+    checkpoint = mlflow.MlflowClient().list_artifacts(run_id, "checkpoint")
+    assert [item.path for item in checkpoint] == ["checkpoint/best.keras"]
+    assert len(mlflow.search_model_versions()) == before
+
+
+def test_the_registered_model_needs_nothing_of_this_project(
+    server: str, trained: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In a fresh environment with its own requirements only, it scores a table, an array and a series of texts."""
+    requirements = mlflow.pyfunc.get_model_dependencies("models:/imdb-conv1d@candidate")
+    python = tmp_path / "venv" / "bin" / "python"
+    uv = str(PYTHON.parent / "uv")
+    subprocess.run([uv, "venv", "-q", "--python", str(PYTHON), str(tmp_path / "venv")], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "--python", str(python), "-r", requirements], check=True)
+    code = """
+import sys, json, mlflow, numpy as np, pandas as pd
+model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
+texts = ["A wonderful, moving film", "boring and awful<br />", "cheap"]
+tables = [pd.DataFrame({"text": texts}), np.array(texts, dtype=object), pd.Series(texts)]
+print(json.dumps([np.asarray(model.predict(table)).tolist() for table in tables]))
+assert not [name for name in sys.modules if name.startswith("imdb_conv1d")]
+"""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL"))}
+    done = subprocess.run(
+        [python, "-I", "-c", code],
+        env=env | {"MLFLOW_TRACKING_URI": server},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, *others = json.loads(done.stdout.splitlines()[-1])
+    assert len(first) == 3
+    assert others == [first, first]
+    assert first[0] > first[1]
+    here = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
+    texts = np.array(["A wonderful, moving film", "boring and awful<br />", "cheap"], dtype=object)
+    np.testing.assert_allclose(here.predict(texts), first, atol=1e-6)
+
+
+def test_mlflow_models_predict_takes_texts(server: str, folder: Path, trained: str, tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text(json.dumps({"inputs": ["A wonderful, moving film", "boring and awful"]}))
+    done = subprocess.run(
+        [
+            PYTHON, "-m", "mlflow", "models", "predict", "-m", "models:/imdb-conv1d@candidate", "--env-manager", "uv",
+            "-t", "json", "-i", tmp_path / "in.json", "-o", tmp_path / "out.json",
+        ],
+        cwd=tmp_path, env=environment(server), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    good, bad = json.loads((tmp_path / "out.json").read_text())["predictions"]
+    assert 0 <= bad < good <= 1

@@ -1,0 +1,170 @@
+"""The verb evaluate in this process, on a model that train has just made."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+import evaluate
+import train
+from conftest import TINY, make_reviews
+from imdb_conv1d import data, scoring, sources
+from imdb_conv1d.console import Signals, UserError
+from imdb_conv1d.scores import scores
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
+    """A folder with a store that has one training of reviews.csv and its version."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    make_reviews(200).to_csv(folder / "reviews.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        train.main([*TINY, f"--data={folder / 'reviews.csv'}", "--epochs=4"], Signals())
+        yield folder
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(autouse=True)
+def _here(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    mlflow.set_tracking_uri(f"sqlite:///{trained}/mlflow.db")
+
+
+def run_evaluate(*arguments: str) -> Run:
+    evaluate.main(arguments, Signals())
+    found: list[Run] = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)
+    return mlflow.get_run(found[0].info.run_id)  # a search leaves out the models that a run used
+
+
+def artifact(run: Run, name: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name))
+
+
+def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_evaluate()
+    client = mlflow.MlflowClient()
+    reviews = data.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    test = reviews.part("test")
+    predictions = pd.read_parquet(artifact(run, "predictions.parquet"))
+    assert sorted(predictions["text_sha256"]) == sorted(test["hash"])
+    joined = predictions.merge(test, left_on="text_sha256", right_on="hash")
+    assert (joined["label_x"] == joined["label_y"]).all()
+    model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
+    again = model.predict(joined["text"].to_numpy(dtype=object))
+    np.testing.assert_allclose(joined["probability"], again, atol=1e-6)
+    expected = scores(predictions["label"], predictions["probability"])
+    assert {name: run.data.metrics[f"test_{name}"] for name in expected} == pytest.approx(expected)
+    assert run.data.metrics["test_reviews"] == 40
+    assert run.data.metrics["test_texts_in_training"] == 0
+
+    version = client.get_model_version("imdb-conv1d", "1")
+    assert run.data.tags["model_version"] == "1"
+    assert run.data.tags["training_run_id"] == version.run_id
+    model_id = version.source.removeprefix("models:/")
+    assert [used.model_id for used in run.inputs.model_inputs] == [model_id]
+    at_the_model = {metric.key: metric.value for metric in client.get_logged_model(model_id).metrics or []}
+    assert at_the_model["test_accuracy"] == run.data.metrics["test_accuracy"]
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {
+        "predictions.parquet", "confusion.png", "roc.png", "precision_recall.png", "calibration.png", "mistakes.json",
+    }  # fmt: skip
+    assert run.info.run_name == "evaluate imdb-conv1d version 1"
+    assert run.data.tags["data_digest"] == reviews.digest
+    assert "test_accuracy" in capsys.readouterr().out
+
+
+def test_mistakes_come_with_their_texts_unless_they_must_not(trained: Path, tmp_path: Path) -> None:
+    table = make_reviews(60, seed=1)
+    table["label"] = 1 - table["label"]  # so that nearly everything is a mistake
+    table.to_csv(tmp_path / "turned.csv", index=False)
+    shown = json.loads(artifact(run_evaluate(f"--data={tmp_path / 'turned.csv'}"), "mistakes.json").read_text())
+    assert shown["columns"] == ["label", "probability", "text"]
+    errors = [abs(label - probability) for label, probability, _ in shown["data"]]
+    assert errors == sorted(errors, reverse=True)
+    assert len(errors) > 5
+    assert {text for _, _, text in shown["data"]} <= set(table["text"])
+    hidden_run = run_evaluate(f"--data={tmp_path / 'turned.csv'}", "--log_texts=false")
+    hidden = artifact(hidden_run, "mistakes.json").read_text()
+    assert json.loads(hidden)["columns"] == ["label", "probability", "hash"]
+    assert not any(text in hidden for text in table["text"])
+
+
+def test_texts_of_a_training_without_log_texts_stay_hidden(trained: Path, tmp_path: Path) -> None:
+    table = make_reviews(200, seed=5)
+    table.loc[:99, "label"] = 1 - table.loc[:99, "label"]
+    table.to_csv(tmp_path / "secret.csv", index=False)
+    arguments = [f"--data={tmp_path / 'secret.csv'}", "--epochs=1", "--log_texts=false", "--model_name=secret"]
+    train.main([*TINY, *arguments], Signals())
+    run = run_evaluate("--model=models:/secret@candidate")
+    assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
+
+
+def test_a_file_without_split_is_read_whole_and_one_with_split_in_part(trained: Path, tmp_path: Path) -> None:
+    table = make_reviews(50, seed=2)
+    table.to_csv(tmp_path / "whole.csv", index=False)
+    table.assign(split=["test"] * 20 + ["train"] * 30).to_parquet(tmp_path / "part.parquet")
+    assert run_evaluate(f"--data={tmp_path / 'whole.csv'}").data.metrics["test_reviews"] == 50
+    assert run_evaluate(f"--data={tmp_path / 'part.parquet'}").data.metrics["test_reviews"] == 20
+
+
+def test_texts_that_were_trained_on_are_counted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_evaluate(f"--data={trained / 'reviews.csv'}")
+    assert run.data.metrics["test_reviews"] == 200
+    assert run.data.metrics["test_texts_in_training"] == 128
+    assert "texts that also stand in the model's training part: 128" in capsys.readouterr().out
+
+
+def test_changed_data_is_noticed(trained: Path) -> None:
+    path = trained / "reviews.csv"
+    before, runs = path.read_text(), len(mlflow.search_runs())
+    path.write_text(before.replace("n0x7,", "n0x7 changed,"))
+    try:
+        with pytest.raises(
+            UserError, match=r"is not what imdb-conv1d version 1 was trained on .*; allowed: the same data"
+        ):
+            run_evaluate()
+    finally:
+        path.write_text(before)
+    assert len(mlflow.search_runs()) == runs
+
+
+def test_one_label_alone_is_refused(trained: Path, tmp_path: Path) -> None:
+    make_reviews(20).query("label == 1").to_csv(tmp_path / "one.csv", index=False)
+    runs = len(mlflow.search_runs())
+    with pytest.raises(
+        UserError, match=r"data: there is no review of label 0 to score; allowed: reviews of both labels"
+    ):
+        run_evaluate(f"--data={tmp_path / 'one.csv'}")
+    assert len(mlflow.search_runs()) == runs
+
+
+def test_scoring_needs_no_more_memory_for_more_reviews(tmp_path: Path) -> None:
+    """What is alive at once is one piece of the source, whatever its length."""
+    alive: list[int] = []
+
+    def tables() -> Iterator[pd.DataFrame]:
+        for number in range(20):
+            yield make_reviews(100, seed=number).assign(split="")
+
+    source = sources.Source("made up", "", tables)
+
+    def scorer(texts: pd.Series) -> np.ndarray:
+        alive.append(len(texts))
+        return np.full(len(texts), 0.7)
+
+    rows = data.index(source)
+    pieces = scoring.chosen(source, rows, scoring.to_score(rows, whole=True))
+    scored = scoring.score(pieces, scorer, frozenset(), tmp_path / "p.parquet", lambda done: None)
+    assert alive == [100] * 20
+    assert len(scored.labels) == 2000
+    assert len(scored.mistakes) == scoring.MISTAKES
