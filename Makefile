@@ -12,12 +12,13 @@ help: ## show this list
 train: $(VENV)/ready ## set everything up, train with patience 3, evaluate, and say where to look
 	@$(RUN) src/train.py --patience 3
 	@$(RUN) src/evaluate.py
-	@echo 'to look at the runs:  make ui   (then open http://127.0.0.1:5000)'
+	@echo 'to look at the runs:  make ui'
 
 evaluate: $(VENV)/ready ## evaluate the newest candidate
 	@$(RUN) src/evaluate.py
 
 ui: $(VENV)/ready ## the MLflow UI on this folder's runs
+	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
 test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, run all tests

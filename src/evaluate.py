@@ -46,7 +46,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
 
         environment.import_tensorflow()
 
-        with tracking.run("evaluate", f"evaluate {stored.title}", parameters.spelled()) as run:
+        with tracking.run("evaluate", f"evaluate {stored.short}", parameters.spelled()) as run:
             run.data(source.name, digest, "evaluation", {"rows": len(rows)})
             run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version})
             if stored.model_id:
@@ -63,7 +63,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
             )
             seconds = time.perf_counter() - started
             with_texts = parameters.log_texts and (training.log_texts if training else True)
-            say(report_scores.queue(run, stored, scored, seconds, with_texts))
+            say(report_scores.queue(run, stored, scored, seconds, with_texts, own_test_part))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
 
         epoch, best = training.best_epoch, training.best()
         model_id = publishing.store(
-            training.checkpoint.path, vocabulary, parameters.maxlen, epoch, parameters.spelled()
+            parameters.model_name, training.checkpoint.path, vocabulary, parameters.maxlen, epoch, parameters.spelled()
         )
         publishing.require_same_loss(model_id, validation, best["val_loss"])
         tags = {

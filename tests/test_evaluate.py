@@ -78,7 +78,11 @@ def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {
         "predictions.parquet", "confusion.png", "roc.png", "precision_recall.png", "calibration.png", "mistakes.json",
     }  # fmt: skip
-    assert run.info.run_name == "evaluate imdb-conv1d version 1"
+    shown = client.get_model_version("imdb-conv1d", "1").tags
+    assert float(shown["test_accuracy"]) == run.data.metrics["test_accuracy"]
+    assert float(shown["test_loss"]) == run.data.metrics["test_loss"]
+    assert shown["evaluation_run_id"] == run.info.run_id
+    assert run.info.run_name == "evaluate v1 imdb-conv1d"
     assert run.data.tags["data_digest"] == reviews.digest
     assert "test_accuracy" in capsys.readouterr().out
 
@@ -113,7 +117,9 @@ def test_a_file_without_split_is_read_whole_and_one_with_split_in_part(trained: 
     table = make_reviews(50, seed=2)
     table.to_csv(tmp_path / "whole.csv", index=False)
     table.assign(split=["test"] * 20 + ["train"] * 30).to_parquet(tmp_path / "part.parquet")
+    before = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1").tags
     assert run_evaluate(f"--data={tmp_path / 'whole.csv'}").data.metrics["test_reviews"] == 50
+    assert mlflow.MlflowClient().get_model_version("imdb-conv1d", "1").tags == before
     assert run_evaluate(f"--data={tmp_path / 'part.parquet'}").data.metrics["test_reviews"] == 20
 
 

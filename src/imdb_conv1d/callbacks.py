@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from imdb_conv1d.console import Signals, say
 from imdb_conv1d.stopping import Rule, State, advance
@@ -99,7 +100,8 @@ class EpochRecord(keras.callbacks.Callback):
         """Record the epoch as the rule and the checkpoint, which come before, have left it."""
         state, step = self.stopping.state, epoch + 1
         values = {name: float(value) for name, value in (logs or {}).items()}
-        values["learning_rate"] = float(self.model.optimizer.learning_rate)
+        # Keras keeps it in float32; this is the number that was asked for, 0.001 rather than 0.0010000000474974513.
+        values["learning_rate"] = float(str(np.float32(self.model.optimizer.learning_rate)))
         values["early_stopping/wait"] = float(state.wait)
         values["early_stopping/best"] = float(state.best if state.best is not None else math.nan)
         now = time.perf_counter()

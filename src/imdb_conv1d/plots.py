@@ -20,7 +20,7 @@ def training(history: pd.DataFrame, monitor: str, best_epoch: int, stopped_epoch
         history: one row an epoch with the columns epoch, loss, accuracy, val_loss and val_accuracy.
         best_epoch: the checkpoint's epoch, 0 if there is none.
     """
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, 2)
     for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
         dots = "o" if len(history) < 40 else None
@@ -35,7 +35,7 @@ def training(history: pd.DataFrame, monitor: str, best_epoch: int, stopped_epoch
         ax.set_title(metric)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=0.25)
-        ax.legend(fontsize=9)
+        ax.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
     figure.suptitle(f"Early stopping on {monitor}", fontsize=12)
     return figure
 

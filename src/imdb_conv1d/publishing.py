@@ -1,5 +1,7 @@
 """The best checkpoint becomes a version of the registered model: stored, loaded back, compared, then registered."""
 
+import json
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -27,7 +29,7 @@ SIGNATURE = ModelSignature(
 )
 
 
-def store(checkpoint: Path, vocabulary: Path, maxlen: int, step: int, parameters: dict[str, str]) -> str:
+def store(name: str, checkpoint: Path, vocabulary: Path, maxlen: int, step: int, parameters: dict[str, str]) -> str:
     """Store the checkpoint as a model that takes text, with the Keras network beside it; returns the model's id.
 
     The active run is the model's source. The example's texts are made up, so nothing of the data is shown.
@@ -35,7 +37,7 @@ def store(checkpoint: Path, vocabulary: Path, maxlen: int, step: int, parameters
     network = keras.saving.load_model(checkpoint)
     info = mlflow.tensorflow.log_model(
         TextClassifier(network, vocabulary, maxlen),
-        name="model",
+        name=re.sub(r"[/:.%\"']", "-", name),  # what a registered model's name may have, and a stored one's may not
         signature=SIGNATURE,
         input_example=np.array(EXAMPLE, dtype=object),
         pip_requirements=model_requirements(),
@@ -87,5 +89,8 @@ def register(
                 raise
         source = f"models:/{model_id}"
         made = client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
+        # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
+        named = json.dumps([{"name": name, "version": made.version}])
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": named})
         client.set_registered_model_alias(name, CANDIDATE, made.version)
     return str(made.version)

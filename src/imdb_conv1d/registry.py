@@ -36,6 +36,11 @@ class Stored:
         """What people call it."""
         return f"{self.name} version {self.version}" if self.version else self.uri
 
+    @property
+    def short(self) -> str:
+        """The same with what differs first, for the narrow columns of the UI."""
+        return f"v{self.version} {self.name}" if self.version else self.uri
+
 
 def find(uri: str) -> Stored:
     """What a models:/ or runs:/ URI means now. An alias is resolved once, so that it can move meanwhile.

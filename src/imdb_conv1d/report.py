@@ -21,7 +21,8 @@ def queue(run: Run, reviews: Reviews, training: Training) -> None:
     figures = {"stopped_epoch": float(training.stopped_epoch), "best_epoch": float(training.best_epoch)}
     if training.checkpoint.best is not None:
         figures[f"best_{training.parameters.monitor}"] = training.checkpoint.best
-    run.metrics(figures, round(time.time() * 1000), step=training.stopped_epoch)
+    # At the best epoch's step, since what is logged at that step is shown with the model.
+    run.metrics(figures, round(time.time() * 1000), step=training.best_epoch)
     run.tags({"stop_reason": training.reason})
     run.describe(description(reviews, training, "Nothing is registered."))
     run.file(training.record.stops)
@@ -53,11 +54,11 @@ def headline(training: Training) -> str:
 
 
 def description(reviews: Reviews, training: Training, registered: str = "") -> str:
-    """A few lines of Markdown that say what came out; ``registered`` is the last of them."""
+    """A few lines of Markdown that say what came out; ``registered`` is one of them."""
     line = headline(training)
     lines = [
-        f"**{line[0].upper()}{line[1:]}.**",
-        f"Data: {reviews.source.name} ({reviews.summary()}), digest `{reviews.digest[:12]}`.",
+        f"{line[0].upper()}{line[1:]}.",
         registered,
+        f"Data: {reviews.source.name} ({reviews.summary()}), digest `{reviews.digest[:12]}`.",
     ]
-    return "\n\n".join(lines).strip()
+    return "\n\n".join(line for line in lines if line)

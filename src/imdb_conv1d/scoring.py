@@ -13,7 +13,8 @@ from imdb_conv1d import data
 from imdb_conv1d.console import UserError
 from imdb_conv1d.sources import Source
 
-MISTAKES = 50
+MISTAKES = 50  # rows in the table of mistakes
+PROGRESS = 5000  # reviews between two calls of ``progress``
 SCHEMA = pa.schema([("text_sha256", pa.string()), ("label", pa.int8()), ("probability", pa.float64())])
 
 
@@ -83,5 +84,6 @@ def score(
             both = [mistakes, wrong] if len(mistakes) else [wrong]
             mistakes = pd.concat(both).nlargest(MISTAKES, "error")
             done += len(piece)
-            progress(done)
+            if done // PROGRESS > (done - len(piece)) // PROGRESS:
+                progress(done)
     return Scored(np.concatenate(labels), np.concatenate(probabilities), mistakes, in_training)

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -110,11 +111,12 @@ class Run:
 
     def data(self, name: str, digest: str, context: str, rows: Mapping[str, int]) -> None:
         """The data as an input of the run. MLflow keeps 36 characters of a digest; the tag has all of them."""
+        is_path = Path(name).is_absolute()
         dataset = Dataset(
-            name=name[-500:],
+            name=Path(name).name[-500:],
             digest=digest[:32],
-            source_type="local" if Path(name).is_absolute() else "code",
-            source=json.dumps({"uri" if Path(name).is_absolute() else "name": name}),
+            source_type="local" if is_path else "code",
+            source=json.dumps({"uri" if is_path else "name": name}),
             schema=json.dumps(
                 {"mlflow_colspec": [{"type": "string", "name": "text"}, {"type": "long", "name": "label"}]}
             ),
@@ -127,22 +129,27 @@ class Run:
     def training_data(self, reviews: Reviews) -> None:
         """What a training learns from, and how its rows were divided."""
         self.data(reviews.source.name, reviews.digest, "training", reviews.counts())
-        counts = {f"data_{part}": count for part, count in reviews.counts().items()}
-        self.tags({**counts, "data_dropped": json.dumps(reviews.dropped)})
+        self.tags({"data_rows": reviews.summary()})
         path = self.folder / "rows.parquet"  # without texts: later runs learn from it what was trained on
         reviews.table[["hash", "label", "split"]].to_parquet(path, index=False)
         self.file(path, "data")
 
     def environment(self, versions: Mapping[str, str], machine: Mapping[str, str]) -> None:
-        """Package versions and what equal bits depend on, as tags to filter by and as a file."""
-        self.tags({f"version.{name}": value for name, value in versions.items()})
-        self.tags({f"machine.{name}": value for name, value in machine.items()})
+        """Package versions and what equal bits depend on: as a file, and as two tags to read."""
+        for name, facts in (("versions", versions), ("machine", machine)):
+            self.tags({name: ", ".join(f"{key} {value}" for key, value in facts.items())})
         self.json({"versions": dict(versions), "machine": dict(machine)}, "environment.json")
 
     def model(self, model_id: str) -> None:
         """A logged model as an input of the run."""
         models = [LoggedModelInput(model_id)]
         self.delivery.add("the model's link", lambda: self.client.log_inputs(self.id, models=models))
+
+    def version(self, name: str, version: str, tags: Mapping[str, object]) -> None:
+        """Tags of a model version."""
+        for key, value in tags.items():
+            what = f"the tag {key} of {name} version {version}"
+            self.delivery.add(what, partial(self.client.set_model_version_tag, name, version, key, str(value)))
 
     def settle(self) -> None:
         """Wait until all that was said is stored.
