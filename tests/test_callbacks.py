@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochRecord, InterruptionPoint
+from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochEnd, EpochRecord, InterruptionPoint
 from imdb_conv1d.console import Interrupted, Signals
 from imdb_conv1d.stopping import Rule
 
@@ -30,12 +30,13 @@ def feed(
     stopping = EarlyStopping(rule, "val_loss", epochs)
     checkpoint = BestCheckpoint(folder / "best.keras", "val_loss", rule.mode)
     record = EpochRecord(folder, stopping, checkpoint, lambda *epoch: delivered.append(epoch))
-    for callback in (stopping, checkpoint, record):
+    callbacks = (stopping, EpochEnd(checkpoint, record))
+    for callback in callbacks:
         callback.set_model(network)
         callback.on_train_begin()
     for epoch, loss in enumerate(losses):
         network.set_weights([np.full((2, 1), epoch + 1), np.zeros(1)])
-        for callback in (stopping, checkpoint, record):
+        for callback in callbacks:
             callback.on_epoch_end(epoch, {"loss": 0.5, "accuracy": 0.8, "val_loss": loss, "val_accuracy": 0.7})
         if network.stop_training:
             break
@@ -94,6 +95,35 @@ def test_a_save_that_breaks_off_leaves_the_former_checkpoint(
         checkpoint.on_epoch_end(1, {"val_loss": 0.4})
     assert saved_epoch(path) == 1
     assert checkpoint.best_epoch == 1
+
+
+def test_an_epoch_whose_save_fails_is_recorded(
+    network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(target: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(network, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        feed(network, tmp_path, [0.5], Rule("min", 2))
+    assert len((tmp_path / "early_stopping.csv").read_text().splitlines()) == 2
+
+
+def test_an_epoch_is_handed_on_before_it_is_written(network: keras.Model, tmp_path: Path) -> None:
+    (tmp_path / "history.csv").mkdir()  # writing to it fails
+    delivered: Delivered = []
+    stopping = EarlyStopping(Rule("min", 2), "val_loss", 9)
+    checkpoint = BestCheckpoint(tmp_path / "best.keras", "val_loss", "min")
+    record = EpochRecord(tmp_path, stopping, checkpoint, lambda *epoch: delivered.append(epoch))
+    for callback in (stopping, end := EpochEnd(checkpoint, record)):
+        callback.set_model(network)
+        callback.on_train_begin()
+    logs = {"loss": 0.5, "accuracy": 0.8, "val_loss": 0.4, "val_accuracy": 0.7}
+    stopping.on_epoch_end(0, logs)
+    with pytest.raises(IsADirectoryError):
+        end.on_epoch_end(0, logs)
+    assert [step for step, _, _ in delivered] == [1]
+    assert record.best["val_loss"] == 0.4
 
 
 def test_every_epoch_is_written_and_handed_on(

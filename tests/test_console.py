@@ -52,8 +52,15 @@ def test_what_mlflow_run_sends_is_one_request() -> None:
 
 
 def test_a_second_ctrl_c_leaves_at_once() -> None:
-    found = run("try:\n  kill('SIGINT')\nfinally:\n  kill('SIGINT')\n  console.say('cleaned up')")
+    found = run("try:\n  kill('SIGTERM')\nfinally:\n  time.sleep(1)\n  kill('SIGINT')\n  console.say('cleaned up')")
     assert (found.returncode, found.stdout) == (130, "")
+
+
+def test_after_the_work_is_done_a_signal_undoes_nothing() -> None:
+    found = run("signals.hold_to_the_end()\nkill('SIGTERM')\nconsole.say('went on')")
+    assert (found.returncode, found.stdout) == (0, "went on\n")
+    early = run("with signals.held():\n  kill('SIGTERM')\n  signals.hold_to_the_end()\n  console.say('went on')")
+    assert (early.returncode, early.stdout) == (143, "")
 
 
 def test_a_held_signal_waits_for_the_check() -> None:

@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from imdb_conv1d.delivery import Delivery, one_line
+from imdb_conv1d.console import RunFailed
+from imdb_conv1d.delivery import Delivery, one_line, persist
 
 
 class Server:
@@ -84,6 +85,39 @@ def test_a_refused_call_is_named_and_does_not_hold_up_the_others() -> None:
     fill(delivery, server, "b")
     assert delivery.close(10) == ["bad"]
     assert server.taken == ["a", "b"]
+
+
+def test_a_long_queue_is_not_given_up_while_it_moves() -> None:
+    server, delivery = Server(), Delivery()
+    for number in range(20):
+        delivery.add(str(number), lambda number=number: (time.sleep(0.05), server.take(str(number))))
+    assert delivery.close(0.4) == []
+    assert len(server.taken) == 20
+
+
+def test_a_call_that_is_waited_for_is_tried_again() -> None:
+    tries = []
+
+    def third_time() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise ConnectionError("no answer")
+        return "done"
+
+    assert persist("storing", third_time, pauses=(0.01,)) == "done"
+    assert len(tries) == 3
+
+
+def test_a_call_that_is_waited_for_gives_up_by_name() -> None:
+    server = Server()
+    server.down = True
+    with pytest.raises(RunFailed, match=r"^storing failed \(no answer\)$"):
+        persist("storing", lambda: server.take("x"), seconds=0.1, pauses=(0.02,))
+    assert 2 < server.tries < 10
+    server.tries = 0
+    with pytest.raises(RunFailed):
+        persist("storing", lambda: server.take("x"), refused=lambda error: True)
+    assert server.tries == 1
 
 
 def test_an_error_is_told_in_one_line() -> None:

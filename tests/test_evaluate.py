@@ -113,6 +113,22 @@ def test_texts_of_a_training_without_log_texts_stay_hidden(trained: Path, tmp_pa
     assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
 
 
+def test_without_the_trainings_run_what_is_not_known_is_said_so_and_texts_stay_hidden(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = make_reviews(100, seed=6)
+    table.loc[:49, "label"] = 1 - table.loc[:49, "label"]
+    table.to_csv(tmp_path / "lost.csv", index=False)
+    arguments = [f"--data={tmp_path / 'lost.csv'}", "--epochs=1", "--log_texts=false", "--model_name=lost"]
+    train.main([*TINY, *arguments], Signals())
+    source = mlflow.MlflowClient().get_model_version("lost", "1").run_id
+    shutil.rmtree(Path(mlflow.get_run(source).info.artifact_uri.removeprefix("file://")) / "data")
+    run = run_evaluate("--model=models:/lost@candidate", f"--data={tmp_path / 'lost.csv'}")
+    assert "test_texts_in_training" not in run.data.metrics
+    assert "texts that also stand in the model's training part: unknown" in capsys.readouterr().out
+    assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
+
+
 def test_a_file_without_split_is_read_whole_and_one_with_split_in_part(trained: Path, tmp_path: Path) -> None:
     table = make_reviews(50, seed=2)
     table.to_csv(tmp_path / "whole.csv", index=False)
@@ -121,6 +137,8 @@ def test_a_file_without_split_is_read_whole_and_one_with_split_in_part(trained: 
     assert run_evaluate(f"--data={tmp_path / 'whole.csv'}").data.metrics["test_reviews"] == 50
     assert mlflow.MlflowClient().get_model_version("imdb-conv1d", "1").tags == before
     assert run_evaluate(f"--data={tmp_path / 'part.parquet'}").data.metrics["test_reviews"] == 20
+    table.assign(split="train").to_csv(tmp_path / "train.csv", index=False)
+    assert run_evaluate(f"--data={tmp_path / 'train.csv'}").data.metrics["test_reviews"] == 50
 
 
 def test_texts_that_were_trained_on_are_counted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

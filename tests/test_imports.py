@@ -14,11 +14,11 @@ LEVELS = [
     {"console"},
     {"config", "stopping", "scores", "plots", "delivery"},
     {"readers", "sources", "data", "environment", "text", "batches", "model", "serving", "callbacks", "training"},
-    {"tracking", "registry", "publishing", "scoring"},
+    {"stores", "tracking", "registry", "publishing", "scoring"},
     {"report", "report_scores"},
 ]
-SPEAK_TO_MLFLOW = {"tracking", "registry", "publishing"}
-KNOW_NO_KERAS = LEVELS[0] | LEVELS[1] | {"data", "tracking", "registry", "scoring", "report_scores"}
+SPEAK_TO_MLFLOW = {"stores", "tracking", "registry", "publishing"}
+KNOW_NO_KERAS = LEVELS[0] | LEVELS[1] | {"data", "stores", "tracking", "registry", "scoring", "report_scores"}
 
 
 def imported(path: Path, top_only: bool = False) -> Iterator[str]:

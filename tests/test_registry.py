@@ -9,7 +9,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 from imdb_conv1d import registry
-from imdb_conv1d.console import UserError
+from imdb_conv1d.console import RunFailed, UserError
 
 TEXT = ModelSignature(inputs=Schema([TensorSpec(np.dtype(object), (-1,))]))
 
@@ -58,7 +58,9 @@ def test_an_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Pat
     client.set_registered_model_alias("m", "candidate", "1")
     stored = registry.find("models:/m@candidate")
     client.set_registered_model_alias("m", "candidate", "2")
-    assert stored.uri == "models:/m/1"
+    fetched = registry.fetch(stored, tmp_path)
+    assert mlflow.models.Model.load(str(fetched.path)).model_id == stored.model_id
+    assert registry.find("models:/m/1") == stored
 
 
 @pytest.mark.parametrize(
@@ -83,12 +85,12 @@ def test_what_is_not_there_is_named(store: str, uri: str) -> None:
 
 def fetch(folder: Path, uri: str = "models:/m/1") -> Path:
     folder.mkdir()
-    return registry.fetch(registry.find(uri), folder)
+    return registry.fetch(registry.find(uri), folder).path
 
 
 def test_a_harmless_model_is_fetched_and_scores(store: str, tmp_path: Path) -> None:
     log_lengths()
-    score = registry.scorer(str(fetch(tmp_path / "m")))
+    score = registry.scorer(fetch(tmp_path / "m"))
     assert score(pd.Series(["a", "ab"], index=[5, 9])).tolist() == pytest.approx([0.1, 0.2])
 
 
@@ -131,6 +133,22 @@ def test_a_model_that_takes_no_text_is_not_loaded(
         fetch(tmp_path / "m")
 
 
-def test_a_model_of_somebody_else_has_no_record_of_its_training(store: str, tmp_path: Path) -> None:
+def test_a_model_of_somebody_else_has_no_record(store: str, tmp_path: Path) -> None:
     log_lengths()
-    assert registry.training_of(registry.find("models:/m/1"), tmp_path) is None
+    stored = registry.find("models:/m/1")
+    assert registry.fetch(stored, tmp_path).record is None
+    assert registry.trained_on(stored, tmp_path) is None
+
+
+def test_what_is_no_probability_is_refused(store: str, tmp_path: Path) -> None:
+    log_lengths()
+    score = registry.scorer(fetch(tmp_path / "m"))
+    with pytest.raises(RunFailed, match="does not give a probability between 0 and 1 for each text"):
+        score(pd.Series(["a text of more than ten letters"]))
+
+
+def test_a_model_that_names_a_module_to_import_is_not_loaded(store: str, tmp_path: Path) -> None:
+    (tmp_path / "keras_module.txt").write_text("antigravity")
+    log_lengths(extra_files=[str(tmp_path / "keras_module.txt")])
+    with pytest.raises(UserError, match=r"holds keras_module\.txt, which runs code when loaded"):
+        fetch(tmp_path / "m")

@@ -34,6 +34,7 @@ def test_texts_score_as_their_ids_do(parts: tuple[keras.Model, Path, Path]) -> N
     found = tf.saved_model.load(str(saved))(tf.constant(TEXTS)).numpy()
     vocabulary.with_suffix(".gone").rename(vocabulary)
     assert found.shape == (5,)
+    assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert len(set(found.round(6))) > 2  # not one number for all
 
@@ -44,3 +45,14 @@ def test_any_number_of_texts_is_scored_in_order(parts: tuple[keras.Model, Path, 
     single = loaded(tf.constant(TEXTS)).numpy()
     np.testing.assert_allclose(loaded(tf.constant(many)).numpy(), single[np.arange(len(many)) % 5], atol=1e-6)
     assert loaded(tf.constant([], tf.string)).shape == (0,)
+
+
+def test_logits_tell_a_loss_where_probabilities_are_all_one(tmp_path: Path) -> None:
+    network = model.build(SMALL)
+    weights = [np.zeros_like(weight) for weight in network.get_weights()]
+    weights[-1] = np.array([60.0])  # the last bias: every text scores a logit of 60
+    network.set_weights(weights)
+    text.write_vocabulary(tmp_path / "v.txt", [*text.RESERVED, "good"])
+    classifier = serving.TextClassifier(network, tmp_path / "v.txt", SMALL.maxlen)
+    assert classifier.logits(tf.constant(["good"])).numpy().tolist() == [60.0]
+    assert classifier(tf.constant(["good"])).numpy().tolist() == [1.0]

@@ -140,6 +140,13 @@ def test_a_file_that_is_not_what_it_should_be(tmp_path: Path, name: str, content
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("data", ["~nobody-of-this-name/a.csv", "x" * 5000, "a\0b"])
+def test_a_path_that_cannot_be(data: str) -> None:
+    with pytest.raises(UserError, match=r"^data: '.*' (is no usable path|does not exist).*; allowed: ") as caught:
+        read(data)
+    assert len(str(caught.value)) < 500
+
+
 def test_a_parquet_file_without_a_column(tmp_path: Path) -> None:
     pd.DataFrame({"review": ["x"], "label": [1]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"has no column 'text' \(it has review, label\)"):

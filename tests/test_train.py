@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from mlflow.entities import Run
 from sklearn.metrics import log_loss
 
 import train
-from conftest import TINY
-from imdb_conv1d import data, publishing, sources, tracking
+from conftest import TINY, make_reviews
+from imdb_conv1d import data, plots, publishing, sources, text, tracking
+from imdb_conv1d.callbacks import BestCheckpoint
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.stopping import Rule, follow
 
@@ -158,15 +161,25 @@ def test_an_accuracy_can_be_monitored(store: str, reviews_csv: Path) -> None:
     assert versions()[0].tags["best_val_accuracy"] == repr(max(accuracy.values()))
 
 
+def test_a_very_sure_network_is_registered(store: str, tmp_path: Path) -> None:
+    """Probabilities of 1 for wrong labels: a loss from float32 probabilities would differ from the logged one."""
+    table = make_reviews(200)
+    table.loc[:9, "label"] = 1 - table.loc[:9, "label"]
+    table.to_csv(tmp_path / "flipped.csv", index=False)
+    run_train(f"--data={tmp_path / 'flipped.csv'}", "--monitor=loss", "--epochs=25", "--learning_rate=0.3")
+    assert last_run().data.metrics["best_epoch"] > 5
+    assert len(versions()) == 1
+
+
 def test_without_log_texts_no_text_is_in_any_artifact(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--epochs=1", "--log_texts=false")
     folder = Path(mlflow.artifacts.download_artifacts(run_id=last_run().info.run_id, artifact_path="."))
     model = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
-    text = pd.read_csv(reviews_csv)["text"]
+    secret = pd.read_csv(reviews_csv)["text"]
     for path in [*folder.rglob("*"), *model.rglob("*")]:
         if path.is_file():
             content = path.read_bytes()
-            assert not any(review.encode() in content for review in text), path
+            assert not any(review.encode() in content for review in secret), path
 
 
 class SignalAfter(Signals):
@@ -243,17 +256,20 @@ def test_a_loss_that_is_not_a_number_registers_nothing(store: str, reviews_csv: 
 def test_a_stored_model_that_scores_otherwise_is_not_registered(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = publishing.scorer
+    right = keras.saving.load_model
 
-    def off(path: str) -> Callable[[pd.Series], np.ndarray]:
-        score = right(path)
-        return lambda texts: score(texts) * 0.999
+    def another_network(path: Path) -> keras.Model:
+        network = right(path)
+        *others, bias = network.get_weights()
+        network.set_weights([*others, bias + 0.01])
+        return network
 
-    monkeypatch.setattr(publishing, "scorer", off)
+    monkeypatch.setattr(publishing.keras.saving, "load_model", another_network)
     with pytest.raises(RunFailed, match="the stored model scores the validation part with a loss of"):
         run_train(f"--data={reviews_csv}", "--epochs=2")
     run = last_run()
-    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
+    assert run.data.tags["error"].startswith("the stored model scores")
     assert versions() == []
     assert list(mlflow.search_logged_models(output_format="list")) == []
 
@@ -296,10 +312,10 @@ def test_what_never_arrives_fails_the_run_and_is_named(
     with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: the metrics of epoch 2$"):
         run_train(f"--data={reviews_csv}", "--epochs=3", "--patience=9")
     run = last_run()
-    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
     assert list(points(run, "val_loss")) == [1, 3]
     assert versions() == []
-    kept = Path(capsys.readouterr().err.strip().splitlines()[-1].removeprefix("what did not arrive is kept in "))
+    kept = Path(capsys.readouterr().err.strip().splitlines()[-1].removeprefix("files that did not arrive are kept in "))
     assert len(pd.read_csv(kept / "history.csv")) == 3
 
 
@@ -335,14 +351,187 @@ def test_unusable_data_makes_no_run(store: str, tmp_path: Path, data_value: str)
     assert mlflow.search_runs(output_format="list") == []
 
 
-def test_a_store_that_does_not_answer_is_said_at_once(monkeypatch: pytest.MonkeyPatch, reviews_csv: Path) -> None:
-    mlflow.set_tracking_uri("http://127.0.0.1:9")
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "http://127.0.0.1:{silent}", "postgresql://127.0.0.1:9/x", "foo://bar",
+            "sqlite:////proc/none/mlflow.db", "sqlite:///{garbage}"],
+)  # fmt: skip
+def test_a_store_that_does_not_answer_is_said_at_once(
+    uri: str, silent_port: int, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "garbage.db").write_bytes(b"no database" * 1000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(silent=silent_port, garbage=tmp_path / "garbage.db"))
     started = time.monotonic()
-    try:
-        with pytest.raises(
-            UserError, match=r"MLFLOW_TRACKING_URI: 'http://127\.0\.0\.1:9' does not answer \(.+\); allowed"
-        ):
-            run_train(f"--data={reviews_csv}")
-    finally:
-        mlflow.set_tracking_uri(None)
+    with pytest.raises(
+        UserError, match=r"^MLFLOW_TRACKING_URI: '.*' does not answer \(.+\); allowed: a server or"
+    ) as caught:
+        run_train(f"--data={reviews_csv}")
+    assert "\n" not in str(caught.value)
     assert time.monotonic() - started < 10
+
+
+def test_a_registry_that_does_not_answer_is_named(
+    store: str, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"^MLFLOW_REGISTRY_URI: 'http://127\.0\.0\.1:9' does not answer"):
+        run_train(f"--data={reviews_csv}")
+
+
+@pytest.mark.parametrize(("name", "value"), [("MLFLOW_EXPERIMENT_ID", "999"), ("MLFLOW_RUN_ID", "0" * 32)])
+def test_settings_that_name_nothing_are_refused(
+    store: str, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"{name}.*: no run can begin"):
+        run_train(f"--data={reviews_csv}")
+    assert mlflow.search_runs(["0"], output_format="list") == []
+
+
+def test_an_artifact_store_that_fails_holds_up_no_metric(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", full)
+    monkeypatch.setattr(tracking.Run.settle, "__defaults__", (0.5,))
+    monkeypatch.setattr(tracking, "PATIENCE_AFTER_SIGNAL", 0.5)
+    with pytest.raises(
+        RunFailed, match=r"missing in run [0-9a-f]{32}: rows\.parquet; environment\.json; early_stopping\.csv"
+    ):
+        run_train(f"--data={reviews_csv}", "--epochs=2")
+    run = last_run()
+    assert list(points(run, "val_loss")) == [1, 2]
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
+    assert run.data.metrics["stopped_epoch"] == 2
+    assert versions() == []
+
+
+class Kill(Signals):
+    """Takes real signals, as in a process of its own."""
+
+    def __enter__(self) -> "Kill":
+        self._before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        self.install()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), self._before, strict=True):
+            signal.signal(number, handler)
+
+
+def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """Let SIGTERM reach this process when the function has done its work."""
+    function = getattr(owner, name)
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        result = function(*arguments, **named)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "epochs"),
+    [
+        (text, "encode", 0),
+        (BestCheckpoint, "on_epoch_end", 1),  # within the last epoch's end
+        (plots, "training", 1),  # while the report is made
+        (publishing, "store", 1),
+        (publishing, "require_same_loss", 1),
+    ],
+)
+def test_a_signal_at_any_moment_before_registration_leaves_a_full_report(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, epochs: int
+) -> None:
+    then_kill(monkeypatch, owner, name)
+    with Kill() as signals, pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", "--epochs=1", signals=signals)
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")
+    assert run.data.metrics["stopped_epoch"] == epochs
+    assert len(table(run, "early_stopping.csv")) == epochs
+    assert ("checkpoint/best.keras" in artifacts(run)) == bool(epochs)
+    assert versions() == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(publishing, "register"), (mlflow.MlflowClient, "create_model_version"), (tracking.Run, "settle")],
+)
+def test_a_signal_after_registration_has_begun_comes_too_late(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    if name == "settle":  # the second one, at the very end
+        hold = Signals.hold_to_the_end
+        monkeypatch.setattr(Signals, "hold_to_the_end", lambda self: (hold(self), then_kill(monkeypatch, owner, name)))
+    else:
+        then_kill(monkeypatch, owner, name)
+    with Kill() as signals:
+        run_train(f"--data={reviews_csv}", "--epochs=1", signals=signals)
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "epochs")
+    assert run.data.tags["registered_version"] == "1"
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
+
+
+def test_a_lost_answer_makes_no_second_version(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("create_registered_model", "create_model_version", "set_registered_model_alias"):
+        lose_first_answer(monkeypatch, mlflow.MlflowClient, name)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert [version.version for version in versions()] == [1]
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
+
+
+def test_a_model_that_was_stored_in_part_is_deleted_and_stored_again(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_first_answer(monkeypatch, mlflow.MlflowClient, "log_model_artifacts")
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert len(versions()) == 1
+    (model,) = mlflow.search_logged_models(output_format="list")
+    assert versions()[0].source == f"models:/{model.model_id}"
+
+
+def lose_first_answer(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """Let a call act and then fail, the first time."""
+    function = getattr(owner, name)
+    calls: list[int] = []
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        result = function(*arguments, **named)
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionError("the connection broke off")
+        return result
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+def test_registering_that_fails_is_named_and_keeps_the_reason_of_the_stop(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise mlflow.MlflowException("not allowed", error_code=mlflow.exceptions.PERMISSION_DENIED)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refuse)
+    with pytest.raises(RunFailed, match="version 1 is registered, but giving it the alias candidate failed"):
+        run_train(f"--data={reviews_csv}", "--epochs=1")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
+    assert "giving it the alias candidate failed (not allowed)" in run.data.tags["error"]
+
+
+def test_a_name_that_only_looks_made_up_stays(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mlflow.MlflowClient().create_run("0", run_name="baseline-cnn-1")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert last_run().info.run_name == "baseline-cnn-1"

@@ -89,7 +89,7 @@ class EpochRecord(keras.callbacks.Callback):
         super().__init__()
         self.history, self.stops = folder / "history.csv", folder / "early_stopping.csv"
         self.stopping, self.checkpoint, self.deliver = stopping, checkpoint, deliver
-        self.last: dict[str, float] = {}
+        self.best: dict[str, float] = {}  # all metrics of the checkpoint's epoch
         _append(self.stops, self.STOPPING_COLUMNS)
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -108,23 +108,48 @@ class EpochRecord(keras.callbacks.Callback):
         values["epoch_seconds"], self._ended = now - self._ended, now
         milliseconds = time.time_ns() // 1_000_000
         moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+        if self.checkpoint.best_epoch == step:
+            self.best = values
+        self.deliver(step, milliseconds, values)  # before the files: a full disk must not lose the epoch
+        say(self._line(step, values, state))
         if not self.history.exists():
             _append(self.history, ("epoch", *values))
         _append(self.history, (step, *map(repr, values.values())))
-        value = values[self.stopping.monitor]
-        _append(
-            self.stops,
-            (step, repr(value), repr(state.best), state.wait, state.event, moment.isoformat(timespec="milliseconds")),
-        )
-        self.deliver(step, milliseconds, values)
-        self.last = values
-        say(self._line(step, values, state))
+        time_of_day = moment.isoformat(timespec="milliseconds")
+        value = repr(values[self.stopping.monitor])
+        _append(self.stops, (step, value, repr(state.best), state.wait, state.event, time_of_day))
 
     def _line(self, step: int, values: dict[str, float], state: State) -> str:
         shown = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         saved = "saved" if self.checkpoint.best_epoch == step else f"best is epoch {self.checkpoint.best_epoch}"
         waited = f"waited {state.wait} of {self.stopping.rule.patience}" if state.wait else "improved"
         return f"epoch {step}  {shown}  {values['epoch_seconds']:.1f} s  {waited}, {saved}"
+
+
+class EpochEnd(keras.callbacks.Callback):
+    """Saves and then records the epoch, and records it also when saving fails."""
+
+    def __init__(self, checkpoint: BestCheckpoint, record: EpochRecord) -> None:
+        super().__init__()
+        self.checkpoint, self.record = checkpoint, record
+
+    def set_model(self, model: keras.Model) -> None:
+        """Give the network to both."""
+        super().set_model(model)
+        self.checkpoint.set_model(model)
+        self.record.set_model(model)
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Begin both."""
+        self.checkpoint.on_train_begin(logs)
+        self.record.on_train_begin(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Save, then record."""
+        try:
+            self.checkpoint.on_epoch_end(epoch, logs)
+        finally:
+            self.record.on_epoch_end(epoch, logs)
 
 
 class InterruptionPoint(keras.callbacks.Callback):

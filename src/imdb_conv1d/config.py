@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, NoReturn, Self, get_args
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from imdb_conv1d.console import UserError
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+MOST = 2**31 - 1  # what a 32-bit count holds
+Switch = Annotated[bool, BeforeValidator(lambda value: _switch(value))]
 Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy"]
 
 
@@ -59,25 +60,29 @@ class TrainParameters(Parameters):
 
     data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={
         "allowed": "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet file"})  # fmt: skip
-    patience: int = Field(30, ge=0, description="Epochs without an improvement before training stops")
+    patience: int = Field(30, ge=0, le=MOST, description="Epochs without an improvement before training stops")
     min_delta: Finite = Field(0.0001, ge=0, description="Smallest change of the monitor that is an improvement")
     monitor: Monitor = Field("val_loss", description="Metric that early stopping and the checkpoint watch")
     mode: Literal["min", "max", "auto"] = Field("min", description="Whether less or more of the monitor is better")
-    epochs: int = Field(200000, ge=1, description="Epochs at most")
-    batch_size: int = Field(32, ge=1, description="Reviews in one step")
+    epochs: int = Field(200000, ge=1, le=MOST, description="Epochs at most")
+    batch_size: int = Field(32, ge=1, le=MOST, description="Reviews in one step")
     validation_split: Finite = Field(0.2, gt=0, lt=1, description="Part of the training reviews held out to validate")
-    max_features: int = Field(5000, ge=4, description="Ids in all: padding, start, unknown and the most frequent words")
-    maxlen: int = Field(400, ge=1, description="Words kept of a review, its last ones")
-    embedding_dims: int = Field(50, ge=1, description="Size of a word's vector")
-    filters: int = Field(250, ge=1, description="Filters of the convolution")
-    kernel_size: int = Field(3, ge=1, description="Words that a filter sees at once, at most maxlen")
-    hidden_dims: int = Field(250, ge=1, description="Units of the hidden layer")
-    learning_rate: Finite = Field(0.001, gt=0, description="Adam's step size")
-    seed: int = Field(7, ge=0, lt=2**32, description="Fixes the initial weights, the dropout and each epoch's order")
-    model_name: Annotated[str, StringConstraints(pattern=r"^[^/:'\"\s]+$")] = Field(
+    max_features: int = Field(
+        5000, ge=4, le=MOST, description="Ids in all: padding, start, unknown and the most frequent words"
+    )
+    maxlen: int = Field(400, ge=1, le=MOST, description="Words kept of a review, its last ones")
+    embedding_dims: int = Field(50, ge=1, le=MOST, description="Size of a word's vector")
+    filters: int = Field(250, ge=1, le=MOST, description="Filters of the convolution")
+    kernel_size: int = Field(3, ge=1, le=MOST, description="Words that a filter sees at once, at most maxlen")
+    hidden_dims: int = Field(250, ge=1, le=MOST, description="Units of the hidden layer")
+    learning_rate: Finite = Field(0.001, ge=1e-30, le=1e30, description="Adam's step size")
+    seed: int = Field(
+        7, ge=0, le=2**32 - 1, description="Fixes the initial weights, the dropout and each epoch's order"
+    )
+    model_name: Annotated[str, StringConstraints(pattern=r"^[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*$")] = Field(
         "imdb-conv1d", description="Name in the model registry", json_schema_extra={
-            "allowed": "a name without blanks, quotes, slashes and colons"})  # fmt: skip
-    log_texts: bool = Field(True, description="Whether texts of the data may be stored with the runs and the model")
+            "allowed": "a name without blanks, quotes and /, : or @, not of dots alone"})  # fmt: skip
+    log_texts: Switch = Field(True, description="Whether texts of the data may be stored with the runs and the model")
 
     @property
     def direction(self) -> Literal["min", "max"]:
@@ -113,7 +118,18 @@ class EvaluateParameters(Parameters):
     data: Text = Field("auto", description="The reviews to score; auto: the test part of what it was trained on",
         json_schema_extra={"allowed": "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet "
                                       "file: its test part where it has one, else all of it"})  # fmt: skip
-    log_texts: bool = Field(True, description="Whether mistakes may be stored with their texts, if training allowed it")
+    log_texts: Switch = Field(
+        True, description="Whether mistakes may be stored with their texts, if training allowed it"
+    )
+
+
+def _switch(value: Any) -> bool:
+    """True or false, in no other spelling: what is recorded is compared by later runs."""
+    if value in (True, "true"):
+        return True
+    if value in (False, "false"):
+        return False
+    raise ValueError("true or false")
 
 
 def better(monitor: str) -> Literal["min", "max"]:
@@ -139,18 +155,16 @@ def allowed(field: FieldInfo) -> str:
         return ", ".join(choices[:-1]) + f" or {choices[-1]}"
     if field.annotation is bool:
         return "true or false"
-    words = ["a whole number" if field.annotation is int else "a finite number"]
-    for bound in field.metadata:
-        match bound:
-            case Ge(ge=low):
-                words.append(f"{low} or more")
-            case Gt(gt=low):
-                words.append(f"more than {low}")
-            case Le(le=high):
-                words.append(f"{high} or less")
-            case Lt(lt=high):
-                words.append(f"less than {high}")
-    return ", ".join(words)
+    bounds = {
+        kind: getattr(bound, kind)
+        for bound in field.metadata
+        for kind in ("ge", "gt", "le", "lt")
+        if hasattr(bound, kind)
+    }
+    if field.annotation is int:
+        return f"a whole number from {bounds['ge']} to {bounds['le']}"
+    signs = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
+    return ", ".join(["a finite number", *(signs[kind].format(bound) for kind, bound in bounds.items())])
 
 
 def _joined(argv: Sequence[str], names: dict[str, FieldInfo]) -> list[str]:

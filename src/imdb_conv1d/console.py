@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -17,11 +18,7 @@ class UserError(ValueError):
 
 
 class RunFailed(RuntimeError):
-    """The work failed for a reason that is known. The message says which, on one line; ``reason`` in one word."""
-
-    def __init__(self, message: str, reason: str = "error") -> None:
-        super().__init__(message)
-        self.reason = reason
+    """The work failed for a reason that is known. The message says which, on one line."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -63,12 +60,13 @@ def quiet_stderr() -> Iterator[None]:
 class Signals:
     """Turns SIGINT and SIGTERM into one :class:`Interrupted`, at a moment when nothing breaks.
 
-    ``mlflow run`` sends SIGTERM soon after the terminal's SIGINT: all that follow a first signal belong to the same
-    request, but for a second Ctrl-C, which leaves at once.
+    ``mlflow run`` sends SIGTERM soon after the terminal's SIGINT: what comes within a second belongs to the same
+    request. A Ctrl-C after that leaves at once.
     """
 
     def __init__(self) -> None:
         self.signum: int | None = None
+        self._first = 0.0
         self._held = 0
 
     def install(self) -> None:
@@ -78,18 +76,27 @@ class Signals:
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:
-            if signum == signal.SIGINT == self.signum:
+            if signum == signal.SIGINT and time.monotonic() > self._first + 1:
                 os._exit(128 + signum)
             return
-        self.signum = signum
-        warn(f"{signal.Signals(signum).name}: ending in order; Ctrl-C again leaves at once")
+        self.signum, self._first = signum, time.monotonic()
+        warn(f"{signal.Signals(signum).name}: ending in order; Ctrl-C leaves at once")
         if not self._held:
             raise Interrupted(signum)
 
     def check(self) -> None:
-        """Raise what came in while signals were held."""
+        """Raise what came in while signals were held. What comes in and is never checked has come too late."""
         if self.signum is not None:
             raise Interrupted(self.signum)
+
+    def hold_to_the_end(self) -> None:
+        """Raise what came in until now; from now on signals are only noted.
+
+        Raises:
+            Interrupted: if a signal has come.
+        """
+        self._held += 1
+        self.check()
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -70,7 +70,8 @@ def index(source: Source) -> pd.DataFrame:
 
 def _indexed(table: pd.DataFrame) -> pd.DataFrame:
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in table["text"]]
-    return pd.DataFrame({"hash": hashes, "label": table["label"].to_numpy(), "split": table["split"].to_numpy()})
+    label = table["label"].to_numpy(dtype="int8")
+    return pd.DataFrame({"hash": pd.Series(hashes, dtype="str"), "label": label, "split": table["split"].astype("str")})
 
 
 def partition(rows: pd.DataFrame, validation_split: float) -> pd.Series:

@@ -1,14 +1,21 @@
-"""Calls to a server that may fail, made in order by a thread of its own, so that the work never waits for them."""
+"""Calls to a server that may fail: made by a thread while the work goes on, or waited for; tried again either way."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from imdb_conv1d.console import warn
+from imdb_conv1d.console import RunFailed, warn
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before another try, the last one from then on
+Result = TypeVar("Result")
+
+
+def never(error: Exception) -> bool:
+    """No error is the server's final word."""
+    return False
 
 
 @dataclass
@@ -22,11 +29,12 @@ class Delivery:
         pauses: seconds between tries.
     """
 
-    refused: Callable[[Exception], bool] = lambda error: False
+    refused: Callable[[Exception], bool] = never
     pauses: tuple[float, ...] = PAUSES
     _waiting: deque[tuple[str, Callable[[], object]]] = field(default_factory=deque)
     _missing: list[str] = field(default_factory=list)
-    _closing: float | None = None
+    _patience: float | None = None  # seconds without a success after which closing gives up
+    _progress: float = 0.0  # when closing began, or a call last succeeded
 
     def __post_init__(self) -> None:
         self._changed = threading.Condition()
@@ -40,54 +48,78 @@ class Delivery:
             self._changed.notify_all()
 
     def close(self, seconds: float) -> list[str]:
-        """Wait at most ``seconds`` for what is queued, then end. Returns the names of what could not be delivered."""
+        """End once all is delivered, or nothing was for ``seconds``. Returns the names of what is missing."""
         with self._changed:
-            self._closing = time.monotonic() + seconds
+            self._patience, self._progress = seconds, time.monotonic()
             self._changed.notify_all()
-        self._thread.join(seconds + 0.1)
+        while self._thread.is_alive() and not self._given_up():
+            self._thread.join(0.05)
         with self._changed:
             missing = [*self._missing, *(what for what, _ in self._waiting)]
             self._waiting.clear()
         return missing
 
+    def _given_up(self) -> bool:
+        return self._patience is not None and time.monotonic() > self._progress + self._patience
+
     def _work(self) -> None:
         failures = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
+                self._changed.wait_for(lambda: self._waiting or self._patience is not None)
+                if not self._waiting or self._given_up():
                     return
                 what, call = self._waiting[0]
             try:
                 call()
             except Exception as error:
                 failures += 1
-                final = self.refused(error)
-                if failures == 1 or final:
-                    then = "it is refused for good" if final else "trying again while the work goes on"
-                    warn(f"MLflow did not take {what} ({one_line(error)}); {then}")
-                if final:
-                    self._missing.append(what)
-                elif not self._pause(self.pauses[min(failures, len(self.pauses)) - 1]):
-                    return
-                else:
+                if not self.refused(error):
+                    if failures == 1:
+                        warn(f"MLflow did not take {what} ({one_line(error)}); trying again while the work goes on")
+                    self._pause(self.pauses[min(failures, len(self.pauses)) - 1])
                     continue
+                warn(f"MLflow refuses {what} ({one_line(error)})")
+                self._missing.append(what)
             else:
                 if failures:
                     warn(f"MLflow answers again and has {what}")
+                self._progress = time.monotonic()
             failures = 0
             with self._changed:
                 if self._waiting:
                     self._waiting.popleft()
 
-    def _pause(self, seconds: float) -> bool:
-        """Wait before the next try, shorter once closing has begun. False when the time for closing is over."""
+    def _pause(self, seconds: float) -> None:
+        """Wait before the next try; the beginning of the end cuts a long wait short."""
         with self._changed:
-            was_closing = self._closing is not None
-            self._changed.wait_for(
-                lambda: self._closing is not None and not was_closing, min(seconds, 5.0 if was_closing else seconds)
-            )
-            return self._closing is None or time.monotonic() < self._closing
+            open_before = self._patience is None
+            self._changed.wait_for(lambda: open_before and self._patience is not None, seconds if open_before else 2.0)
+
+
+def persist(
+    what: str,
+    call: Callable[[], Result],
+    refused: Callable[[Exception], bool] = never,
+    seconds: float = 60.0,
+    pauses: tuple[float, ...] = PAUSES,
+) -> Result:
+    """Make a call that is waited for, trying again for about ``seconds`` while it fails.
+
+    Raises:
+        RunFailed: naming ``what``, if it is refused or keeps failing.
+    """
+    end, failures = time.monotonic() + seconds, 0
+    while True:
+        try:
+            return call()
+        except Exception as error:
+            pause = pauses[min(failures, len(pauses) - 1)]
+            failures += 1
+            if refused(error) or time.monotonic() + pause > end:
+                raise RunFailed(f"{what} failed ({one_line(error)})") from error
+            warn(f"{what} failed ({one_line(error)}); trying again in {pause:.0f} s")
+            time.sleep(pause)
 
 
 def one_line(error: BaseException) -> str:

@@ -26,8 +26,9 @@ def training(history: pd.DataFrame, monitor: str, best_epoch: int, stopped_epoch
         dots = "o" if len(history) < 40 else None
         ax.plot(history["epoch"], history[metric], color=GREY, marker=dots, ms=3, label="training")
         ax.plot(history["epoch"], history[f"val_{metric}"], color=BLUE, marker=dots, ms=3, label="validation")
-        if best_epoch:
-            value = history.loc[history["epoch"] == best_epoch, f"val_{metric}"].iloc[0]
+        best = history.loc[history["epoch"] == best_epoch, f"val_{metric}"]
+        if len(best):
+            value = best.iloc[0]
             ax.axvline(best_epoch, color=GREEN, lw=1, ls="--")
             ax.plot([best_epoch], [value], "o", color=GREEN, ms=8, label=f"best epoch {best_epoch}: {value:.4f}")
         ax.axvline(stopped_epoch, color=RED, lw=1, ls="--", label=f"last epoch {stopped_epoch} ({reason})")

@@ -2,50 +2,84 @@
 
 import json
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import keras
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.entities.logged_model_status import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
-from sklearn.metrics import log_loss
+from scipy.special import expit
 
 from imdb_conv1d.console import RunFailed, say
+from imdb_conv1d.delivery import persist
 from imdb_conv1d.environment import model_requirements
-from imdb_conv1d.registry import scorer
+from imdb_conv1d.registry import Record
 from imdb_conv1d.serving import TextClassifier
+from imdb_conv1d.stores import refuses
 
 CANDIDATE = "candidate"
 TOLERANCE = 1e-5  # of the loss in nats: what float32 and another batch size can explain, and no more
 EXAMPLE = ("A film to see twice: funny, warm and well played.", "Two hours of my life that I will never get back.")
 SIGNATURE = ModelSignature(
     inputs=Schema([TensorSpec(np.dtype(object), (-1,))]),
-    outputs=Schema([TensorSpec(np.dtype(np.float32), (-1,))]),
+    outputs=Schema([TensorSpec(np.dtype(np.float64), (-1,))]),
 )
 
 
-def store(name: str, checkpoint: Path, vocabulary: Path, maxlen: int, step: int, parameters: dict[str, str]) -> str:
+def store(
+    name: str, checkpoint: Path, vocabulary: Path, maxlen: int, step: int, parameters: dict[str, str], record: Record
+) -> str:
     """Store the checkpoint as a model that takes text, with the Keras network beside it; returns the model's id.
 
     The active run is the model's source. The example's texts are made up, so nothing of the data is shown.
+
+    Args:
+        record: goes into the model's metadata, so that it is known even if the run is gone.
+
+    Raises:
+        RunFailed: if it cannot be stored; what was stored in part is deleted.
     """
     network = keras.saving.load_model(checkpoint)
-    info = mlflow.tensorflow.log_model(
-        TextClassifier(network, vocabulary, maxlen),
-        name=re.sub(r"[/:.%\"']", "-", name),  # what a registered model's name may have, and a stored one's may not
-        signature=SIGNATURE,
-        input_example=np.array(EXAMPLE, dtype=object),
-        pip_requirements=model_requirements(),
-        extra_files=[str(checkpoint)],
-        params=parameters,
-        step=step,
-    )
-    return str(info.model_id)
+    client = mlflow.MlflowClient()
+
+    def attempt() -> str:
+        model_id = ""
+        try:
+            info = mlflow.tensorflow.log_model(
+                TextClassifier(network, vocabulary, maxlen),
+                # What a registered model's name may have, and a stored one's may not.
+                name=re.sub(r"[/:.%\"']", "-", name),
+                signature=SIGNATURE,
+                input_example=np.array(EXAMPLE, dtype=object),
+                pip_requirements=model_requirements(),
+                extra_files=[str(checkpoint)],
+                params=parameters,
+                metadata=asdict(record),
+                step=step,
+            )
+            model_id = str(info.model_id)
+            return model_id
+        finally:
+            if not model_id:
+                with suppress(Exception):  # the store may be what failed
+                    _delete_incomplete(client)
+
+    return persist("storing the model", attempt, refuses)
+
+
+def _delete_incomplete(client: mlflow.MlflowClient) -> None:
+    active = mlflow.active_run()
+    if active is not None:
+        for model in client.search_logged_models([active.info.experiment_id]):
+            if model.source_run_id == active.info.run_id and model.status != LoggedModelStatus.READY:
+                client.delete_logged_model(model.model_id)
 
 
 def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) -> None:
@@ -53,14 +87,20 @@ def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) ->
 
     Args:
         validation: the columns text and label.
-        logged: val_loss of the checkpoint's epoch.
+        logged: val_loss of the checkpoint's epoch, which Keras computes from logits, as here.
 
     Raises:
-        RunFailed: if the loss differs by more than ``TOLERANCE``.
+        RunFailed: if the loss differs by more than ``TOLERANCE``, or the probabilities are not those of the logits.
     """
-    loss = float(log_loss(validation["label"], scorer(f"models:/{model_id}")(validation["text"])))
-    if not abs(loss - logged) <= TOLERANCE:
-        mlflow.MlflowClient().delete_logged_model(model_id)
+    uri = f"models:/{model_id}"
+    model = persist("loading the stored model", lambda: mlflow.pyfunc.load_model(uri), refuses)
+    texts, labels = validation["text"].to_numpy(dtype=object), validation["label"].to_numpy()
+    logits = model.get_raw_model().logits(texts).numpy().astype(float)
+    loss = float(np.mean(np.logaddexp(0, logits) - labels * logits))
+    gap = float(np.abs(model.predict(texts) - expit(logits)).max())
+    if not (abs(loss - logged) <= TOLERANCE and gap <= TOLERANCE):
+        with suppress(Exception):
+            mlflow.MlflowClient().delete_logged_model(model_id)
         raise RunFailed(
             f"the stored model scores the validation part with a loss of {loss:.7f}, not {logged:.7f} as in training; "
             "nothing is registered"
@@ -68,29 +108,36 @@ def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) ->
     say(f"loaded back, the stored model scores the {len(validation):,} validation reviews with a loss of {loss:.7f}")
 
 
-def register(
-    name: str,
-    model_id: str,
-    run_id: str,
-    description: str,
-    tags: dict[str, str],
-    held: Callable[[], AbstractContextManager[None]],
-) -> str:
+def register(name: str, model_id: str, run_id: str, description: str, tags: dict[str, str]) -> str:
     """Make a stored model the next version of ``name`` and its candidate; returns the version.
 
-    The alias comes last, so what it names is complete; ``held`` keeps signals from coming in between.
+    The alias comes last, so that what it names is complete. Each step can be repeated: an answer may have been lost.
+
+    Raises:
+        RunFailed: naming the step that failed.
     """
     client = mlflow.MlflowClient()
-    with held():
+    source = f"models:/{model_id}"
+
+    def create_model() -> None:
         try:
             client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"models:/{model_id}"
+
+    def create_version() -> str:
+        for version in client.search_model_versions(f"run_id = '{run_id}'"):
+            if (version.name, version.source) == (name, source):
+                return str(version.version)
         made = client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
-        # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
-        named = json.dumps([{"name": name, "version": made.version}])
-        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": named})
-        client.set_registered_model_alias(name, CANDIDATE, made.version)
-    return str(made.version)
+        return str(made.version)
+
+    persist(f"creating the registered model {name}", create_model, refuses)
+    version = persist(f"registering a version of {name}", create_version, refuses)
+    # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
+    named = {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(version)}])}
+    persist(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named), refuses)
+    move = partial(client.set_registered_model_alias, name, CANDIDATE, version)
+    persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move, refuses)
+    return version

@@ -2,9 +2,8 @@
 
 import os
 import re
-import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import mlflow
@@ -71,80 +70,81 @@ def _version(client: mlflow.MlflowClient, name: str, number: str) -> ModelVersio
     return versions[0]
 
 
-def fetch(stored: Stored, folder: Path) -> Path:
+@dataclass(frozen=True)
+class Record:
+    """What a training writes into its model's metadata about its data."""
+
+    data_source: str
+    data_digest: str
+    log_texts: bool
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model on the disk. ``record`` is None for a model that this project did not train."""
+
+    path: Path
+    record: Record | None
+
+
+def fetch(stored: Stored, folder: Path) -> Fetched:
     """Download a model and make sure that loading it runs no code but TensorFlow's.
 
     Raises:
         UserError: if it names a pickle or a loader of its own, or takes no text.
     """
+    uri = stored.uri
     try:
-        path = Path(mlflow.artifacts.download_artifacts(stored.uri, dst_path=str(folder)))
+        path = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
         meta = Model.load(str(path))
     except (MlflowException, OSError) as error:
-        raise UserError(
-            f"model: {stored.uri!r} cannot be downloaded ({one_line(error)}); allowed: a complete model"
-        ) from None
+        raise UserError(f"model: {uri!r} cannot be downloaded ({one_line(error)}); allowed: a complete model") from None
     advice = "allowed: a model that this project trained, or a SavedModel or .keras file logged by mlflow.tensorflow"
-    loader = meta.flavors.get("python_function", {}).get("loader_module")
+    flavor = meta.flavors.get("python_function", {})
+    loader = flavor.get("loader_module")
     if loader != "mlflow.tensorflow":
-        raise UserError(f"model: {stored.uri!r} is loaded by {loader}, which runs code that comes with it; {advice}")
-    files = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()]
-    codes = [name for name in files if name.lower().endswith(CODE_ENDINGS)]
-    if codes or meta.flavors["python_function"].get("code"):
-        raise UserError(f"model: {stored.uri!r} holds {(codes or ['code'])[0]}, which runs code when loaded; {advice}")
+        raise UserError(f"model: {uri!r} is loaded by {loader}, which runs code that comes with it; {advice}")
+    files = [file for file in path.rglob("*") if file.is_file()]
+    codes = [str(file.relative_to(path)) for file in files if file.name.lower().endswith(CODE_ENDINGS)]
+    # MLflow imports the module that this file names, whichever it is.
+    codes += [
+        file.name for file in files if file.name == "keras_module.txt" and "keras" not in file.read_text().split(".")
+    ]
+    if codes or flavor.get("code"):
+        raise UserError(f"model: {uri!r} holds {(codes or ['code'])[0]}, which runs code when loaded; {advice}")
     inputs = meta.signature.inputs.inputs if meta.signature and meta.signature.inputs else []
-    if len(inputs) != 1 or not _is_text(inputs[0]):
+    if len(inputs) != 1 or getattr(inputs[0].type, "kind", "") not in ("O", "U"):
         takes = ", ".join(map(str, inputs)) or "nothing that its signature names"
-        raise UserError(f"model: {stored.uri!r} takes no text but {takes}; allowed: a model with one text as its input")
-    return path
+        raise UserError(f"model: {uri!r} takes no text but {takes}; allowed: a model with one text as its input")
+    told = meta.metadata or {}
+    names = [field.name for field in fields(Record)]
+    return Fetched(path, Record(**{name: told[name] for name in names}) if set(names) <= set(told) else None)
 
 
-def _is_text(spec: object) -> bool:
-    kind = getattr(spec, "type", None)
-    return str(kind) in ("object", "DataType.string", "string") or getattr(kind, "kind", "") in ("O", "U")
+def scorer(path: Path) -> Callable[[pd.Series], np.ndarray]:
+    """Load a model by MLflow's general interface: texts to probabilities of positive, float64 [n].
 
-
-def scorer(path: str) -> Callable[[pd.Series], np.ndarray]:
-    """Load a model by MLflow's general interface: texts to probabilities of positive, float64 [n]."""
+    What it returns raises RunFailed if the model does not give a probability for each text.
+    """
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    model = mlflow.pyfunc.load_model(path)
+    model = mlflow.pyfunc.load_model(str(path))
 
     def score(texts: pd.Series) -> np.ndarray:
-        result = np.asarray(model.predict(texts.to_numpy(dtype=object)), dtype=float)
-        if result.size != len(texts):
-            raise RunFailed(f"the model gave {result.shape} numbers for {len(texts)} texts, not one for each")
-        return result.reshape(-1)
+        result = np.asarray(model.predict(texts.to_numpy(dtype=object)), dtype=float).reshape(-1)
+        if len(result) != len(texts) or not ((result >= 0) & (result <= 1)).all():
+            raise RunFailed("the model does not give a probability between 0 and 1 for each text")
+        return result
 
     return score
 
 
-@dataclass(frozen=True)
-class Training:
-    """What the run that trained a model recorded about it."""
-
-    run_id: str
-    data_source: str
-    data_digest: str
-    log_texts: bool
-    hashes: frozenset[str]
-
-
-def training_of(stored: Stored, folder: Path) -> Training | None:
-    """The record of the training that made a model, or None if there is none of this project's."""
-    if not stored.run_id:
-        return None
+def trained_on(stored: Stored, folder: Path) -> frozenset[str] | None:
+    """Hashes of the texts in a model's training part, by its run; None if they cannot be had."""
     try:
-        run = mlflow.MlflowClient().get_run(stored.run_id)
         path = mlflow.artifacts.download_artifacts(
             run_id=stored.run_id, artifact_path="data/rows.parquet", dst_path=str(folder)
         )
     except (MlflowException, OSError):
         return None
     rows = pd.read_parquet(path)
-    return Training(
-        stored.run_id,
-        run.data.tags.get("data_source", ""),
-        run.data.tags.get("data_digest", ""),
-        shlex.split(run.data.params.get("log_texts", "true")) != ["false"],
-        frozenset(rows.loc[rows["split"] == "train", "hash"]),
-    )
+    return frozenset(rows.loc[rows["split"] == "train", "hash"])

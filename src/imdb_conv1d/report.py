@@ -2,6 +2,8 @@
 
 import time
 
+import pandas as pd
+
 from imdb_conv1d import plots
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.tracking import Run
@@ -23,14 +25,17 @@ def queue(run: Run, reviews: Reviews, training: Training) -> None:
         figures[f"best_{training.parameters.monitor}"] = training.checkpoint.best
     # At the best epoch's step, since what is logged at that step is shown with the model.
     run.metrics(figures, round(time.time() * 1000), step=training.best_epoch)
+    run.stop_reason = training.reason
     run.tags({"stop_reason": training.reason})
-    run.describe(description(reviews, training, "Nothing is registered."))
     run.file(training.record.stops)
+    if training.best_epoch:
+        run.file(training.checkpoint.path, "checkpoint")
+    run.describe(description(reviews, training, "Nothing is registered."))
     if training.stopped_epoch:
         run.file(training.record.history)
         run.figure(
             plots.training(
-                training.history(),
+                pd.read_csv(training.record.history),
                 training.parameters.monitor,
                 training.best_epoch,
                 training.stopped_epoch,
@@ -38,8 +43,6 @@ def queue(run: Run, reviews: Reviews, training: Training) -> None:
             ),
             "training.png",
         )
-    if training.best_epoch:
-        run.file(training.checkpoint.path, "checkpoint")
 
 
 def headline(training: Training) -> str:
@@ -48,7 +51,7 @@ def headline(training: Training) -> str:
     ended = f"ended after epoch {training.stopped_epoch}: {why}"
     if not training.best_epoch:
         return ended
-    best = training.best()
+    best = training.best
     shown = f"val_loss {best['val_loss']:.4f}, val_accuracy {best['val_accuracy']:.4f}"
     return f"best epoch {training.best_epoch}: {shown}; {ended}"
 

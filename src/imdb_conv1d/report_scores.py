@@ -25,7 +25,9 @@ def queue(run: Run, stored: Stored, scored: Scored, seconds: float, with_texts: 
     if stored.version and own_test_part:
         shown = {name: found[name] for name in ("test_loss", "test_accuracy")}
         run.version(stored.name, stored.version, {**shown, "evaluation_run_id": run.id})
-    counts = {"test_reviews": float(len(labels)), "test_texts_in_training": float(scored.in_training)}
+    counts = {"test_reviews": float(len(labels))}
+    if scored.in_training is not None:
+        counts["test_texts_in_training"] = float(scored.in_training)
     run.metrics({**counts, "test_seconds": seconds}, now, step=0)
     run.file(run.folder / "predictions.parquet")
     run.figure(plots.confusion(labels, probabilities), "confusion.png")
@@ -34,11 +36,12 @@ def queue(run: Run, stored: Stored, scored: Scored, seconds: float, with_texts: 
     run.figure(plots.calibration(calibration_bins(labels, probabilities)), "calibration.png")
     columns = ["label", "probability", "text"] if with_texts else ["label", "probability", "hash"]
     run.table(scored.mistakes[columns], "mistakes.json")
+    twice = "unknown" if scored.in_training is None else f"{scored.in_training:,}"
     lines = [
         f"test_loss {found['test_loss']:.4f}, test_accuracy {found['test_accuracy']:.4f} "
         f"(95 % interval {found['test_accuracy_low']:.4f} to {found['test_accuracy_high']:.4f}), "
         f"ROC AUC {found['test_roc_auc']:.4f} on {len(labels):,} reviews",
-        f"texts that also stand in the model's training part: {scored.in_training}",
+        f"texts that also stand in the model's training part: {twice}",
     ]
     run.describe("\n\n".join([f"{stored.title}: {lines[0]}.", f"{lines[1][0].upper()}{lines[1][1:]}."]))
     return "\n".join([*lines, f"read and scored in {seconds:.1f} s"])

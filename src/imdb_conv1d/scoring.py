@@ -20,22 +20,25 @@ SCHEMA = pa.schema([("text_sha256", pa.string()), ("label", pa.int8()), ("probab
 
 @dataclass(frozen=True)
 class Scored:
-    """Labels and probabilities [n] in the order of the source, the most confident mistakes, and what was trained on."""
+    """Labels and probabilities [n] in the order of the source, and the most confident mistakes.
+
+    ``in_training`` is how many of the texts the model was trained on, None where that is not known.
+    """
 
     labels: np.ndarray
     probabilities: np.ndarray
     mistakes: pd.DataFrame
-    in_training: int
+    in_training: int | None
 
 
 def to_score(rows: pd.DataFrame, whole: bool) -> pd.Series:
-    """Which rows of ``data.index`` are scored: the test part or, if ``whole`` and no row names a part, all of them.
+    """Which rows of ``data.index`` are scored: the test part or, if ``whole`` and no row is given to it, all of them.
 
     Raises:
         UserError: if they have one label only.
     """
     take = pd.Series(True, index=rows.index)
-    if not whole or (rows["split"] != "").any():
+    if not whole or (rows["split"] == "test").any():
         take = data.partition(rows, validation_split=0.5) == "test"  # the test part does not depend on the other split
     for label in (0, 1):
         if not (take & (rows["label"] == label)).any():
@@ -56,14 +59,14 @@ def chosen(source: Source, rows: pd.DataFrame, take: pd.Series) -> Iterator[pd.D
 def score(
     pieces: Iterable[pd.DataFrame],
     scorer: Callable[[pd.Series], np.ndarray],
-    trained_on: frozenset[str],
+    trained_on: frozenset[str] | None,
     predictions: Path,
     progress: Callable[[int], None],
 ) -> Scored:
     """Score pieces (hash, label, text) and write a row a review to ``predictions``, a Parquet file.
 
     Args:
-        trained_on: hashes of the texts in the model's training part.
+        trained_on: hashes of the texts in the model's training part, None where they are not known.
         progress: is told the number of reviews scored so far.
     """
     labels: list[np.ndarray] = []
@@ -79,11 +82,13 @@ def score(
             writer.write_table(pa.table([piece["hash"].tolist(), label, found], schema=SCHEMA))
             labels.append(label.astype(np.int8))
             probabilities.append(found)
-            in_training += int(piece["hash"].isin(trained_on).sum())
+            in_training += int(piece["hash"].isin(trained_on or ()).sum())
             wrong = piece.assign(probability=found, error=np.abs(label - found))[(found > 0.5) != (label == 1)]
             both = [mistakes, wrong] if len(mistakes) else [wrong]
             mistakes = pd.concat(both).nlargest(MISTAKES, "error")
             done += len(piece)
             if done // PROGRESS > (done - len(piece)) // PROGRESS:
                 progress(done)
-    return Scored(np.concatenate(labels), np.concatenate(probabilities), mistakes, in_training)
+    return Scored(
+        np.concatenate(labels), np.concatenate(probabilities), mistakes, None if trained_on is None else in_training
+    )

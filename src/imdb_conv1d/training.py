@@ -5,12 +5,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 
 from imdb_conv1d.batches import training_batches, validation_batches
-from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochRecord, InterruptionPoint
+from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochEnd, EpochRecord, InterruptionPoint
 from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import Interrupted, RunFailed, Signals
+from imdb_conv1d.console import RunFailed, Signals
 from imdb_conv1d.stopping import Rule
 
 Part = tuple[np.ndarray, np.ndarray]  # ids int [n, maxlen] and labels [n]
@@ -37,7 +36,7 @@ class Training:
         self.stopping = EarlyStopping(rule, parameters.monitor, parameters.epochs)
         self.checkpoint = BestCheckpoint(folder / "best.keras", parameters.monitor, parameters.direction)
         self.record = EpochRecord(folder, self.stopping, self.checkpoint, deliver)
-        self.reason = "error"
+        self.reason = "error"  # until something else is known
 
     def fit(self, network: keras.Model, train: Part, validation: Part) -> None:
         """Train to the end.
@@ -48,26 +47,26 @@ class Training:
         """
         epochs = range(1, self.parameters.epochs + 1)
         batches, steps = training_batches(*train, self.parameters.batch_size, self.parameters.seed, epochs)
-        try:
-            with self.signals.held():
-                network.fit(
-                    batches,
-                    steps_per_epoch=steps,
-                    epochs=self.parameters.epochs,
-                    validation_data=validation_batches(*validation),
-                    shuffle=False,  # the batches are shuffled already
-                    verbose=0,
-                    callbacks=[self.stopping, self.checkpoint, self.record, InterruptionPoint(self.signals)],
-                )
-        except Interrupted:
-            self.reason = "interrupted"
-            raise
+        with self.signals.held():
+            network.fit(
+                batches,
+                steps_per_epoch=steps,
+                epochs=self.parameters.epochs,
+                validation_data=validation_batches(*validation),
+                shuffle=False,  # the batches are shuffled already
+                verbose=0,
+                callbacks=[
+                    self.stopping,
+                    EpochEnd(self.checkpoint, self.record),
+                    InterruptionPoint(self.signals),
+                ],
+            )
+        self.signals.check()
         self.reason = self.stopping.reason
         if self.reason == "not_a_number":
             raise RunFailed(
                 f"epoch {self.stopped_epoch}: a loss is not a finite number; a smaller learning_rate than "
-                f"{self.parameters.learning_rate} may help; nothing is registered",
-                self.reason,
+                f"{self.parameters.learning_rate} may help; nothing is registered"
             )
 
     @property
@@ -80,13 +79,7 @@ class Training:
         """The checkpoint's epoch, 0 as long as there is none."""
         return self.checkpoint.best_epoch
 
-    def history(self) -> pd.DataFrame:
-        """One row an epoch: epoch and all its metrics. Without rows before the first epoch is complete."""
-        if not self.record.history.exists():
-            return pd.DataFrame({"epoch": []})
-        return pd.read_csv(self.record.history, float_precision="round_trip")
-
-    def best(self) -> pd.Series:
-        """The history's row of the best epoch."""
-        history = self.history()
-        return history.loc[history["epoch"] == self.best_epoch].iloc[0]
+    @property
+    def best(self) -> dict[str, float]:
+        """All metrics of the best epoch, empty as long as there is none."""
+        return self.record.best

@@ -1,0 +1,69 @@
+"""The tracking store and the registry: whether they answer, and how long a call may take."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from imdb_conv1d.console import UserError
+from imdb_conv1d.delivery import one_line
+
+ANSWER_SECONDS = 4  # for the first call to a server: a mistyped address is told within ten seconds
+DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def require_answers() -> None:
+    """Make sure that the tracking store and the registry answer, before any work.
+
+    Raises:
+        UserError: if one does not.
+    """
+    # Delivery tries again by itself: a single call need not insist for minutes, as MLflow's default does.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    address, name = "", "MLFLOW_TRACKING_URI"
+    with brief_calls():
+        try:
+            address = mlflow.get_tracking_uri()
+            _require_database(address)
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
+            if mlflow.get_registry_uri() != address:
+                address, name = mlflow.get_registry_uri(), "MLFLOW_REGISTRY_URI"
+                _require_database(address)
+                client.search_registered_models(max_results=1)
+        except Exception as error:  # whatever a store raises, it cannot be worked with
+            reason = f"{address!r} does not answer ({one_line(error)})"
+            raise UserError(f"{name}: {reason}; allowed: a server or a database that does") from None
+
+
+@contextmanager
+def brief_calls() -> Iterator[None]:
+    """Within, a call to a server is tried once and given up after a few seconds."""
+    brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_SECONDS)}
+    usual = {name: os.environ.get(name) for name in brief}
+    os.environ.update(brief)
+    try:
+        yield
+    finally:
+        for name, value in usual.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def refuses(error: Exception) -> bool:
+    """Whether the server has understood a call and will never take it."""
+    if not isinstance(error, MlflowException):
+        return False
+    return 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (408, 429)
+
+
+def _require_database(address: str) -> None:
+    """Knock at a database server's port: MLflow itself would try for minutes."""
+    parts = urlsplit(address)
+    port = DATABASE_PORTS.get(parts.scheme.partition("+")[0])
+    if port and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or port), ANSWER_SECONDS).close()
