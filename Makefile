@@ -44,11 +44,11 @@ clean: ## remove the environment and the caches, but no run and no model
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: PYTHON: " + sys.version.split()[0] + " is not allowed; allowed: Python 3.11 to 3.13, as in: make train PYTHON=python3.12")'
 	@echo 'making the environment in $(VENV) (TensorFlow is large: minutes the first time, seconds from a cache)'
-	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@$(RUN) -m pip install -q --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
-	@$(VENV)/bin/uv pip install -q --python $(RUN) -r requirements.txt
+	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements.txt
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
-	@$(VENV)/bin/uv pip install -q --python $(RUN) -r requirements-dev.txt
+	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-dev.txt
 	@touch $@

@@ -1,0 +1,50 @@
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from imdb_conv1d import plots
+from imdb_conv1d.scores import calibration_bins
+
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [1, 2, 3, 4],
+        "loss": [0.4, 0.2, 0.1, 0.05],
+        "accuracy": [0.8, 0.9, 0.95, 0.99],
+        "val_loss": [0.31, 0.27, 0.28, 0.35],
+        "val_accuracy": [0.86, 0.89, 0.88, 0.87],
+    }
+)
+
+
+def labels_of(figure: Figure) -> list[str]:
+    return [text.get_text() for ax in figure.axes for text in (ax.get_legend().get_texts() if ax.get_legend() else [])]
+
+
+def test_the_training_picture_marks_the_best_and_the_last_epoch() -> None:
+    figure = plots.training(HISTORY, "val_loss", best_epoch=2, stopped_epoch=4, reason="patience")
+    assert labels_of(figure) == [
+        "training", "validation", "best epoch 2: 0.2700", "last epoch 4 (patience)",
+        "training", "validation", "best epoch 2: 0.8900", "last epoch 4 (patience)",
+    ]  # fmt: skip
+    curves = {line.get_label(): line.get_xydata().tolist() for line in figure.axes[0].lines}
+    assert curves["validation"] == [[1, 0.31], [2, 0.27], [3, 0.28], [4, 0.35]]
+    assert curves["best epoch 2: 0.2700"] == [[2, 0.27]]
+
+
+def test_a_training_without_a_checkpoint_has_no_best_epoch() -> None:
+    assert not any("best" in label for label in labels_of(plots.training(HISTORY, "val_loss", 0, 4, "not_a_number")))
+
+
+def test_the_confusion_picture_shows_the_counts() -> None:
+    figure = plots.confusion([1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.6, 0.1])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "1", "1", "2"]
+
+
+def test_curves_are_those_of_the_scores() -> None:
+    labels, probabilities = [1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.6, 0.1]
+    assert "model (AUC = 0.83)" in labels_of(plots.roc(labels, probabilities))
+    assert "model (AP = 0.92)" in labels_of(plots.precision_recall(labels, probabilities))
+    figure = plots.calibration(calibration_bins(labels, probabilities))
+    model = next(line for line in figure.axes[0].lines if line.get_label() == "model")
+    np.testing.assert_allclose(model.get_xydata(), [[0.1, 0], [0.4, 1], [0.6, 0], [0.8, 1], [0.9, 1]])
+    assert [bar.get_height() for bar in figure.axes[1].patches] == [0, 1, 0, 0, 1, 0, 1, 0, 1, 1]
