@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imdb_conv1d import console
-from imdb_conv1d.config import EvaluateParameters, refusal
+from imdb_conv1d.config import EvaluateParameters
 from imdb_conv1d.console import Signals, UserError, say
+from imdb_conv1d.parameters import refusal
 
 
 def main(argv: Sequence[str], signals: Signals) -> None:
     """Registry, data, scores, tracking. What is slow to import comes after the parameters' check."""
     parameters = EvaluateParameters.parse(argv)
 
-    from imdb_conv1d import data, environment, registry, report_scores, scoring, sources, stores, tracking
+    from imdb_conv1d import data, environment, registry, report_scores, runs, scoring, sources, stores
 
     stores.require_answers()
     with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as name:
@@ -45,7 +46,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
         environment.import_tensorflow()
         score = registry.scorer(model.path)
         trained_on = registry.trained_on(stored, Path(name))
-        with tracking.run("evaluate", f"evaluate {stored.short}", parameters.spelled(), signals) as run:
+        with runs.run("evaluate", f"evaluate {stored.short}", parameters.spelled(), signals) as run:
             run.data(source.name, digest, "evaluation", {"rows": len(rows)})
             run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version})
             if stored.model_id:

@@ -16,7 +16,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     """Parameters, data, words, network, fit, registry. What is slow to import comes after the parameters' check."""
     parameters = TrainParameters.parse(argv)
 
-    from imdb_conv1d import data, environment, sources, stores, tracking
+    from imdb_conv1d import data, environment, runs, sources, stores
 
     stores.require_answers()
     source = sources.resolve(parameters.data)
@@ -31,7 +31,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     from imdb_conv1d.training import Training
 
     name, maxlen = parameters.model_name, parameters.maxlen
-    with tracking.run("train", parameters.headline, parameters.spelled(), signals) as run:
+    with runs.run("train", parameters.headline, parameters.spelled(), signals) as run:
         say(f"run {run.id} {parameters.headline!r}")
         run.training_data(reviews)
         run.environment(environment.versions(), environment.machine())

@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochEnd, EpochRecord, InterruptionPoint
+from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
 from imdb_conv1d.console import Interrupted, Signals
+from imdb_conv1d.epoch_record import EpochEnd, EpochRecord
 from imdb_conv1d.stopping import Rule
 
 Delivered = list[tuple[int, int, dict[str, float]]]

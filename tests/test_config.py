@@ -6,8 +6,9 @@ import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 
-from imdb_conv1d.config import EvaluateParameters, Parameters, TrainParameters, allowed, spelled
+from imdb_conv1d.config import EvaluateParameters, TrainParameters
 from imdb_conv1d.console import UserError
+from imdb_conv1d.parameters import Parameters, allowed, spelled
 
 ROOT = Path(__file__).parent.parent
 VERBS: dict[str, tuple[type[Parameters], str]] = {

@@ -20,7 +20,7 @@ from sklearn.metrics import log_loss
 
 import train
 from conftest import TINY, make_reviews
-from imdb_conv1d import data, plots, publishing, sources, text, tracking
+from imdb_conv1d import data, plots, publishing, runs, sources, text, tracking
 from imdb_conv1d.callbacks import BestCheckpoint
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.stopping import Rule, follow
@@ -402,7 +402,7 @@ def test_an_artifact_store_that_fails_holds_up_no_metric(
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", full)
     monkeypatch.setattr(tracking.Run.settle, "__defaults__", (0.5,))
-    monkeypatch.setattr(tracking, "PATIENCE_AFTER_SIGNAL", 0.5)
+    monkeypatch.setattr(runs, "PATIENCE_AFTER_ERROR", 0.5)
     with pytest.raises(
         RunFailed, match=r"missing in run [0-9a-f]{32}: rows\.parquet; environment\.json; early_stopping\.csv"
     ):

@@ -1,58 +1,16 @@
 """Every parameter once: its name, type, default, range and help.
 
-The command line, the checks, MLproject and the README's tables follow from the classes below (a test compares them).
-Nothing heavy is imported here, so that a mistake is answered at once:
-
-    python src/train.py --patience -1
-    error: patience: '-1' is not allowed; allowed: a whole number, 0 or more
+The command line, the checks, MLproject and the README's tables follow from these classes; a test compares them.
 """
 
-import argparse
-import difflib
-from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, NoReturn, Self, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import Field, StringConstraints, model_validator
 
-from imdb_conv1d.console import UserError
+from imdb_conv1d.parameters import MOST, Finite, Parameters, Switch, Text, refusal
 
-Text = Annotated[str, StringConstraints(min_length=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-MOST = 2**31 - 1  # what a 32-bit count holds
-Switch = Annotated[bool, BeforeValidator(lambda value: _switch(value))]
 Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy"]
-
-
-class Parameters(BaseModel):
-    """Parameters of one verb: frozen once they are checked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> Self:
-        """Read ``--name value`` and ``--name=value`` pairs.
-
-        Raises:
-            UserError: one line for the first parameter that is unknown, or whose value is not allowed.
-        """
-        parser = _Parser(cls.model_fields, description=cls.__doc__)
-        for name, field in cls.model_fields.items():
-            text = f"{field.description} ({allowed(field)}; default {spelled(field.default)})"
-            parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text.replace("%", "%%"))
-        try:
-            return cls(**vars(parser.parse_args(_joined(argv, cls.model_fields))))
-        except ValidationError as error:
-            first = error.errors()[0]
-            if not first["loc"]:
-                raise UserError(first["msg"].removeprefix("Value error, ")) from None
-            name = str(first["loc"][0])
-            raise refusal(name, first["input"], allowed(cls.model_fields[name])) from None
-
-    def spelled(self) -> dict[str, str]:
-        """Name to value, each spelled as MLproject spells it, so that both ways to start a run record the same."""
-        return {name: spelled(value) for name, value in self}
 
 
 class TrainParameters(Parameters):
@@ -123,76 +81,6 @@ class EvaluateParameters(Parameters):
     )
 
 
-def _switch(value: Any) -> bool:
-    """True or false, in no other spelling: what is recorded is compared by later runs."""
-    if value in (True, "true"):
-        return True
-    if value in (False, "false"):
-        return False
-    raise ValueError("true or false")
-
-
 def better(monitor: str) -> Literal["min", "max"]:
     """Keras's own rule for ``mode=auto``: more is better for an accuracy, less for a loss."""
     return "max" if monitor.removeprefix("val_") == "accuracy" else "min"
-
-
-def refusal(name: str, value: object, what_is_allowed: str) -> UserError:
-    """The one line that every unusable parameter gets."""
-    return UserError(f"{name}: {str(value)!r} is not allowed; allowed: {what_is_allowed}")
-
-
-def spelled(value: Any) -> str:
-    """A value as it stands in MLproject and on the command line: as Python prints it, but true and false."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def allowed(field: FieldInfo) -> str:
-    """What a parameter may be, in words, read off its type and range."""
-    if isinstance(field.json_schema_extra, dict) and "allowed" in field.json_schema_extra:
-        return str(field.json_schema_extra["allowed"])
-    if choices := get_args(field.annotation):
-        return ", ".join(choices[:-1]) + f" or {choices[-1]}"
-    if field.annotation is bool:
-        return "true or false"
-    bounds = {
-        kind: getattr(bound, kind)
-        for bound in field.metadata
-        for kind in ("ge", "gt", "le", "lt")
-        if hasattr(bound, kind)
-    }
-    if field.annotation is int:
-        return f"a whole number from {bounds['ge']} to {bounds['le']}"
-    signs = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
-    return ", ".join(["a finite number", *(signs[kind].format(bound) for kind, bound in bounds.items())])
-
-
-def _joined(argv: Sequence[str], names: dict[str, FieldInfo]) -> list[str]:
-    """``--name value`` as ``--name=value``, so that argparse does not take a value such as -inf for a flag."""
-    joined: list[str] = []
-    rest = iter(argv)
-    for word in rest:
-        value = next(rest, None) if word.removeprefix("--") in names and word.startswith("--") else None
-        joined.append(word if value is None else f"{word}={value}")
-    return joined
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says its complaints as everything else does: one line, no usage text."""
-
-    def __init__(self, names: dict[str, FieldInfo], **kwargs: Any) -> None:
-        super().__init__(allow_abbrev=False, **kwargs)
-        self._names = list(names)
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message.removeprefix("argument --"))
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        known, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            name, _, value = " ".join(unknown[:2]).removeprefix("--").replace(" ", "=", 1).partition("=")
-            near = difflib.get_close_matches(name, self._names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            given = f" (given {value!r})" if value else ""
-            raise UserError(f"{name}: there is no such parameter{given}; allowed: {', '.join(self._names)}{hint}")
-        return known

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from imdb_conv1d import readers
-from imdb_conv1d.config import EvaluateParameters, allowed
+from imdb_conv1d.config import EvaluateParameters
 from imdb_conv1d.console import UserError
+from imdb_conv1d.parameters import allowed
 from imdb_conv1d.readers import Tables
 
 SPLITS = ("train", "validation", "test")

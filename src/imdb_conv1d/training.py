@@ -7,9 +7,10 @@ import keras
 import numpy as np
 
 from imdb_conv1d.batches import training_batches, validation_batches
-from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochEnd, EpochRecord, InterruptionPoint
+from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import RunFailed, Signals
+from imdb_conv1d.epoch_record import EpochEnd, EpochRecord
 from imdb_conv1d.stopping import Rule
 
 Part = tuple[np.ndarray, np.ndarray]  # ids int [n, maxlen] and labels [n]
