@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from imdb_conv1d import readers
-from imdb_conv1d.config import EvaluateParameters
+from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import UserError
 from imdb_conv1d.parameters import allowed
 from imdb_conv1d.readers import Tables
@@ -86,7 +86,7 @@ def resolve(data: str) -> Source:
             )
         return Source(str(path), "", lambda: readers.read_folder(path))
     if not exists:
-        raise UserError(f"data: {data!r} does not exist; allowed: {allowed(EvaluateParameters.model_fields['data'])}")
+        raise UserError(f"data: {data!r} does not exist; allowed: {allowed(TrainParameters.model_fields['data'])}")
     files = {".csv": readers.read_csv, ".parquet": readers.read_parquet}
     if path.suffix.lower() not in files:
         raise UserError(f"data: {data!r} is not a kind of file that can be read; allowed: a .csv or a .parquet file")
