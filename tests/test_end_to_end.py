@@ -44,7 +44,8 @@ def _client(server: str) -> Iterator[None]:
 
 
 def environment(server: str) -> dict[str, str]:
-    path = f"{PYTHON.parent}:{os.environ['PATH']}"
+    # MLflow asks uv for this very Python, which may be on no other path; nothing is downloaded.
+    path = f"{PYTHON.parent}:{Path(sys.base_prefix) / 'bin'}:{os.environ['PATH']}"
     return {**os.environ, "MLFLOW_TRACKING_URI": server, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
