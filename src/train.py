@@ -33,12 +33,12 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     name, maxlen = parameters.model_name, parameters.maxlen
     with runs.run("train", parameters.headline, parameters.spelled(), signals) as run:
         say(f"run {run.id} {parameters.headline!r}")
-        run.training_data(reviews)
-        run.environment(environment.versions(), environment.machine())
         training = Training(parameters, run.folder, run.epoch, signals)
         train, validation = reviews.part("train"), reviews.part("validation")
         vocabulary = run.folder / "vocabulary.txt"
         try:
+            run.training_data(reviews)
+            run.environment(environment.versions(), environment.machine())
             text.write_vocabulary(vocabulary, text.vocabulary(train["text"], parameters.max_features))
             words = text.lookup(vocabulary)
             ids = [text.encode(part["text"], words, maxlen) for part in (train, validation)]
@@ -51,6 +51,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
         finally:
             with signals.held():
                 report.queue(run, reviews, training)
+        signals.check()
         say(report.headline(training))
         run.settle()
 

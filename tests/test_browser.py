@@ -17,9 +17,26 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from conftest import TINY, make_reviews
 from servers import mlflow_server
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
+
+def runs(command: str) -> bool:
+    """Whether a browser starts: Ubuntu has one that only asks for another package."""
+    try:
+        return subprocess.run([command, "--version"], capture_output=True, timeout=60).returncode == 0
+    except OSError:
+        return False
+
+
+def chromium() -> str:
+    """The system's Chromium, else Playwright's own, else nothing."""
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return next(filter(runs, ("chromium", "chromium-browser", "google-chrome", own)), "")
+
+
+CHROMIUM = chromium()
 if not CHROMIUM:
     pytest.skip("no Chromium: install the package chromium (or google-chrome)", allow_module_level=True)
+CHROMIUM = shutil.which(CHROMIUM) or CHROMIUM
 
 SRC = Path(__file__).parent.parent / "src"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

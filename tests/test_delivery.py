@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from imdb_conv1d.console import RunFailed
-from imdb_conv1d.delivery import Delivery, one_line, persist
+from imdb_conv1d.console import RunFailed, one_line
+from imdb_conv1d.delivery import Delivery, persist
 
 
 class Server:
@@ -37,7 +37,7 @@ def wait_for(condition: object, seconds: float = 10) -> None:
 def test_calls_are_delivered_in_order() -> None:
     server, delivery = Server(), Delivery()
     fill(delivery, server, "abcdef")
-    assert delivery.close(10) == []
+    assert delivery.drain(10) == []
     assert server.taken == list("abcdef")
 
 
@@ -51,7 +51,7 @@ def test_an_outage_is_made_good_in_order_and_once(capsys: pytest.CaptureFixture[
     assert time.monotonic() - started < 1  # adding never waits
     wait_for(lambda: server.tries > 5)
     server.down = False
-    assert delivery.close(10) == []
+    assert delivery.drain(10) == []
     assert server.taken == list("abcd")
     told = capsys.readouterr().err
     assert told.count("MLflow did not take b (no answer)") == 1
@@ -63,14 +63,14 @@ def test_what_cannot_be_delivered_in_time_is_named() -> None:
     server.down = True
     fill(delivery, server, "abc")
     started = time.monotonic()
-    assert delivery.close(0.3) == ["a", "b", "c"]
+    assert delivery.drain(0.3) == ["a", "b", "c"]
     assert time.monotonic() - started < 5
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end() -> None:
     delivery, stuck = Delivery(), threading.Event()
     delivery.add("a", lambda: stuck.wait(60))
-    assert delivery.close(0.2) == ["a"]
+    assert delivery.drain(0.2) == ["a"]
     stuck.set()
 
 
@@ -83,16 +83,66 @@ def test_a_refused_call_is_named_and_does_not_hold_up_the_others() -> None:
     fill(delivery, server, "a")
     delivery.add("bad", refuse)
     fill(delivery, server, "b")
-    assert delivery.close(10) == ["bad"]
+    assert delivery.drain(10) == ["bad"]
     assert server.taken == ["a", "b"]
 
 
 def test_a_long_queue_is_not_given_up_while_it_moves() -> None:
     server, delivery = Server(), Delivery()
-    for number in range(20):
+    for number in range(30):
         delivery.add(str(number), lambda number=number: (time.sleep(0.05), server.take(str(number))))
-    assert delivery.close(0.4) == []
-    assert len(server.taken) == 20
+    assert delivery.drain(0.9) == []
+    assert len(server.taken) == 30
+
+
+def test_more_can_be_delivered_after_a_wait() -> None:
+    server, delivery = Server(), Delivery(pauses=(0.01,))
+    fill(delivery, server, "a")
+    assert delivery.drain(10) == []
+    server.down = True
+    fill(delivery, server, "b")
+    assert delivery.drain(0.3) == ["b"]
+    server.down = False
+    fill(delivery, server, "c")
+    assert delivery.drain(10) == []
+    assert server.taken == ["a", "c"]
+
+
+def test_what_was_given_up_in_mid_call_takes_nothing_else_with_it() -> None:
+    server, delivery, stuck = Server(), Delivery(), threading.Event()
+    delivery.add("a", lambda: stuck.wait(60))
+    assert delivery.drain(0.2) == ["a"]
+    fill(delivery, server, "b")
+    stuck.set()
+    assert delivery.drain(10) == []
+    assert server.taken == ["b"]
+
+
+def test_an_interrupted_wait_gives_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, delivery = Server(), Delivery(pauses=(0.01,))
+    server.down = True
+    fill(delivery, server, "ab")
+
+    def interrupt() -> float:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "monotonic", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        delivery.drain(10)
+    server.down = False
+    assert delivery.drain(10) == []
+    assert server.taken == ["a", "b"]
+
+
+def test_two_deliveries_share_one_wait() -> None:
+    server, begun = Server(), time.monotonic()
+    server.down = True
+    both = [Delivery(pauses=(0.01,)), Delivery(pauses=(0.01,))]
+    for delivery in both:
+        fill(delivery, server, "a")
+    assert [delivery.drain(1, begun) for delivery in both] == [["a"], ["a"]]
+    assert time.monotonic() - begun < 1.8
 
 
 def test_a_call_that_is_waited_for_is_tried_again() -> None:
@@ -112,8 +162,8 @@ def test_a_call_that_is_waited_for_gives_up_by_name() -> None:
     server = Server()
     server.down = True
     with pytest.raises(RunFailed, match=r"^storing failed \(no answer\)$"):
-        persist("storing", lambda: server.take("x"), seconds=0.1, pauses=(0.02,))
-    assert 2 < server.tries < 10
+        persist("storing", lambda: server.take("x"), seconds=0.5, pauses=(0.01,))
+    assert 1 < server.tries < 60
     server.tries = 0
     with pytest.raises(RunFailed):
         persist("storing", lambda: server.take("x"), refused=lambda error: True)

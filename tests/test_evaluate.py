@@ -1,7 +1,9 @@
 """The verb evaluate in this process, on a model that train has just made."""
 
 import json
+import os
 import shutil
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from imdb_conv1d.scores import scores
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
     """A folder with a store that has one training of reviews.csv and its version."""
+    assert not any(name.startswith("MLFLOW_RUN") for name in os.environ)
     folder = tmp_path_factory.mktemp("trained")
     shutil.copy(empty_store, folder / "mlflow.db")
     make_reviews(200).to_csv(folder / "reviews.csv", index=False)
@@ -173,22 +176,27 @@ def test_one_label_alone_is_refused(trained: Path, tmp_path: Path) -> None:
 
 
 def test_scoring_needs_no_more_memory_for_more_reviews(tmp_path: Path) -> None:
-    """What is alive at once is one piece of the source, whatever its length."""
-    alive: list[int] = []
+    """100 pieces of a megabyte of text each are scored in a few megabytes."""
 
     def tables() -> Iterator[pd.DataFrame]:
-        for number in range(20):
-            yield make_reviews(100, seed=number).assign(split="")
+        for number in range(100):
+            table = make_reviews(100, seed=number)
+            texts = pd.Series([f"{text} {'x' * 10_000}" for text in table["text"]], dtype=object)
+            yield table.assign(text=texts, split="")
 
     source = sources.Source("made up", "", tables)
 
     def scorer(texts: pd.Series) -> np.ndarray:
-        alive.append(len(texts))
         return np.full(len(texts), 0.7)
 
     rows = data.index(source)
-    pieces = scoring.chosen(source, rows, scoring.to_score(rows, whole=True))
-    scored = scoring.score(pieces, scorer, frozenset(), tmp_path / "p.parquet", lambda done: None)
-    assert alive == [100] * 20
-    assert len(scored.labels) == 2000
+    tracemalloc.start()
+    try:
+        pieces = scoring.chosen(source, rows, scoring.to_score(rows, whole=True))
+        scored = scoring.score(pieces, scorer, frozenset(), tmp_path / "p.parquet", lambda done: None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(scored.labels) == 10_000
     assert len(scored.mistakes) == scoring.MISTAKES
+    assert peak < 20e6, f"{peak / 1e6:.0f} MB"

@@ -1,8 +1,11 @@
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from conftest import make_reviews
@@ -86,6 +89,8 @@ def cache_imdb(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = {"imdb.npz": folder / "imdb.npz", "imdb_word_index.json": folder / "imdb_word_index.json"}
     monkeypatch.setattr(imdb, "get_file", lambda fname, **_: str(names[fname]))
     assert keras.datasets.imdb.get_word_index() == index
+    digests = {name: ("sha256", hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in names.items()}
+    monkeypatch.setattr(sources, "KERAS_FILES", digests)
 
 
 def test_keras_imdb_comes_back_as_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +101,14 @@ def test_keras_imdb_comes_back_as_words(tmp_path: Path, monkeypatch: pytest.Monk
     assert set(table.loc[table["split"] == "test", "text"]) == {f"{text} film" for text in train}
     note = sources.resolve("auto").note
     assert note == "data=auto takes imdb (keras.datasets.imdb), which can be had"
+
+
+def test_a_cache_that_is_not_whole_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache_imdb(tmp_path, monkeypatch)
+    path = tmp_path / "datasets" / "imdb.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+    monkeypatch.setattr(sources, "KERAS_URL", "http://127.0.0.1:9/")
+    assert sources.resolve("auto").name == "reviews"
 
 
 def test_auto_takes_reviews_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +164,17 @@ def test_a_parquet_file_without_a_column(tmp_path: Path) -> None:
     pd.DataFrame({"review": ["x"], "label": [1]}).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"has no column 'text' \(it has review, label\)"):
         read(tmp_path / "a.parquet")
+
+
+def test_a_parquet_file_with_two_columns_of_a_name_or_no_text_in_it(tmp_path: Path) -> None:
+    one = pa.array(["x"])
+    pq.write_table(pa.Table.from_arrays([one, one, pa.array([1])], ["text", "text", "label"]), tmp_path / "two.parquet")
+    with pytest.raises(UserError, match="has two columns 'text'"):
+        read(tmp_path / "two.parquet")
+    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"caf\xe9"]).buffers())
+    pq.write_table(pa.table({"text": broken, "label": [1]}), tmp_path / "bytes.parquet")
+    with pytest.raises(UserError, match=r"is not a Parquet file .*UTF8"):
+        read(tmp_path / "bytes.parquet")
 
 
 def test_a_folder_that_is_none_and_a_text_that_is_not_utf8(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from conftest import TINY, make_reviews
 from imdb_conv1d import data, plots, publishing, runs, sources, text, tracking
 from imdb_conv1d.callbacks import BestCheckpoint
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
+from imdb_conv1d.delivery import Delivery
 from imdb_conv1d.stopping import Rule, follow
 
 PER_EPOCH = {
@@ -445,6 +446,7 @@ def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None
         (text, "encode", 0),
         (BestCheckpoint, "on_epoch_end", 1),  # within the last epoch's end
         (plots, "training", 1),  # while the report is made
+        (Delivery, "drain", 1),  # while what was said is being stored
         (publishing, "store", 1),
         (publishing, "require_same_loss", 1),
     ],
@@ -514,6 +516,35 @@ def lose_first_answer(monkeypatch: pytest.MonkeyPatch, owner: object, name: str)
         return result
 
     monkeypatch.setattr(owner, name, wrapped)
+
+
+@pytest.mark.parametrize("name", ["log_batch", "update_run", "set_terminated", "log_inputs", "log_artifact"])
+def test_one_call_that_fails_changes_nothing(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    made = mlflow.MlflowClient().create_run("0", run_name="gifted-crow-512")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    lose_first_answer(monkeypatch, mlflow.MlflowClient, name)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    run = last_run()
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name.startswith("patience=30")
+    assert len(run.data.params) == 18
+    assert list(points(run, "val_loss")) == [1]
+
+
+def test_a_picture_that_cannot_be_made_hides_nothing(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(plots, "training", full)
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(40))
+    assert (last_run().info.status, last_run().data.tags["stop_reason"]) == ("KILLED", "interrupted")
+    assert "checkpoint/best.keras" in artifacts(last_run())
+    assert "no picture of the training (No space left on device)" in capsys.readouterr().err
 
 
 def test_registering_that_fails_is_named_and_keeps_the_reason_of_the_stop(

@@ -39,6 +39,12 @@ def warn(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def one_line(error: BaseException) -> str:
+    """An error's message in one line of at most 300 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Keep what is written to standard error, by C++ code too, from the terminal, unless the work within fails."""

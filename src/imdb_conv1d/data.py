@@ -58,7 +58,7 @@ def load(source: Source, validation_split: float) -> Reviews:
             if not (reviews.part(part)["label"] == label).any():
                 raise UserError(
                     f"data: {source.name} leaves no review of label {label} in the {part} part; "
-                    "allowed: data in which each part gets reviews of both labels"
+                    "allowed: data, and a validation_split, that give each part reviews of both labels"
                 )
     return reviews
 

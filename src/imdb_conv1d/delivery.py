@@ -4,12 +4,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypeVar
 
-from imdb_conv1d.console import RunFailed, warn
+from imdb_conv1d.console import RunFailed, one_line, warn
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before another try, the last one from then on
+HURRY = 2.0  # seconds at most before another try once somebody waits
+Call = Callable[[], object]
 Result = TypeVar("Result")
 
 
@@ -18,9 +19,8 @@ def never(error: Exception) -> bool:
     return False
 
 
-@dataclass
 class Delivery:
-    """Delivers calls one after the other, and tries a failing one again until it succeeds or :meth:`close` gives up.
+    """Delivers calls one after the other, and tries a failing one again until it succeeds or is given up.
 
     A call must be harmless to repeat: when an answer was lost, it is made again.
 
@@ -29,72 +29,91 @@ class Delivery:
         pauses: seconds between tries.
     """
 
-    refused: Callable[[Exception], bool] = never
-    pauses: tuple[float, ...] = PAUSES
-    _waiting: deque[tuple[str, Callable[[], object]]] = field(default_factory=deque)
-    _missing: list[str] = field(default_factory=list)
-    _patience: float | None = None  # seconds without a success after which closing gives up
-    _progress: float = 0.0  # when closing began, or a call last succeeded
-
-    def __post_init__(self) -> None:
+    def __init__(self, refused: Callable[[Exception], bool] = never, pauses: tuple[float, ...] = PAUSES) -> None:
+        self._refused, self._pauses = refused, pauses
+        self._waiting: deque[tuple[str, Call]] = deque()
+        self._missing: list[str] = []
+        self._progress = time.monotonic()  # when a call last succeeded
+        self._hurry = self._ended = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="delivery", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._work, name="delivery", daemon=True).start()
 
-    def add(self, what: str, call: Callable[[], object]) -> None:
+    def add(self, what: str, call: Call) -> None:
         """Queue a call; ``what`` names it in messages. Returns at once."""
         with self._changed:
             self._waiting.append((what, call))
             self._changed.notify_all()
 
-    def close(self, seconds: float) -> list[str]:
-        """End once all is delivered, or nothing was for ``seconds``. Returns the names of what is missing."""
+    def drain(self, seconds: float, since: float | None = None) -> list[str]:
+        """Wait until all is delivered, or nothing was for ``seconds``. Returns the names of what is given up.
+
+        An exception that comes in meanwhile, such as an interruption, gives nothing up.
+
+        Args:
+            since: when the waiting began, by ``time.monotonic``; now, if it is not given.
+        """
+        begun = time.monotonic() if since is None else since
         with self._changed:
-            self._patience, self._progress = seconds, time.monotonic()
+            self._hurry = True
             self._changed.notify_all()
-        while self._thread.is_alive() and not self._given_up():
-            self._thread.join(0.05)
-        with self._changed:
+            while self._waiting and time.monotonic() < max(self._progress, begun) + seconds:
+                self._changed.wait(0.05)
             missing = [*self._missing, *(what for what, _ in self._waiting)]
+            self._missing.clear()
             self._waiting.clear()
+            self._hurry = False
         return missing
 
-    def _given_up(self) -> bool:
-        return self._patience is not None and time.monotonic() > self._progress + self._patience
+    def end(self) -> None:
+        """Let the thread end. What is still queued is not delivered."""
+        with self._changed:
+            self._ended = True
+            self._waiting.clear()
+            self._changed.notify_all()
 
     def _work(self) -> None:
         failures = 0
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._patience is not None)
-                if not self._waiting or self._given_up():
+                self._changed.wait_for(lambda: self._waiting or self._ended)
+                if self._ended:
                     return
-                what, call = self._waiting[0]
+                item = self._waiting[0]
+            what, call = item
             try:
                 call()
             except Exception as error:
-                failures += 1
-                if not self.refused(error):
-                    if failures == 1:
+                if not self._refused(error):
+                    if not failures:
                         warn(f"MLflow did not take {what} ({one_line(error)}); trying again while the work goes on")
-                    self._pause(self.pauses[min(failures, len(self.pauses)) - 1])
+                    self._pause(self._pauses[min(failures, len(self._pauses) - 1)])
+                    failures += 1
                     continue
                 warn(f"MLflow refuses {what} ({one_line(error)})")
-                self._missing.append(what)
+                self._remove(item, missing=True)
             else:
                 if failures:
                     warn(f"MLflow answers again and has {what}")
-                self._progress = time.monotonic()
+                self._remove(item, missing=False)
             failures = 0
-            with self._changed:
-                if self._waiting:
-                    self._waiting.popleft()
+
+    def _remove(self, item: tuple[str, Call], missing: bool) -> None:
+        """Take a call off the queue, unless it was given up while it was being made."""
+        with self._changed:
+            if not missing:
+                self._progress = time.monotonic()
+            if self._waiting and self._waiting[0] is item:
+                self._waiting.popleft()
+                if missing:
+                    self._missing.append(item[0])
+            self._changed.notify_all()
 
     def _pause(self, seconds: float) -> None:
-        """Wait before the next try; the beginning of the end cuts a long wait short."""
+        """Wait before the next try; somebody who begins to wait for the delivery cuts a long pause short."""
         with self._changed:
-            open_before = self._patience is None
-            self._changed.wait_for(lambda: open_before and self._patience is not None, seconds if open_before else 2.0)
+            hurried = self._hurry
+            seconds = min(seconds, HURRY) if hurried else seconds
+            self._changed.wait_for(lambda: self._ended or (self._hurry and not hurried), seconds)
 
 
 def persist(
@@ -120,9 +139,3 @@ def persist(
                 raise RunFailed(f"{what} failed ({one_line(error)})") from error
             warn(f"{what} failed ({one_line(error)}); trying again in {pause:.0f} s")
             time.sleep(pause)
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message in one line of at most 300 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."

@@ -52,7 +52,9 @@ def machine() -> dict[str, str]:
     import tensorflow as tf
     from tensorflow.python.framework.config import is_op_determinism_enabled  # has no public name
 
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0))
+    # Only Linux tells which of its cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or cores
     return {
         "cpu": _cpu(),
         "threads": str(threads),

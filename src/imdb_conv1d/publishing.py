@@ -11,7 +11,6 @@ import keras
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.entities.logged_model_status import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -47,38 +46,37 @@ def store(
         RunFailed: if it cannot be stored; what was stored in part is deleted.
     """
     network = keras.saving.load_model(checkpoint)
-    client = mlflow.MlflowClient()
 
     def attempt() -> str:
-        model_id = ""
-        try:
-            info = mlflow.tensorflow.log_model(
-                TextClassifier(network, vocabulary, maxlen),
-                # What a registered model's name may have, and a stored one's may not.
-                name=re.sub(r"[/:.%\"']", "-", name),
-                signature=SIGNATURE,
-                input_example=np.array(EXAMPLE, dtype=object),
-                pip_requirements=model_requirements(),
-                extra_files=[str(checkpoint)],
-                params=parameters,
-                metadata=asdict(record),
-                step=step,
-            )
-            model_id = str(info.model_id)
-            return model_id
-        finally:
-            if not model_id:
-                with suppress(Exception):  # the store may be what failed
-                    _delete_incomplete(client)
+        info = mlflow.tensorflow.log_model(
+            TextClassifier(network, vocabulary, maxlen),
+            # What a registered model's name may have, and a stored one's may not.
+            name=re.sub(r"[/:.%\"']", "-", name),
+            signature=SIGNATURE,
+            input_example=np.array(EXAMPLE, dtype=object),
+            pip_requirements=model_requirements(),
+            extra_files=[str(checkpoint)],
+            params=parameters,
+            metadata=asdict(record),
+            step=step,
+        )
+        return str(info.model_id)
 
-    return persist("storing the model", attempt, refuses)
+    model_id = ""
+    try:
+        model_id = persist("storing the model", attempt, refuses)
+    finally:
+        with suppress(Exception):  # the store may be what failed
+            _delete_others(model_id)
+    return model_id
 
 
-def _delete_incomplete(client: mlflow.MlflowClient) -> None:
-    active = mlflow.active_run()
+def _delete_others(model_id: str) -> None:
+    """Delete what the active run has stored beside this model: tries that broke off, or whose answer was lost."""
+    client, active = mlflow.MlflowClient(), mlflow.active_run()
     if active is not None:
         for model in client.search_logged_models([active.info.experiment_id]):
-            if model.source_run_id == active.info.run_id and model.status != LoggedModelStatus.READY:
+            if model.source_run_id == active.info.run_id and model.model_id != model_id:
                 client.delete_logged_model(model.model_id)
 
 
@@ -98,13 +96,15 @@ def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) ->
     logits = model.get_raw_model().logits(texts).numpy().astype(float)
     loss = float(np.mean(np.logaddexp(0, logits) - labels * logits))
     gap = float(np.abs(model.predict(texts) - expit(logits)).max())
-    if not (abs(loss - logged) <= TOLERANCE and gap <= TOLERANCE):
+    problem = ""
+    if not abs(loss - logged) <= TOLERANCE:
+        problem = f"scores the validation part with a loss of {loss:.7f}, not {logged:.7f} as in training"
+    elif not gap <= TOLERANCE:
+        problem = f"gives probabilities that differ by {gap:.7f} from those of its logits"
+    if problem:
         with suppress(Exception):
             mlflow.MlflowClient().delete_logged_model(model_id)
-        raise RunFailed(
-            f"the stored model scores the validation part with a loss of {loss:.7f}, not {logged:.7f} as in training; "
-            "nothing is registered"
-        )
+        raise RunFailed(f"the stored model {problem}; nothing is registered")
     say(f"loaded back, the stored model scores the {len(validation):,} validation reviews with a loss of {loss:.7f}")
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imdb_conv1d.console import UserError
+from imdb_conv1d.console import UserError, one_line
 
 ROWS = 2000  # reviews in one table: scoring a large file needs no more memory than a small one
 REVIEWS_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
@@ -36,7 +36,7 @@ def read_csv(path: Path) -> Tables:
     except UnicodeDecodeError as error:
         raise UserError(f"data: {path} is not UTF-8 text ({error.reason}); allowed: a CSV file in UTF-8") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise UserError(f"data: {path} is not a CSV file ({reason}); allowed: a header with text and label") from None
 
 
@@ -47,9 +47,10 @@ def read_parquet(path: Path) -> Tables:
         _require_columns(file.schema_arrow.names, path)
         names = [name for name in ("text", "label", "split") if name in file.schema_arrow.names]
         for batch in file.iter_batches(ROWS, columns=names):
+            batch.validate(full=True)  # a file can hold bytes that are no text in a column of texts
             yield _columns(batch.to_pandas(), path)
     except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
+        reason = one_line(error)
         raise UserError(f"data: {path} is not a Parquet file ({reason}); allowed: one with text and label") from None
 
 
@@ -61,10 +62,11 @@ def _columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _require_columns(names: list[str], path: Path) -> None:
     for name in ("text", "label"):
-        if name not in names:
+        if names.count(name) != 1:
             there = ", ".join(names[:8])
+            number = "two columns" if name in names else "no column"
             raise UserError(
-                f"data: {path} has no column {name!r} (it has {there}); allowed: text, label, optionally split"
+                f"data: {path} has {number} {name!r} (it has {there}); allowed: text, label, optionally split"
             )
 
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -13,8 +14,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from imdb_conv1d.console import RunFailed, UserError
-from imdb_conv1d.delivery import one_line
+from imdb_conv1d.console import RunFailed, UserError, one_line
+from imdb_conv1d.delivery import persist
+from imdb_conv1d.stores import refuses
 
 # What MLflow would unpickle or import from a model's folder: any of it may run code of whoever made the model.
 CODE_ENDINGS = (".pkl", ".pickle", ".cloudpickle", ".joblib", ".dill", ".py", ".pyc", ".so", ".h5")
@@ -139,12 +141,23 @@ def scorer(path: Path) -> Callable[[pd.Series], np.ndarray]:
 
 
 def trained_on(stored: Stored, folder: Path) -> frozenset[str] | None:
-    """Hashes of the texts in a model's training part, by its run; None if they cannot be had."""
-    try:
-        path = mlflow.artifacts.download_artifacts(
-            run_id=stored.run_id, artifact_path="data/rows.parquet", dst_path=str(folder)
-        )
-    except (MlflowException, OSError):
+    """Hashes of the texts in a model's training part, by its run; None if they are not there.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    download = partial(mlflow.artifacts.download_artifacts, dst_path=str(folder))
+
+    def attempt() -> str | None:
+        try:
+            return download(run_id=stored.run_id, artifact_path="data/rows.parquet")
+        except (MlflowException, FileNotFoundError) as error:
+            if isinstance(error, FileNotFoundError) or refuses(error):
+                return None
+            raise
+
+    path = persist("reading what the model was trained on", attempt) if stored.run_id else None
+    if path is None:
         return None
     rows = pd.read_parquet(path)
     return frozenset(rows.loc[rows["split"] == "train", "hash"])

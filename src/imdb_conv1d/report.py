@@ -5,6 +5,7 @@ import time
 import pandas as pd
 
 from imdb_conv1d import plots
+from imdb_conv1d.console import one_line, warn
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.training import Training
@@ -31,18 +32,17 @@ def queue(run: Run, reviews: Reviews, training: Training) -> None:
     if training.best_epoch:
         run.file(training.checkpoint.path, "checkpoint")
     run.describe(description(reviews, training, "Nothing is registered."))
-    if training.stopped_epoch:
-        run.file(training.record.history)
-        run.figure(
-            plots.training(
-                pd.read_csv(training.record.history),
-                training.parameters.monitor,
-                training.best_epoch,
-                training.stopped_epoch,
-                training.reason,
-            ),
-            "training.png",
+    if not training.record.history.exists():
+        return
+    run.file(training.record.history)
+    try:
+        history = pd.read_csv(training.record.history)
+        picture = plots.training(
+            history, training.parameters.monitor, training.best_epoch, training.stopped_epoch, training.reason
         )
+        run.figure(picture, "training.png")
+    except Exception as error:  # a full disk, say: what ended the training must not be hidden by its picture
+        warn(f"no picture of the training ({one_line(error)})")
 
 
 def headline(training: Training) -> str:

@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Literal
 
 import mlflow
-from mlflow.entities import Param
 from mlflow.exceptions import MlflowException
 from mlflow.utils import name_utils
 
-from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError, warn
-from imdb_conv1d.delivery import one_line
-from imdb_conv1d.stores import brief_calls
+from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError, one_line, warn
+from imdb_conv1d.delivery import persist
+from imdb_conv1d.stores import brief_calls, refuses
 from imdb_conv1d.tracking import Run
 
 VERB = "verb"
@@ -32,19 +32,25 @@ def run(verb: str, name: str, parameters: Mapping[str, str], signals: Signals) -
         RunFailed: if something that was said could not be stored.
     """
     with signals.held():
-        record = _start(verb, name, parameters)
+        made_for_us = os.environ.get("MLFLOW_RUN_ID")
+        active = _start(verb, name, made_for_us)
+        record = Run(active.info.run_id)
     status: Status = "FAILED"
     try:
         signals.check()
+        if made_for_us:
+            record.tags({VERB: verb})
+            if _is_made_up(active.info.run_name or ""):
+                record.rename(name)
+        record.parameters({key: value for key, value in parameters.items() if key not in active.data.params})
         yield record
         with signals.held():
             record.settle()
             status = "FINISHED"
     except BaseException as error:
         with signals.held():
-            interrupted = isinstance(error, Interrupted)
-            status = "KILLED" if interrupted else "FAILED"
-            if interrupted:
+            if isinstance(error, Interrupted):
+                status = "KILLED"
                 record.tags({"stop_reason": "interrupted"})
             else:
                 record.tags({"error": one_line(error), "stop_reason": record.stop_reason or "error"})
@@ -56,30 +62,35 @@ def run(verb: str, name: str, parameters: Mapping[str, str], signals: Signals) -
     finally:
         with signals.held():
             record.clear()
-            try:
-                with brief_calls():
-                    mlflow.end_run(status)
-            except Exception as error:
-                warn(f"error: MLflow could not be told that run {record.id} has ended as {status} ({one_line(error)})")
-                if status == "FINISHED":
-                    raise RunFailed(f"run {record.id} is complete, but still shown as RUNNING") from error
+            _end(record, status)
 
 
-def _start(verb: str, name: str, parameters: Mapping[str, str]) -> Run:
-    made_for_us = "MLFLOW_RUN_ID" in os.environ
+def _start(verb: str, name: str, made_for_us: str | None) -> mlflow.ActiveRun:
     try:
-        active = mlflow.start_run(run_name=None if made_for_us else name, tags={VERB: verb})
-        record = Run(active.info.run_id)
-        if made_for_us and _is_made_up(active.info.run_name or ""):
-            record.client.update_run(record.id, name=name)
-        absent = [Param(key, value) for key, value in parameters.items() if key not in active.data.params]
-        record.client.log_batch(record.id, params=absent)
-    except MlflowException as error:
+        if not made_for_us:
+            return mlflow.start_run(run_name=name, tags={VERB: verb})
+        active = persist("going on with the run", partial(mlflow.start_run, run_id=made_for_us), refuses)
+        os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
+        return active
+    except (MlflowException, RunFailed) as error:
         raise UserError(
             f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or MLFLOW_RUN_ID: no run can begin ({one_line(error)}); "
             "allowed: an experiment or a run that exists and is not deleted"
         ) from None
-    return record
+
+
+def _end(record: Run, status: Status) -> None:
+    with brief_calls():
+        try:
+            ending = partial(record.client.set_terminated, record.id, status)
+            persist(f"ending run {record.id} as {status}", ending, refuses, seconds=PATIENCE_AFTER_ERROR)
+        except RunFailed as error:
+            if status == "FINISHED":
+                raise
+            warn(f"error: {error}")  # another error is on its way, which says more
+        finally:
+            with suppress(Exception):  # MLflow's own end: it also forgets the run, and must not end it otherwise later
+                mlflow.end_run(status)
 
 
 def _is_made_up(name: str) -> bool:

@@ -3,6 +3,7 @@
 ``split`` is what the source itself says: train, validation, test, or an empty string where it says nothing.
 """
 
+import hashlib
 import os
 import urllib.request
 from collections.abc import Callable
@@ -13,13 +14,16 @@ import pandas as pd
 
 from imdb_conv1d import readers
 from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import UserError
+from imdb_conv1d.console import UserError, one_line
 from imdb_conv1d.parameters import allowed
 from imdb_conv1d.readers import Tables
 
 SPLITS = ("train", "validation", "test")
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-KERAS_FILES = ("imdb.npz", "imdb_word_index.json")
+KERAS_FILES = {  # by the digests that Keras itself checks
+    "imdb.npz": ("sha256", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"),
+    "imdb_word_index.json": ("md5", "bfafd718b763782e994055a2d397834f"),
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def _checked(table: pd.DataFrame, first: int, name: str) -> pd.DataFrame:
 def _imdb_obstacle() -> str:
     """Why keras.datasets.imdb cannot be had, in a few words; empty where it is cached or has now been downloaded."""
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
-    absent = [name for name in KERAS_FILES if not (home / name).is_file()]
+    absent = [name for name in KERAS_FILES if not _is_complete(home / name)]
     if not absent:
         return ""
     try:
@@ -126,5 +130,14 @@ def _imdb_obstacle() -> str:
         imdb.get_word_index()
         imdb.load_data()
     except Exception as error:  # Keras raises a plain Exception for a download that breaks off
-        return f"{absent[0]} is not in {home}, and its download fails ({' '.join(str(error).split())})"
+        return f"{absent[0]} is not (whole) in {home}, and its download fails ({one_line(error)})"
     return ""
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether a file of Keras's cache is there and whole; a download may have broken off."""
+    if not path.is_file():
+        return False
+    kind, digest = KERAS_FILES[path.name]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest() == digest

@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from imdb_conv1d.console import UserError
-from imdb_conv1d.delivery import one_line
+from imdb_conv1d.console import UserError, one_line
 
 ANSWER_SECONDS = 4  # for the first call to a server: a mistyped address is told within ten seconds
+FINAL = {
+    "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE",
+    "PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED",
+}  # fmt: skip
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -55,10 +58,11 @@ def brief_calls() -> Iterator[None]:
 
 
 def refuses(error: Exception) -> bool:
-    """Whether the server has understood a call and will never take it."""
-    if not isinstance(error, MlflowException):
-        return False
-    return 400 <= error.get_http_status_code() < 500 and error.get_http_status_code() not in (408, 429)
+    """Whether the server has understood a call and will never take it.
+
+    By MLflow's codes and not by HTTP's: it reports a database that is short of connections as 400.
+    """
+    return isinstance(error, MlflowException) and error.error_code in FINAL
 
 
 def _require_database(address: str) -> None:

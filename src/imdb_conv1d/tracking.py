@@ -7,6 +7,7 @@ run never stops the work: it is queued, delivered by threads and tried again; wh
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
 from imdb_conv1d.console import RunFailed, warn
@@ -38,19 +39,25 @@ class Run:
         self.folder = Path(tempfile.mkdtemp(prefix="imdb-conv1d-"))
         self.missing: list[str] = []
         self.stop_reason = ""  # why the work of this run ended by itself, once that is known
-        self._open()
-
-    def _open(self) -> None:
         self._records, self._files = Delivery(refuses), Delivery(refuses)
 
-    def epoch(self, step: int, time: int, values: Mapping[str, float]) -> None:
-        """An epoch's metrics, with the time in milliseconds at which it ended. Repeating them adds no second point."""
-        points = [Metric(name, value, time, step) for name, value in values.items()]
+    def parameters(self, values: Mapping[str, str]) -> None:
+        """Parameters of the run; each can be said once."""
+        said = [Param(name, value) for name, value in values.items()]
+        self._records.add("the parameters", partial(self.client.log_batch, self.id, params=said))
+
+    def rename(self, name: str) -> None:
+        """The run's name."""
+        self._records.add("the name", partial(self.client.update_run, self.id, name=name))
+
+    def epoch(self, step: int, milliseconds: int, values: Mapping[str, float]) -> None:
+        """An epoch's metrics, with the time at which it ended (UTC). Repeating adds no second point."""
+        points = [Metric(name, value, milliseconds, step) for name, value in values.items()]
         self._records.add(f"the metrics of epoch {step}", partial(self.client.log_batch, self.id, metrics=points))
 
-    def metrics(self, values: Mapping[str, float], time: int, step: int, model_id: str | None = None) -> None:
+    def metrics(self, values: Mapping[str, float], milliseconds: int, step: int, model_id: str | None = None) -> None:
         """Metrics with one value; with ``model_id`` they are also shown at that model."""
-        points = [Metric(name, value, time, step, model_id=model_id) for name, value in values.items()]
+        points = [Metric(name, value, milliseconds, step, model_id=model_id) for name, value in values.items()]
         self._records.add(f"the metrics {', '.join(values)}", partial(self.client.log_batch, self.id, metrics=points))
 
     def tags(self, values: Mapping[str, object]) -> None:
@@ -129,18 +136,16 @@ class Run:
         Raises:
             RunFailed: naming what could not be stored.
         """
-        closing, missing = (self._records, self._files), []
-        self._open()
-        for delivery in closing:
-            missing += delivery.close(patience)
+        begun = time.monotonic()
+        missing = self._records.drain(patience, begun) + self._files.drain(patience, begun)
         self.missing += missing
         if missing:
             raise RunFailed(f"MLflow could not be told everything; missing in run {self.id}: {'; '.join(missing)}")
 
     def clear(self) -> None:
         """Remove ``folder``, unless something did not arrive."""
-        self._records.close(0)
-        self._files.close(0)
+        self._records.end()
+        self._files.end()
         if self.missing:
             warn(f"files that did not arrive are kept in {self.folder}")
         else:
