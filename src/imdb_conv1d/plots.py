@@ -54,22 +54,22 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike) -> Figure:
 
 def roc(labels: ArrayLike, probabilities: ArrayLike) -> Figure:
     """The receiver operating characteristic."""
-    figure, ax = _single()
-    RocCurveDisplay.from_predictions(
-        labels, probabilities, name="model", ax=ax, plot_chance_level=True, curve_kwargs={"color": BLUE}
-    )
-    ax.set_title("ROC")
-    ax.grid(alpha=0.25)
-    return figure
+    return _curve(RocCurveDisplay, "ROC", labels, probabilities)
 
 
 def precision_recall(labels: ArrayLike, probabilities: ArrayLike) -> Figure:
     """Precision over recall."""
+    return _curve(PrecisionRecallDisplay, "Precision and recall", labels, probabilities)
+
+
+def _curve(
+    display: type[RocCurveDisplay | PrecisionRecallDisplay], title: str, labels: ArrayLike, probabilities: ArrayLike
+) -> Figure:
     figure, ax = _single()
-    PrecisionRecallDisplay.from_predictions(
+    display.from_predictions(
         labels, probabilities, name="model", ax=ax, plot_chance_level=True, curve_kwargs={"color": BLUE}
     )
-    ax.set_title("Precision and recall")
+    ax.set_title(title)
     ax.grid(alpha=0.25)
     return figure
 
