@@ -150,6 +150,7 @@ def test_the_version_page_shows_its_alias_and_leads_to_the_evaluations_metrics(s
     assert page.get_by_text("Nothing is registered").count() == 0
 
     value = server.evaluated.data.metrics["test_accuracy"]
+    expect(page.get_by_text(f"test_accuracy {value:.4f}")).to_be_visible()
     assert cells(page, "test_accuracy")[:2] == ["test_accuracy", str(value)]  # a tag: no metrics are shown here
 
     page.get_by_test_id("source-model-link").click()  # they are shown on the logged model's page

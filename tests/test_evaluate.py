@@ -85,6 +85,11 @@ def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
     assert float(shown["test_accuracy"]) == run.data.metrics["test_accuracy"]
     assert float(shown["test_loss"]) == run.data.metrics["test_loss"]
     assert shown["evaluation_run_id"] == run.info.run_id
+    evaluate.main([], Signals())  # once more: the line in the description is replaced
+    best, about_data, line = client.get_model_version("imdb-conv1d", "1").description.split("\n\n")
+    assert best.startswith("Best epoch")
+    assert about_data.startswith("Data:")
+    assert line.startswith(f"Test part: test_loss {run.data.metrics['test_loss']:.4f}, test_accuracy")
     assert run.info.run_name == "evaluate v1 imdb-conv1d"
     assert run.data.tags["data_digest"] == reviews.digest
     assert "test_accuracy" in capsys.readouterr().out

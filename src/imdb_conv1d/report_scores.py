@@ -16,15 +16,12 @@ def queue(run: Run, stored: Stored, scored: Scored, seconds: float, with_texts: 
         seconds: what reading and scoring took.
         with_texts: whether the table of mistakes shows their texts.
         own_test_part: whether the reviews are the test part of the model's own data: those figures stand at its
-            version, as tags, since the UI shows no metrics there.
+            version, in its description and as tags, since the UI shows no metrics there.
     """
     labels, probabilities = scored.labels, scored.probabilities
     found = {f"test_{name}": value for name, value in scores(labels, probabilities).items()}
     now = round(time.time() * 1000)
     run.metrics(found, now, step=0, model_id=stored.model_id or None)
-    if stored.version and own_test_part:
-        shown = {name: found[name] for name in ("test_loss", "test_accuracy")}
-        run.version(stored.name, stored.version, {**shown, "evaluation_run_id": run.id})
     counts = {"test_reviews": float(len(labels))}
     if scored.in_training is not None:
         counts["test_texts_in_training"] = float(scored.in_training)
@@ -43,5 +40,9 @@ def queue(run: Run, stored: Stored, scored: Scored, seconds: float, with_texts: 
         f"ROC AUC {found['test_roc_auc']:.4f} on {len(labels):,} reviews",
         f"texts that also stand in the model's training part: {twice}",
     ]
+    if stored.version and own_test_part:
+        shown = {name: found[name] for name in ("test_loss", "test_accuracy")}
+        run.version(stored.name, stored.version, {**shown, "evaluation_run_id": run.id})
+        run.version_line(stored.name, stored.version, "Test part:", f"{lines[0]}.")
     run.describe("\n\n".join([f"{stored.title}: {lines[0]}.", f"{lines[1][0].upper()}{lines[1][1:]}."]))
     return "\n".join([*lines, f"read and scored in {seconds:.1f} s"])

@@ -71,6 +71,16 @@ class Run:
             what = f"the tag {key} of {name} version {version}"
             self._records.add(what, partial(self.client.set_model_version_tag, name, version, key, str(value)))
 
+    def version_line(self, name: str, version: str, begin: str, line: str) -> None:
+        """A line of a model version's description, in place of a former one with the same beginning."""
+
+        def write() -> None:
+            former = (self.client.get_model_version(name, version).description or "").split("\n\n")
+            lines = [*(other for other in former if not other.startswith(begin)), f"{begin} {line}"]
+            self.client.update_model_version(name, version, "\n\n".join(filter(None, lines)))
+
+        self._records.add(f"the description of {name} version {version}", write)
+
     def describe(self, markdown: str) -> None:
         """The description that the UI shows with the run."""
         self.tags({MLFLOW_RUN_NOTE: markdown})
