@@ -3,7 +3,7 @@
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -46,10 +46,10 @@ class BestCheckpoint(keras.callbacks.Callback):
     A network whose monitor is not a finite number is not saved. ``best_epoch`` is 0 as long as nothing is saved.
     """
 
-    def __init__(self, path: Path, monitor: str, mode: str) -> None:
+    def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"]) -> None:
         super().__init__()
         self.path, self.monitor = path, monitor
-        self.rule = Rule("max" if mode == "max" else "min", patience=0)
+        self.rule = Rule(mode, patience=0)
         self.best: float | None = None
         self.best_epoch = 0
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from imdb_conv1d.console import UserError
-from imdb_conv1d.sources import Source
+from imdb_conv1d.sources import SPLITS, Source
 
 TEST_PART = 0.2
-PARTS = ("train", "validation", "test")
+PARTS = SPLITS
 
 
 @dataclass(frozen=True)

@@ -52,13 +52,17 @@ class Run:
 
     def epoch(self, step: int, milliseconds: int, values: Mapping[str, float]) -> None:
         """An epoch's metrics, with the time at which it ended (UTC). Repeating adds no second point."""
-        points = [Metric(name, value, milliseconds, step) for name, value in values.items()]
-        self._records.add(f"the metrics of epoch {step}", partial(self.client.log_batch, self.id, metrics=points))
+        self._points(f"the metrics of epoch {step}", values, milliseconds, step, None)
 
     def metrics(self, values: Mapping[str, float], milliseconds: int, step: int, model_id: str | None = None) -> None:
         """Metrics with one value; with ``model_id`` they are also shown at that model."""
+        self._points(f"the metrics {', '.join(values)}", values, milliseconds, step, model_id)
+
+    def _points(
+        self, what: str, values: Mapping[str, float], milliseconds: int, step: int, model_id: str | None
+    ) -> None:
         points = [Metric(name, value, milliseconds, step, model_id=model_id) for name, value in values.items()]
-        self._records.add(f"the metrics {', '.join(values)}", partial(self.client.log_batch, self.id, metrics=points))
+        self._records.add(what, partial(self.client.log_batch, self.id, metrics=points))
 
     def tags(self, values: Mapping[str, object]) -> None:
         """Tags of the run."""
