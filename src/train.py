@@ -33,7 +33,8 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     name, maxlen = parameters.model_name, parameters.maxlen
     with runs.run("train", parameters.headline, parameters.spelled(), signals) as run:
         say(f"run {run.id} {parameters.headline!r}")
-        training = Training(parameters, run.folder, run.epoch, signals)
+        network = model.build(parameters)
+        training = Training(parameters, network, run.folder, run.epoch, signals)
         train, validation = reviews.part("train"), reviews.part("validation")
         vocabulary = run.folder / "vocabulary.txt"
         try:
@@ -42,9 +43,8 @@ def main(argv: Sequence[str], signals: Signals) -> None:
             text.write_vocabulary(vocabulary, text.vocabulary(train["text"], parameters.max_features))
             words = text.lookup(vocabulary)
             ids = [text.encode(part["text"], words, maxlen) for part in (train, validation)]
-            network = model.build(parameters)
-            say(f"training a network of {network.count_params():,} weights, at most {parameters.epochs:,} epochs")
-            training.fit(network, (ids[0], train["label"].to_numpy()), (ids[1], validation["label"].to_numpy()))
+            say(f"training a network of {network.plain.count_params():,} weights, at most {parameters.epochs:,} epochs")
+            training.fit((ids[0], train["label"].to_numpy()), (ids[1], validation["label"].to_numpy()))
         except Interrupted:
             training.reason = "interrupted"
             raise

@@ -26,7 +26,7 @@ def test_defaults_are_the_articles_and_none_is_empty() -> None:
     defaults = TrainParameters().model_dump()
     assert {name: defaults[name] for name in ARTICLE} == ARTICLE
     rest = {name: value for name, value in defaults.items() if name not in ARTICLE}
-    assert rest == {"data": "auto", "model_name": "imdb-conv1d", "log_texts": True}
+    assert rest == {"data": "auto", "model_name": "imdb-conv1d", "log_texts": True, "fused": True}
 
 
 def test_every_entry_point_has_its_class() -> None:

@@ -15,6 +15,7 @@ LEVELS = [
     {"parameters", "config", "stopping", "scores", "plots", "delivery"},
     {
         "readers",
+        "fused",
         "sources",
         "data",
         "environment",

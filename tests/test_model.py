@@ -1,16 +1,23 @@
+import zipfile
+from pathlib import Path
+
 import keras
 import numpy as np
+import pytest
+import tensorflow as tf
 
 from imdb_conv1d import model
 from imdb_conv1d.config import TrainParameters
 
+KINDS = [
+    "Embedding", "Dropout", "Conv1D", "GlobalMaxPooling1D", "Dense", "Dropout", "Activation", "Dense", "Activation",
+]  # fmt: skip
+SMALL = TrainParameters(maxlen=20, max_features=30, embedding_dims=4, filters=5, hidden_dims=6, learning_rate=0.01)
+
 
 def test_the_network_is_the_articles() -> None:
-    network = model.build(TrainParameters())
-    kinds = [type(layer).__name__ for layer in network.layers]
-    assert kinds == [
-        "Embedding", "Dropout", "Conv1D", "GlobalMaxPooling1D", "Dense", "Dropout", "Activation", "Dense", "Activation",
-    ]  # fmt: skip
+    network = model.build(TrainParameters()).plain
+    assert [type(layer).__name__ for layer in network.layers] == KINDS
     # By hand: 5000·50, then 3·50·250 + 250, then 250·250 + 250, then 250 + 1.
     assert [layer.count_params() for layer in network.layers if layer.count_params()] == [250000, 37750, 62750, 251]
     assert network.input_shape == (None, 400)
@@ -22,10 +29,40 @@ def test_the_network_is_the_articles() -> None:
     assert (convolution["padding"], convolution["activation"], convolution["strides"]) == ("valid", "relu", (1,))
 
 
-def test_it_is_compiled_as_in_the_article() -> None:
-    network = model.build(TrainParameters())
-    assert isinstance(network.optimizer, keras.optimizers.Adam)
-    assert float(network.optimizer.learning_rate) == np.float32(0.001)
-    assert network.loss == "binary_crossentropy"
-    results = network.evaluate(np.zeros((4, 400), np.int32), np.ones(4, np.float32), verbose=0, return_dict=True)
-    assert set(results) == {"loss", "accuracy"}
+@pytest.mark.parametrize("fused", [True, False])
+def test_both_are_compiled_as_in_the_article(fused: bool) -> None:
+    network = model.build(TrainParameters(fused=fused))
+    for one in (network.plain, network.trained):
+        assert isinstance(one.optimizer, keras.optimizers.Adam)
+        assert float(one.optimizer.learning_rate) == np.float32(0.001)
+        assert one.loss == "binary_crossentropy"
+        results = one.evaluate(np.zeros((4, 400), np.int32), np.ones(4, np.float32), verbose=0, return_dict=True)
+        assert set(results) == {"loss", "accuracy"}
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_what_is_saved_is_plain_keras_with_what_was_trained(fused: bool, tmp_path: Path) -> None:
+    network = model.build(SMALL.model_copy(update={"fused": fused}))
+    ids = np.random.default_rng(0).integers(1, 30, (64, 20)).astype(np.int32)
+    labels = (ids[:, 0] > 15).astype(np.float32)
+    network.trained.fit(tf.data.Dataset.from_tensor_slices((ids, labels)).batch(8), epochs=2, verbose=0)
+    path = tmp_path / "best.keras"
+    network.save(path)
+    with zipfile.ZipFile(path) as archive:
+        assert "imdb_conv1d" not in archive.read("config.json").decode().replace('"name": "imdb_conv1d"', "")
+    loaded = keras.saving.load_model(path, safe_mode=True)
+    assert [type(layer).__name__ for layer in loaded.layers] == KINDS
+    np.testing.assert_allclose(loaded.predict(ids, verbose=0), network.trained.predict(ids, verbose=0), atol=1e-6)
+    assert type(loaded.optimizer) is keras.optimizers.Adam
+    assert int(loaded.optimizer.iterations) == 16
+    assert len(loaded.optimizer.variables) == len(network.trained.optimizer.variables)
+    for saved, trained in zip(loaded.optimizer.variables, network.trained.optimizer.variables, strict=True):
+        assert np.array_equal(np.asarray(saved), np.asarray(trained)), trained.path
+    loaded.fit(ids, labels, verbose=0)  # it can be trained further
+    assert int(loaded.optimizer.iterations) == 18
+
+
+def test_on_a_gpu_the_plain_layers_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.environment, "gpus", lambda: 1)
+    network = model.build(SMALL)
+    assert [type(layer).__name__ for layer in network.trained.layers] == KINDS

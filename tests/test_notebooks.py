@@ -34,7 +34,7 @@ def test_the_training_notebook(store: str, reviews_csv: Path) -> None:
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     shown = [output.data for output in outputs if output.output_type == "execute_result"]
     (run,) = mlflow.search_runs(output_format="list")
-    assert f"{run.data.metrics['best_val_loss']:.6f}" in shown[0]["text/plain"]
+    assert f"{run.data.metrics['best_val_loss']:.6f}".rstrip("0") in shown[0]["text/plain"]
     assert "image/png" in shown[1]
     assert "improved" in shown[2]["text/plain"]
     scores = [float(line.split()[-1]) for line in shown[3]["text/plain"].splitlines()[1:]]

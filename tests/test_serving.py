@@ -17,7 +17,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path, 
     """A network, its vocabulary and the folder it was saved in with words in front."""
     folder = tmp_path_factory.mktemp("model")
     keras.utils.set_random_seed(0)
-    network = model.build(SMALL)
+    network = model.build(SMALL).plain
     chance = np.random.default_rng(0)
     network.set_weights([chance.normal(size=weight.shape) for weight in network.get_weights()])
     text.write_vocabulary(folder / "vocabulary.txt", [*text.RESERVED, "good", "bad", "film", "été", "it's"])
@@ -48,7 +48,7 @@ def test_any_number_of_texts_is_scored_in_order(parts: tuple[keras.Model, Path, 
 
 
 def test_logits_tell_a_loss_where_probabilities_are_all_one(tmp_path: Path) -> None:
-    network = model.build(SMALL)
+    network = model.build(SMALL).plain
     weights = [np.zeros_like(weight) for weight in network.get_weights()]
     weights[-1] = np.array([60.0])  # the last bias: every text scores a logit of 60
     network.set_weights(weights)

@@ -74,7 +74,7 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     )
     assert run.data.params["patience"] == "2"
     assert run.data.params["min_delta"] == "0.0001"
-    assert len(run.data.params) == 18
+    assert len(run.data.params) == 19
 
     # The rule and the checkpoint, followed through the values that the store has.
     val_loss = points(run, "val_loss")
@@ -333,7 +333,7 @@ def test_the_run_that_mlflow_run_has_made_is_used(
     assert run.info.status == "FINISHED"
     assert run.info.run_name.startswith("patience=30 seed=7 data=reviews.csv")
     assert run.data.params["data"] == f"'{reviews_csv}'"
-    assert len(run.data.params) == 18
+    assert len(run.data.params) == 19
     assert len(mlflow.search_runs(output_format="list")) == 1
 
 
@@ -529,7 +529,7 @@ def test_one_call_that_fails_changes_nothing(
     run = last_run()
     assert run.info.status == "FINISHED"
     assert run.info.run_name.startswith("patience=30")
-    assert len(run.data.params) == 18
+    assert len(run.data.params) == 19
     assert list(points(run, "val_loss")) == [1]
 
 

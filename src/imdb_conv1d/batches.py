@@ -1,43 +1,89 @@
-"""The batches of a training: every epoch in an order of its own that depends on seed and epoch alone."""
+"""Batches of reviews of like length, each cut to its longest, in an order that depends on seed and epoch alone.
+
+A cut leaves at least ``kernel_size`` positions of padding wherever the full length has as many. So every window of
+words that the convolution sees at the full length, padding included, it sees in the cut batch, only some of padding
+alone fewer times, and a maximum over them is the same.
+"""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from imdb_conv1d.text import PADDING
+
 VALIDATION_BATCH = 256  # forward only, so larger than a training batch; the size does not change the result
+POOL = 50  # batches among whose reviews those of like length are put together
+MULTIPLE = 8  # of a cut length: fewer lengths, and so fewer convolutions that oneDNN has to prepare
 
 
 def training_batches(
-    ids: np.ndarray, labels: np.ndarray, batch_size: int, seed: int, epochs: range
-) -> tuple[tf.data.Dataset, int]:
-    """Batches of the epochs one after the other, and the number of batches in each.
+    ids: np.ndarray, labels: np.ndarray, batch_size: int, kernel_size: int, seed: int, epoch: tf.Variable
+) -> tf.data.Dataset:
+    """The batches of one epoch: of the one that ``epoch`` names when the first of them is taken.
 
     Keras, seeded, shuffles into the same order in every epoch. Here an epoch's order is a stateless function of
     (seed, epoch): it needs no generator's state, so any epoch can be repeated by itself.
 
     Args:
-        ids: int [n, maxlen].
+        ids: int [n, maxlen], padded in front.
         labels: 0 or 1, [n].
-        epochs: the epochs to give out, counted from 1.
+        epoch: int64, counted from 1.
+
+    Returns:
+        Pairs of int32 [batch, length] and float32 [batch].
     """
-    rows = len(ids)
-    all_ids, all_labels = tf.constant(ids), tf.constant(labels, tf.float32)
-
-    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
-        key = tf.stack([tf.constant(seed, tf.int64), epoch])
-        order = tf.random.experimental.stateless_shuffle(tf.range(rows), key)
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-
-    def gather(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.gather(all_ids, rows), tf.gather(all_labels, rows)
-
-    numbers = tf.data.Dataset.range(epochs.start, epochs.stop)
-    batches = numbers.flat_map(one_epoch).map(gather, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
-    return batches, math.ceil(rows / batch_size)
+    lengths = _lengths(ids)
+    once = tf.data.Dataset.from_tensors(0)
+    orders = once.map(lambda _: _order(lengths, batch_size, seed, epoch.read_value()))
+    rows = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
+    batches = rows.map(_cut(ids, labels, kernel_size), num_parallel_calls=1).prefetch(8)
+    count = math.ceil(len(ids) / batch_size)
+    return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(_options())
 
 
-def validation_batches(ids: np.ndarray, labels: np.ndarray) -> tf.data.Dataset:
-    """The reviews in their own order."""
-    rows = tf.data.Dataset.from_tensor_slices((ids, labels.astype(np.float32)))
-    return rows.batch(VALIDATION_BATCH).cache().prefetch(tf.data.AUTOTUNE)
+def validation_batches(ids: np.ndarray, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
+    """All reviews by length, cut likewise; a mean over them does not depend on their order."""
+    order = np.argsort(_lengths(ids), kind="stable")
+    batches = tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH).map(_cut(ids, labels, kernel_size))
+    return batches.cache().prefetch(2).with_options(_options())
+
+
+def _lengths(ids: np.ndarray) -> np.ndarray:
+    return (ids != PADDING).sum(axis=1)
+
+
+def _order(lengths: np.ndarray, batch_size: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+    """Row numbers of an epoch, int32 [n]: full batches of like length in random order, then what remains."""
+    key = tf.stack([tf.constant(seed, tf.int64), epoch])
+    rows = tf.random.experimental.stateless_shuffle(tf.range(len(lengths)), key)
+    count = len(lengths) // batch_size
+    full, rest = tf.split(rows, [count * batch_size, len(lengths) - count * batch_size])
+    pool = tf.range(count * batch_size, dtype=tf.int64) // (POOL * batch_size)
+    length = tf.gather(tf.constant(lengths, tf.int64), full)
+    full = tf.gather(full, tf.argsort(pool * (lengths.max() + 1) + length, stable=True))
+    # No epoch has a negative number, so this key is no other's.
+    full = tf.random.experimental.stateless_shuffle(tf.reshape(full, (count, batch_size)), tf.stack([key[0], -epoch]))
+    return tf.concat([tf.reshape(full, [-1]), rest], axis=0)
+
+
+def _cut(ids: np.ndarray, labels: np.ndarray, kernel_size: int) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Row numbers to a batch."""
+    all_ids, all_labels = tf.constant(ids, tf.int32), tf.constant(labels, tf.float32)
+    maxlen = ids.shape[1]
+
+    def cut(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch = tf.gather(all_ids, rows)
+        longest = tf.reduce_max(tf.reduce_sum(tf.cast(batch != PADDING, tf.int32), axis=1))
+        length = tf.minimum(-(-(longest + kernel_size) // MULTIPLE) * MULTIPLE, maxlen)
+        return batch[:, maxlen - length :], tf.gather(all_labels, rows)
+
+    return cut
+
+
+def _options() -> tf.data.Options:
+    """Without tf.data's tuning: its thread sleeps for ever longer times, and an iterator's end waits for it to wake."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options

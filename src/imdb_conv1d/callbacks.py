@@ -2,10 +2,12 @@
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
+import tensorflow as tf
 
 from imdb_conv1d.console import Signals
 from imdb_conv1d.stopping import Rule, State, advance
@@ -44,11 +46,14 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     Other than there, the file is complete at every moment: it is written aside, flushed to the disk and then renamed.
     A network whose monitor is not a finite number is not saved. ``best_epoch`` is 0 as long as nothing is saved.
+
+    Args:
+        save: writes the network to a path.
     """
 
-    def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"]) -> None:
+    def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"], save: Callable[[Path], None]) -> None:
         super().__init__()
-        self.path, self.monitor = path, monitor
+        self.path, self.monitor, self.save = path, monitor, save
         self.rule = Rule(mode, patience=0)
         self.best: float | None = None
         self.best_epoch = 0
@@ -58,24 +63,36 @@ class BestCheckpoint(keras.callbacks.Callback):
         value = float((logs or {})[self.monitor])
         if math.isfinite(value) and self.rule.improves(value, self.best):
             aside = self.path.with_name("partial.keras")
-            self.model.save(aside)
+            self.save(aside)
             with aside.open("rb") as file:
                 os.fsync(file.fileno())
             aside.replace(self.path)
             self.best, self.best_epoch = value, epoch + 1
 
 
+class EpochNumber(keras.callbacks.Callback):
+    """Tells the batches which epoch they are for."""
+
+    def __init__(self, number: tf.Variable) -> None:
+        super().__init__()
+        self.number = number
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Keras counts from 0 here."""
+        self.number.assign(epoch + 1)
+
+
 class InterruptionPoint(keras.callbacks.Callback):
-    """Lets a signal end the training between two batches, where nothing is half done."""
+    """Lets a signal end the training where nothing is half done: between two calls of TensorFlow for a few batches."""
 
     def __init__(self, signals: Signals) -> None:
         super().__init__()
         self.signals = signals
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Raise a signal that came during the batch."""
+        """Raise a signal that came during the batches."""
         self.signals.check()
 
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Raise a signal that came during the batch."""
+        """Raise a signal that came during the batches."""
         self.signals.check()

@@ -60,9 +60,16 @@ def machine() -> dict[str, str]:
         "threads": str(threads),
         "deterministic_ops": str(is_op_determinism_enabled()).lower(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "gpus": str(len(tf.config.list_physical_devices("GPU"))),
+        "gpus": str(gpus()),
         "platform": platform.platform(),
     }
+
+
+def gpus() -> int:
+    """Number of GPUs that TensorFlow sees."""
+    import tensorflow as tf
+
+    return len(tf.config.list_physical_devices("GPU"))
 
 
 def _cpu() -> str:

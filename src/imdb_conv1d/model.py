@@ -1,14 +1,52 @@
-"""The article's network, after Keras's example imdb_cnn."""
+"""The article's network, after Keras's example imdb_cnn, and the same network as it is trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 
+from imdb_conv1d import environment
 from imdb_conv1d.config import TrainParameters
+from imdb_conv1d.fused import FusedAdam, FusedConvolution
+
+STEPS_PER_CALL = 16  # steps between two returns to Python, where a signal gets through
 
 
-def build(parameters: TrainParameters) -> keras.Model:
-    """The compiled network: ids int [batch, maxlen] to the probability of a positive review, float [batch, 1]."""
+@dataclass(frozen=True)
+class Network:
+    """Two networks that share their layers' weights.
+
+    ``plain`` consists of Keras's own layers and is what is saved: ids int [batch, maxlen] to the probability of a
+    positive review, float [batch, 1]. ``trained`` is what is fitted: it takes batches of any length.
+    """
+
+    plain: keras.Sequential
+    trained: keras.Model
+
+    def save(self, path: Path) -> None:
+        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does."""
+        self.plain.optimizer.build(self.plain.trainable_variables)
+        for saved, trained in zip(self.plain.optimizer.variables, self.trained.optimizer.variables, strict=True):
+            saved.assign(trained)
+        self.plain.save(path)
+
+
+def build(parameters: TrainParameters) -> Network:
+    """Both networks, compiled."""
+    plain = _plain(parameters)
+    # The fused layers are written for a CPU. On a GPU, Keras's own are fast, and have been tried by many.
+    fused = parameters.fused and not environment.gpus()
+    trained = _with_fused_layers(plain) if fused else _with_any_length(plain)
+    settings = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
+    plain.compile(optimizer=keras.optimizers.Adam(parameters.learning_rate), **settings)
+    adam = FusedAdam if fused else keras.optimizers.Adam
+    trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=STEPS_PER_CALL, **settings)
+    return Network(plain, trained)
+
+
+def _plain(parameters: TrainParameters) -> keras.Sequential:
     layers = keras.layers
-    network = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((parameters.maxlen,), dtype="int32", name="ids"),
             layers.Embedding(parameters.max_features, parameters.embedding_dims),
@@ -23,6 +61,13 @@ def build(parameters: TrainParameters) -> keras.Model:
         ],
         name="imdb_conv1d",
     )
-    adam = keras.optimizers.Adam(parameters.learning_rate)
-    network.compile(loss="binary_crossentropy", optimizer=adam, metrics=["accuracy"])
-    return network
+
+
+def _with_any_length(plain: keras.Sequential) -> keras.Model:
+    return keras.Sequential([keras.Input((None,), dtype="int32"), *plain.layers])
+
+
+def _with_fused_layers(plain: keras.Sequential) -> keras.Model:
+    embedding, dropout, convolution, _, *rest = plain.layers
+    layers = [embedding, dropout, FusedConvolution(convolution), *rest]
+    return keras.Sequential([keras.Input((None,), dtype="int32"), *layers])

@@ -3,60 +3,65 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
+import tensorflow as tf
 
 from imdb_conv1d.batches import training_batches, validation_batches
-from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
+from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import RunFailed, Signals
 from imdb_conv1d.epoch_record import EpochEnd, EpochRecord
+from imdb_conv1d.model import Network
 from imdb_conv1d.stopping import Rule
 
 Part = tuple[np.ndarray, np.ndarray]  # ids int [n, maxlen] and labels [n]
 
 
 class Training:
-    """Trains a network until the rule stops it, and knows at any moment what has come out so far.
+    """Trains the network until the rule stops it, and knows at any moment what has come out so far.
 
     Args:
+        network: is trained, and saved at each best epoch.
         folder: where history.csv, early_stopping.csv and best.keras are written.
         deliver: gets every epoch's step, time in milliseconds and metrics.
-        signals: end the training between two batches.
+        signals: end the training between two calls of TensorFlow, each of a few batches.
     """
 
     def __init__(
         self,
         parameters: TrainParameters,
+        network: Network,
         folder: Path,
         deliver: Callable[[int, int, dict[str, float]], None],
         signals: Signals,
     ) -> None:
+        self.network = network
         rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
         self.parameters, self.signals = parameters, signals
         self.stopping = EarlyStopping(rule, parameters.monitor, parameters.epochs)
-        self.checkpoint = BestCheckpoint(folder / "best.keras", parameters.monitor, parameters.direction)
+        self.checkpoint = BestCheckpoint(folder / "best.keras", parameters.monitor, parameters.direction, network.save)
         self.record = EpochRecord(folder, self.stopping, self.checkpoint, deliver)
         self.reason = "error"  # until something else is known
 
-    def fit(self, network: keras.Model, train: Part, validation: Part) -> None:
+    def fit(self, train: Part, validation: Part) -> None:
         """Train to the end.
 
         Raises:
-            Interrupted: after the batch in which a signal came.
+            Interrupted: after the batches in which a signal came.
             RunFailed: if a loss is no longer a finite number.
         """
-        epochs = range(1, self.parameters.epochs + 1)
-        batches, steps = training_batches(*train, self.parameters.batch_size, self.parameters.seed, epochs)
+        parameters = self.parameters
+        number = tf.Variable(0, dtype=tf.int64)
+        batches = training_batches(*train, parameters.batch_size, parameters.kernel_size, parameters.seed, number)
         with self.signals.held():
-            network.fit(
+            self.network.trained.fit(
                 batches,
-                steps_per_epoch=steps,
-                epochs=self.parameters.epochs,
-                validation_data=validation_batches(*validation),
+                epochs=parameters.epochs,
+                validation_data=validation_batches(*validation, parameters.kernel_size),
                 shuffle=False,  # the batches are shuffled already
                 verbose=0,
                 callbacks=[
+                    EpochNumber(number),
                     self.stopping,
                     EpochEnd(self.checkpoint, self.record),
                     InterruptionPoint(self.signals),

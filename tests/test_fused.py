@@ -1,0 +1,177 @@
+"""The fused layers against Keras's own, in float64 and in a whole training."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imdb_conv1d import fused, model
+from imdb_conv1d.batches import training_batches, validation_batches
+from imdb_conv1d.callbacks import EpochNumber
+from imdb_conv1d.config import TrainParameters
+from imdb_conv1d.fused import FusedAdam, FusedConvolution
+
+Arrays = list[np.ndarray]
+WORDS, CHANNELS = 12, 3
+
+
+def layers(filters: int, kernel_size: int, numbers: np.random.Generator) -> tuple[keras.Layer, keras.Layer]:
+    """An embedding and a convolution in float64 with weights drawn at random."""
+    embedding = keras.layers.Embedding(WORDS, CHANNELS, dtype="float64")
+    convolution = keras.layers.Conv1D(filters, kernel_size, activation="relu", dtype="float64")
+    embedding.build((None, None))
+    convolution.build((None, None, CHANNELS))
+    for layer in (embedding, convolution):
+        layer.set_weights([numbers.normal(size=weight.shape) for weight in layer.get_weights()])
+    return embedding, convolution
+
+
+def results(
+    embedding: keras.Layer,
+    convolution: keras.Layer,
+    ids: np.ndarray,
+    keep: np.ndarray,
+    upstream: np.ndarray,
+    fast: bool,
+) -> tuple[np.ndarray, Arrays]:
+    """What comes out, and its gradients: of the embeddings' table, the kernel, the bias and the convolution's input."""
+    maximum = keras.layers.GlobalMaxPooling1D(dtype="float64")
+    convolve = FusedConvolution(convolution) if fast else lambda x: maximum(convolution(x))
+    with tf.GradientTape() as tape:
+        x = embedding(tf.constant(ids)) * keep
+        tape.watch(x)
+        y = convolve(x)
+        loss = tf.reduce_sum(y * upstream)
+    weights = [embedding.embeddings.value, convolution.kernel.value, convolution.bias.value]
+    gradients = tape.gradient(loss, [*weights, x])
+    return y.numpy(), [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
+
+
+def close(ours: Arrays, theirs: Arrays) -> None:
+    for our, their in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(our, their, rtol=1e-10, atol=1e-10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    batch=st.integers(1, 5),
+    length=st.integers(1, 12),
+    kernel_size=st.integers(1, 4),
+    filters=st.integers(1, 6),
+    dropout=st.sampled_from([0.0, 0.2, 0.9, 1.0]),
+    lift=st.sampled_from([-20.0, -1.0, 0.0, 1.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_value_and_gradients_are_those_of_the_plain_layers(
+    batch: int, length: int, kernel_size: int, filters: int, dropout: float, lift: float, seed: int
+) -> None:
+    """Distinct words, so no two windows are equal unless they are dropped out; ``lift`` makes windows negative."""
+    length = max(length, kernel_size)
+    numbers = np.random.default_rng(seed)
+    embedding, convolution = layers(filters, kernel_size, numbers)
+    kernel, bias = convolution.get_weights()
+    convolution.set_weights([kernel, bias + lift])
+    ids = np.stack([numbers.permutation(WORDS)[:length] for _ in range(batch)]).astype(np.int32)
+    keep = (numbers.random((batch, length, CHANNELS)) >= dropout) / max(1 - dropout, 0.5)
+    upstream = numbers.normal(size=(batch, filters))
+    plain_y, plain = results(embedding, convolution, ids, keep, upstream, fast=False)
+    fast_y, fast = results(embedding, convolution, ids, keep, upstream, fast=True)
+    close([fast_y], [plain_y])
+    # Windows without a word left are equal: their own gradient is one of many then, that of the weights is not.
+    windows = np.lib.stride_tricks.sliding_window_view(keep, kernel_size, axis=1)
+    empty = (windows == 0).all(axis=(2, 3)).sum(axis=1).max() > 1
+    if empty:
+        close(fast[1:3], plain[1:3])
+    else:
+        close(fast, plain)
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 15])
+def test_padding_and_repeated_words_leave_the_weights_gradients(words: int) -> None:
+    """Reviews of one word to longer than maxlen: windows that hold the same words tie, and still agree."""
+    numbers = np.random.default_rng(words)
+    embedding, convolution = layers(6, 3, numbers)
+    kernel, bias = convolution.get_weights()
+    convolution.set_weights([kernel, bias + 3])
+    ids = keras.utils.pad_sequences(numbers.integers(1, 4, (4, words)), maxlen=10)
+    upstream = numbers.normal(size=(4, 6))
+    plain_y, plain = results(embedding, convolution, ids, np.ones((4, 10, 1)), upstream, fast=False)
+    fast_y, fast = results(embedding, convolution, ids, np.ones((4, 10, 1)), upstream, fast=True)
+    close([fast_y, *fast[:3]], [plain_y, *plain[:3]])
+    assert (words == 15) or not np.allclose(fast[3], plain[3])  # the ties are there
+
+
+def test_a_negative_maximum_has_no_gradient() -> None:
+    numbers = np.random.default_rng(0)
+    embedding, convolution = layers(4, 2, numbers)
+    convolution.set_weights([convolution.get_weights()[0], np.full(4, -1000.0)])
+    y, gradients = results(
+        embedding, convolution, np.arange(10).reshape(2, 5), np.ones((2, 5, 1)), np.ones((2, 4)), fast=True
+    )
+    assert not y.any()
+    assert not any(gradient.any() for gradient in gradients)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5), rate=st.sampled_from([1e-4, 1e-3, 1.0]))
+def test_adams_steps_are_those_of_keras(seed: int, steps: int, rate: float) -> None:
+    """For a dense gradient, and for one by rows of which some are for the same word and some words have none."""
+    numbers = np.random.default_rng(seed)
+    start = numbers.normal(size=(6, 3))
+    dense = numbers.normal(size=(steps, 6, 3))
+    rows, words = numbers.normal(size=(steps, 9, 3)), numbers.integers(0, 5, (steps, 9))
+    results = []
+    for kind in (keras.optimizers.Adam, FusedAdam):
+        variables = [keras.Variable(start, dtype="float64") for _ in range(2)]
+        adam = kind(rate)
+        adam.build(variables)
+        for step in range(steps):
+            slices = tf.IndexedSlices(tf.constant(rows[step]), tf.constant(words[step]), (6, 3))
+            adam.apply([tf.constant(dense[step]), slices], variables)
+        results.append([np.asarray(value) for value in [*variables, *adam.variables]])
+    close(results[1], results[0])
+    assert results[0][2] == steps  # the optimizer's own count
+
+
+SMALL = TrainParameters(
+    maxlen=30, max_features=40, embedding_dims=8, filters=16, hidden_dims=8, batch_size=8, learning_rate=0.01
+)
+NUMBERS = np.random.default_rng(0)
+IDS = keras.utils.pad_sequences([NUMBERS.integers(1, 40, size) for size in NUMBERS.integers(2, 40, 240)], maxlen=30)
+LABELS = (IDS == 7).any(axis=1).astype(int)
+
+
+def train(fast: bool, epochs: int = 3) -> tuple[model.Network, dict[str, list[float]]]:
+    keras.utils.set_random_seed(3)
+    network = model.build(SMALL.model_copy(update={"fused": fast}))
+    number = tf.Variable(0, dtype=tf.int64)
+    history = network.trained.fit(
+        training_batches(IDS, LABELS, SMALL.batch_size, SMALL.kernel_size, 3, number),
+        epochs=epochs,
+        validation_data=validation_batches(IDS[:50], LABELS[:50], SMALL.kernel_size),
+        verbose=0,
+        callbacks=[EpochNumber(number)],
+    )
+    return network, history.history
+
+
+def test_a_whole_training_follows_the_plain_one() -> None:
+    """Same initial weights, same order, same dropout: in float32 only the rounding differs."""
+    (fast, ours), (plain, theirs) = train(fast=True), train(fast=False)
+    assert type(fast.trained.optimizer) is FusedAdam
+    assert type(plain.trained.optimizer) is keras.optimizers.Adam
+    assert any(isinstance(layer, FusedConvolution) for layer in fast.trained.layers)
+    assert not any(type(layer).__module__ == fused.__name__ for layer in plain.trained.layers)
+    assert theirs["loss"][-1] < theirs["loss"][0]
+    for name, values in theirs.items():
+        np.testing.assert_allclose(ours[name], values, rtol=2e-3, err_msg=name)
+    for our, their in zip(fast.plain.get_weights(), plain.plain.get_weights(), strict=True):
+        np.testing.assert_allclose(our, their, atol=5e-3)
+
+
+def test_two_fused_trainings_have_the_same_bits() -> None:
+    tf.config.experimental.enable_op_determinism()
+    first, second = (train(fast=True)[0].plain.get_weights() for _ in range(2))
+    assert all(np.array_equal(our, their) for our, their in zip(first, second, strict=True))
