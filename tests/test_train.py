@@ -167,7 +167,7 @@ def test_a_very_sure_network_is_registered(store: str, tmp_path: Path) -> None:
     table = make_reviews(200)
     table.loc[:9, "label"] = 1 - table.loc[:9, "label"]
     table.to_csv(tmp_path / "flipped.csv", index=False)
-    run_train(f"--data={tmp_path / 'flipped.csv'}", "--monitor=loss", "--epochs=25", "--learning_rate=0.3")
+    run_train(f"--data={tmp_path / 'flipped.csv'}", "--monitor=loss", "--epochs=25", "--learning_rate=0.1")
     assert last_run().data.metrics["best_epoch"] > 5
     assert len(versions()) == 1
 
@@ -184,11 +184,11 @@ def test_without_log_texts_no_text_is_in_any_artifact(store: str, reviews_csv: P
 
 
 class SignalAfter(Signals):
-    """A signal that comes during the batch with the given number."""
+    """A signal that comes before the look with the given number."""
 
-    def __init__(self, batches: int, signum: int = signal.SIGTERM) -> None:
+    def __init__(self, looks: int, signum: int = signal.SIGTERM) -> None:
         super().__init__()
-        self.left, self.pending = batches, signum
+        self.left, self.pending = looks, signum
 
     def check(self) -> None:
         self.left -= 1
@@ -198,9 +198,10 @@ class SignalAfter(Signals):
 
 
 def test_an_interrupted_training_keeps_its_epochs_and_registers_nothing(store: str, reviews_csv: Path) -> None:
-    # 16 training batches and one validation batch an epoch: the 40th hook is in the third epoch.
+    # One look before the training, then one after all batches of an epoch and one after its validation: the sixth is
+    # in the third epoch.
     with pytest.raises(Interrupted):
-        run_train(f"--data={reviews_csv}", signals=SignalAfter(40))
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(6))
     run = last_run()
     assert run.info.status == "KILLED"
     assert run.data.tags["stop_reason"] == "interrupted"
@@ -541,7 +542,7 @@ def test_a_picture_that_cannot_be_made_hides_nothing(
 
     monkeypatch.setattr(plots, "training", full)
     with pytest.raises(Interrupted):
-        run_train(f"--data={reviews_csv}", signals=SignalAfter(40))
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(6))
     assert (last_run().info.status, last_run().data.tags["stop_reason"]) == ("KILLED", "interrupted")
     assert "checkpoint/best.keras" in artifacts(last_run())
     assert "no picture of the training (No space left on device)" in capsys.readouterr().err
