@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help train evaluate ui test lint format lock clean
+.PHONY: help train evaluate ui test lint bench bench-accuracy format lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
 
 train: $(VENV)/ready ## set everything up, train with patience 3, evaluate, and say where to look
 	@$(RUN) src/train.py --patience 3
@@ -26,13 +26,19 @@ test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, r
 	@$(RUN) -m pytest
 
 lint: $(VENV)/ready-dev ## check style and types
-	@$(VENV)/bin/ruff check src tests notebooks
-	@$(VENV)/bin/ruff format --check src tests notebooks
+	@$(VENV)/bin/ruff check src tests bench notebooks
+	@$(VENV)/bin/ruff format --check src tests bench notebooks
 	@$(VENV)/bin/mypy
 
+bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and where the time goes: 20 minutes
+	@for part in peers growth step tracking; do $(RUN) bench/$$part.py || exit; done
+
+bench-accuracy: $(VENV)/ready-dev ## the best val_loss of each, by seed: 20 minutes
+	@$(RUN) bench/accuracy.py
+
 format: $(VENV)/ready-dev ## rewrite the code in the project's style
-	@$(VENV)/bin/ruff format src tests notebooks
-	@$(VENV)/bin/ruff check --fix src tests notebooks
+	@$(VENV)/bin/ruff format src tests bench notebooks
+	@$(VENV)/bin/ruff check --fix src tests bench notebooks
 
 lock: $(VENV)/ready ## pin all packages anew from the two .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt

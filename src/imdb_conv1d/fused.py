@@ -74,11 +74,11 @@ def convolve_and_pool(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple
         )
         by_position = _transposed(by_filter, x.dtype)
         to_kernel = ops.SparseMatrixMatMul(a=by_filter, b=tf.reshape(x, (-1, channels)))
-        weights = tf.reshape(tf.transpose(kernel, (2, 0, 1)), (filters * width, -1))
+        weights = tf.reshape(tf.transpose(tf.reshape(kernel, (-1, filters))), (filters * width, -1))
         to_x = ops.SparseMatrixMatMul(a=by_position, b=weights)
         return (
             tf.reshape(to_x, tf.shape(x)),
-            tf.transpose(tf.reshape(to_kernel, (filters, width, -1)), (1, 2, 0)),
+            tf.reshape(tf.transpose(tf.reshape(to_kernel, (filters, -1))), kernel.shape),
             tf.reduce_sum(upstream, axis=0),
         )
 

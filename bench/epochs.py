@@ -1,0 +1,87 @@
+"""Runs a training as a process of its own and takes each epoch's time from the lines that it prints.
+
+Nothing is built into what is measured: an epoch lasts from its predecessor's line to its own, with all that happens in
+between. Every peer prints one line with ``val_loss`` at the end of an epoch.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+HERE = Path(__file__).parent
+OUT = HERE / "out"
+SRC = HERE.parent / "src"
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """``first``: seconds from the process's start to the end of epoch 1; ``seconds``: of each epoch from 2 on."""
+
+    first: float
+    seconds: list[float]
+    val_loss: list[float]
+
+
+def run(command: Sequence[str], settings: Mapping[str, str] | None = None, cores: int | None = None) -> Epochs:
+    """Run a Python script to its end, in an empty directory with an MLflow store of its own.
+
+    Args:
+        cores: number of processor cores that it may use; all, if it is not given.
+
+    Raises:
+        RuntimeError: with what it printed, if it fails.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    environment = os.environ | {
+        "PYTHONUNBUFFERED": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+    }
+    allowed = sorted(os.sched_getaffinity(0))[:cores]
+    ends, losses, printed = [], [], []
+    begun = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment | dict(settings or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+    ) as process:
+        for line in process.stdout or ():
+            printed.append(line)
+            found = re.search(r"^(?!best).*\bval_loss:? ([0-9.]+)", line)
+            if found:
+                ends.append(time.perf_counter())
+                losses.append(float(found[1]))
+    shutil.rmtree(folder)
+    if process.returncode or not ends:
+        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{''.join(printed[-20:])}")
+    return Epochs(ends[0] - begun, [end - start for start, end in pairwise(ends)], losses)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], digits: int = 3) -> str:
+    """A Markdown table; numbers stand right, with so many significant digits."""
+
+    def cell(value: object) -> str:
+        return f"{value:#.{digits}g}".rstrip(".") if isinstance(value, float) else str(value)
+
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([cell(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write(name: str, text: str) -> None:
+    """Print a result and keep it in bench/out."""
+    print(f"\n{text}\n", flush=True)
+    OUT.mkdir(exist_ok=True)
+    (OUT / name).write_text(text + "\n")

@@ -1,0 +1,41 @@
+"""The reviews as ids for those who do not read them by themselves: the same rows and words as ``data=reviews`` has."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+FILE = HERE / "out" / "ids.npz"
+LONGEST = 800  # words kept; fewer are the last columns of these
+
+
+def prepare() -> Path:
+    """Write train and validation part, ids int32 [n, 800] and labels [n], once."""
+    if not FILE.exists():
+        sys.path.insert(0, str(HERE.parent / "src"))
+        from imdb_conv1d import data, sources, text
+        from imdb_conv1d.config import TrainParameters
+
+        parameters = TrainParameters()
+        reviews = data.load(sources.resolve("reviews"), parameters.validation_split)
+        train, validation = reviews.part("train"), reviews.part("validation")
+        FILE.parent.mkdir(exist_ok=True)
+        vocabulary = FILE.with_name("vocabulary.txt")
+        text.write_vocabulary(vocabulary, text.vocabulary(train["text"], parameters.max_features))
+        words = text.lookup(vocabulary)
+        x, x_validation = (text.encode(part["text"], words, LONGEST) for part in (train, validation))
+        labels = {"y": train["label"].to_numpy(np.int32), "y_validation": validation["label"].to_numpy(np.int32)}
+        np.savez(FILE, x=x, x_validation=x_validation, **labels)
+    return FILE
+
+
+def load(file: str, maxlen: int = 400, times: int = 1) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Ids int32 [n, maxlen] and labels float32 [n] of both parts, the rows repeated ``times`` times."""
+    with np.load(file) as found:
+        parts = [(found[f"x{part}"][:, -maxlen:], found[f"y{part}"].astype(np.float32)) for part in ("", "_validation")]
+    return tuple((np.tile(ids, (times, 1)), np.tile(labels, times)) for ids, labels in parts)
+
+
+if __name__ == "__main__":
+    print(prepare())

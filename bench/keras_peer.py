@@ -1,0 +1,55 @@
+"""The article's model as a plain Keras script, alone or tracked by what MLflow brings along for Keras.
+
+python bench/keras_peer.py bench/out/ids.npz 3 7 none|autolog|callback
+"""
+
+import sys
+
+import keras
+from keras import layers
+
+import ids
+
+file, epochs, seed, tracking = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+(x_train, y_train), (x_validation, y_validation) = ids.load(file)
+keras.utils.set_random_seed(seed)
+
+model = keras.Sequential(
+    [
+        layers.Embedding(5000, 50),
+        layers.Dropout(0.2),
+        layers.Conv1D(250, 3, padding="valid", activation="relu", strides=1),
+        layers.GlobalMaxPooling1D(),
+        layers.Dense(250),
+        layers.Dropout(0.2),
+        layers.Activation("relu"),
+        layers.Dense(1),
+        layers.Activation("sigmoid"),
+    ]
+)
+model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+
+callbacks = [
+    keras.callbacks.EarlyStopping("val_loss", min_delta=0.0001, patience=30),
+    keras.callbacks.ModelCheckpoint("best.keras", save_best_only=True),
+]
+if tracking != "none":
+    import mlflow
+
+    mlflow.set_experiment("keras")
+if tracking == "autolog":
+    mlflow.tensorflow.autolog()
+if tracking == "callback":
+    run = mlflow.start_run()
+    callbacks.append(mlflow.tensorflow.MlflowCallback(run))
+
+model.fit(
+    x_train,
+    y_train,
+    batch_size=32,
+    epochs=epochs,
+    validation_data=(x_validation, y_validation),
+    validation_batch_size=256,
+    callbacks=callbacks,
+    verbose=2,
+)

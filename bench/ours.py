@@ -1,0 +1,43 @@
+"""A training of this project from ids, without MLflow, to measure what its cost depends on.
+
+python bench/ours.py bench/out/ids.npz --epochs 3 [--times 2] [a parameter of src/train.py]
+"""
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+from pathlib import Path
+
+import epochs
+import ids
+
+sys.path.insert(0, str(epochs.SRC))
+
+from imdb_conv1d import environment
+from imdb_conv1d.config import TrainParameters
+from imdb_conv1d.console import Signals
+
+
+def main() -> None:
+    """Train, and say at the end how much memory it took."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file")
+    parser.add_argument("--times", type=int, default=1)
+    known, rest = parser.parse_known_args()
+    parameters = TrainParameters.parse(rest)
+    train, validation = ids.load(known.file, parameters.maxlen, known.times)
+    environment.make_repeatable(parameters.seed)
+
+    from imdb_conv1d import model
+    from imdb_conv1d.training import Training
+
+    with tempfile.TemporaryDirectory() as folder:
+        network = model.build(parameters)
+        Training(parameters, network, Path(folder), lambda *epoch: None, Signals()).fit(train, validation)
+    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, process {os.getpid()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What tracking costs: epochs whose metrics go to MLflow beside epochs whose metrics do not, in one training.
+
+make bench
+python bench/tracking.py
+
+Every other epoch leaves out the calls to MLflow and nothing else. The metrics of an epoch are delivered while the next
+one trains, so it is this next epoch that pays. Once on a new run, and once from epoch 10,001 on, on a run that holds
+10,000 points of each metric. Against SQLite, and against an MLflow server on the same machine, whose own work counts.
+"""
+
+import gc
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import epochs
+import ids
+
+sys.path[:0] = [str(epochs.SRC), str(epochs.HERE.parent / "tests")]
+
+from imdb_conv1d import environment
+from imdb_conv1d.config import TrainParameters
+from imdb_conv1d.console import Signals
+
+PAIRS, POINTS = 9, 10_000
+METRICS = (
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "early_stopping/wait",
+    "early_stopping/best",
+)
+
+
+def fill(run_id: str) -> None:
+    """Give a run 10,000 points of each metric."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    client, now = MlflowClient(), round(time.time() * 1000)
+    for begin in range(1, POINTS + 1, 100):
+        steps = range(begin, begin + 100)
+        points = [Metric(name, 1 / step, now + step, step) for name in (*METRICS, "epoch_seconds") for step in steps]
+        client.log_batch(run_id, metrics=points)
+
+
+def train(parts: tuple, after: int, name: str) -> list[object]:
+    """Train pairs of epochs, the first of each with its predecessor's metrics on their way; a row of the table."""
+    import mlflow
+
+    from imdb_conv1d import model
+    from imdb_conv1d.tracking import Run
+    from imdb_conv1d.training import Training
+
+    calls: list[float] = []
+    seconds: dict[int, float] = {}
+    with mlflow.start_run() as active:
+        if after:
+            fill(active.info.run_id)
+        run = Run(active.info.run_id)
+        log_batch = run.client.log_batch
+
+        def timed(*arguments: object, **more: object) -> None:
+            begun = time.perf_counter()
+            log_batch(*arguments, **more)
+            calls.append(time.perf_counter() - begun)
+
+        run.client.log_batch = timed
+
+        def deliver(step: int, milliseconds: int, values: dict[str, float]) -> None:
+            seconds[step] = values["epoch_seconds"]
+            if step % 2:
+                run.epoch(step, milliseconds, values)
+
+        parameters = TrainParameters(epochs=2 * PAIRS + 2, patience=10**6)
+        network = model.build(parameters)
+        fit = network.trained.fit
+        last = after + parameters.epochs
+        network.trained.fit = lambda batches, **more: fit(batches, **more | {"epochs": last, "initial_epoch": after})
+        gc.collect()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        Training(parameters, network, run.folder, deliver, Signals()).fit(*parts)
+        run.settle()
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        run.clear()
+    steps = sorted(seconds)[1:]  # without the first, which prepares
+    pairs = [(seconds[step], seconds[step + 1]) for step in steps[::2] if step + 1 in seconds]
+    ratios = [with_calls / without - 1 for with_calls, without in pairs]
+    return [
+        f"{name}, from epoch {after + 1:,}",
+        median(pair[0] for pair in pairs),
+        median(pair[1] for pair in pairs),
+        f"{median(ratios):+.1%}",
+        len(calls) / (len(seconds) // 2),
+        median(calls) * 1000,
+        f"{median(calls) / median(seconds.values()):.2%}",
+        f"{grown:.0f}",
+    ]
+
+
+def main() -> None:
+    """Measure, print and write bench/out/tracking.md."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    file = str(ids.prepare())
+    environment.make_repeatable(7)
+
+    import mlflow
+
+    from servers import mlflow_server
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, mlflow_server(Path(folder)) as server:
+        for name, uri in (("SQLite", f"sqlite:///{folder}/own.db"), ("server", server)):
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_experiment("tracking")
+            rows += [train(ids.load(file), after, name) for after in (0, POINTS)]
+    head = ["", "epoch with calls, s", "without, s", "median of the differences", "calls an epoch", "ms a call"]
+    head += ["a call's share of an epoch", "memory grown, MB"]
+    note = f"{PAIRS} pairs of neighbouring epochs each, medians; calls to MLflow are made while the next epoch trains."
+    epochs.write("tracking.md", f"{epochs.table(head, rows)}\n\n{note}")
+
+
+if __name__ == "__main__":
+    main()
