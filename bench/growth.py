@@ -10,7 +10,7 @@ from statistics import median
 import epochs
 import ids
 
-EPOCHS = 4
+EPOCHS = 3
 CASES = {
     "reviews": {"× 1": [], "× 2": ["--times=2"], "× 4": ["--times=4"]},
     "maxlen": {str(size): [f"--maxlen={size}"] for size in (100, 200, 400, 800)},

@@ -21,10 +21,10 @@ def prepare() -> Path:
         reviews = data.load(sources.resolve("reviews"), parameters.validation_split)
         train, validation = reviews.part("train"), reviews.part("validation")
         FILE.parent.mkdir(exist_ok=True)
+        words = [text.split(part["text"]) for part in (train, validation)]
         vocabulary = FILE.with_name("vocabulary.txt")
-        text.write_vocabulary(vocabulary, text.vocabulary(train["text"], parameters.max_features))
-        words = text.lookup(vocabulary)
-        x, x_validation = (text.encode(part["text"], words, LONGEST) for part in (train, validation))
+        text.write_vocabulary(vocabulary, text.vocabulary(words[0], parameters.max_features))
+        x, x_validation = (text.encode(part, text.lookup(vocabulary), LONGEST) for part in words)
         labels = {"y": train["label"].to_numpy(np.int32), "y_validation": validation["label"].to_numpy(np.int32)}
         np.savez(FILE, x=x, x_validation=x_validation, **labels)
     return FILE

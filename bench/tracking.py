@@ -26,7 +26,7 @@ from imdb_conv1d import environment
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Signals
 
-PAIRS, POINTS = 9, 10_000
+PAIRS, POINTS = 6, 10_000
 METRICS = (
     "loss",
     "accuracy",

@@ -40,9 +40,10 @@ def main(argv: Sequence[str], signals: Signals) -> None:
         try:
             run.training_data(reviews)
             run.environment(environment.versions(), environment.machine())
-            text.write_vocabulary(vocabulary, text.vocabulary(train["text"], parameters.max_features))
-            words = text.lookup(vocabulary)
-            ids = [text.encode(part["text"], words, maxlen) for part in (train, validation)]
+            words = [text.split(part["text"]) for part in (train, validation)]
+            text.write_vocabulary(vocabulary, text.vocabulary(words[0], parameters.max_features))
+            ids = [text.encode(part, text.lookup(vocabulary), maxlen) for part in words]
+            del words  # hundreds of megabytes of strings
             say(f"training a network of {network.plain.count_params():,} weights, at most {parameters.epochs:,} epochs")
             training.fit((ids[0], train["label"].to_numpy()), (ids[1], validation["label"].to_numpy()))
         except Interrupted:

@@ -28,7 +28,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path, 
 
 def test_texts_score_as_their_ids_do(parts: tuple[keras.Model, Path, Path]) -> None:
     network, vocabulary, saved = parts
-    ids = text.encode(TEXTS, text.lookup(vocabulary), SMALL.maxlen)
+    ids = text.encode(text.split(TEXTS), text.lookup(vocabulary), SMALL.maxlen)
     expected = network.predict(ids, verbose=0)[:, 0]
     vocabulary.rename(vocabulary.with_suffix(".gone"))  # what is saved has to stand alone
     found = tf.saved_model.load(str(saved))(tf.constant(TEXTS)).numpy()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from imdb_conv1d.environment import untuned
 from imdb_conv1d.text import PADDING
 
 VALIDATION_BATCH = 256  # forward only, so larger than a training batch; the size does not change the result
@@ -40,14 +41,14 @@ def training_batches(
     rows = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
     batches = rows.map(_cut(ids, labels, kernel_size), num_parallel_calls=1).prefetch(8)
     count = math.ceil(len(ids) / batch_size)
-    return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(_options())
+    return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(untuned())
 
 
 def validation_batches(ids: np.ndarray, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
     """All reviews by length, cut likewise; a mean over them does not depend on their order."""
     order = np.argsort(_lengths(ids), kind="stable")
     batches = tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH).map(_cut(ids, labels, kernel_size))
-    return batches.cache().prefetch(2).with_options(_options())
+    return batches.cache().prefetch(2).with_options(untuned())
 
 
 def _lengths(ids: np.ndarray) -> np.ndarray:
@@ -80,10 +81,3 @@ def _cut(ids: np.ndarray, labels: np.ndarray, kernel_size: int) -> Callable[[tf.
         return batch[:, maxlen - length :], tf.gather(all_labels, rows)
 
     return cut
-
-
-def _options() -> tf.data.Options:
-    """Without tf.data's tuning: its thread sleeps for ever longer times, and an iterator's end waits for it to wake."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return options

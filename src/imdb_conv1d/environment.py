@@ -6,8 +6,12 @@ import platform
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from imdb_conv1d.console import quiet_stderr
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn")
 NEEDED_BY_THE_MODEL = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
@@ -52,9 +56,7 @@ def machine() -> dict[str, str]:
     import tensorflow as tf
     from tensorflow.python.framework.config import is_op_determinism_enabled  # has no public name
 
-    # Only Linux tells which of its cores a process may use.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or cores
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or cores()
     return {
         "cpu": _cpu(),
         "threads": str(threads),
@@ -63,6 +65,20 @@ def machine() -> dict[str, str]:
         "gpus": str(gpus()),
         "platform": platform.platform(),
     }
+
+
+def cores() -> int:
+    """Number of cores that this process may use, where the system tells (Linux), else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def untuned() -> "tf.data.Options":
+    """For datasets without tf.data's tuning: its thread sleeps for ever longer, and an iterator's end waits for it."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def gpus() -> int:

@@ -37,7 +37,8 @@ class TextClassifier(tf.Module):
         pieces = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=[None])
         for start in tf.range(0, tf.size(texts), CHUNK):
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            ids = text.to_ids(texts[start : start + CHUNK], self.words, self._maxlen)
+            words = text.words(texts[start : start + CHUNK])
+            ids = text.to_ids(words, self.words, self._maxlen)
             pieces = pieces.write(pieces.size(), self._network.call(ids))
         return pieces.concat()
 

@@ -5,11 +5,13 @@ is padding, 1 starts a review, 2 is a word outside the vocabulary, and from 3 on
 training part.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
+from imdb_conv1d.environment import cores, untuned
 
 RESERVED = ("[padding]", "[start]", "[unknown]")  # no word can be called so: cleaning takes the brackets away
 PADDING, START, UNKNOWN = range(3)
@@ -24,9 +26,15 @@ def words(texts: tf.Tensor) -> tf.RaggedTensor:
     return tf.strings.split(tf.strings.regex_replace(texts, r"[^\p{L}\p{M}\p{N}']+", " "))
 
 
-def vocabulary(texts: Iterable[str], max_features: int) -> list[str]:
-    """The word of each id: the reserved ones, then the most frequent words of ``texts``; ties in alphabetical order."""
-    found = tf.concat([piece.flat_values for piece in _chunks(texts).map(words, tf.data.AUTOTUNE)], axis=0)
+def split(texts: Iterable[str]) -> list[tf.RaggedTensor]:
+    """The words of many texts, in pieces of ``CHUNK`` texts, as :func:`words` gives them."""
+    chunks = tf.data.Dataset.from_tensor_slices(list(texts)).batch(CHUNK)
+    return list(chunks.map(words, num_parallel_calls=cores()).with_options(untuned()))
+
+
+def vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str]:
+    """The word of each id: the reserved ones, then the most frequent words of all; ties in alphabetical order."""
+    found = tf.concat([piece.flat_values for piece in pieces], axis=0)
     known, _, counts = tf.unique_with_counts(found)
     names = known.numpy()
     order = np.lexsort((names, -counts.numpy()))[: max_features - len(RESERVED)]
@@ -46,13 +54,13 @@ def lookup(path: Path) -> tf.lookup.StaticHashTable:
     return tf.lookup.StaticHashTable(rows, default_value=UNKNOWN)
 
 
-def to_ids(texts: tf.Tensor, table: tf.lookup.StaticHashTable, maxlen: int) -> tf.Tensor:
-    """Ids of the last ``maxlen`` words, padded in front: string [n] to int32 [n, maxlen].
+def to_ids(words: tf.RaggedTensor, table: tf.lookup.StaticHashTable, maxlen: int) -> tf.Tensor:
+    """Ids of the last ``maxlen`` words, padded in front: a ragged string [n, (words)] to int32 [n, maxlen].
 
     As ``keras.utils.pad_sequences`` does with the start id and the words of a review.
     """
-    ids = tf.ragged.map_flat_values(table.lookup, words(texts))
-    start = tf.fill([tf.shape(texts)[0], 1], tf.constant(START, tf.int64))
+    ids = tf.ragged.map_flat_values(table.lookup, words)
+    start = tf.fill([words.nrows(), 1], tf.constant(START, tf.int64))
     ids = tf.concat([start, ids], axis=1)[:, -maxlen:]
     padded_behind = ids.to_tensor(PADDING, shape=[None, maxlen])
     # Row by row, the padding moves from the end to the front.
@@ -60,11 +68,6 @@ def to_ids(texts: tf.Tensor, table: tf.lookup.StaticHashTable, maxlen: int) -> t
     return tf.cast(tf.gather(padded_behind, places, batch_dims=1), tf.int32)
 
 
-def encode(texts: Iterable[str], table: tf.lookup.StaticHashTable, maxlen: int) -> np.ndarray:
-    """Ids of many texts: int32 [n, maxlen]."""
-    pieces = _chunks(texts).map(lambda piece: to_ids(piece, table, maxlen), tf.data.AUTOTUNE)
-    return np.concatenate([piece.numpy() for piece in pieces])
-
-
-def _chunks(texts: Iterable[str]) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(list(texts)).batch(CHUNK)
+def encode(pieces: Iterable[tf.RaggedTensor], table: tf.lookup.StaticHashTable, maxlen: int) -> np.ndarray:
+    """Ids of the words of many texts: int32 [n, maxlen]."""
+    return np.concatenate([to_ids(piece, table, maxlen).numpy() for piece in pieces])
