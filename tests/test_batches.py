@@ -58,6 +58,11 @@ def test_a_cut_leaves_the_kernel_its_padding(batch_size: int, kernel_size: int, 
         assert length == min(MAXLEN, -(-(longest + kernel_size) // MULTIPLE) * MULTIPLE)
 
 
+def test_the_largest_batch_and_seed_that_are_allowed() -> None:
+    (batch,) = epoch(1, 103, batch_size=2**31 - 1, seed=2**32 - 1)
+    assert sorted(order([batch])) == list(range(103))
+
+
 def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     seen = {tuple(order(epoch(number, seed=seed))) for seed in (7, 8) for number in range(1, 21)}
     assert len(seen) == 40

@@ -1,0 +1,57 @@
+"""What the benchmark measures with; its figures decide no test."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import epochs
+
+LINES = [
+    "Epoch 1/2",
+    "499/499 - 11s - 21ms/step - accuracy: 0.7650 - loss: 0.4598 - val_accuracy: 0.8474 - val_loss: 0.3491",
+    "epoch 2  loss 0.2485  accuracy 0.9012  val_loss 0.2909  val_accuracy 0.8808  2.8 s  improved, saved",
+    "epoch 3: val_loss 0.3170, val_accuracy 0.8635",
+    "best epoch 2: val_loss 0.2909, val_accuracy 0.8808; ended after epoch 3: all 3 epochs are trained",
+]
+
+
+def script(folder: Path, text: str) -> list[str]:
+    path = folder / "peer.py"
+    path.write_text(text)
+    return [str(path)]
+
+
+def test_every_peers_lines_are_epochs_and_no_others(tmp_path: Path) -> None:
+    text = f"import time\nfor line in {LINES!r}:\n    time.sleep(0.2)\n    print(line)\n"
+    found = epochs.run(script(tmp_path, text))
+    assert found.val_loss == [0.3491, 0.2909, 0.3170]
+    assert len(found.seconds) == 2
+    assert min(found.seconds) > 0.15
+    assert found.first > 0.35
+
+
+def test_a_peer_that_fails_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"exit 3\n.*no such data"):
+        epochs.run(script(tmp_path, "print('no such data'); raise SystemExit(3)"))
+
+
+def test_a_peer_has_a_store_of_its_own_that_is_removed(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    text = f"import os; open({str(note)!r}, 'w').write(os.environ['MLFLOW_TRACKING_URI']); print('val_loss 1.0')"
+    epochs.run(script(tmp_path, text))
+    store = Path(note.read_text().removeprefix("sqlite:///"))
+    assert store.parent.name.startswith("bench-")
+    assert not store.parent.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose its cores")
+def test_a_peer_may_be_held_to_one_core(tmp_path: Path) -> None:
+    text = "import os; print('val_loss', float(len(os.sched_getaffinity(0))))"
+    assert epochs.run(script(tmp_path, text), cores=1).val_loss == [1.0]
+
+
+def test_the_table_is_markdown() -> None:
+    assert epochs.table(["a", "b"], [["x", 1234.5], ["y", 0.012345]]).splitlines() == [
+        "| a | b |", "| --- | ---: |", "| x | 1.23e+03 |", "| y | 0.0123 |",
+    ]  # fmt: skip
