@@ -6,13 +6,13 @@ between. Every peer prints one line with ``val_loss`` at the end of an epoch.
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,35 +39,41 @@ def run(command: Sequence[str], settings: Mapping[str, str] | None = None, cores
     Raises:
         RuntimeError: with what it printed, if it fails.
     """
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        return _run(command, Path(folder), settings or {}, cores)
+
+
+def _run(command: Sequence[str], folder: Path, settings: Mapping[str, str], cores: int | None) -> Epochs:
     environment = os.environ | {
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
     }
-    allowed = sorted(os.sched_getaffinity(0))[:cores]
     ends, losses, printed = [], [], []
     begun = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=folder,
-        env=environment | dict(settings or {}),
+        env=environment | dict(settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+        preexec_fn=partial(_keep_to, cores) if cores else None,
     ) as process:
         for line in process.stdout or ():
             printed.append(line)
-            found = re.search(r"^(?!best).*\bval_loss:? ([0-9.]+)", line)
+            found = re.search(r"^(?!best).*\bval_loss:? ([^\s,]+)", line)
             if found:
                 ends.append(time.perf_counter())
                 losses.append(float(found[1]))
-    shutil.rmtree(folder)
     if process.returncode or not ends:
         raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{''.join(printed[-20:])}")
     return Epochs(ends[0] - begun, [end - start for start, end in pairwise(ends)], losses)
+
+
+def _keep_to(cores: int) -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # only Linux has it
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], digits: int = 3) -> str:

@@ -11,8 +11,9 @@ LONGEST = 800  # words kept; fewer are the last columns of these
 
 
 def prepare() -> Path:
-    """Write train and validation part, ids int32 [n, 800] and labels [n], once."""
-    if not FILE.exists():
+    """Write train and validation part, ids int32 [n, 800] and labels [n], unless they are newer than their code."""
+    made_by = [HERE.parent / "src" / "imdb_conv1d" / f"{name}.py" for name in ("text", "data", "sources", "readers")]
+    if not FILE.exists() or FILE.stat().st_mtime < max(path.stat().st_mtime for path in made_by):
         sys.path.insert(0, str(HERE.parent / "src"))
         from imdb_conv1d import data, sources, text
         from imdb_conv1d.config import TrainParameters
@@ -26,7 +27,9 @@ def prepare() -> Path:
         text.write_vocabulary(vocabulary, text.vocabulary(words[0], parameters.max_features))
         x, x_validation = (text.encode(part, text.lookup(vocabulary), LONGEST) for part in words)
         labels = {"y": train["label"].to_numpy(np.int32), "y_validation": validation["label"].to_numpy(np.int32)}
-        np.savez(FILE, x=x, x_validation=x_validation, **labels)
+        aside = FILE.with_name("partial.npz")
+        np.savez(aside, x=x, x_validation=x_validation, **labels)
+        aside.replace(FILE)
     return FILE
 
 

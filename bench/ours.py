@@ -34,8 +34,8 @@ def main() -> None:
     from imdb_conv1d.training import Training
 
     with tempfile.TemporaryDirectory() as folder:
-        network = model.build(parameters)
-        Training(parameters, network, Path(folder), lambda *epoch: None, Signals()).fit(train, validation)
+        training = Training(parameters, Path(folder), lambda *epoch: None, Signals())
+        training.fit(model.build(parameters), train, validation)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, process {os.getpid()}")
 
 

@@ -85,7 +85,7 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
         network.trained.fit = lambda batches, **more: fit(batches, **more | {"epochs": last, "initial_epoch": after})
         gc.collect()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        Training(parameters, network, run.folder, deliver, Signals()).fit(*parts)
+        Training(parameters, run.folder, deliver, Signals()).fit(network, *parts)
         run.settle()
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         run.clear()

@@ -33,8 +33,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     name, maxlen = parameters.model_name, parameters.maxlen
     with runs.run("train", parameters.headline, parameters.spelled(), signals) as run:
         say(f"run {run.id} {parameters.headline!r}")
-        network = model.build(parameters)
-        training = Training(parameters, network, run.folder, run.epoch, signals)
+        training = Training(parameters, run.folder, run.epoch, signals)
         train, validation = reviews.part("train"), reviews.part("validation")
         vocabulary = run.folder / "vocabulary.txt"
         try:
@@ -44,8 +43,10 @@ def main(argv: Sequence[str], signals: Signals) -> None:
             text.write_vocabulary(vocabulary, text.vocabulary(words[0], parameters.max_features))
             ids = [text.encode(part, text.lookup(vocabulary), maxlen) for part in words]
             del words  # hundreds of megabytes of strings
+            network = model.build(parameters)
+            run.tags({"layers": "fused" if network.fused else "plain"})
             say(f"training a network of {network.plain.count_params():,} weights, at most {parameters.epochs:,} epochs")
-            training.fit((ids[0], train["label"].to_numpy()), (ids[1], validation["label"].to_numpy()))
+            training.fit(network, (ids[0], train["label"].to_numpy()), (ids[1], validation["label"].to_numpy()))
         except Interrupted:
             training.reason = "interrupted"
             raise

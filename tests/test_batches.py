@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d import model
+from imdb_conv1d import batches, model
 from imdb_conv1d.batches import MULTIPLE, POOL, training_batches, validation_batches
 from imdb_conv1d.config import TrainParameters
 
@@ -108,12 +108,15 @@ def test_validation_has_every_row_once_and_always_the_same_batches() -> None:
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
-def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int) -> None:
+def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where padding decides: its embedding is made the largest of all, or the smallest."""
     parameters = TrainParameters(
         maxlen=MAXLEN, max_features=700, embedding_dims=4, filters=32, hidden_dims=8, kernel_size=kernel_size
     )
-    ids, labels = reviews(600)
+    monkeypatch.setattr(batches, "VALIDATION_BATCH", 1)  # each review is cut by itself,
+    monkeypatch.setattr(batches, "MULTIPLE", 1)  # and to no more than has to stay
+    ids, labels = reviews(80)
+    words = (ids != 0).sum(axis=1)
     for padding in (-3.0, 0.0, 3.0):
         network = model.build(parameters)
         table = network.plain.layers[0].get_weights()[0]
@@ -121,9 +124,11 @@ def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int) -> None:
         network.plain.layers[0].set_weights([table])
         full = network.plain.predict(ids, verbose=0)[:, 0]
         for batch, _ in validation_batches(ids, labels, kernel_size).as_numpy_iterator():
+            row = batch[0, -1] - 1
+            assert batch.shape[1] == min(words[row] + kernel_size, MAXLEN)
             cut = network.trained.predict_on_batch(batch)[:, 0]
-            np.testing.assert_allclose(cut, full[batch[:, -1] - 1], rtol=1e-5)
-    # One position of padding too few, and the scores differ: the proof sees what it should see.
-    shorter = ids[:1, -(ids[:1] != 0).sum() :]
-    if shorter.shape[1] >= kernel_size:
-        assert not np.allclose(network.trained.predict_on_batch(shorter)[:, 0], full[:1], rtol=1e-5)
+            np.testing.assert_allclose(cut, full[row], rtol=1e-5)
+    # With one position of padding less, scores differ: no window of padding alone is left, which is the largest here.
+    row = int(np.flatnonzero((words >= kernel_size) & (words + kernel_size < MAXLEN))[0])
+    shorter = ids[row : row + 1, MAXLEN - words[row] - kernel_size + 1 :]
+    assert not np.allclose(network.trained.predict_on_batch(shorter)[0, 0], full[row], rtol=1e-5)

@@ -29,7 +29,7 @@ def feed(
     """Feed a list of val_loss to the three callbacks, as fit does; the network's weights are the epoch's number."""
     delivered: Delivered = []
     stopping = EarlyStopping(rule, "val_loss", epochs)
-    checkpoint = BestCheckpoint(folder / "best.keras", "val_loss", rule.mode, lambda path: network.save(path))
+    checkpoint = BestCheckpoint(folder / "best.keras", "val_loss", rule.mode)
     record = EpochRecord(folder, stopping, checkpoint, lambda *epoch: delivered.append(epoch))
     callbacks = (stopping, EpochEnd(checkpoint, record))
     for callback in callbacks:
@@ -82,7 +82,7 @@ def test_a_save_that_breaks_off_leaves_the_former_checkpoint(
     network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "best.keras"
-    checkpoint = BestCheckpoint(path, "val_loss", "min", lambda path: network.save(path))
+    checkpoint = BestCheckpoint(path, "val_loss", "min")
     checkpoint.set_model(network)
     network.set_weights([np.full((2, 1), 1), np.zeros(1)])
     checkpoint.on_epoch_end(0, {"val_loss": 0.5})
@@ -114,7 +114,7 @@ def test_an_epoch_is_handed_on_before_it_is_written(network: keras.Model, tmp_pa
     (tmp_path / "history.csv").mkdir()  # writing to it fails
     delivered: Delivered = []
     stopping = EarlyStopping(Rule("min", 2), "val_loss", 9)
-    checkpoint = BestCheckpoint(tmp_path / "best.keras", "val_loss", "min", network.save)
+    checkpoint = BestCheckpoint(tmp_path / "best.keras", "val_loss", "min")
     record = EpochRecord(tmp_path, stopping, checkpoint, lambda *epoch: delivered.append(epoch))
     for callback in (stopping, end := EpochEnd(checkpoint, record)):
         callback.set_model(network)

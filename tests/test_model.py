@@ -66,3 +66,10 @@ def test_on_a_gpu_the_plain_layers_train(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(model.environment, "gpus", lambda: 1)
     network = model.build(SMALL)
     assert [type(layer).__name__ for layer in network.trained.layers] == KINDS
+    assert not network.fused
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(1, 16), (32, 16), (128, 4), (512, 1), (100000, 1)])
+def test_a_call_has_fewer_steps_where_batches_are_large(batch_size: int, steps: int) -> None:
+    network = model.build(SMALL.model_copy(update={"batch_size": batch_size}))
+    assert network.trained.steps_per_execution == steps

@@ -74,6 +74,7 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     )
     assert run.data.params["patience"] == "2"
     assert run.data.params["min_delta"] == "0.0001"
+    assert run.data.tags["layers"] == "fused"
     assert len(run.data.params) == 19
 
     # The rule and the checkpoint, followed through the values that the store has.
@@ -210,6 +211,19 @@ def test_an_interrupted_training_keeps_its_epochs_and_registers_nothing(store: s
     assert len(table(run, "early_stopping.csv")) == 2
     assert {"checkpoint/best.keras", "training.png"} <= artifacts(run)
     assert versions() == []
+
+
+def test_a_signal_in_mid_epoch_does_not_wait_for_its_end(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imdb_conv1d import model
+
+    networks, build = [], model.build
+    monkeypatch.setattr(model, "build", lambda parameters: networks.append(build(parameters)) or networks[-1])
+    # 32 batches an epoch, so two calls: the fifth look is between these two in the second epoch.
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", "--batch_size=4", signals=SignalAfter(5))
+    assert int(networks[0].trained.optimizer.iterations) == 32 + model.STEPS_PER_CALL
 
 
 def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_csv: Path) -> None:

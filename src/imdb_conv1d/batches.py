@@ -35,7 +35,7 @@ def training_batches(
     Returns:
         Pairs of int32 [batch, length] and float32 [batch].
     """
-    lengths = _lengths(ids)
+    lengths = tf.constant(_lengths(ids), tf.int64)
     once = tf.data.Dataset.from_tensors(0)
     orders = once.map(lambda _: _order(lengths, batch_size, seed, epoch.read_value()))
     rows = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
@@ -55,16 +55,16 @@ def _lengths(ids: np.ndarray) -> np.ndarray:
     return (ids != PADDING).sum(axis=1)
 
 
-def _order(lengths: np.ndarray, batch_size: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
+def _order(lengths: tf.Tensor, batch_size: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
     """Row numbers of an epoch, int32 [n]: full batches of like length in random order, then what remains."""
     key = tf.stack([tf.constant(seed, tf.int64), epoch])
     rows = tf.random.experimental.stateless_shuffle(tf.range(len(lengths)), key)
     count = len(lengths) // batch_size
     full, rest = tf.split(rows, [count * batch_size, len(lengths) - count * batch_size])
     pool = tf.range(count * batch_size, dtype=tf.int64) // (POOL * batch_size)
-    length = tf.gather(tf.constant(lengths, tf.int64), full)
-    full = tf.gather(full, tf.argsort(pool * (lengths.max() + 1) + length, stable=True))
-    # No epoch has a negative number, so this key is no other's.
+    length = tf.gather(lengths, full)
+    full = tf.gather(full, tf.argsort(pool * (tf.reduce_max(lengths) + 1) + length, stable=True))
+    # Epochs are positive, so this key is no other's.
     full = tf.random.experimental.stateless_shuffle(tf.reshape(full, (count, batch_size)), tf.stack([key[0], -epoch]))
     return tf.concat([tf.reshape(full, [-1]), rest], axis=0)
 

@@ -47,13 +47,13 @@ class BestCheckpoint(keras.callbacks.Callback):
     Other than there, the file is complete at every moment: it is written aside, flushed to the disk and then renamed.
     A network whose monitor is not a finite number is not saved. ``best_epoch`` is 0 as long as nothing is saved.
 
-    Args:
-        save: writes the network to a path.
+    ``write`` writes the network to a path; the trained one's ``save``, unless another is set.
     """
 
-    def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"], save: Callable[[Path], None]) -> None:
+    def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"]) -> None:
         super().__init__()
-        self.path, self.monitor, self.save = path, monitor, save
+        self.path, self.monitor = path, monitor
+        self.write: Callable[[Path], None] | None = None
         self.rule = Rule(mode, patience=0)
         self.best: float | None = None
         self.best_epoch = 0
@@ -63,7 +63,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         value = float((logs or {})[self.monitor])
         if math.isfinite(value) and self.rule.improves(value, self.best):
             aside = self.path.with_name("partial.keras")
-            self.save(aside)
+            (self.write or self.model.save)(aside)
             with aside.open("rb") as file:
                 os.fsync(file.fileno())
             aside.replace(self.path)
@@ -71,7 +71,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
 
 class EpochNumber(keras.callbacks.Callback):
-    """Tells the batches which epoch they are for."""
+    """Tells the batches which epoch they are for, counted from 1."""
 
     def __init__(self, number: tf.Variable) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class EpochNumber(keras.callbacks.Callback):
 
 
 class InterruptionPoint(keras.callbacks.Callback):
-    """Lets a signal end the training where nothing is half done: between two calls of TensorFlow for a few batches."""
+    """Lets a signal end the training where nothing is half done: between two calls of TensorFlow."""
 
     def __init__(self, signals: Signals) -> None:
         super().__init__()

@@ -73,7 +73,7 @@ def cores() -> int:
 
 
 def untuned() -> "tf.data.Options":
-    """For datasets without tf.data's tuning: its thread sleeps for ever longer, and an iterator's end waits for it."""
+    """No tuning by tf.data: its thread sleeps longer and longer, and the end of an iterator waits for it."""
     import tensorflow as tf
 
     options = tf.data.Options()

@@ -5,7 +5,7 @@ With the windows X[i] of a batch's dropped-out embeddings (i counts the position
 
     y[b, f] = max over i in b of relu(X[i]·W[f] + β[f]) = relu(max over i in b of X[i]·W[f] + β[f]),
 
-because adding a constant and ReLU keep the order; in floating point too, so the value is the same to the last bit. The
+because adding a constant and ReLU keep the order, in floating point too: equal products give equal values. The
 maximum is taken at one position p(b, f). With ȳ = ∂loss/∂y where y > 0, else 0, and A the matrix with one row a
 position and one column a filter that is 0 but for A[p(b, f), f] = ȳ[b, f],
 
@@ -17,7 +17,7 @@ as many. So both products are sparse, and the gradient costs less than the forwa
 
 Where several positions share the maximum, TensorFlow divides the gradient among them, and here the first one gets it
 all. If these windows hold the same words, none of them dropped out, the parameters' gradients are the same either way;
-two different windows with equal products are a coincidence of rounding, and then both are subgradients.
+two different windows with equal values are a coincidence of rounding, and then both are subgradients.
 
 In Adam's step likewise, the rows of the embeddings' gradient are summed by one sparse product, with the matrix of which
 word stands where. On a GPU use the plain layers, which are fast there.
@@ -32,10 +32,10 @@ ops = tf.raw_ops
 
 
 def _sparse(rows: tf.Tensor, columns: tf.Tensor, values: tf.Tensor, shape: tuple[Any, Any]) -> tf.Tensor:
-    """A matrix by its entries, sorted by row and column."""
+    """A matrix by its entries, which must come sorted by row and column, none twice."""
     places = tf.stack([tf.reshape(rows, [-1]), tf.reshape(columns, [-1])], axis=1)
-    shape = tf.stack([tf.cast(size, tf.int64) for size in shape])
-    return ops.SparseTensorToCSRSparseMatrix(indices=places, values=tf.reshape(values, [-1]), dense_shape=shape)
+    size = tf.stack([tf.cast(length, tf.int64) for length in shape])
+    return ops.SparseTensorToCSRSparseMatrix(indices=places, values=tf.reshape(values, [-1]), dense_shape=size)
 
 
 def _transposed(matrix: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

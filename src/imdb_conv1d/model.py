@@ -9,7 +9,8 @@ from imdb_conv1d import environment
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.fused import FusedAdam, FusedConvolution
 
-STEPS_PER_CALL = 16  # steps between two returns to Python, where a signal gets through
+STEPS_PER_CALL = 16  # steps at most between two returns to Python, where a signal gets through
+REVIEWS_PER_CALL = 512  # and reviews, so that a signal does not wait longer for larger batches
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,16 @@ class Network:
     """Two networks that share their layers' weights.
 
     ``plain`` consists of Keras's own layers and is what is saved: ids int [batch, maxlen] to the probability of a
-    positive review, float [batch, 1]. ``trained`` is what is fitted: it takes batches of any length.
+    positive review, float [batch, 1]. ``trained`` is what is fitted: it takes batches of any length from kernel_size
+    on. ``fused`` tells whether it has fused layers.
     """
 
     plain: keras.Sequential
     trained: keras.Model
+    fused: bool
 
     def save(self, path: Path) -> None:
-        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does."""
+        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does; after a step or more."""
         self.plain.optimizer.build(self.plain.trainable_variables)
         for saved, trained in zip(self.plain.optimizer.variables, self.trained.optimizer.variables, strict=True):
             saved.assign(trained)
@@ -40,8 +43,9 @@ def build(parameters: TrainParameters) -> Network:
     settings = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
     plain.compile(optimizer=keras.optimizers.Adam(parameters.learning_rate), **settings)
     adam = FusedAdam if fused else keras.optimizers.Adam
-    trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=STEPS_PER_CALL, **settings)
-    return Network(plain, trained)
+    steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
+    trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=steps, **settings)
+    return Network(plain, trained, fused)
 
 
 def _plain(parameters: TrainParameters) -> keras.Sequential:

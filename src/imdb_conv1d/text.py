@@ -54,13 +54,13 @@ def lookup(path: Path) -> tf.lookup.StaticHashTable:
     return tf.lookup.StaticHashTable(rows, default_value=UNKNOWN)
 
 
-def to_ids(words: tf.RaggedTensor, table: tf.lookup.StaticHashTable, maxlen: int) -> tf.Tensor:
-    """Ids of the last ``maxlen`` words, padded in front: a ragged string [n, (words)] to int32 [n, maxlen].
+def to_ids(texts: tf.RaggedTensor, table: tf.lookup.StaticHashTable, maxlen: int) -> tf.Tensor:
+    """Ids of the last ``maxlen`` words of texts, padded in front: ragged string [n, (words)] to int32 [n, maxlen].
 
     As ``keras.utils.pad_sequences`` does with the start id and the words of a review.
     """
-    ids = tf.ragged.map_flat_values(table.lookup, words)
-    start = tf.fill([words.nrows(), 1], tf.constant(START, tf.int64))
+    ids = tf.ragged.map_flat_values(table.lookup, texts)
+    start = tf.fill([texts.nrows(), 1], tf.constant(START, tf.int64))
     ids = tf.concat([start, ids], axis=1)[:, -maxlen:]
     padded_behind = ids.to_tensor(PADDING, shape=[None, maxlen])
     # Row by row, the padding moves from the end to the front.

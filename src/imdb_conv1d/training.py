@@ -18,10 +18,9 @@ Part = tuple[np.ndarray, np.ndarray]  # ids int [n, maxlen] and labels [n]
 
 
 class Training:
-    """Trains the network until the rule stops it, and knows at any moment what has come out so far.
+    """Trains a network until the rule stops it, and knows at any moment what has come out so far.
 
     Args:
-        network: is trained, and saved at each best epoch.
         folder: where history.csv, early_stopping.csv and best.keras are written.
         deliver: gets every epoch's step, time in milliseconds and metrics.
         signals: end the training between two calls of TensorFlow, each of a few batches.
@@ -30,31 +29,31 @@ class Training:
     def __init__(
         self,
         parameters: TrainParameters,
-        network: Network,
         folder: Path,
         deliver: Callable[[int, int, dict[str, float]], None],
         signals: Signals,
     ) -> None:
-        self.network = network
         rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
         self.parameters, self.signals = parameters, signals
         self.stopping = EarlyStopping(rule, parameters.monitor, parameters.epochs)
-        self.checkpoint = BestCheckpoint(folder / "best.keras", parameters.monitor, parameters.direction, network.save)
+        self.checkpoint = BestCheckpoint(folder / "best.keras", parameters.monitor, parameters.direction)
         self.record = EpochRecord(folder, self.stopping, self.checkpoint, deliver)
         self.reason = "error"  # until something else is known
 
-    def fit(self, train: Part, validation: Part) -> None:
-        """Train to the end.
+    def fit(self, network: Network, train: Part, validation: Part) -> None:
+        """Train the network to the end, and save it at each best epoch.
 
         Raises:
             Interrupted: after the batches in which a signal came.
             RunFailed: if a loss is no longer a finite number.
         """
         parameters = self.parameters
-        number = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint.write = network.save
+        with tf.device("CPU"):  # where the batches are made
+            number = tf.Variable(0, dtype=tf.int64)
         batches = training_batches(*train, parameters.batch_size, parameters.kernel_size, parameters.seed, number)
         with self.signals.held():
-            self.network.trained.fit(
+            network.trained.fit(
                 batches,
                 epochs=parameters.epochs,
                 validation_data=validation_batches(*validation, parameters.kernel_size),
