@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -30,7 +30,7 @@ class Epochs:
     val_loss: list[float]
 
 
-def run(command: Sequence[str], settings: Mapping[str, str] | None = None, cores: int | None = None) -> Epochs:
+def run(command: Sequence[str], cores: int | None = None) -> Epochs:
     """Run a Python script to its end, in an empty directory with an MLflow store of its own.
 
     Args:
@@ -40,10 +40,10 @@ def run(command: Sequence[str], settings: Mapping[str, str] | None = None, cores
         RuntimeError: with what it printed, if it fails.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        return _run(command, Path(folder), settings or {}, cores)
+        return _run(command, Path(folder), cores)
 
 
-def _run(command: Sequence[str], folder: Path, settings: Mapping[str, str], cores: int | None) -> Epochs:
+def _run(command: Sequence[str], folder: Path, cores: int | None) -> Epochs:
     environment = os.environ | {
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -55,7 +55,7 @@ def _run(command: Sequence[str], folder: Path, settings: Mapping[str, str], core
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=folder,
-        env=environment | dict(settings),
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -41,7 +41,8 @@ def main(argv: Sequence[str], signals: Signals) -> None:
             run.environment(environment.versions(), environment.machine())
             words = [text.split(part["text"]) for part in (train, validation)]
             text.write_vocabulary(vocabulary, text.vocabulary(words[0], parameters.max_features))
-            ids = [text.encode(part, text.lookup(vocabulary), maxlen) for part in words]
+            table = text.lookup(vocabulary)
+            ids = [text.encode(part, table, maxlen) for part in words]
             del words  # hundreds of megabytes of strings
             network = model.build(parameters)
             run.tags({"layers": "fused" if network.fused else "plain"})

@@ -39,7 +39,8 @@ def build(parameters: TrainParameters) -> Network:
     plain = _plain(parameters)
     # The fused layers are written for a CPU. On a GPU, Keras's own are fast, and have been tried by many.
     fused = parameters.fused and not environment.gpus()
-    trained = _with_fused_layers(plain) if fused else _with_any_length(plain)
+    layers = _fused_layers(plain) if fused else plain.layers
+    trained = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
     settings = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
     plain.compile(optimizer=keras.optimizers.Adam(parameters.learning_rate), **settings)
     adam = FusedAdam if fused else keras.optimizers.Adam
@@ -67,11 +68,6 @@ def _plain(parameters: TrainParameters) -> keras.Sequential:
     )
 
 
-def _with_any_length(plain: keras.Sequential) -> keras.Model:
-    return keras.Sequential([keras.Input((None,), dtype="int32"), *plain.layers])
-
-
-def _with_fused_layers(plain: keras.Sequential) -> keras.Model:
+def _fused_layers(plain: keras.Sequential) -> list[keras.Layer]:
     embedding, dropout, convolution, _, *rest = plain.layers
-    layers = [embedding, dropout, FusedConvolution(convolution), *rest]
-    return keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
+    return [embedding, dropout, FusedConvolution(convolution), *rest]
