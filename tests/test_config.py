@@ -1,12 +1,14 @@
+import inspect
 import re
 import shlex
 from pathlib import Path
 
+import keras
 import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 
-from imdb_conv1d.config import EvaluateParameters, TrainParameters
+from imdb_conv1d.config import EvaluateParameters, ReplayParameters, TrainParameters, better
 from imdb_conv1d.console import UserError
 from imdb_conv1d.parameters import Parameters, allowed, spelled
 
@@ -14,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 VERBS: dict[str, tuple[type[Parameters], str]] = {
     "main": (TrainParameters, "train"),
     "evaluate": (EvaluateParameters, "evaluate"),
+    "replay": (ReplayParameters, "replay"),
 }
 ARTICLE = {
     "patience": 30, "min_delta": 0.0001, "monitor": "val_loss", "mode": "min", "epochs": 200000, "batch_size": 32,
@@ -48,7 +51,7 @@ def test_mlprojects_command_gives_every_parameter_as_it_is(entry: str) -> None:
     cls, script = VERBS[entry]
     point = load_project(str(ROOT)).get_entry_point(entry)
     name = next(iter(cls.model_fields))
-    given = {"data": "my texts/a 'b'.csv"} | ({name: "models:/x/1"} if name == "model" else {})
+    given = {name: "models:/x/1" if name == "model" else "my texts/a 'b'.csv"}
     words = shlex.split(point.compute_command({k: str(v) for k, v in given.items()}, None))
     assert words[:2] == ["python", f"src/{script}.py"]
     assert cls.parse(words[2:]) == cls(**given)
@@ -127,6 +130,32 @@ def test_both_spellings_of_a_flag_mean_the_same() -> None:
 def test_auto_mode_follows_the_monitor() -> None:
     assert TrainParameters.parse(["--monitor=val_accuracy", "--mode=auto"]).direction == "max"
     assert TrainParameters.parse(["--monitor=loss", "--mode=auto"]).direction == "min"
+
+
+def test_a_metrics_direction_is_what_keras_says_of_its_own() -> None:
+    told = {"up": "max", "down": "min", None: None}
+    seen = set()
+    for cls in filter(inspect.isclass, vars(keras.metrics).values()):
+        for arguments in ((), (0.5,), (2,), (2, [0])):
+            try:
+                metric = cls(*arguments)
+            except Exception:
+                continue
+            expected = told[getattr(metric, "_direction", None)]
+            assert (better(metric.name), better(f"val_{metric.name}_2")) == (expected, expected), metric.name
+            seen.add(metric.name)
+    assert len(seen) > 40
+    assert better("val_loss") == "min"
+    assert better("val_size") is None
+
+
+def test_lists_of_numbers() -> None:
+    assert ReplayParameters.parse(["--patience=5, 1-3,2"]).patiences == [1, 2, 3, 5]
+    assert ReplayParameters.parse(["--min_delta=0.1,0"]).min_deltas == [0.0, 0.1]
+    assert ReplayParameters().patiences == ReplayParameters().min_deltas == []
+    for wrong in ("", ",", "1,", "-1", "1.5", "a", "3-1", "1-2-3", "²", "1-999999", "0-9999,20000"):
+        with pytest.raises(UserError, match=f"patience: '{re.escape(wrong)}' is not allowed; allowed: auto, or whole"):
+            ReplayParameters.parse([f"--patience={wrong}"])
 
 
 def test_parameters_are_frozen() -> None:

@@ -3,21 +3,42 @@
 The command line, the checks, MLproject and the README's tables follow from these classes; a test compares them.
 """
 
+import re
 from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from imdb_conv1d.parameters import MOST, Finite, Parameters, Switch, Text, refusal
+from imdb_conv1d.parameters import (
+    MOST,
+    Finite,
+    Parameters,
+    Switch,
+    Text,
+    listed,
+    number,
+    numbers,
+    refusal,
+    whole_number,
+)
 
+LESS_IS_BETTER = ("loss", "error", "mse", "mae", "mape", "msle", "crossentropy", "hinge", "divergence", "poisson",
+                  "logcosh")  # fmt: skip
+MORE_IS_BETTER = ("accuracy", "acc", "auc", "precision", "recall", "sensitivity", "specificity", "score", "iou", "io_u",
+                  "similarity", "correlation")  # fmt: skip
 Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy"]
+
+MODEL_NAME = r"[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*"
+ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$")]
+A_MODEL_NAME = "a name without blanks, quotes and /, : or @, not of dots alone"
+A_SOURCE = "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet file"
+DATA_TO_SCORE = f"{A_SOURCE}: its test part where it has one, else all of it"
 
 
 class TrainParameters(Parameters):
     """Train until the monitored metric no longer improves, and register the best checkpoint."""
 
-    data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={
-        "allowed": "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet file"})  # fmt: skip
+    data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={"allowed": A_SOURCE})
     patience: int = Field(30, ge=0, le=MOST, description="Epochs without an improvement before training stops")
     min_delta: Finite = Field(0.0001, ge=0, description="Smallest change of the monitor that is an improvement")
     monitor: Monitor = Field("val_loss", description="Metric that early stopping and the checkpoint watch")
@@ -38,15 +59,14 @@ class TrainParameters(Parameters):
     seed: int = Field(
         7, ge=0, le=2**32 - 1, description="Fixes the initial weights, the dropout and each epoch's order"
     )
-    model_name: Annotated[str, StringConstraints(pattern=r"^[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*$")] = Field(
-        "imdb-conv1d", description="Name in the model registry", json_schema_extra={
-            "allowed": "a name without blanks, quotes and /, : or @, not of dots alone"})  # fmt: skip
+    model_name: ModelName = Field("imdb-conv1d", description="Name in the model registry", json_schema_extra={
+        "allowed": A_MODEL_NAME})  # fmt: skip
     log_texts: Switch = Field(True, description="Whether texts of the data may be stored with the runs and the model")
 
     @property
     def direction(self) -> Literal["min", "max"]:
         """``mode`` with ``auto`` resolved by Keras's rule for the monitor's name."""
-        return better(self.monitor) if self.mode == "auto" else self.mode
+        return "max" if better(self.monitor) == "max" else "min"
 
     @property
     def headline(self) -> str:
@@ -75,13 +95,51 @@ class EvaluateParameters(Parameters):
         "models:/imdb-conv1d@candidate", description="The model to evaluate", json_schema_extra={
             "allowed": "models:/NAME@ALIAS, models:/NAME/VERSION, models:/MODEL_ID or runs:/RUN_ID/NAME"})  # fmt: skip
     data: Text = Field("auto", description="The reviews to score; auto: the test part of what it was trained on",
-        json_schema_extra={"allowed": "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet "
-                                      "file: its test part where it has one, else all of it"})  # fmt: skip
+        json_schema_extra={"allowed": DATA_TO_SCORE})  # fmt: skip
     log_texts: Switch = Field(
         True, description="Whether mistakes may be stored with their texts, if training allowed it"
     )
 
 
-def better(monitor: str) -> Literal["min", "max"]:
-    """Keras's own rule for ``mode=auto``: more is better for an accuracy, less for a loss."""
-    return "max" if monitor.removeprefix("val_") == "accuracy" else "min"
+class ReplayParameters(Parameters):
+    """Tell from recorded trainings what other early-stopping rules would have made of them."""
+
+    run: Text = Field("auto", description="The training to replay; auto: the experiment's newest one, or all of them "
+        "where experiment is given", json_schema_extra={"allowed": "auto, all or a run's id"})  # fmt: skip
+    experiment: Text = Field("auto", description="The experiment; auto: the one that MLflow's settings name",
+        json_schema_extra={"allowed": "auto or an experiment's name"})  # fmt: skip
+    monitor: Text = Field("auto", description="The metric that the rule watches; auto: the run's own, else val_loss",
+        json_schema_extra={"allowed": "auto or the name of a metric that has one value an epoch"})  # fmt: skip
+    mode: Literal["auto", "min", "max"] = Field(
+        "auto", description="Whether less or more is better; auto: the run's own, else Keras's rule for the name"
+    )
+    patience: Annotated[str, AfterValidator(listed(whole_number))] = Field(
+        "auto", description="Patiences to try; auto: 1 to the run's own", json_schema_extra={
+            "allowed": "auto, or whole numbers from 0 such as 1,2,5 or 1-30"})  # fmt: skip
+    min_delta: Annotated[str, AfterValidator(listed(number))] = Field(
+        "auto", description="Values of min_delta to try; auto: 0 and the run's own", json_schema_extra={
+            "allowed": "auto, or finite numbers from 0 such as 0,0.001"})  # fmt: skip
+    tolerance: Finite = Field(
+        0.001, ge=0, description="What a shorter wait may lose on average, in the metric's unit, to be recommended"
+    )
+
+    @property
+    def patiences(self) -> list[int]:
+        """The patiences given; none for auto."""
+        return [] if self.patience == "auto" else numbers(self.patience, whole_number)
+
+    @property
+    def min_deltas(self) -> list[float]:
+        """The values of min_delta given; none for auto."""
+        return [] if self.min_delta == "auto" else numbers(self.min_delta, number)
+
+
+def better(monitor: str) -> Literal["min", "max"] | None:
+    """Keras's rule for ``mode=auto``, by a metric's name: less is better for a loss or an error, more for an accuracy.
+
+    Keras asks the metric itself; its own metrics are told by their names here, any other is None.
+    """
+    name = re.sub(r"_\d+$", "", monitor.lower().removeprefix("val_"))  # Keras numbers metrics of one name: auc, auc_1
+    if name.endswith(LESS_IS_BETTER):
+        return "min"
+    return "max" if name.endswith(MORE_IS_BETTER) else None

@@ -6,7 +6,8 @@ error: patience: '-1' is not allowed; allowed: a whole number from 0 to 21474836
 
 import argparse
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -28,6 +29,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 MOST = 2**31 - 1  # what a 32-bit count holds
+MOST_LISTED = 10_000  # numbers in a list
 
 
 class Parameters(BaseModel):
@@ -58,6 +60,59 @@ class Parameters(BaseModel):
     def spelled(self) -> dict[str, str]:
         """Name to value, each spelled as MLproject spells it, so that both ways to start a run record the same."""
         return {name: spelled(value) for name, value in self}
+
+
+def whole_number(text: str) -> list[int]:
+    """A whole number from 0, or a range of them such as 1-30.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    first, dash, last = text.partition("-")
+    if not (first.isdecimal() and (last.isdecimal() or not dash)):
+        raise ValueError("a whole number or a range")
+    low, high = int(first), int(last or first)
+    if not low <= high < min(low + MOST_LISTED, MOST):
+        raise ValueError("a range that goes up")
+    return list(range(low, high + 1))
+
+
+def number(text: str) -> list[float]:
+    """A finite number from 0.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError("a finite number from 0")
+    return [value]
+
+
+def numbers(text: str, one: Callable[[str], list[Any]]) -> list[Any]:
+    """What a list such as 1,2,5-10 holds: each number once, from the smallest on.
+
+    Args:
+        one: reads what stands between two commas.
+
+    Raises:
+        ValueError: if that cannot be read, or there are too many numbers.
+    """
+    found = sorted({value for part in text.split(",") for value in one(part.strip())})
+    if len(found) > MOST_LISTED:
+        raise ValueError("too many numbers")
+    return found
+
+
+def listed(one: Callable[[str], list[Any]]) -> Callable[[str], str]:
+    """A check for a parameter that is auto or a list of numbers; what was written stays as it is."""
+
+    def check(text: str) -> str:
+        if text != "auto":
+            numbers(text, one)
+        return text
+
+    return check
 
 
 def refusal(name: str, value: object, what_is_allowed: str) -> UserError:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 BLUE, ORANGE, GREEN, RED, GREY = "#2563a8", "#d97706", "#2e7d32", "#b3261e", "#777777"
+COLORS = (BLUE, ORANGE, GREEN, RED, "#6a3d9a", "#0e7c86", "#a05a2c", "#c2508f", "#5b6b1d", "#3a3a8c")
 
 
 def training(history: pd.DataFrame, monitor: str, best_epoch: int, stopped_epoch: int, reason: str) -> Figure:

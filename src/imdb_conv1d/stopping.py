@@ -10,11 +10,39 @@ Training stops at the first epoch after the first that ends with ``patience`` ep
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 Event = Literal["improved", "waiting", "stopped"]
+
+
+def improves(mode: Any, value: Any, best: Any, min_delta: Any = 0.0) -> Any:
+    """Whether ``value`` beats ``best``, element by element over arrays that broadcast.
+
+    Args:
+        mode: "min" or "max", or an array of them.
+    """
+    sign = np.where(np.equal(mode, "min"), 1.0, -1.0)  # turning a number's sign is exact, as is the rounding of both
+    with np.errstate(over="ignore", invalid="ignore"):
+        return sign * np.float32(value + sign * min_delta) < sign * np.float32(best)
+
+
+def step(mode: Any, patience: Any, min_delta: Any, epoch: int, best: Any, wait: Any, value: Any) -> tuple[Any, ...]:
+    """The rule at the end of one epoch, for one history or for many at once: all that is ever decided is decided here.
+
+    Args:
+        epoch: counts from 1; at the first one ``best`` and ``wait`` are not looked at.
+        best: value of the last improvement before this epoch.
+        wait: epochs since then, before this one.
+
+    Returns:
+        whether the epoch improves, the epochs waited after it, whether training stops; the arguments may be arrays
+        that broadcast.
+    """
+    improved = improves(mode, value, best, min_delta) | (epoch == 1)
+    wait = np.where(improved, 0, wait + 1)
+    return improved, wait, ~improved & (wait >= patience) & (epoch > 1)
 
 
 @dataclass(frozen=True)
@@ -27,12 +55,7 @@ class Rule:
 
     def improves(self, value: float, best: float | None) -> bool:
         """Whether ``value`` beats ``best``; ``None`` means that there is no best yet."""
-        if best is None:
-            return True
-        with np.errstate(over="ignore"):
-            if self.mode == "min":
-                return bool(np.float32(value + self.min_delta) < np.float32(best))
-            return bool(np.float32(value - self.min_delta) > np.float32(best))
+        return best is None or bool(improves(self.mode, value, best, self.min_delta))
 
 
 @dataclass(frozen=True)
@@ -64,11 +87,11 @@ def advance(rule: Rule, state: State, value: float) -> State:
     """
     if state.stopped:
         raise ValueError(f"stopped at epoch {state.epoch}: no epoch follows")
-    epoch = state.epoch + 1
-    if rule.improves(value, state.best):
+    epoch, best = state.epoch + 1, np.nan if state.best is None else state.best
+    improved, wait, stops = step(rule.mode, rule.patience, rule.min_delta, epoch, best, state.wait, value)
+    if improved:
         return State(epoch, value, epoch)
-    wait = state.wait + 1
-    return replace(state, epoch=epoch, wait=wait, stopped=wait >= rule.patience and epoch > 1)
+    return replace(state, epoch=epoch, wait=int(wait), stopped=bool(stops))
 
 
 def follow(rule: Rule, values: Iterable[float]) -> list[State]:

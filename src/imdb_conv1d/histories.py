@@ -1,0 +1,163 @@
+"""A metric's history, read from any run that has one value an epoch."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import pairwise
+from typing import Literal
+
+import mlflow
+import numpy as np
+from mlflow.entities import Metric, Run
+
+from imdb_conv1d import trainings
+from imdb_conv1d.config import better
+from imdb_conv1d.console import UserError
+from imdb_conv1d.delivery import persist
+from imdb_conv1d.parameters import refusal
+from imdb_conv1d.rules import History
+from imdb_conv1d.stores import refuses
+
+INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
+MOST_PATIENCES = 200  # in the grid that is taken where none is given
+PROGRESS = 200  # histories between two lines
+Mode = Literal["auto", "min", "max"]
+
+
+def read(
+    run: Run, monitor: str = "auto", mode: Mode = "auto", say: Callable[[str], None] = lambda line: None
+) -> History:
+    """A run's history of ``monitor``, which has steps from 0 or from 1 on; epochs are counted from 1.
+
+    Args:
+        monitor: auto is the run's own, else val_loss.
+        mode: auto is the run's own if it watched this metric, else Keras's rule for the name.
+        say: is told what of the run is left out.
+
+    Raises:
+        UserError: if the run has no such metric, less than two epochs, a gap or two values of one epoch, or if nothing
+            tells whether less or more is better.
+        RunFailed: if the store keeps failing.
+    """
+    run_id, parameters = run.info.run_id, trainings.parameters(run)
+    own = trainings.monitor(run)
+    metric = own if monitor == "auto" else monitor
+    if metric not in run.data.metrics:
+        there = ", ".join(sorted(run.data.metrics)) or "no metric at all"
+        raise refusal("monitor", metric, f"what run {run_id} has recorded, which is {there}")
+    call = partial(mlflow.MlflowClient().get_metric_history, run_id, metric)
+    points = sorted(persist(f"reading {metric} of run {run_id}", call, refuses), key=lambda point: point.step)
+    if _ends_with_restored_weights(run, points):
+        say(f"run {run_id}: step {points[-1].step} is no epoch but the best one's values once more, as autolog logs "
+            "them with restore_best_weights; left out")  # fmt: skip
+        points.pop()
+    _require_one_an_epoch(run_id, metric, [point.step for point in points])
+    if parameters.get("baseline", "None") != "None":
+        say(f"run {run_id}: its EarlyStopping had a baseline, {parameters['baseline']}; the rules here have none")
+    direction = mode if mode != "auto" else _own_mode(parameters, metric == own) or better(metric)
+    if direction is None:
+        raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
+    values = np.array([point.value for point in points])
+    if not np.isfinite(values).any():
+        raise UserError(f"run: {run_id!r} has no finite value of {metric}; allowed: a run that has one")
+    return History(
+        run_id,
+        run.info.run_name or "",
+        metric,
+        direction,
+        np.where(np.abs(values) >= INFINITE, np.sign(values) * np.inf, values),
+        np.array([point.timestamp for point in points]) / 1000,
+        _own_patience(parameters),
+        _own_min_delta(parameters),
+    )
+
+
+def read_all(
+    runs: Sequence[Run], monitor: str, mode: Mode, say: Callable[[str], None], all_of_them: bool
+) -> list[History]:
+    """The histories of one metric of several runs, as :func:`read`; runs that have none are left out, and told.
+
+    Args:
+        all_of_them: raise, instead, what :func:`read` does.
+
+    Raises:
+        UserError: if no run has one, or they are not of one metric and one mode.
+    """
+    found = []
+    for number, run in enumerate(runs, 1):
+        try:
+            found.append(read(run, monitor, mode, say))
+        except UserError as error:
+            if all_of_them:
+                raise
+            say(f"left out: {error}")
+        if number % PROGRESS == 0:
+            say(f"read {number:,} of {len(runs):,} histories")
+    if not found:
+        raise UserError(f"run: none of the {len(runs):,} trainings can be replayed; allowed: one that can")
+    kinds = sorted({f"{history.monitor} ({history.mode})" for history in found})
+    if len(kinds) > 1:
+        raise UserError(
+            f"monitor: {monitor!r} means {' and '.join(kinds)} for these runs; allowed: one of them by name"
+        )
+    return found
+
+
+def grid(
+    histories: Sequence[History], patience: Sequence[int], min_delta: Sequence[float]
+) -> tuple[list[int], list[float]]:
+    """The patiences and min_deltas to try; where none are given 1 to the longest patience of the runs' own, in growing
+    strides where that is long, and 0 and the runs' own min_delta.
+
+    Raises:
+        UserError: if none are given and no run has a patience.
+    """
+    longest = max((history.patience or 1 for history in histories if history.patience is not None), default=0)
+    if not patience:
+        if not longest:
+            lacking = f"runs that have that parameter, which {histories[0].run_id} has not, or numbers such as 1-30"
+            raise refusal("patience", "auto", lacking)
+        strides = np.geomspace(1, longest, MOST_PATIENCES).round().astype(int).tolist()
+        patience = sorted({*strides} if longest > MOST_PATIENCES else range(1, longest + 1))
+    return list(patience), list(min_delta) or sorted({0.0, *(history.min_delta or 0.0 for history in histories)})
+
+
+def _ends_with_restored_weights(run: Run, points: Sequence[Metric]) -> bool:
+    stopped, restored = run.data.metrics.get("stopped_epoch"), run.data.metrics.get("restored_epoch")
+    if not points or stopped is None or restored is None or points[-1].step != stopped + 1:
+        return False
+    return points[-1].value in [point.value for point in points if point.step == restored]
+
+
+def _require_one_an_epoch(run_id: str, metric: str, steps: Sequence[int]) -> None:
+    problem = ""
+    if len(steps) < 2:
+        problem = f"{len(steps) or 'no'} epoch of {metric}"
+    elif steps[0] not in (0, 1):
+        problem = f"{metric} from step {steps[0]} on, neither from 0 nor from 1"
+    for before, step in pairwise(steps):
+        if step == before:
+            problem = f"two values of {metric} at step {step}"
+        elif step != before + 1:
+            problem = problem or f"no value of {metric} between steps {before} and {step}"
+    if problem:
+        raise UserError(f"run: {run_id!r} has {problem}; allowed: a run with one value an epoch, of two epochs or more")
+
+
+def _own_mode(parameters: dict[str, str], same_metric: bool) -> Literal["min", "max"] | None:
+    mode = parameters.get("mode")
+    return "min" if same_metric and mode == "min" else "max" if same_metric and mode == "max" else None
+
+
+def _own_patience(parameters: dict[str, str]) -> int | None:
+    with suppress(KeyError, ValueError):
+        return max(int(parameters["patience"]), 0)
+    return None
+
+
+def _own_min_delta(parameters: dict[str, str]) -> float | None:
+    with suppress(KeyError, ValueError):
+        value = abs(float(parameters["min_delta"]))  # as Keras does
+        return value if math.isfinite(value) else None
+    return None

@@ -1,0 +1,136 @@
+"""Which runs of an experiment are trainings, how each of them stands, and what its parameters were."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import mlflow
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
+
+from imdb_conv1d.console import UserError, one_line
+from imdb_conv1d.delivery import persist
+from imdb_conv1d.parameters import refusal
+from imdb_conv1d.stores import refuses
+
+VERB = "verb"
+MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
+Stand = Literal["finished", "running", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Runs of one experiment, the newest first."""
+
+    experiment: Experiment
+    runs: list[Run]
+
+
+def stand(run: Run) -> Stand:
+    """How a training stands. The tag says it for runs of this project: ``mlflow run`` writes over the status."""
+    if run.info.status in ("RUNNING", "SCHEDULED"):
+        return "running"
+    if run.data.tags.get("stop_reason") == "interrupted" or run.info.status == "KILLED":
+        return "interrupted"
+    return "finished" if run.info.status == "FINISHED" else "failed"
+
+
+def parameters(run: Run) -> dict[str, str]:
+    """The run's parameters; without the quotes that ``mlflow run`` puts around what a shell would take apart."""
+    found = dict(run.data.params)
+    if MLFLOW_PROJECT_ENTRY_POINT in run.data.tags:
+        for name, value in found.items():
+            with suppress(ValueError):
+                words = shlex.split(value)
+                found[name] = words[0] if len(words) == 1 else value
+    return found
+
+
+def monitor(run: Run) -> str:
+    """The metric that a run watched."""
+    return parameters(run).get("monitor", MONITOR)
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of that name; for auto, the one that MLflow's settings name.
+
+    Raises:
+        UserError: if there is none, or it is deleted.
+    """
+    client = mlflow.MlflowClient()
+    value = os.environ.get("MLFLOW_EXPERIMENT_NAME", "auto") if name == "auto" else name
+    found: Experiment | None = None
+    with suppress(MlflowException):
+        if value == "auto":
+            found = client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID", "0"))
+        else:
+            found = client.get_experiment_by_name(value)
+    if found is None or found.lifecycle_stage != "active":
+        raise refusal("experiment", value, "the name of an experiment that exists and is not deleted")
+    return found
+
+
+def in_experiment(name: str, metric: str = "auto") -> Trainings:
+    """Every training of an experiment: the runs of ``train``, and any other run that has a monitored metric.
+
+    Args:
+        metric: what another run must have recorded to count; for auto, what its parameters name, else val_loss.
+
+    Raises:
+        UserError: if there is none.
+        RunFailed: if the store keeps failing.
+    """
+    where, client, token = experiment(name), mlflow.MlflowClient(), None
+    runs: list[Run] = []
+    while True:
+        search = partial(client.search_runs, [where.experiment_id], max_results=1000, page_token=token)
+        page = persist(f"reading the runs of {where.name}", search, refuses)
+        runs += [run for run in page if _is_training(run, metric)]
+        token = page.token
+        if not token:
+            break
+    if not runs:
+        raise refusal("experiment", where.name, "an experiment with a training")
+    return Trainings(where, runs)
+
+
+def named(ids: Sequence[str], parameter: str) -> Trainings:
+    """The runs with these ids, whatever they are.
+
+    Args:
+        parameter: the name of the parameter that the ids come from.
+
+    Raises:
+        UserError: if one does not exist or is deleted, is named twice, or is of another experiment than the first.
+    """
+    client = mlflow.MlflowClient()
+    runs: list[Run] = []
+    for run_id in ids:
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            raise UserError(
+                f"{parameter}: {run_id!r} cannot be found ({one_line(error)}); allowed: a run that exists"
+            ) from None
+        if run.info.lifecycle_stage != "active":
+            raise refusal(parameter, run_id, "a run that is not deleted")
+        if run.info.run_id in {other.info.run_id for other in runs}:
+            raise refusal(parameter, run_id, "each run once")
+        if runs and run.info.experiment_id != runs[0].info.experiment_id:
+            raise refusal(parameter, run_id, f"runs of one experiment, as {runs[0].info.run_id}")
+        runs.append(run)
+    return Trainings(client.get_experiment(runs[0].info.experiment_id), runs)
+
+
+def _is_training(run: Run, metric: str) -> bool:
+    tags = run.data.tags
+    if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
+        return False  # made by mlflow run for the verb that asks
+    if VERB in tags or tags.get(MLFLOW_PROJECT_ENTRY_POINT, "main") != "main":
+        return tags.get(VERB) == "train"
+    return (monitor(run) if metric == "auto" else metric) in run.data.metrics

@@ -1,0 +1,51 @@
+"""Tell from recorded trainings what other early-stopping rules would have made of them, without training again.
+
+mlflow run . -e replay -P run=RUN_ID
+mlflow run . -e replay -P experiment=NAME
+python src/replay.py --help
+"""
+
+from collections.abc import Sequence
+
+from imdb_conv1d import console
+from imdb_conv1d.config import ReplayParameters
+from imdb_conv1d.console import Signals, say
+from imdb_conv1d.parameters import refusal
+
+
+def main(argv: Sequence[str], signals: Signals) -> None:
+    """Parameters, histories, the grid of rules, report. What is slow to import comes after the parameters' check."""
+    parameters = ReplayParameters.parse(argv)
+
+    from imdb_conv1d import histories, report_replay, rules, runs, stores, trainings
+
+    stores.require_answers()
+    several = parameters.run == "all" or (parameters.run == "auto" and parameters.experiment != "auto")
+    if parameters.run in ("auto", "all"):
+        found = trainings.in_experiment(parameters.experiment, parameters.monitor)
+        ended = [run for run in found.runs if trainings.stand(run) == "finished"]
+        if not ended:
+            raise refusal("experiment", found.experiment.name, "an experiment with a training that has finished")
+        say(f"experiment {found.experiment.name!r}: {len(ended):,} finished trainings of {len(found.runs):,}")
+        chosen = ended if several else ended[:1]
+    else:
+        found = trainings.named([parameters.run], "run")
+        chosen = found.runs
+        if parameters.experiment not in ("auto", found.experiment.name):
+            raise refusal("experiment", parameters.experiment, f"that of run {parameters.run}: {found.experiment.name}")
+
+    read = histories.read_all(chosen, parameters.monitor, parameters.mode, say, all_of_them=not several)
+    patience, min_delta = histories.grid(read, parameters.patiences, parameters.min_deltas)
+    table = rules.replay(read, patience, min_delta)
+    experiment_id = found.experiment.experiment_id
+    name = f"replay {len(read)} trainings" if several else f"replay {read[0].run_name or read[0].run_id}"
+    with runs.run("replay", name, parameters.spelled(), signals, experiment_id) as run:
+        if several:
+            say(report_replay.of_many(run, experiment_id, read, table, parameters.tolerance))
+        else:
+            say(report_replay.of_one(run, experiment_id, read[0], table))
+        say(f"run {run.id} {name!r} in experiment {found.experiment.name!r}")
+
+
+if __name__ == "__main__":
+    console.run(main)

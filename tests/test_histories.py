@@ -1,0 +1,136 @@
+"""Histories read from a real store: which runs can be replayed, and what is said of those that cannot."""
+
+import math
+
+import mlflow
+import pytest
+
+from imdb_conv1d import histories, trainings
+from imdb_conv1d.console import UserError
+from recording import record
+
+
+def run(run_id: str) -> mlflow.entities.Run:
+    return mlflow.get_run(run_id)
+
+
+def test_steps_from_0_and_from_1_are_epochs_from_1(store: str) -> None:
+    for steps in (range(3), range(1, 4)):
+        read = histories.read(run(record([0.5, 0.4, 0.6], {"patience": 7, "min_delta": "0.01"}, steps=steps)))
+        assert read.values.tolist() == [0.5, 0.4, 0.6]
+        assert read.best_epoch == 2
+        assert (read.monitor, read.mode, read.patience, read.min_delta) == ("val_loss", "min", 7, 0.01)
+        assert (read.seconds - read.seconds[0]).tolist() == [0, 2, 4]
+
+
+def test_the_monitor_and_mode_are_the_runs_own_then_kerass_rule(store: str) -> None:
+    own = run(record([0.5, 0.4], {"monitor": "val_size", "mode": "max"}, metric="val_size"))
+    assert histories.read(own).mode == "max"
+    assert histories.read(own, mode="min").mode == "min"
+    assert histories.read(run(record([0.5, 0.4], {"monitor": "val_auc_1"}, metric="val_auc_1"))).mode == "max"
+    both = record([0.5, 0.4], {"monitor": "val_loss", "mode": "min"})
+    mlflow.MlflowClient().log_metric(both, "val_accuracy", 0.8, step=1)
+    mlflow.MlflowClient().log_metric(both, "val_accuracy", 0.9, step=2)
+    assert histories.read(run(both), "val_accuracy").mode == "max"  # not val_loss's own min
+    unknown = run(record([0.5, 0.4], {"monitor": "val_size"}, metric="val_size"))
+    with pytest.raises(UserError, match=r"mode: auto is not known for val_size of run \w+; allowed: min or max"):
+        histories.read(unknown)
+
+
+def test_what_is_no_number_in_the_store(store: str) -> None:
+    read = histories.read(run(record([math.inf, 0.5, math.nan, -math.inf])))
+    assert read.values.tolist()[:2] == [math.inf, 0.5]
+    assert math.isnan(read.values[2])
+    assert read.values[3] == -math.inf
+
+
+def test_the_restored_weights_that_autolog_logs_are_no_epoch(store: str) -> None:
+    values, told = [0.5, 0.4, 0.6, 0.7, 0.4], []
+    run_id = record(values, {"patience": 2}, steps=range(5))
+    for name, value in (("stopped_epoch", 3), ("restored_epoch", 1)):
+        mlflow.MlflowClient().log_metric(run_id, name, value)
+    read = histories.read(run(run_id), say=told.append)
+    assert read.values.tolist() == values[:4]
+    assert "step 4 is no epoch but the best one's values once more" in told[0]
+    plain = record(values, {"patience": 2}, steps=range(5))  # the same values, but nothing was restored
+    assert len(histories.read(run(plain)).values) == 5
+
+
+@pytest.mark.parametrize(
+    ("values", "steps", "problem"),
+    [
+        ([0.5], [1], "has 1 epoch of val_loss"),
+        ([0.5, 0.4, 0.3], [1, 2, 4], "has no value of val_loss between steps 2 and 4"),
+        ([0.5, 0.4, 0.3], [1, 2, 2], "has two values of val_loss at step 2"),
+        ([0.5, 0.4], [0, 0], "has two values of val_loss at step 0"),
+        ([0.5, 0.4], [2, 3], "has val_loss from step 2 on, neither from 0 nor from 1"),
+        ([0.5, 0.4], [-1, 0], "has val_loss from step -1 on, neither from 0 nor from 1"),
+        ([math.nan, math.nan], [1, 2], "has no finite value of val_loss"),
+    ],
+)
+def test_a_history_that_is_none(store: str, values: list[float], steps: list[int], problem: str) -> None:
+    run_id = record(values, steps=steps)
+    with pytest.raises(UserError, match=f"^run: '{run_id}' {problem}; allowed: ") as raised:
+        histories.read(run(run_id))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_metric_that_is_not_there_is_refused_by_name(store: str) -> None:
+    run_id = record([0.5, 0.4])
+    with pytest.raises(
+        UserError, match=rf"monitor: 'f1' .*; allowed: what run {run_id} has recorded, which is val_loss"
+    ):
+        histories.read(run(run_id), "f1")
+
+
+def test_the_grid_where_none_is_given(store: str) -> None:
+    read = [histories.read(run(record([0.5, 0.4], {"patience": p, "min_delta": d}))) for p, d in ((3, 0.01), (5, 0))]
+    assert histories.grid(read, [], []) == ([1, 2, 3, 4, 5], [0.0, 0.01])
+    assert histories.grid(read, [7], [0.5]) == ([7], [0.5])
+    long = histories.grid([histories.read(run(record([0.5, 0.4], {"patience": 5000})))], [], [])[0]
+    assert (long[0], long[-1]) == (1, 5000)
+    assert len(long) <= histories.MOST_PATIENCES
+    foreign = histories.read(run(record([0.5, 0.4])))
+    with pytest.raises(UserError, match=r"patience: 'auto' is not allowed; allowed: runs that have that parameter"):
+        histories.grid([foreign], [], [])
+    assert histories.grid([foreign], [1, 2], []) == ([1, 2], [0.0])
+
+
+def test_runs_of_several_metrics_are_not_mixed(store: str) -> None:
+    a, b = record([0.5, 0.4]), record([0.5, 0.4], {"monitor": "val_accuracy"}, metric="val_accuracy")
+    with pytest.raises(UserError, match=r"monitor: 'auto' means val_accuracy \(max\) and val_loss \(min\) for these"):
+        histories.read_all([run(a), run(b)], "auto", "auto", print, all_of_them=False)
+
+
+def test_how_a_training_stands(store: str) -> None:
+    cases = {
+        "finished": record([0.5], tags={"stop_reason": "patience"}),
+        "running": record([0.5], status=None),
+        "failed": record([0.5], status="FAILED", tags={"stop_reason": "error"}),
+        "interrupted": record([0.5], status="FAILED", tags={"stop_reason": "interrupted"}),  # mlflow run wrote over it
+    }
+    assert {name: trainings.stand(run(run_id)) for name, run_id in cases.items()} == {name: name for name in cases}
+    assert trainings.stand(run(record([0.5], status="KILLED"))) == "interrupted"
+
+
+def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = record([0.5], tags={"verb": "train"})
+    foreign = record([0.5], {"monitor": "val_f"}, metric="val_f")
+    early = record([], tags={"mlflow.project.entryPoint": "main", "verb": "train"}, status="FAILED")
+    record([0.5], tags={"verb": "evaluate"})
+    record([0.5], tags={"mlflow.project.entryPoint": "replay"}, status="FAILED")
+    record([0.5], metric="steps")
+    monkeypatch.setenv("MLFLOW_RUN_ID", record([0.5]))
+    assert {found.info.run_id for found in trainings.in_experiment("auto").runs} == {ours, foreign, early}
+    assert {found.info.run_id for found in trainings.in_experiment("Default", "steps").runs} >= {ours}
+    mlflow.create_experiment("empty")
+    for name in ("empty", "no such"):
+        with pytest.raises(UserError, match=rf"experiment: '{name}' is not allowed; allowed: "):
+            trainings.in_experiment(name)
+
+
+def test_parameters_of_mlflow_run_are_read_without_their_quotes(store: str) -> None:
+    quoted = {"data": "'my texts/a.csv'", "patience": "3", "odd": "it's"}
+    found = run(record([0.5], quoted, tags={"mlflow.project.entryPoint": "main"}))
+    assert trainings.parameters(found) == {"data": "my texts/a.csv", "patience": "3", "odd": "it's"}
+    assert trainings.parameters(run(record([0.5], quoted))) == quoted

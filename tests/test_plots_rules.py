@@ -1,0 +1,42 @@
+"""What is drawn of replayed rules."""
+
+import numpy as np
+import pytest
+
+from imdb_conv1d import plots_rules
+from imdb_conv1d.pooling import pooled
+from imdb_conv1d.rules import History, replay
+from test_plots import labels_of
+
+VALUES = [0.6, 0.5, 0.45, 0.46, 0.44, 0.47, 0.48, 0.42, 0.5, 0.5, 0.5, 0.41, 0.5, 0.5]
+HISTORY = History("r", "patience=2", "val_loss", "min", np.array(VALUES), np.arange(14.0))
+
+
+def test_the_curve_tells_the_patiences_that_keep_another_epoch() -> None:
+    figure = plots_rules.curve(HISTORY, replay([HISTORY], range(1, 6), [0.0, 0.02]))
+    assert labels_of(figure) == [
+        "best of all: epoch 12, 0.4100",
+        "patience 1 stops after 4 and keeps epoch 3, 0.4500",
+        "patience 2 stops after 7 and keeps epoch 5, 0.4400",
+        "patience 3 stops after 11 and keeps epoch 8, 0.4200",
+    ]
+    line = next(line for line in figure.axes[0].lines if len(line.get_xdata()) == 14)
+    assert line.get_ydata().tolist() == VALUES
+
+
+def test_the_heat_map_shows_regret_and_stops_and_leaves_the_censored_open() -> None:
+    table = replay([HISTORY], [1, 3, 9], [0.0])
+    figure = plots_rules.heat_map(table.assign(epochs=table["stopped_epoch"].astype(float)), "title")
+    regret, stops = figure.axes[:2]
+    assert [text.get_text() for text in regret.texts] == ["0.04", "0.01", "?"]
+    assert [text.get_text() for text in stops.texts] == ["4", "11", "?"]
+    assert regret.collections[0].get_array().compressed().tolist() == pytest.approx([0.04, 0.01])
+
+
+def test_the_pooled_picture_has_a_line_a_min_delta_and_the_recommendation() -> None:
+    table = replay([HISTORY, HISTORY], [1, 2, 9], [0.0, 0.02])
+    figure = plots_rules.pooled(pooled(table), "val_loss", tolerance=0.01, recommended=2)
+    assert labels_of(figure) == ["min_delta 0", "min_delta 0.02", "recommended: 2", "tolerance 0.01"]
+    first = figure.axes[0].lines[0]
+    assert first.get_xdata().tolist() == [1, 2]  # no run answers 9
+    assert first.get_ydata().tolist() == pytest.approx([0.04, 0.03])

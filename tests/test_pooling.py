@@ -1,0 +1,111 @@
+"""The recommendation on synthetic histories whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap
+
+from imdb_conv1d.pooling import RUNS_NEEDED, pooled, recommend
+from imdb_conv1d.rules import History, replay
+
+
+def dips(gap: int, run: int = 0, depth: float = 0.1, tail: int = 12) -> History:
+    """Falls to 0.5 at epoch 3, waits ``gap`` epochs, and falls by ``depth`` more: only a patience above gap sees it."""
+    noise = run / 1e4
+    values = [0.9, 0.7, 0.5, *[0.6] * gap, 0.5 - depth, *[0.7] * tail]
+    return History(f"run{run}", "", "val_loss", "min", np.array(values) + noise, np.arange(len(values)) * 60.0)
+
+
+def replayed(histories: list[History], longest: int = 12) -> pd.DataFrame:
+    return replay(histories, range(1, longest + 1), [0.0])
+
+
+@pytest.mark.parametrize("gap", [1, 4, 9])
+def test_the_shortest_patience_that_sees_the_second_dip_is_recommended(gap: int) -> None:
+    found = recommend(replayed([dips(gap, run) for run in range(8)]), tolerance=0.001)
+    assert found.patience == gap + 1
+    assert (found.runs, found.served, found.sureness, found.longest) == (8, 8, 1.0, 12)
+    assert found.epochs == 8 * (4 + gap + 12)
+    assert found.epochs_saved == 8 * (12 - (gap + 1))
+    assert found.seconds_saved == 60 * found.epochs_saved
+    assert f"Patience {gap + 1} with min_delta 0 is the shortest that stays within 0.001 of val_loss" in found.sentence
+    assert "at least 69% of such runs" in found.sentence  # 0.05 ** (1 / 8)
+
+
+def test_a_tolerance_above_the_dip_makes_the_shortest_patience_enough() -> None:
+    assert recommend(replayed([dips(4, run) for run in range(8)]), tolerance=0.2).patience == 1
+    assert recommend(replayed([dips(4, run) for run in range(8)]), tolerance=0.0).patience == 5
+
+
+def test_nothing_shorter_is_enough() -> None:
+    found = recommend(replayed([dips(11, run) for run in range(8)]), tolerance=0.001)
+    assert found.patience is None
+    assert found.sentence.startswith("No patience shorter than 12 keeps the mean regret of these 8 runs within 0.001")
+
+
+def test_too_few_runs_to_say() -> None:
+    for count in range(1, RUNS_NEEDED):
+        found = recommend(replayed([dips(2, run) for run in range(count)]), tolerance=0.001)
+        assert found.patience is None
+        assert found.sentence.startswith(f"Too few runs to say which patience is enough: {count} answer")
+    assert recommend(replayed([dips(2, run) for run in range(RUNS_NEEDED)]), tolerance=0.001).patience == 3
+
+
+def test_one_run_in_eight_that_needs_more_makes_it_unsure() -> None:
+    """Mean regret of patience 1 is 0.1 / 8 = 0.0125: within a tolerance of 0.013, but not in most samples."""
+    histories = [dips(0, run) for run in range(7)] + [dips(4, 7)]
+    found = recommend(replayed(histories), tolerance=0.013)
+    assert found.patience == 5  # the shortest that is sure
+    assert found.sureness == 1.0
+    table = replayed(histories)
+    unsure = recommend(table[table["patience"].isin([1, 12])], tolerance=0.013)
+    assert unsure.patience == 1
+    assert 0.5 < unsure.sureness < 0.95
+    assert unsure.served == 7
+    assert "too few runs or too little margin to be sure" in unsure.sentence
+
+
+def test_runs_that_stopped_early_do_not_vouch_for_the_rule_that_stopped_them() -> None:
+    """Twenty runs that ended with patience 2 know of no second dip; eight that waited for 12 do."""
+    short = [
+        History(f"short{n}", "", "val_loss", "min", np.array([0.9, 0.7, 0.5, 0.6, 0.6]), np.arange(5.0))
+        for n in range(20)
+    ]
+    table = replayed([*short, *(dips(4, run) for run in range(8))])
+    assert pooled(table).set_index("patience")["runs"].to_dict() == {1: 28, 2: 28} | dict.fromkeys(range(3, 13), 8)
+    found = recommend(table, tolerance=0.001)
+    assert (found.patience, found.runs) == (5, 8)
+
+
+def test_of_one_patience_the_min_delta_that_stops_earliest() -> None:
+    histories = [dips(4, run, tail=20) for run in range(6)]
+    table = replay(histories, range(1, 13), [0.0, 0.15])
+    found = recommend(table, tolerance=0.001)
+    # 0.4 after 0.5 is less than 0.15 better: the wait goes on from epoch 3, but not before 0.4 is reached.
+    assert (found.patience, found.min_delta) == (5, 0.15)
+
+
+def test_pooled_figures() -> None:
+    histories = [dips(gap, run) for run, gap in enumerate([0, 0, 2, 2, 6])]
+    table = replayed(histories, 14)
+    rows = pooled(table).set_index("patience")
+    assert rows.loc[1, "runs"] == 5
+    assert rows.loc[1, "regret"] == pytest.approx(0.06)
+    assert rows.loc[1, "regret_worst"] == pytest.approx(0.1)
+    assert rows.loc[1, "epochs"] == pytest.approx((5 + 5 + 4 + 4 + 4) / 5)
+    expected = bootstrap(([0, 0, 0.1, 0.1, 0.1],), np.mean, method="percentile", n_resamples=20_000, rng=1)
+    assert rows.loc[1, "regret_low"] == pytest.approx(expected.confidence_interval.low, abs=0.01)
+    assert rows.loc[1, "regret_high"] == pytest.approx(expected.confidence_interval.high, abs=0.01)
+    assert rows.loc[13, "runs"] == 0
+    assert np.isnan(rows.loc[13, "regret"])
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(200):
+        losses = rng.exponential(0.1, size=30)
+        table = pd.DataFrame({"patience": 1, "min_delta": 0.0, "censored": False, "regret": losses,
+                              "stopped_epoch": 3, "epochs_saved": 1, "seconds_saved": 1.0})  # fmt: skip
+        one = pooled(table).iloc[0]
+        inside += one["regret_low"] <= 0.1 <= one["regret_high"]
+    assert 0.86 <= inside / 200 <= 0.99
