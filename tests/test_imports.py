@@ -12,7 +12,20 @@ SRC = Path(__file__).parent.parent / "src"
 PACKAGE = SRC / "imdb_conv1d"
 LEVELS = [
     {"console"},
-    {"parameters", "config", "stopping", "rules", "pooling", "scores", "plots", "plots_rules", "delivery"},
+    {
+        "parameters",
+        "config",
+        "stopping",
+        "rules",
+        "pooling",
+        "resampling",
+        "paired",
+        "page",
+        "scores",
+        "plots",
+        "plots_rules",
+        "delivery",
+    },
     {
         "readers",
         "fused",
@@ -27,10 +40,21 @@ LEVELS = [
         "epoch_record",
         "training",
     },
-    {"stores", "trainings", "histories", "tracking", "runs", "registry", "publishing", "scoring"},
-    {"report", "report_scores", "report_replay"},
+    {
+        "stores",
+        "trainings",
+        "histories",
+        "evaluations",
+        "comparison",
+        "tracking",
+        "runs",
+        "registry",
+        "publishing",
+        "scoring",
+    },
+    {"report", "report_scores", "report_replay", "report_compare"},
 ]
-SPEAK_TO_MLFLOW = {"stores", "trainings", "histories", "tracking", "runs", "registry", "publishing"}
+SPEAK_TO_MLFLOW = {"stores", "trainings", "histories", "evaluations", "tracking", "runs", "registry", "publishing"}
 KNOW_NO_KERAS = LEVELS[0] | LEVELS[1] | {"data"} | LEVELS[3] - {"publishing"} | LEVELS[4] - {"report"}
 
 
@@ -67,7 +91,7 @@ def test_only_a_few_speak_to_mlflow_and_many_know_no_keras(module: str) -> None:
         assert not tops & {"keras", "tensorflow"}
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "replay"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "replay", "compare"])
 def test_a_verb_imports_nothing_heavy_before_the_parameters_are_checked(verb: str) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(SRC)!r}); import {verb}\n"

@@ -134,6 +134,20 @@ class ReplayParameters(Parameters):
         return [] if self.min_delta == "auto" else numbers(self.min_delta, number)
 
 
+class CompareParameters(Parameters):
+    """Put the trainings of an experiment side by side."""
+
+    experiment: Text = Field("auto", description="The experiment; auto: the one that MLflow's settings name",
+        json_schema_extra={"allowed": "auto or an experiment's name"})  # fmt: skip
+    runs: Text = Field("all", description="The trainings to compare", json_schema_extra={
+        "allowed": "all, or runs' ids separated by commas"})  # fmt: skip
+    monitor: Text = Field("auto", description="The metric to compare by; auto: what most of the runs watch",
+        json_schema_extra={"allowed": "auto or the name of a metric that has one value an epoch"})  # fmt: skip
+    mode: Literal["auto", "min", "max"] = Field(
+        "auto", description="Whether less or more is better; auto: the runs' own, else Keras's rule for the name"
+    )
+
+
 def better(monitor: str) -> Literal["min", "max"] | None:
     """Keras's rule for ``mode=auto``, by a metric's name: less is better for a loss or an error, more for an accuracy.
 

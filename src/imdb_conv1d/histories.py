@@ -95,7 +95,7 @@ def read_all(
         if number % PROGRESS == 0:
             say(f"read {number:,} of {len(runs):,} histories")
     if not found:
-        raise UserError(f"run: none of the {len(runs):,} trainings can be replayed; allowed: one that can")
+        raise UserError(f"run: none of the {len(runs):,} trainings has a history to read; allowed: one that has")
     kinds = sorted({f"{history.monitor} ({history.mode})" for history in found})
     if len(kinds) > 1:
         raise UserError(

@@ -4,25 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
+
+from imdb_conv1d.resampling import interval, means_of_samples
 
 RUNS_NEEDED = 5  # of fewer, a bootstrap knows next to nothing
-SAMPLES = 2000
 CONFIDENCE = 0.95
-
-
-def mean_of_samples(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Means of ``SAMPLES`` bootstrap samples (Efron 1979) of values [n], n of at least 2."""
-    found = bootstrap((values,), np.mean, n_resamples=SAMPLES, method="percentile", batch=100, rng=seed)
-    return np.asarray(found.bootstrap_distribution)
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean; NaN where there are fewer than two values."""
-    if len(values) < 2:
-        return np.nan, np.nan
-    low, high = np.percentile(mean_of_samples(values), [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-    return float(low), float(high)
 
 
 def pooled(table: pd.DataFrame) -> pd.DataFrame:
@@ -138,7 +125,7 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
         rule, regret = group.iloc[0], group["regret"].to_numpy()
         if regret.mean() > tolerance:
             continue
-        samples = mean_of_samples(regret)
+        samples = means_of_samples(regret)
         saved = group["epochs_saved"].astype(int).sum()
         found.append(
             Recommendation(

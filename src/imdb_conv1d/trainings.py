@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import mlflow
 from mlflow.entities import Experiment, Run
@@ -18,6 +18,7 @@ from imdb_conv1d.delivery import persist
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.stores import refuses
 
+Recorded: TypeAlias = Run  # a run as the store has it; a tracking.Run is one that is being written
 VERB = "verb"
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
 Stand = Literal["finished", "running", "interrupted", "failed"]
@@ -28,10 +29,10 @@ class Trainings:
     """Runs of one experiment, the newest first."""
 
     experiment: Experiment
-    runs: list[Run]
+    runs: list[Recorded]
 
 
-def stand(run: Run) -> Stand:
+def stand(run: Recorded) -> Stand:
     """How a training stands. The tag says it for runs of this project: ``mlflow run`` writes over the status."""
     if run.info.status in ("RUNNING", "SCHEDULED"):
         return "running"
@@ -40,7 +41,7 @@ def stand(run: Run) -> Stand:
     return "finished" if run.info.status == "FINISHED" else "failed"
 
 
-def parameters(run: Run) -> dict[str, str]:
+def parameters(run: Recorded) -> dict[str, str]:
     """The run's parameters; without the quotes that ``mlflow run`` puts around what a shell would take apart."""
     found = dict(run.data.params)
     if MLFLOW_PROJECT_ENTRY_POINT in run.data.tags:
@@ -51,7 +52,7 @@ def parameters(run: Run) -> dict[str, str]:
     return found
 
 
-def monitor(run: Run) -> str:
+def monitor(run: Recorded) -> str:
     """The metric that a run watched."""
     return parameters(run).get("monitor", MONITOR)
 
@@ -86,7 +87,7 @@ def in_experiment(name: str, metric: str = "auto") -> Trainings:
         RunFailed: if the store keeps failing.
     """
     where, client, token = experiment(name), mlflow.MlflowClient(), None
-    runs: list[Run] = []
+    runs: list[Recorded] = []
     while True:
         search = partial(client.search_runs, [where.experiment_id], max_results=1000, page_token=token)
         page = persist(f"reading the runs of {where.name}", search, refuses)
@@ -109,7 +110,7 @@ def named(ids: Sequence[str], parameter: str) -> Trainings:
         UserError: if one does not exist or is deleted, is named twice, or is of another experiment than the first.
     """
     client = mlflow.MlflowClient()
-    runs: list[Run] = []
+    runs: list[Recorded] = []
     for run_id in ids:
         try:
             run = client.get_run(run_id)
@@ -127,7 +128,7 @@ def named(ids: Sequence[str], parameter: str) -> Trainings:
     return Trainings(client.get_experiment(runs[0].info.experiment_id), runs)
 
 
-def _is_training(run: Run, metric: str) -> bool:
+def _is_training(run: Recorded, metric: str) -> bool:
     tags = run.data.tags
     if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
         return False  # made by mlflow run for the verb that asks

@@ -1,0 +1,49 @@
+"""Put the trainings of an experiment side by side, and tell whether their test figures really differ.
+
+mlflow run . -e compare
+python src/compare.py --runs RUN_ID,RUN_ID
+python src/compare.py --help
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from imdb_conv1d import console
+from imdb_conv1d.config import CompareParameters
+from imdb_conv1d.console import Signals, say
+from imdb_conv1d.parameters import refusal
+
+
+def main(argv: Sequence[str], signals: Signals) -> None:
+    """Parameters, runs, histories, evaluations, report. What is slow to import comes after the parameters' check."""
+    parameters = CompareParameters.parse(argv)
+
+    from imdb_conv1d import comparison, evaluations, histories, report_compare, runs, stores, trainings
+
+    stores.require_answers()
+    if parameters.runs == "all":
+        found = trainings.in_experiment(parameters.experiment, parameters.monitor)
+    else:
+        found = trainings.named([run_id.strip() for run_id in parameters.runs.split(",")], "runs")
+        if parameters.experiment not in ("auto", found.experiment.name):
+            raise refusal("experiment", parameters.experiment, f"that of these runs: {found.experiment.name}")
+    ended = [run for run in found.runs if trainings.stand(run) == "finished"]
+    unfinished = [run for run in found.runs if run not in ended]
+    if not ended:
+        raise refusal("experiment", found.experiment.name, "an experiment with a training that has finished")
+
+    monitor = parameters.monitor
+    if monitor == "auto":
+        monitor = Counter(map(trainings.monitor, ended)).most_common(1)[0][0]
+    read = histories.read_all(ended, monitor, parameters.mode, say, all_of_them=False)
+    evaluated = evaluations.of_trainings(run.info.run_id for run in ended)
+    table = comparison.compared(ended, {history.run_id: history for history in read}, evaluated)
+    experiment, name = found.experiment, f"compare {len(ended)} trainings"
+    with runs.run("compare", name, parameters.spelled(), signals, experiment.experiment_id) as run:
+        by_id = {history.run_id: history for history in read}
+        say(report_compare.queue(run, experiment.name, table, unfinished, by_id, evaluated))
+        say(f"run {run.id} {name!r} in experiment {experiment.name!r}")
+
+
+if __name__ == "__main__":
+    console.run(main)

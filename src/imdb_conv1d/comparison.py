@@ -1,0 +1,105 @@
+"""Trainings side by side: one table, from their runs, their histories and their evaluations."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from imdb_conv1d.rules import History
+from imdb_conv1d.trainings import Recorded, parameters, stand
+
+FIXED = (
+    "run_id", "run_name", "state", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds", "test_loss",
+    "test_accuracy", "test_reviews", "evaluation_run_id", "version",
+)  # fmt: skip
+
+
+def differing(runs: Sequence[Recorded]) -> dict[str, list[str]]:
+    """The parameters in which the runs differ, each with its value of every run; empty where a run has none."""
+    told = [parameters(run) for run in runs]
+    names = dict.fromkeys(name for one in told for name in one)
+    values = {name: [one.get(name, "") for one in told] for name in names}
+    return {name: column for name, column in values.items() if len(set(column)) > 1}
+
+
+def compared(
+    runs: Sequence[Recorded], histories: Mapping[str, History], evaluations: Mapping[str, Recorded]
+) -> pd.DataFrame:
+    """One row a finished training, the best first.
+
+    Args:
+        runs: all that are compared; the parameters that differ among them have a column each.
+        histories: by run id, of one metric; runs without one come last.
+        evaluations: by run id; the test figures are theirs.
+
+    Returns:
+        ``FIXED``, and the parameters. best_value is the metric at best_epoch, the epoch that the checkpoint keeps;
+        seconds are from the run's start to its last epoch.
+    """
+    rows = []
+    for run in runs:
+        history, tags = histories.get(run.info.run_id), run.data.tags
+        row = {"run_id": run.info.run_id, "run_name": run.info.run_name, "state": stand(run)}
+        if history is not None:
+            # A training of this project may watch another metric than the one that is compared.
+            best = int(run.data.metrics.get("best_epoch", 0)) if "verb" in tags else history.best_epoch
+            best = best or history.best_epoch
+            row |= {
+                "best_value": history.values[best - 1],
+                "best_epoch": best,
+                "stopped_epoch": len(history.values),
+                "seconds": history.seconds[-1] - run.info.start_time / 1000,
+            }
+        row |= {"stop_reason": tags.get("stop_reason", ""), "version": tags.get("registered_version", "")}
+        if evaluation := evaluations.get(run.info.run_id):
+            metrics = evaluation.data.metrics
+            row |= {name: metrics.get(name) for name in ("test_loss", "test_accuracy", "test_reviews")}
+            row["evaluation_run_id"] = evaluation.info.run_id
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=list(FIXED))
+    for name, column in differing(runs).items():
+        table[name if name not in FIXED else f"param_{name}"] = column
+    for name in ("best_epoch", "stopped_epoch", "test_reviews"):
+        table[name] = table[name].astype("Int64")
+    less = next(iter(histories.values())).mode == "min" if histories else True
+    return table.sort_values("best_value", ascending=less, kind="stable", ignore_index=True)
+
+
+def others(runs: Sequence[Recorded]) -> pd.DataFrame:
+    """Trainings that have not finished: run_id, run_name, state, and the epochs that they have recorded."""
+    rows = [
+        {"run_id": run.info.run_id, "run_name": run.info.run_name, "state": stand(run),
+         "stop_reason": run.data.tags.get("stop_reason", "")}
+        for run in runs
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["run_id", "run_name", "state", "stop_reason"])
+
+
+def fitting(table: pd.DataFrame, width: int) -> str:
+    """A table of text that is at most ``width`` characters wide: later columns are left out, long names shortened."""
+    cells = pd.DataFrame({name: [cell(str(name), value) for value in table[name]] for name in table})
+    while True:
+        text = cells.to_string(index=False)
+        over = max(map(len, text.splitlines())) - width
+        if over <= 0:
+            return text
+        longest = cells["run_name"].str.len().max()
+        if longest > 12 and len(cells.columns) <= 6:
+            cells["run_name"] = [shortened(name, max(longest - over, 12)) for name in cells["run_name"]]
+        elif len(cells.columns) > 2:
+            cells = cells[cells.columns[:-1]]
+        else:
+            return text
+
+
+def shortened(text: str, size: int) -> str:
+    """A text of at most ``size`` characters."""
+    return text if len(text) <= size else f"{text[: size - 1]}…"
+
+
+def cell(column: str, value: object) -> str:
+    """A value as people read it; what is missing is a dash."""
+    if value is None or value is pd.NA or value != value or value == "":
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.0f}" if column == "seconds" else f"{value:.4f}"
+    return str(value)

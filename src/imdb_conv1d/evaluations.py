@@ -1,0 +1,80 @@
+"""Evaluations in the store: which there are of a training or of a model version, and the predictions they hold."""
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from imdb_conv1d.console import UserError, one_line
+from imdb_conv1d.delivery import persist
+from imdb_conv1d.stores import refuses
+
+ROW = ["text_sha256", "label"]  # what makes two rows the same
+
+
+def finished(verb: str, condition: str = "", status: str = "FINISHED") -> list[Run]:
+    """The runs of a verb that have this status in all experiments, the newest first.
+
+    Args:
+        condition: further condition in MLflow's search language, such as ``tags.name = 'value'``.
+    """
+    client, runs, token = mlflow.MlflowClient(), list[Run](), None
+    experiments = [
+        found.experiment_id for found in persist("reading the experiments", mlflow.search_experiments, refuses)
+    ]
+    filters = [f"tags.verb = '{verb}'", f"attributes.status = '{status}'", *filter(None, [condition])]
+    while True:
+        search = partial(client.search_runs, experiments, " and ".join(filters), max_results=1000, page_token=token)
+        page = persist(f"reading the runs of {verb}", search, refuses)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:
+    """The newest evaluation of each training that has one: on the data on which most of them have one, if it is.
+
+    Args:
+        trainings: ids of the trainings' runs.
+    """
+    wanted = set(trainings)
+    by_training: dict[str, dict[str, Run]] = {}
+    for run in reversed(finished("evaluate")):
+        training = run.data.tags.get("training_run_id", "")
+        if training in wanted:
+            by_training.setdefault(training, {})[run.data.tags.get("data_digest", "")] = run
+    common = Counter(digest for found in by_training.values() for digest in found).most_common(1)
+    return {
+        training: found.get(common[0][0]) or max(found.values(), key=lambda run: run.info.start_time)
+        for training, found in by_training.items()
+    }
+
+
+def predictions(run: Run, folder: Path) -> pd.DataFrame:
+    """What an evaluation predicted: text_sha256, label and probability, sorted by its rows.
+
+    Raises:
+        UserError: if it has no such file.
+    """
+    path = "predictions.parquet"
+    place = folder / run.info.run_id
+    place.mkdir(exist_ok=True)
+    try:
+        file = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=path, dst_path=str(place))
+        table = pd.read_parquet(file, columns=[*ROW, "probability"])
+    except (MlflowException, OSError) as error:
+        raise UserError(
+            f"evaluation {run.info.run_id} has no {path} that can be read ({one_line(error)}); allowed: one that has"
+        ) from None
+    return table.sort_values(ROW, ignore_index=True)
+
+
+def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether two tables of :func:`predictions` are of the same texts with the same labels."""
+    return first[ROW].equals(second[ROW])

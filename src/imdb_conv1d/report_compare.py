@@ -1,0 +1,109 @@
+"""What a comparison leaves at its run: the tables, the page, the description, and the table for the terminal."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import pandas as pd
+
+from imdb_conv1d import evaluations, page
+from imdb_conv1d.comparison import FIXED, cell, fitting, others
+from imdb_conv1d.console import UserError, warn
+from imdb_conv1d.paired import paired
+from imdb_conv1d.rules import History
+from imdb_conv1d.tracking import Run
+from imdb_conv1d.trainings import Recorded
+
+SHOWN = ("run_name", "best_value", "best_epoch", "stopped_epoch", "seconds", "test_accuracy", "test_loss", "run_id")
+ROWS = 20  # at most, on the terminal and in the description
+DESCRIPTION = 7500  # characters; MLflow cuts a tag at 8,000
+PAIR_COLUMNS = ("first_run_id", "second_run_id", "same_rows", "sentence")
+
+
+def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.DataFrame:
+    """The best training's evaluation against each other one: figures where they are on the same rows, else that.
+
+    Args:
+        table: what ``comparison.compared`` returns.
+        found: the evaluations, by the training's run id.
+    """
+    rows, read = [], {}
+    for run_id, name in zip(table["run_id"].astype(str), table["run_name"].astype(str), strict=True):
+        if run_id in found:
+            try:
+                read[run_id] = (name, evaluations.predictions(found[run_id], run.folder))
+            except UserError as error:
+                warn(f"not paired: {error}")
+    for number, (run_id, (name, predictions)) in enumerate(read.items()):
+        if number == 0:
+            first_id, first_name, first = run_id, name, predictions
+            continue
+        same = evaluations.same_rows(first, predictions)
+        pair = {"first_run_id": first_id, "second_run_id": run_id, "same_rows": same}
+        if same:
+            result = paired(first["label"], first["probability"], predictions["probability"])
+            rows.append(pair | {"sentence": result.sentence(first_name, name)} | asdict(result))
+        else:
+            counts = f"{len(first):,} and {len(predictions):,} reviews"
+            rows.append(pair | {"sentence": f"{first_name} against {name}: not paired, other rows ({counts})."})
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(PAIR_COLUMNS))
+
+
+def queue(
+    run: Run,
+    experiment: str,
+    table: pd.DataFrame,
+    unfinished: list[Recorded],
+    histories: Mapping[str, History],
+    found: Mapping[str, Recorded],
+) -> str:
+    """Queue everything; returns lines for the terminal."""
+    apart, pair_table = others(unfinished), pairs(run, table, found)
+    any_history = next(iter(histories.values()))
+    metric = f"{any_history.monitor}, {'less' if any_history.mode == 'min' else 'more'} is better"
+    title = f"{len(table):,} trainings of {experiment}, by {metric}"
+    texts = {"comparison.csv": table.to_csv(index=False), "pairs.csv": pair_table.to_csv(index=False)}
+    drawn = table[table["run_id"].isin(histories)]
+    figure = page.curves([histories[run_id] for run_id in drawn["run_id"]], drawn["best_epoch"].tolist())
+    extra = [str(name) for name in table if name not in FIXED]
+    readable = _readable(table, [*SHOWN[:-1], *extra, "stop_reason", "version", "run_id"])
+    verdicts = " ".join(pair_table["sentence"]) or "No two trainings have an evaluation on the same rows."
+    sections = [
+        ("Trainings", f"The best first, by {metric}.", readable),
+        ("Test figures, paired", "The best training against each other one.", pair_table[["sentence"]]),
+        ("Not finished", "Not compared: still going, failed or interrupted.", apart),
+    ]
+    texts["comparison.html"] = page.page(title, figure, [section for section in sections if len(section[2])])
+    for name, text in texts.items():
+        (run.folder / name).write_text(text, encoding="utf-8")
+        run.file(run.folder / name)
+    tail = [f"Not finished: {len(apart)}."] if len(apart) else []
+    run.describe(
+        _description(f"{title[0].upper()}{title[1:]}.", _readable(table, [*SHOWN[:-1], *extra]), [verdicts, *tail])
+    )
+
+    width = shutil.get_terminal_size().columns
+    lines = [title, fitting(table[[*SHOWN, *extra]].head(ROWS), width)]
+    if len(table) > ROWS:
+        lines.append(f"{ROWS} of {len(table):,}; all of them are in comparison.csv")
+    lines += pair_table["sentence"].head(3).tolist()
+    if len(apart):
+        lines += ["not finished, and not compared:", fitting(apart[["run_name", "state", "run_id"]].head(ROWS), width)]
+    return "\n".join(lines)
+
+
+def _readable(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({name: [cell(str(name), value) for value in table[name]] for name in columns})
+
+
+def _description(title: str, table: pd.DataFrame, sentences: list[str]) -> str:
+    """Markdown of at most ``DESCRIPTION`` characters: as many of the first rows as there is room for."""
+    head, rule = f"| {' | '.join(map(str, table))} |", "|" + "---|" * len(table.columns)
+    text = f"{title}\n\n{head}\n{rule}"
+    rest = "\n\n".join(["", *sentences])[: DESCRIPTION // 3]
+    for row in table.head(ROWS).itertuples(index=False):
+        line = "\n| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |"
+        if len(text) + len(line) + len(rest) > DESCRIPTION:
+            break
+        text += line
+    return text + rest

@@ -1,0 +1,181 @@
+"""The verb compare on runs whose figures are known: what it leaves in the store, on the page and on the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+import compare
+from imdb_conv1d import comparison
+from imdb_conv1d.console import Signals, UserError
+from recording import record
+
+FINISHED = {"verb": "train", "stop_reason": "patience"}
+
+
+def comparisons() -> list[Run]:
+    return mlflow.search_runs(
+        search_all_experiments=True, filter_string="tags.verb = 'compare'", output_format="list", max_results=1
+    )
+
+
+def run_compare(*arguments: str) -> Run:
+    compare.main(arguments, Signals())
+    return comparisons()[0]
+
+
+def artifact(run: Run, name: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name))
+
+
+def trained(values: Sequence[float], tags: dict[str, str] = FINISHED, **parameters: object) -> str:
+    """A training of this project, as far as a comparison looks at it."""
+    told = {"monitor": "val_loss", "mode": "min", "patience": 3, "seed": 7} | parameters
+    status = {"patience": "FINISHED", "interrupted": "KILLED", "error": "FAILED"}.get(tags.get("stop_reason", ""))
+    run_id = record(values, told, tags, name=f"patience={told['patience']} seed={told['seed']}", status=status)
+    best = int(np.argmin(values)) + 1 if values else 0
+    mlflow.MlflowClient().log_metric(run_id, "best_epoch", best)
+    return run_id
+
+
+def evaluated(training: str, folder: Path, probabilities: Sequence[float], digest: str = "d", first: int = 0) -> str:
+    """An evaluation of a training: rows first, first + 1, …, all with label 1."""
+    client = mlflow.MlflowClient()
+    tags = {"verb": "evaluate", "training_run_id": training, "data_digest": digest}
+    run_id = client.create_run("0", tags=tags).info.run_id
+    rows = range(first, first + len(probabilities))
+    table = pd.DataFrame({"text_sha256": [f"{row:04}" for row in rows], "label": 1, "probability": probabilities})
+    table.sample(frac=1, random_state=len(run_id)).to_parquet(folder / "predictions.parquet")
+    client.log_artifact(run_id, str(folder / "predictions.parquet"))
+    accuracy = float((np.array(probabilities) > 0.5).mean())
+    for name, value in (("test_accuracy", accuracy), ("test_loss", 0.3), ("test_reviews", len(rows))):
+        client.log_metric(run_id, name, value)
+    client.set_terminated(run_id)
+    return run_id
+
+
+def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second = trained([0.5, 0.4, 0.45], seed=8)
+    first = trained([0.5, 0.45, 0.3, 0.35], seed=7)
+    third = trained([0.6, 0.55], seed=9)
+    unfinished = {
+        "running": trained([0.1], {"verb": "train"}, seed=1),
+        "interrupted": trained([0.2], {"verb": "train", "stop_reason": "interrupted"}, seed=2),
+        "failed": trained([], {"verb": "train", "stop_reason": "error"}, seed=3),
+    }
+    better, worse = np.full(100, 0.9), np.concatenate([np.full(80, 0.9), np.full(20, 0.1)])
+    evaluated(first, tmp_path, better)
+    newest = evaluated(first, tmp_path, better)
+    evaluated(second, tmp_path, worse)
+    evaluated(third, tmp_path, worse, digest="other", first=1000)
+    run = run_compare()
+
+    table = pd.read_csv(artifact(run, "comparison.csv"))
+    assert table["run_id"].tolist() == [first, second, third]
+    assert table["best_value"].tolist() == [0.3, 0.4, 0.55]
+    assert table["best_epoch"].tolist() == [3, 2, 2]
+    assert table["stopped_epoch"].tolist() == [4, 3, 2]
+    assert table["seconds"].tolist() == [8, 6, 4]
+    assert table["seed"].tolist() == [7, 8, 9]
+    assert "patience" not in table  # the same in all of them
+    assert table["test_accuracy"].tolist() == [1, 0.8, 0.8]
+    assert table["evaluation_run_id"].iloc[0] == newest
+
+    pairs = pd.read_csv(artifact(run, "pairs.csv"))
+    assert pairs["first_run_id"].tolist() == [first, first]
+    assert pairs["second_run_id"].tolist() == [second, third]
+    assert pairs["same_rows"].tolist() == [True, False]
+    assert pairs["accuracy"].iloc[0] == pytest.approx(0.2)
+    assert (pairs["first_only"].iloc[0], pairs["second_only"].iloc[0]) == (20, 0)
+    assert "both differences are more than chance does" in pairs["sentence"].iloc[0]
+    assert "not paired, other rows (100 and 100 reviews)" in pairs["sentence"].iloc[1]
+
+    out, note = capsys.readouterr().out, run.data.tags["mlflow.note.content"]
+    for text in (out, note):
+        assert "both differences are more than chance does" in text
+        assert "not paired, other rows" in text
+    compared, apart = out.split("not finished, and not compared:")
+    assert compared.index("seed=7") < compared.index("seed=8") < compared.index("seed=9")
+    for state, run_id in unfinished.items():
+        assert run_id not in compared
+        assert state in apart
+        assert state in artifact(run, "comparison.html").read_text()
+    assert "| patience=3 seed=7 | 0.3000 | 3 | 4 | 8 | 1.0000 |" in note
+    assert run.info.status == "FINISHED"
+
+
+def test_chosen_runs_alone(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    first, _, third = (trained([0.5, value], seed=n) for n, value in enumerate((0.4, 0.3, 0.2)))
+    table = pd.read_csv(artifact(run_compare(f"--runs={first},{third}"), "comparison.csv"))
+    assert table["run_id"].tolist() == [third, first]
+    pairs = pd.read_csv(artifact(comparisons()[0], "pairs.csv"))
+    assert pairs.empty
+    assert "No two trainings have an evaluation on the same rows" in comparisons()[0].data.tags["mlflow.note.content"]
+
+
+def test_another_metric_is_compared_at_the_epoch_that_is_kept(store: str) -> None:
+    one, two = trained([0.5, 0.3, 0.4], seed=1), trained([0.5, 0.4, 0.35], seed=2)
+    for run_id, values in ((one, (0.7, 0.8, 0.9)), (two, (0.7, 0.75, 0.85))):
+        for step, value in enumerate(values, 1):
+            mlflow.MlflowClient().log_metric(run_id, "val_accuracy", value, step=step)
+    table = pd.read_csv(artifact(run_compare("--monitor=val_accuracy"), "comparison.csv"))
+    assert table["run_id"].tolist() == [two, one]
+    assert table["best_value"].tolist() == [0.85, 0.8]  # not 0.9: that network was not kept
+
+
+def test_a_name_cannot_break_out_of_the_page(store: str) -> None:
+    for seed in (1, 2):
+        run_id = trained([0.5, 0.4], seed=seed)
+        mlflow.MlflowClient().update_run(run_id, name="</script><img src=x onerror=alert(1)>")
+    html = artifact(run_compare(), "comparison.html").read_text()
+    assert "<img" not in html.split("</script>")[-1]
+    assert "</script><img" not in html
+    assert "&lt;/script&gt;&lt;img" in html
+    assert 'src="http' not in html  # nothing is fetched
+
+
+def test_the_description_is_whole_with_many_runs(store: str) -> None:
+    for seed in range(60):
+        trained([0.5, 0.4 + seed / 1000], seed=seed, data="x" * 300 + str(seed))
+    note = run_compare().data.tags["mlflow.note.content"]
+    assert len(note) <= 8000
+    rows = [line for line in note.splitlines() if line.startswith("| patience")]
+    assert 5 < len(rows) <= 20
+    assert note.endswith("No two trainings have an evaluation on the same rows.")
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 300])
+def test_a_table_fits_the_terminal(width: int) -> None:
+    table = pd.DataFrame({"run_name": ["patience=30 seed=7 data=a very long name.csv"] * 3,
+                          **{f"column{n}": [1.23456, 2.0, None] for n in range(12)}})  # fmt: skip
+    text = comparison.fitting(table, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("\n") == 3
+    assert "1.2346" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--runs=feedbeef"], r"runs: 'feedbeef' cannot be found"),
+        (["--runs={one},{one}"], r"runs: '\w+' is not allowed; allowed: each run once"),
+        (["--runs={one},"], r"runs: '' cannot be found"),
+        (["--runs={one},{other}"], r"runs: '\w+' is not allowed; allowed: runs of one experiment, as \w+"),
+        (["--experiment=empty"], r"experiment: 'empty' is not allowed; allowed: an experiment with a training"),
+        (["--experiment=unfinished"], r"experiment: 'unfinished' .* allowed: an experiment with a training that has f"),
+        (["--monitor=f1"], r"run: none of the 1 trainings has a history to read; allowed: one that has"),
+        (["--experiment="], r"experiment: '' is not allowed; allowed: auto or an experiment's name"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(store: str, arguments: list[str], message: str) -> None:
+    other = mlflow.create_experiment("unfinished")
+    mlflow.create_experiment("empty")
+    runs = {"one": trained([0.5, 0.4]), "other": record([0.5], tags={"verb": "train"}, status=None, experiment=other)}
+    with pytest.raises(UserError, match=f"^{message}") as raised:
+        compare.main([argument.format(**runs) for argument in arguments], Signals())
+    assert "\n" not in str(raised.value)
+    assert comparisons() == []
