@@ -8,7 +8,15 @@ import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 
-from imdb_conv1d.config import CompareParameters, EvaluateParameters, ReplayParameters, TrainParameters, better
+from imdb_conv1d.config import (
+    CompareParameters,
+    EvaluateParameters,
+    PromoteParameters,
+    ReplayParameters,
+    RollbackParameters,
+    TrainParameters,
+    better,
+)
 from imdb_conv1d.console import UserError
 from imdb_conv1d.parameters import Parameters, allowed, spelled
 
@@ -18,6 +26,8 @@ VERBS: dict[str, tuple[type[Parameters], str]] = {
     "evaluate": (EvaluateParameters, "evaluate"),
     "replay": (ReplayParameters, "replay"),
     "compare": (CompareParameters, "compare"),
+    "promote": (PromoteParameters, "promote"),
+    "rollback": (RollbackParameters, "rollback"),
 }
 ARTICLE = {
     "patience": 30, "min_delta": 0.0001, "monitor": "val_loss", "mode": "min", "epochs": 200000, "batch_size": 32,
@@ -52,7 +62,8 @@ def test_mlprojects_command_gives_every_parameter_as_it_is(entry: str) -> None:
     cls, script = VERBS[entry]
     point = load_project(str(ROOT)).get_entry_point(entry)
     name = next(iter(cls.model_fields))
-    given = {name: "models:/x/1" if name == "model" else "my texts/a 'b'.csv"}
+    values = {"model": "models:/x/1", "model_name": "x"}
+    given = {name: values.get(name, "my texts/a 'b'.csv")}
     words = shlex.split(point.compute_command({k: str(v) for k, v in given.items()}, None))
     assert words[:2] == ["python", f"src/{script}.py"]
     assert cls.parse(words[2:]) == cls(**given)

@@ -148,6 +148,32 @@ class CompareParameters(Parameters):
     )
 
 
+class PromoteParameters(Parameters):
+    """Make a version the champion, unless its log loss on the same test rows may be worse than the present one's."""
+
+    model: Annotated[str, StringConstraints(pattern=rf"^models:/+{MODEL_NAME}[@/][^/]+$")] = Field(
+        "models:/imdb-conv1d@candidate", description="The version to promote", json_schema_extra={
+            "allowed": "models:/NAME@ALIAS or models:/NAME/VERSION"})  # fmt: skip
+    data: Text = Field("auto", description="The reviews to compare on; auto: the test part of what it was trained on",
+        json_schema_extra={"allowed": DATA_TO_SCORE})  # fmt: skip
+    margin: Finite = Field(
+        0.02, ge=0, description="How much worse its log loss may be, in nats a review, and still count as not worse"
+    )
+    confidence: Finite = Field(
+        0.95, ge=0.5, le=0.99, description="How sure it must be that the log loss is not worse by more than margin"
+    )
+    log_texts: Switch = Field(
+        True, description="Whether an evaluation made for this may store mistakes with their texts"
+    )
+
+
+class RollbackParameters(Parameters):
+    """Make the former champion the champion again."""
+
+    model_name: ModelName = Field("imdb-conv1d", description="Name in the model registry", json_schema_extra={
+        "allowed": A_MODEL_NAME})  # fmt: skip
+
+
 def better(monitor: str) -> Literal["min", "max"] | None:
     """Keras's rule for ``mode=auto``, by a metric's name: less is better for a loss or an error, more for an accuracy.
 

@@ -1,6 +1,7 @@
 """What a terminal sees: progress on standard output, one line for a mistake, an exit status that means something.
 
-Exit status: 0 done, 1 the work failed, 2 a mistake of the user's and nothing begun, 130 Ctrl-C, 143 SIGTERM.
+Exit status: 0 done, 1 the work failed, 2 a mistake of the user's and nothing begun, 3 done and the champion was kept,
+130 Ctrl-C, 143 SIGTERM.
 """
 
 import os
@@ -114,12 +115,12 @@ class Signals:
             self._held -= 1
 
 
-def run(verb: Callable[[Sequence[str], Signals], None]) -> None:
-    """Run a verb on the command line's arguments and leave with the exit status described above."""
+def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
+    """Run a verb on the command line's arguments and leave with what it returns, or the exit status described above."""
     signals = Signals()
     signals.install()
     try:
-        verb(sys.argv[1:], signals)
+        sys.exit(verb(sys.argv[1:], signals))
     except UserError as error:
         warn(f"error: {error}")
         sys.exit(2)

@@ -14,22 +14,26 @@ from imdb_conv1d.console import UserError, one_line
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.stores import refuses
 
+FINISHED = "attributes.status = 'FINISHED'"
 ROW = ["text_sha256", "label"]  # what makes two rows the same
 
 
-def finished(verb: str, condition: str = "", status: str = "FINISHED") -> list[Run]:
-    """The runs of a verb that have this status in all experiments, the newest first.
+def of_verb(verb: str, *conditions: str) -> list[Run]:
+    """The runs of a verb in all experiments, the newest first.
 
     Args:
-        condition: further condition in MLflow's search language, such as ``tags.name = 'value'``.
+        conditions: further ones in MLflow's search language, such as ``tags.name = 'value'``.
+
+    Raises:
+        RunFailed: if the store keeps failing.
     """
     client, runs, token = mlflow.MlflowClient(), list[Run](), None
     experiments = [
         found.experiment_id for found in persist("reading the experiments", mlflow.search_experiments, refuses)
     ]
-    filters = [f"tags.verb = '{verb}'", f"attributes.status = '{status}'", *filter(None, [condition])]
+    condition = " and ".join([f"tags.verb = '{verb}'", *conditions])
     while True:
-        search = partial(client.search_runs, experiments, " and ".join(filters), max_results=1000, page_token=token)
+        search = partial(client.search_runs, experiments, condition, max_results=1000, page_token=token)
         page = persist(f"reading the runs of {verb}", search, refuses)
         runs += page
         token = page.token
@@ -45,7 +49,7 @@ def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:
     """
     wanted = set(trainings)
     by_training: dict[str, dict[str, Run]] = {}
-    for run in reversed(finished("evaluate")):
+    for run in reversed(of_verb("evaluate", FINISHED)):
         training = run.data.tags.get("training_run_id", "")
         if training in wanted:
             by_training.setdefault(training, {})[run.data.tags.get("data_digest", "")] = run
@@ -54,6 +58,18 @@ def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:
         training: found.get(common[0][0]) or max(found.values(), key=lambda run: run.info.start_time)
         for training, found in by_training.items()
     }
+
+
+def of_version(name: str, version: str, *conditions: str) -> Run | None:
+    """The newest evaluation of a model version, None if there is none.
+
+    Args:
+        conditions: further ones, as for :func:`of_verb`.
+    """
+    found = of_verb(
+        "evaluate", FINISHED, f"tags.model_name = '{name}'", f"tags.model_version = '{version}'", *conditions
+    )
+    return found[0] if found else None
 
 
 def predictions(run: Run, folder: Path) -> pd.DataFrame:

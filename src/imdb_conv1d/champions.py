@@ -1,0 +1,136 @@
+"""The alias champion: who has it, who had it before, and how it moves."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from imdb_conv1d.console import RunFailed, say
+from imdb_conv1d.delivery import Result, persist
+from imdb_conv1d.locks import lock
+from imdb_conv1d.parameters import refusal
+from imdb_conv1d.stores import refuses
+
+CHAMPION = "champion"
+HISTORY = "champions"  # tag of the registered model: a JSON list of versions, the present champion last
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # MLflow's codes for a name, version or alias not there
+KEPT = 100  # of them; a tag's length is limited
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Keep other promotions and rollbacks of this model on this host out, until they can see what was decided."""
+    with lock(f"{mlflow.get_registry_uri()} {name}", lambda: say(f"waiting for another promotion of {name} to end")):
+        yield
+
+
+def present(name: str) -> str:
+    """The version that is the champion now; empty if none is.
+
+    Raises:
+        RunFailed: if the registry keeps failing.
+    """
+    call = partial(mlflow.MlflowClient().get_model_version_by_alias, name, CHAMPION)
+    version = _if_there(f"reading the {CHAMPION} of {name}", call)
+    return str(version.version) if version else ""
+
+
+def promote(name: str, version: str, former: str) -> bool:
+    """Make a version the champion in place of ``former`` (empty: of none). False, and nothing moved, if that is no
+    longer the champion: somebody on another host was faster.
+
+    Raises:
+        RunFailed: if the registry keeps failing, or another version was made the champion at the same moment.
+    """
+    if present(name) != former:
+        return False
+    past = _past(name)
+    if former and past[-1:] != [former]:
+        past.append(former)  # given the alias by hand
+    _move(name, version)
+    _remember(name, [*past, version])
+    if (now := present(name)) != version:
+        raise RunFailed(
+            f"version {version} of {name} was made the {CHAMPION}, and version {now or 'none'} took its place at the "
+            "same moment, from another host; promote again to compare it with that one"
+        )
+    return True
+
+
+def former(name: str) -> tuple[str, str]:
+    """The present champion, empty if there is none, and the one before it that still exists.
+
+    Raises:
+        UserError: if there is no such model, or no former champion.
+        RunFailed: if the registry keeps failing.
+    """
+    past, current = _past(name), present(name)
+    before = _before(name, past, current)
+    if not before:
+        now = f"version {current} is the first" if current else "it has none now"
+        allowed = f"a model with a former {CHAMPION}, which this one has not: {now}"
+        raise refusal("model_name", name, allowed)
+    return current, before[-1]
+
+
+def roll_back(name: str, version: str) -> None:
+    """Make a former champion the champion again; those after it are forgotten, so that the next one goes further back.
+
+    Raises:
+        RunFailed: if the registry keeps failing.
+    """
+    before = _before(name, _past(name), present(name))
+    _move(name, version)
+    _remember(name, before)
+
+
+def _before(name: str, past: list[str], current: str) -> list[str]:
+    """The champions before the present one, without those at the end that are deleted."""
+    before = past[:-1] if past[-1:] == [current] else list(past)
+    while before and (before[-1] == current or not _exists(name, before[-1])):
+        before.pop()
+    return before
+
+
+def _past(name: str) -> list[str]:
+    model = _if_there(f"reading {name}", partial(mlflow.MlflowClient().get_registered_model, name))
+    if model is None:
+        raise refusal("model_name", name, "a model in the registry")
+    with suppress(ValueError):
+        found = json.loads(model.tags.get(HISTORY, "[]"))
+        if isinstance(found, list):
+            return [str(version) for version in found]
+    return []
+
+
+def _exists(name: str, version: str) -> bool:
+    call = partial(mlflow.MlflowClient().get_model_version, name, version)
+    return _if_there(f"reading version {version} of {name}", call) is not None
+
+
+def _if_there(what: str, call: Callable[[], Result]) -> Result | None:
+    """The answer to a question; None if the registry says that there is no such thing."""
+
+    def ask() -> Result | None:
+        try:
+            return call()
+        except MlflowException as error:
+            if error.error_code in ABSENT:
+                return None
+            raise
+
+    return persist(what, ask, refuses)
+
+
+def _move(name: str, version: str) -> None:
+    call = partial(mlflow.MlflowClient().set_registered_model_alias, name, CHAMPION, version)
+    persist(f"making version {version} the {CHAMPION} of {name}", call, refuses)
+
+
+def _remember(name: str, past: list[str]) -> None:
+    """After the move: killed in between, the alias is right, and the last one told is the former champion."""
+    call = partial(mlflow.MlflowClient().set_registered_model_tag, name, HISTORY, json.dumps(past[-KEPT:]))
+    persist(f"noting the champions of {name}", call, refuses)

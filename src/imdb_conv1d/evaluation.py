@@ -1,0 +1,95 @@
+"""One evaluation: which reviews are scored, and a run with what came out. Each can be refused before a run begins."""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from imdb_conv1d import data, environment, registry, report_scores, runs, scoring, sources
+from imdb_conv1d.console import Signals, UserError, say
+from imdb_conv1d.parameters import refusal
+from imdb_conv1d.registry import Record, Stored
+from imdb_conv1d.sources import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """Reviews to score: those of ``rows`` (hash, label, …) of a source that ``take`` is true for.
+
+    ``digest`` is the whole source's, ``own_test_part`` whether they are the test part of what the model was trained on.
+    """
+
+    source: Source
+    rows: pd.DataFrame
+    take: pd.Series
+    digest: str
+    own_test_part: bool
+
+    @property
+    def rows_digest(self) -> str:
+        """SHA-256 of the texts' hashes and labels, in no order: two evaluations with the same one can be paired."""
+        return data.digest(self.rows[self.take].assign(split=""))
+
+    def for_another(self, record: Record | None) -> "Subject":
+        """The same reviews for another model, trained on what ``record`` says."""
+        own = self.own_test_part and record is not None and record.data_digest == self.digest
+        return replace(self, own_test_part=own)
+
+
+def subject(stored: Stored, record: Record | None, name: str) -> Subject:
+    """The reviews that ``data`` means for a model.
+
+    Args:
+        name: the parameter data; auto is the test part of what the model was trained on.
+
+    Raises:
+        UserError: if they are not at hand, are not what the model was trained on (for auto), or have one label only.
+    """
+    own_test_part = name == "auto"
+    if own_test_part and not record:
+        raise refusal("data", "auto", f"the name or path of data, since {stored.title} has no record of its training")
+    source = sources.resolve(record.data_source if own_test_part and record else name)
+    rows = data.index(source)
+    digest = data.digest(rows)
+    if own_test_part and record and digest != record.data_digest:
+        raise UserError(
+            f"data: {source.name} is not what {stored.title} was trained on (digest {digest[:12]}, "
+            f"not {record.data_digest[:12]}); allowed: the same data for auto, or a path"
+        )
+    take = scoring.to_score(rows, whole=not own_test_part and Path(source.name).is_absolute())
+    say(f"data: {source.name}, {take.sum():,} of {len(rows):,} reviews, digest {digest[:12]}")
+    return Subject(source, rows, take, digest, own_test_part)
+
+
+def run(
+    stored: Stored,
+    model: registry.Fetched,
+    chosen: Subject,
+    parameters: Mapping[str, str],
+    log_texts: bool,
+    signals: Signals,
+) -> str:
+    """Score the reviews with the model in a run of ``evaluate``; returns the run's id."""
+    environment.import_tensorflow()
+    score = registry.scorer(model.path)
+    with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder:
+        trained_on = registry.trained_on(stored, Path(folder))
+    with runs.run("evaluate", f"evaluate {stored.short}", parameters, signals) as run:
+        run.data(chosen.source.name, chosen.digest, "evaluation", {"rows": len(chosen.rows)})
+        run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version})
+        run.tags({"rows_digest": chosen.rows_digest})
+        if stored.model_id:
+            run.model(stored.model_id)
+        if stored.run_id:
+            run.tags({"training_run_id": stored.run_id})
+        started = time.perf_counter()
+        pieces = scoring.chosen(chosen.source, chosen.rows, chosen.take)
+        predictions = run.folder / "predictions.parquet"
+        scored = scoring.score(pieces, score, trained_on, predictions, lambda n: say(f"scored {n:,} reviews"))
+        seconds = time.perf_counter() - started
+        with_texts = log_texts and (model.record is None or model.record.log_texts)
+        say(report_scores.queue(run, stored, scored, seconds, with_texts, chosen.own_test_part))
+    return run.id

@@ -1,0 +1,33 @@
+"""A lock between the processes of one host, which dies with the process that holds it."""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def lock(what: str, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of that name; wait for it as long as another process does.
+
+    Args:
+        what: a name for what is locked; processes of all users of the host agree on the file by it.
+        waiting: is called once if it has to be waited for.
+    """
+    path = Path(tempfile.gettempdir()) / f"imdb-conv1d-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
+    # Systems that guard /tmp refuse to create a file over another user's, but not to read it; reading is enough.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o644))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,40 @@
+"""Make a version the champion if its log loss is shown not worse than the present champion's on the same test rows.
+
+mlflow run . -e promote -P model=models:/imdb-conv1d@candidate
+python src/promote.py --margin 0.01          # exits with 0: promoted, 3: the champion was kept
+python src/promote.py --help
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from imdb_conv1d import console
+from imdb_conv1d.config import PromoteParameters
+from imdb_conv1d.console import Signals, say
+
+
+def main(argv: Sequence[str], signals: Signals) -> int:
+    """Registry, the contest, the gate, the move. What is slow to import comes after the parameters' check."""
+    parameters = PromoteParameters.parse(argv)
+
+    from imdb_conv1d import champions, promotion, registry, runs, stores
+
+    stores.require_answers()
+    kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would call a run with that status FAILED
+    version = registry.find(parameters.model)
+    with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder, champions.alone(version.name):
+        contest = promotion.contest(version, parameters.data, Path(folder))
+        with runs.run("promote", f"promote {version.short}", parameters.spelled(), signals) as run:
+            outcome, sentence = promotion.settle(run, contest, parameters, signals)
+            while outcome == "overtaken":  # from another host: compare with the champion that there is now
+                contest = promotion.contest(version, parameters.data, Path(folder))
+                outcome, sentence = promotion.settle(run, contest, parameters, signals)
+            promotion.tell(run, contest, outcome, sentence)
+    say(sentence)
+    return kept if outcome == "kept" else 0
+
+
+if __name__ == "__main__":
+    console.run(main)

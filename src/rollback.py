@@ -1,0 +1,38 @@
+"""Make the former champion the champion again.
+
+mlflow run . -e rollback
+python src/rollback.py --model_name imdb-conv1d
+"""
+
+from collections.abc import Sequence
+
+from imdb_conv1d import console
+from imdb_conv1d.config import RollbackParameters
+from imdb_conv1d.console import Signals, say
+
+
+def main(argv: Sequence[str], signals: Signals) -> None:
+    """Registry, the move, tracking. What is slow to import comes after the parameters' check."""
+    parameters = RollbackParameters.parse(argv)
+
+    from imdb_conv1d import champions, runs, stores
+
+    stores.require_answers()
+    name = parameters.model_name
+    with champions.alone(name):
+        current, former = champions.former(name)
+        with runs.run("rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
+            signals.hold_to_the_end()
+            champions.roll_back(name, former)
+            sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again, "
+            sentence += f"in place of version {current}." if current else "which no version was."
+            run.describe(sentence)
+            run.tags({"model_name": name, "model_version": former, "champion_version": current or "none"})
+            run.version(name, former, {"rollback": "restored", "rollback_run_id": run.id})
+            if current:
+                run.version(name, current, {"rollback": "withdrawn", "rollback_run_id": run.id})
+    say(sentence)
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,342 @@
+"""The verbs promote and rollback on real versions: the alias, the tags and runs they leave, and what they refuse."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+import evaluate
+import promote
+import rollback
+import train
+from conftest import TINY, make_reviews
+from imdb_conv1d import champions, promotion
+from imdb_conv1d.console import RunFailed, Signals, UserError
+
+NAME = "imdb-conv1d"
+SRC = Path(__file__).parent.parent / "src"
+WIDE = "--margin=5"  # any version passes
+NARROW = "--margin=0"
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
+    """A folder with a store that has versions 1 and 2, which are good, and 3, which has learnt nothing."""
+    folder = tmp_path_factory.mktemp("versions")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    make_reviews(400).to_csv(folder / "reviews.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+        for seed, epochs, rate in ((1, 8, 0.01), (2, 8, 0.01), (3, 1, 1e-9)):
+            arguments = [f"--data={folder / 'reviews.csv'}", f"--seed={seed}", f"--epochs={epochs}"]
+            train.main([*TINY, *arguments, f"--learning_rate={rate}"], Signals())
+        yield folder
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(autouse=True)
+def _own_store(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of that store for each test; the artifacts, to which a test only adds, are shared."""
+    shutil.copy(versions / "mlflow.db", tmp_path / "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+
+def champion() -> str:
+    return champions.present(NAME)
+
+
+def model(version: int) -> str:
+    return f"--model=models:/{NAME}/{version}"
+
+
+def run_promote(version: int, *arguments: str) -> int:
+    return promote.main([model(version), *arguments], Signals())
+
+
+def runs(verb: str) -> list[Run]:
+    """The newest first."""
+    return mlflow.search_runs(filter_string=f"tags.verb = '{verb}'", output_format="list")
+
+
+def tags(version: int) -> dict[str, str]:
+    return dict(mlflow.MlflowClient().get_model_version(NAME, str(version)).tags)
+
+
+def test_the_first_champion_needs_no_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_promote(3) == 0
+    assert champion() == "3"
+    (run,) = runs("promote")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["decision"] == "promoted"
+    assert run.data.tags["champion_version"] == "none"
+    assert runs("evaluate") == []
+    assert f"Promoted: {NAME} version 3 is the first champion." in capsys.readouterr().out
+    assert (tags(3)["promotion"], tags(3)["promotion_run_id"]) == ("promoted", run.info.run_id)
+    assert run_promote(3) == 0
+    assert "Unchanged: imdb-conv1d version 3 is the champion already." in capsys.readouterr().out
+    assert tags(3)["promotion_run_id"] == run.info.run_id
+
+
+def test_a_better_version_replaces_the_champion(capsys: pytest.CaptureFixture[str]) -> None:
+    run_promote(3)
+    assert run_promote(1, NARROW) == 0
+    assert champion() == "1"
+    run = runs("promote")[0]
+    evaluated = {one.data.tags["model_version"]: one for one in runs("evaluate")}
+    assert set(evaluated) == {"1", "3"}
+    assert all(one.data.tags["mlflow.parentRunId"] == run.info.run_id for one in evaluated.values())
+    difference = evaluated["1"].data.metrics["test_loss"] - evaluated["3"].data.metrics["test_loss"]
+    found = run.data.metrics
+    assert found["log_loss_difference"] == pytest.approx(difference)
+    assert difference < found["log_loss_upper"] < 0
+    assert (found["test_reviews"], found["decisions_on_these_reviews"]) == (80, 1)
+    assert run.info.status == "FINISHED"
+    assert (run.data.tags["decision"], run.data.tags["model_version"], run.data.tags["champion_version"]) == (
+        "promoted", "1", "3",
+    )  # fmt: skip
+    assert run.data.tags["evaluation_run_id"] == evaluated["1"].info.run_id
+    assert run.data.tags["champion_evaluation_run_id"] == evaluated["3"].info.run_id
+    assert (tags(1)["promotion"], tags(1)["promotion_against"]) == ("promoted", "3")
+    assert (tags(3)["challenge"], tags(3)["challenge_by"]) == ("replaced", "1")
+    for version in ("1", "3"):
+        description = mlflow.MlflowClient().get_model_version(NAME, version).description
+        assert f"Promoted: {NAME} version 1 replaces version 3 as champion: its log loss differs by -" in description
+    assert "these reviews have decided 1 promotion so far" in capsys.readouterr().out
+
+
+def test_a_worse_version_is_kept_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    run_promote(1)
+    assert run_promote(3) == 3
+    assert champion() == "1"
+    run = runs("promote")[0]
+    assert (run.info.status, run.data.tags["decision"]) == ("FINISHED", "kept")
+    assert run.data.metrics["log_loss_upper"] > 0.02
+    assert (tags(3)["promotion"], tags(1)["challenge"], tags(1)["challenge_by"]) == ("kept", "kept", "3")
+    assert "is not shown not to be worse by more than 0.02" in capsys.readouterr().out
+    monkeypatch.setenv("MLFLOW_RUN_ID", mlflow.MlflowClient().create_run("0").info.run_id)
+    assert run_promote(3) == 0  # mlflow run would call the run FAILED
+    assert champion() == "1"
+    assert "these reviews have decided 2 promotions so far" in capsys.readouterr().out
+
+
+def test_evaluations_that_are_there_are_used_and_data_is_then_not_needed(
+    versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_promote(1)
+    for version in (1, 2):
+        evaluate.main([model(version)], Signals())
+    before = [run.info.run_id for run in runs("evaluate")]
+    monkeypatch.setattr(promotion.evaluation, "subject", lambda *_: pytest.fail("the data was read"))
+    assert run_promote(2, WIDE) == 0
+    assert [run.info.run_id for run in runs("evaluate")] == before
+    assert champion() == "2"
+
+
+def test_evaluations_on_other_reviews_are_not_used(tmp_path: Path) -> None:
+    run_promote(1)
+    make_reviews(60, seed=9).to_csv(tmp_path / "others.csv", index=False)
+    for version in (1, 2):
+        evaluate.main([model(version), f"--data={tmp_path / 'others.csv'}"], Signals())
+    run_promote(2, WIDE)
+    assert runs("promote")[0].data.metrics["test_reviews"] == 80
+    assert len(runs("evaluate")) == 4
+    run_promote(1, WIDE, f"--data={tmp_path / 'others.csv'}")
+    assert runs("promote")[0].data.metrics["test_reviews"] == 60
+    assert runs("promote")[0].data.metrics["decisions_on_these_reviews"] == 1
+    assert len(runs("evaluate")) == 4
+
+
+def test_a_version_is_not_promoted_on_reviews_that_it_was_trained_on(
+    versions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_promote(3)
+    whole = f"--data={versions / 'reviews.csv'}"
+    assert run_promote(1, WIDE, whole) == 3
+    assert "it was trained on 256 of these test texts, so they cannot tell how good it is" in capsys.readouterr().out
+    assert champion() == "3"
+
+
+def test_without_data_for_an_evaluation_nothing_is_written(versions: Path) -> None:
+    run_promote(1)
+    path = versions / "reviews.csv"
+    path.rename(versions / "away.csv")
+    try:
+        with pytest.raises(UserError, match=r"^data: .*reviews\.csv.*; allowed: [^\n]*$"):
+            run_promote(2)
+    finally:
+        (versions / "away.csv").rename(path)
+    assert len(runs("promote")) == 1
+    assert "promotion" not in tags(2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([model(9)], r"model: 'models:/imdb-conv1d/9' cannot be found"),
+        (["--model=models:/none/1"], r"model: 'models:/none/1' cannot be found"),
+        (["--model=runs:/abc/model"], r"model: 'runs:/abc/model' is not allowed; allowed: models:/NAME@ALIAS or"),
+        (["--margin=-1"], r"margin: '-1' is not allowed; allowed: a finite number, 0 or more"),
+        (["--confidence=1"], r"confidence: '1' is not allowed; allowed: a finite number, 0.5 or more, 0.99 or less"),
+        ([model(1), "--data=/no/such.csv"], r"data: "),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(arguments: list[str], message: str) -> None:
+    run_promote(3)
+    with pytest.raises(UserError, match=f"^{message}") as raised:
+        promote.main(arguments, Signals())
+    assert "\n" not in str(raised.value)
+    assert len(runs("promote")) == 1
+    assert champion() == "3"
+
+
+def test_rollback_puts_back_the_former_champion_each_time_one_further(capsys: pytest.CaptureFixture[str]) -> None:
+    for version in (3, 1, 2, 1):
+        run_promote(version, WIDE)
+    for expected in ("2", "1", "3"):
+        rollback.main([], Signals())
+        assert champion() == expected
+        assert f"version {expected} is the champion again, in place of version" in capsys.readouterr().out
+    run = runs("rollback")[0]
+    assert (run.info.status, run.data.tags["model_version"], run.data.tags["champion_version"]) == (
+        "FINISHED",
+        "3",
+        "1",
+    )
+    assert (tags(3)["rollback"], tags(1)["rollback"]) == ("restored", "withdrawn")
+    with pytest.raises(
+        UserError, match=r"^model_name: 'imdb-conv1d' is not allowed; allowed: a model with a former cham"
+    ):
+        rollback.main([], Signals())
+    assert len(runs("rollback")) == 3
+    assert champion() == "3"
+    run_promote(2, WIDE)  # what was rolled back from is no former champion
+    rollback.main([], Signals())
+    assert champion() == "3"
+
+
+@pytest.mark.parametrize("name", [NAME, "none"])
+def test_nothing_to_roll_back_to(name: str) -> None:
+    with pytest.raises(UserError, match=f"^model_name: '{name}' is not allowed; allowed: a model (in|with)"):
+        rollback.main([f"--model_name={name}"], Signals())
+    assert runs("rollback") == []
+
+
+def test_rollback_passes_over_versions_that_are_deleted_and_aliases_given_by_hand() -> None:
+    client = mlflow.MlflowClient()
+    for version in (3, 2, 1):
+        run_promote(version, WIDE)
+    client.delete_model_version(NAME, "2")
+    rollback.main([], Signals())
+    assert champion() == "3"
+    client.set_registered_model_alias(NAME, "champion", "1")  # by hand
+    rollback.main([], Signals())
+    assert champion() == "3"
+    client.set_registered_model_alias(NAME, "champion", "1")
+    run_promote(3, WIDE)
+    rollback.main([], Signals())
+    assert champion() == "1"  # a champion by hand is a former one too
+    client.delete_registered_model_alias(NAME, "champion")
+    rollback.main([], Signals())
+    assert champion() == "1"
+
+
+def test_an_alias_that_moves_meanwhile_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from another host, which the lock does not keep out."""
+    run_promote(3)
+    decide, moved = promotion.gate.decide, []
+
+    def somebody_else(*arguments: object) -> object:
+        if not moved:
+            moved.append(True)
+            mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
+        return decide(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(promotion.gate, "decide", somebody_else)
+    assert run_promote(2, WIDE) == 0
+    assert champion() == "2"
+    assert runs("promote")[0].data.tags["champion_version"] == "1"
+    assert {run.data.tags["model_version"] for run in runs("evaluate")} == {"1", "2", "3"}
+
+
+def test_an_alias_that_moves_at_the_same_moment_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_promote(3)
+    remember = champions._remember
+
+    def somebody_else(name: str, past: list[str]) -> None:
+        remember(name, past)
+        mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
+
+    monkeypatch.setattr(champions, "_remember", somebody_else)
+    with pytest.raises(RunFailed, match="version 2 of imdb-conv1d was made the champion, and version 1 took its place"):
+        run_promote(2, WIDE)
+    assert runs("promote")[0].info.status == "FAILED"
+
+
+def test_killed_between_alias_and_its_record_the_former_champion_is_still_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_promote(3)
+    with monkeypatch.context() as patch:
+        patch.setattr(champions, "_remember", lambda *_: (_ for _ in ()).throw(RunFailed("killed")))
+        with pytest.raises(RunFailed, match="killed"):
+            run_promote(1, WIDE)
+    assert champion() == "1"
+    rollback.main([], Signals())
+    assert champion() == "3"
+
+
+def test_two_promotions_at_once(tmp_path: Path) -> None:
+    """Whoever comes second is compared with the first one's version, never with a champion that is gone."""
+    run_promote(3)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, SRC / "promote.py", model(version), WIDE], env=environment, text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for version in (1, 2)
+    ]  # fmt: skip
+    printed = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
+    second, first, start = runs("promote")
+    assert first.data.tags["champion_version"] == start.data.tags["model_version"] == "3"
+    assert second.data.tags["champion_version"] == first.data.tags["model_version"]
+    assert champion() == second.data.tags["model_version"]
+    assert second.info.start_time >= first.info.end_time
+    assert sum("waiting for another promotion of imdb-conv1d to end" in text for text in printed) == 1
+    past = json.loads(mlflow.MlflowClient().get_registered_model(NAME).tags["champions"])
+    assert past == ["3", first.data.tags["model_version"], second.data.tags["model_version"]]
+
+
+def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from imdb_conv1d import locks\n"
+        "held = locks.lock('x', lambda: None); held.__enter__(); print('held', flush=True); os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(SRC)], env=os.environ | {"TMPDIR": str(tmp_path)},
+                            capture_output=True, text=True)  # fmt: skip
+    assert (killed.stdout, killed.returncode) == ("held\n", -9)
+    waited: list[bool] = []
+    with champions.lock("x", lambda: waited.append(True)):
+        assert len(list(tmp_path.glob("imdb-conv1d-*.lock"))) == 1
+    assert waited == []
+
+
+def test_two_evaluations_of_the_same_rows_have_the_same_digest_in_any_order(versions: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(versions / "reviews.csv")
+    digests = []
+    for number, rows in enumerate((table, table.sample(frac=1, random_state=1), table.iloc[:-2])):
+        rows.to_csv(tmp_path / f"{number}.csv", index=False)
+        evaluate.main([model(1), f"--data={tmp_path / f'{number}.csv'}"], Signals())
+        digests.append(runs("evaluate")[0].data.tags["rows_digest"])
+    assert digests[0] == digests[1] != digests[2]
