@@ -115,12 +115,75 @@ def test_mlflow_run_evaluates_the_candidate(server: str, folder: Path, trained: 
     assert run.data.tags["training_run_id"] == runs("train", trained)[0].info.run_id
 
 
+def test_mlflow_run_replays_and_compares_in_the_experiment_of_the_trainings(
+    server: str, folder: Path, trained: str
+) -> None:
+    """Also where it has begun a run in another experiment, which then says where to look."""
+    source = runs("train", trained)[0].info
+    commands = {"replay": ["-P", f"run={source.run_id}"], "compare": ["-P", f"experiment={trained}"]}
+    for verb, arguments in commands.items():
+        done = mlflow_run(server, folder, "-e", verb, "--experiment-name", "elsewhere", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (run,), (left,) = runs(verb, trained), runs(verb, "elsewhere")
+        assert (run.info.status, left.info.status) == ("FINISHED", "FINISHED")
+        assert f"(#/experiments/{source.experiment_id}/runs/{run.info.run_id})" in left.data.tags["mlflow.note.content"]
+        assert left.info.run_name == f"see {run.info.run_name}"
+    replayed = runs("replay", trained)[0]
+    assert replayed.data.tags["source_run_id"] == source.run_id
+    assert replayed.data.params["patience"] == "auto"
+    table = pd.read_csv(mlflow.artifacts.download_artifacts(run_id=replayed.info.run_id, artifact_path="replay.csv"))
+    stopped = runs("train", trained)[0].data.metrics["stopped_epoch"]
+    assert table.set_index(["patience", "min_delta"]).loc[(2, 0.0001), "stopped_epoch"] == stopped
+
+
+def test_mlflow_run_promotes_keeps_and_rolls_back_and_ends_finished_each_time(
+    server: str, folder: Path, trained: str
+) -> None:
+    client = mlflow.MlflowClient()
+    first = client.get_model_version_by_alias("imdb-conv1d", "candidate").version
+    bad = [
+        *TINY,
+        "--learning_rate=1e-9",
+        "--epochs=1",
+        "--model_name=imdb-conv1d",
+        f"--data={folder / 'my reviews.csv'}",
+    ]
+    env = environment(server) | {"MLFLOW_EXPERIMENT_NAME": trained}
+
+    def run(*arguments: str) -> None:
+        done = mlflow_run(server, folder, "--experiment-name", trained, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def champion() -> str:
+        return str(client.get_model_version_by_alias("imdb-conv1d", "champion").version)
+
+    run("-e", "promote")
+    assert champion() == first
+    subprocess.run([PYTHON, ROOT / "src" / "train.py", *bad], cwd=folder, env=env, check=True)
+    second = client.get_model_version_by_alias("imdb-conv1d", "candidate").version
+    run("-e", "promote")
+    assert champion() == first
+    by_hand = subprocess.run([PYTHON, ROOT / "src" / "promote.py"], cwd=folder, env=env, capture_output=True, text=True)
+    assert by_hand.returncode == 3, by_hand.stderr
+    run("-e", "promote", "-P", "margin=9")
+    assert champion() == second
+    run("-e", "rollback")
+    assert champion() == first
+    client.set_registered_model_alias("imdb-conv1d", "candidate", first)
+    found = {run.data.tags.get("decision", run.data.tags["verb"]): run for run in runs("promote", trained)}
+    assert set(found) == {"promoted", "kept"}
+    assert {run.info.status for run in [*runs("promote", trained), *runs("rollback", trained)]} == {"FINISHED"}
+    assert [run.data.metrics["decisions_on_these_reviews"] for run in runs("promote", trained)[:3]] == [3, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["-P", "patience=-1"], "error: patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647"),
         (["-P", "patience=abc"], "error: patience: 'abc' is not allowed; allowed: a whole number from 0 to 2147483647"),
         (["-P", "colour=red"], "error: colour: there is no such parameter (given 'red'); allowed: data, patience"),
+        (["-e", "replay", "-P", "run=feedbeef"], "error: run: 'feedbeef' cannot be found"),
+        (["-e", "rollback", "-P", "model_name=none"], "error: model_name: 'none' is not allowed; allowed: a model in"),
         (["-e", "evaluate", "-P", "model=models:/none@candidate"], "error: model: 'models:/none@candidate' cannot be"),
     ],
 )
