@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom on a store with one training, and show what they promise."""
 
 import ast
+import re
 from pathlib import Path
 
 import mlflow
@@ -27,12 +28,34 @@ def test_a_notebook_defines_nothing_and_is_kept_without_output(path: Path) -> No
             )
 
 
-def test_the_training_notebook(store: str, reviews_csv: Path) -> None:
-    train.main([*TINY, f"--data={reviews_csv}", "--patience=1", "--epochs=3"], Signals())
-    notebook = nbformat.read(FOLDER / "training.ipynb", as_version=4)
+def results(name: str) -> list[dict[str, str]]:
+    """What the cells of a notebook show as their results, by type, after it has run."""
+    notebook = nbformat.read(FOLDER / name, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    shown = [output.data for output in outputs if output.output_type == "execute_result"]
+    return [output.data for output in outputs if output.output_type == "execute_result"]
+
+
+def test_the_patience_notebook(store: str, reviews_csv: Path) -> None:
+    for seed, patience in ((1, 4), (2, 2)):
+        arguments = [f"--data={reviews_csv}", f"--patience={patience}", "--epochs=30", f"--seed={seed}"]
+        train.main([*TINY, *arguments], Signals())
+    runs = mlflow.search_runs(filter_string="tags.verb = 'train'", output_format="list")
+    trained, curve, table, heat_map, sentence, pooled, yours = results("patience.ipynb")
+    for run in runs:
+        assert run.info.run_id in trained["text/plain"]
+        assert f"{run.data.metrics['best_val_loss']:.6f}" in trained["text/plain"]
+    assert all("image/png" in picture for picture in (curve, heat_map, pooled))
+    longest = max(runs, key=lambda run: run.data.metrics["stopped_epoch"])
+    last_row = table["text/html"].split("<tr>")[-1]
+    assert re.findall("<td>(.*?)</td>", last_row)[0] == f"{longest.data.metrics['stopped_epoch']:g}"
+    assert "Too few runs to say which patience is enough" in sentence["text/plain"]
+    assert yours["text/html"].count("<td>") == 10 * 7
+
+
+def test_the_training_notebook(store: str, reviews_csv: Path) -> None:
+    train.main([*TINY, f"--data={reviews_csv}", "--patience=1", "--epochs=3"], Signals())
+    shown = results("training.ipynb")
     (run,) = mlflow.search_runs(output_format="list")
     assert f"{run.data.metrics['best_val_loss']:.6f}".rstrip("0") in shown[0]["text/plain"]
     assert "image/png" in shown[1]
