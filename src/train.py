@@ -64,6 +64,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
             name, training.checkpoint.path, vocabulary, maxlen, training.best_epoch, parameters.spelled(), record
         )
         publishing.require_same_loss(model_id, validation, best["val_loss"])
+        report.figures(run, training, model_id)
         tags = {"best_epoch": str(training.best_epoch), f"best_{monitor}": repr(best[monitor])}
         tags["data_digest"] = reviews.digest
         signals.hold_to_the_end()  # from here on the work is done: a signal no longer undoes it

@@ -1,5 +1,6 @@
-"""What a person sees in MLflow's UI: a real server, a training, an evaluation, and Chromium reading the pages."""
+"""What a person sees: a real server, two trainings, an evaluation, a comparison, and Chromium reading the pages."""
 
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
@@ -51,11 +53,13 @@ VERSION = "/models/imdb-conv1d/versions/1"
 
 @dataclass(frozen=True)
 class Server:
-    """A server on which one training and one evaluation of its model have run."""
+    """A server on which one training, an evaluation of its model, another training and a comparison have run."""
 
     uri: str
     trained: Run
     evaluated: Run
+    longer: Run
+    compared: Run
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +68,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     reviews = folder / "reviews.csv"
     make_reviews(200).to_csv(reviews, index=False)
     with mlflow_server(folder) as uri:
-        run_script(folder, uri, "train.py", f"--data={reviews}", "--patience=1", "--epochs=4", *TINY)
+        data = (f"--data={reviews}", "--epochs=5", *TINY)
+        run_script(folder, uri, "train.py", "--patience=1", *data)
         run_script(folder, uri, "evaluate.py")
-        runs = {run.data.tags["verb"]: run for run in MlflowClient(uri, uri).search_runs(["0"])}
-        yield Server(uri, runs["train"], runs["evaluate"])
+        run_script(folder, uri, "train.py", "--patience=2", "--seed=8", "--model_name=other", *data)
+        run_script(folder, uri, "compare.py")
+        compared, longer, evaluated, trained = MlflowClient(uri, uri).search_runs(["0"])
+        yield Server(uri, trained, evaluated, longer, compared)
 
 
 def run_script(folder: Path, uri: str, script: str, *arguments: str) -> None:
@@ -114,11 +121,54 @@ def cells(page: Page, first: str) -> list[str]:
     return re.split(r"\s*[\t\n]\s*", row.inner_text().strip())
 
 
-def test_the_runs_table_lists_both_runs_by_name(server: Server, page: Page) -> None:
+def test_the_runs_table_lists_the_runs_by_name(server: Server, page: Page) -> None:
     page.goto("/#/experiments/0/runs?workflowType=machine_learning")
-    expect(page.get_by_text("2 matching runs")).to_be_visible()
-    for run in (server.trained, server.evaluated):
+    expect(page.get_by_text("4 matching runs")).to_be_visible()
+    for run in (server.trained, server.evaluated, server.longer, server.compared):
         expect(page.get_by_role("link", name=run.info.run_name, exact=True)).to_be_visible()
+
+
+def test_the_charts_of_several_runs_are_curves_of_epochs_and_bars_of_figures(server: Server, page: Page) -> None:
+    only = quote('tags.verb = "train"')
+    page.goto(f"/#/experiments/0/runs?workflowType=machine_learning&compareRunsMode=CHART&searchFilter={only}")
+    expect(page.get_by_text("2 matching runs")).to_be_visible()
+    cards = page.get_by_test_id("experiment-view-compare-runs-card")
+    val_loss = cards.filter(has=page.get_by_text("val_loss", exact=True))
+    points = sum(run.data.metrics["stopped_epoch"] for run in (server.trained, server.longer))
+    expect(val_loss.locator(".scatterlayer .point")).to_have_count(int(points))
+    for name in ("stopped_epoch", "best_epoch", "best_val_loss"):
+        figure = cards.filter(has=page.get_by_text(name, exact=True))
+        expect(figure.locator(".barlayer .point")).to_have_count(2)
+
+
+def test_the_compare_page_has_what_differs_on_its_axes(server: Server, page: Page) -> None:
+    ids = json.dumps([server.trained.info.run_id, server.longer.info.run_id])
+    page.goto(f"/#/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps(['0']))}")
+    for run in (server.trained, server.longer):
+        expect(page.get_by_text(run.info.run_name, exact=True).first).to_be_visible()
+    axes = page.locator("svg .parcoords .axis-title")
+    expect(axes).to_have_text(["model_name", "patience", "seed", "accuracy"])
+    assert cells(page, "patience") == ["patience", "1", "2"]
+
+
+def test_the_comparison_opens_without_network_and_shows_values(
+    server: Server, browser: Browser, tmp_path: Path
+) -> None:
+    client = MlflowClient(server.uri, server.uri)
+    file = client.download_artifacts(server.compared.info.run_id, "comparison.html", str(tmp_path))
+    context = browser.new_context(viewport={"width": 1300, "height": 1000}, offline=True)
+    opened, asked, said = context.new_page(), [], []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    opened.goto(Path(file).as_uri())
+    for run in (server.trained, server.longer):
+        expect(opened.get_by_role("cell", name=run.info.run_name, exact=True).first).to_be_visible()
+    last = opened.locator(".scatterlayer .trace").first.locator(".point").last
+    last.hover(force=True)
+    expect(opened.locator(".hoverlayer text").first).to_contain_text("epoch")
+    assert asked == [Path(file).as_uri()]
+    assert said == []
+    context.close()
 
 
 def test_the_run_page_shows_metrics_stop_reason_and_version(server: Server, page: Page) -> None:

@@ -86,6 +86,8 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     assert run.data.metrics["stopped_epoch"] == len(states)
     assert run.data.metrics["best_epoch"] == best
     assert run.data.metrics["best_val_loss"] == val_loss[best]
+    for name in ("stopped_epoch", "best_epoch", "best_val_loss"):
+        assert points(run, name) == {0: run.data.metrics[name]}  # one point at step 0 is drawn as a bar
     for name in PER_EPOCH:
         assert set(points(run, name)) == set(val_loss), name
     assert set(points(run, "learning_rate").values()) == {0.01}

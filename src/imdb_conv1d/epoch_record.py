@@ -35,6 +35,7 @@ class EpochRecord(keras.callbacks.Callback):
         self.history, self.stops = folder / "history.csv", folder / "early_stopping.csv"
         self.stopping, self.checkpoint, self.deliver = stopping, checkpoint, deliver
         self.best: dict[str, float] = {}  # all metrics of the checkpoint's epoch
+        self.milliseconds = _now()  # when the last epoch ended
         _append(self.stops, self.STOPPING_COLUMNS)
 
     def on_train_begin(self, logs: Logs = None) -> None:
@@ -51,11 +52,11 @@ class EpochRecord(keras.callbacks.Callback):
         values["early_stopping/best"] = float(state.best if state.best is not None else math.nan)
         now = time.perf_counter()
         values["epoch_seconds"], self._ended = now - self._ended, now
-        milliseconds = time.time_ns() // 1_000_000
-        moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+        self.milliseconds = _now()
+        moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=self.milliseconds)
         if self.checkpoint.best_epoch == step:
             self.best = values
-        self.deliver(step, milliseconds, values)  # before the files: a full disk must not lose the epoch
+        self.deliver(step, self.milliseconds, values)  # before the files: a full disk must not lose the epoch
         say(self._line(step, values, state))
         if not self.history.exists():
             _append(self.history, ("epoch", *values))
@@ -95,6 +96,10 @@ class EpochEnd(keras.callbacks.Callback):
             self.checkpoint.on_epoch_end(epoch, logs)
         finally:
             self.record.on_epoch_end(epoch, logs)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _append(path: Path, row: tuple[object, ...]) -> None:

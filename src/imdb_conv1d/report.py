@@ -1,7 +1,5 @@
 """What a training leaves at its run when it has ended, whatever ended it."""
 
-import time
-
 import pandas as pd
 
 from imdb_conv1d import plots
@@ -21,11 +19,7 @@ REASONS = {
 
 def queue(run: Run, reviews: Reviews, training: Training) -> None:
     """Queue the figures, tags, tables, the picture of the curves and the best checkpoint."""
-    figures = {"stopped_epoch": float(training.stopped_epoch), "best_epoch": float(training.best_epoch)}
-    if training.checkpoint.best is not None:
-        figures[f"best_{training.parameters.monitor}"] = training.checkpoint.best
-    # At the best epoch's step, since what is logged at that step is shown with the model.
-    run.metrics(figures, round(time.time() * 1000), step=training.best_epoch)
+    figures(run, training)
     run.stop_reason = training.reason
     run.tags({"stop_reason": training.reason})
     run.file(training.record.stops)
@@ -43,6 +37,16 @@ def queue(run: Run, reviews: Reviews, training: Training) -> None:
         run.figure(picture, "training.png")
     except Exception as error:  # a full disk, say: what ended the training must not be hidden by its picture
         warn(f"no picture of the training ({one_line(error)})")
+
+
+def figures(run: Run, training: Training, model_id: str | None = None) -> None:
+    """Queue the figures of the whole training; once more, with ``model_id``, to show them at the model as well."""
+    values = {"stopped_epoch": float(training.stopped_epoch), "best_epoch": float(training.best_epoch)}
+    if training.checkpoint.best is not None:
+        values[f"best_{training.parameters.monitor}"] = training.checkpoint.best
+    # At step 0, since the UI draws such a metric as bars, a run each, and any other as a curve, here of one point. A
+    # point that is sent again with the same time is no second one.
+    run.metrics(values, training.record.milliseconds, 0, model_id)
 
 
 def headline(training: Training) -> str:
