@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from imdb_conv1d import console
 from imdb_conv1d.config import CompareParameters
-from imdb_conv1d.console import Signals, say
+from imdb_conv1d.console import Signals, counted, say
 from imdb_conv1d.parameters import refusal
 
 
@@ -27,6 +27,9 @@ def main(argv: Sequence[str], signals: Signals) -> None:
         found = trainings.named([run_id.strip() for run_id in parameters.runs.split(",")], "runs")
         if parameters.experiment not in ("auto", found.experiment.name):
             raise refusal("experiment", parameters.experiment, f"that of these runs: {found.experiment.name}")
+        others = [one.info.run_id for one in found.runs if not trainings.is_training(one, parameters.monitor)]
+        if others:
+            raise refusal("runs", others[0], "trainings that have recorded the metric")
     ended = [run for run in found.runs if trainings.stand(run) == "finished"]
     unfinished = [run for run in found.runs if run not in ended]
     if not ended:
@@ -35,10 +38,10 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     monitor = parameters.monitor
     if monitor == "auto":
         monitor = Counter(map(trainings.monitor, ended)).most_common(1)[0][0]
-    read = histories.read_all(ended, monitor, parameters.mode, say, all_of_them=False)
+    read = histories.read_all(ended, monitor, parameters.mode, say, all_of_them=parameters.runs != "all")
     evaluated = evaluations.of_trainings(run.info.run_id for run in ended)
     table = comparison.compared(ended, {history.run_id: history for history in read}, evaluated)
-    experiment, name = found.experiment, f"compare {len(ended)} trainings"
+    experiment, name = found.experiment, f"compare {counted(len(ended), 'training')}"
     with runs.run("compare", name, parameters.spelled(), signals, experiment.experiment_id) as run:
         by_id = {history.run_id: history for history in read}
         say(report_compare.queue(run, experiment.name, table, unfinished, by_id, evaluated))

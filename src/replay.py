@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from imdb_conv1d import console
 from imdb_conv1d.config import ReplayParameters
-from imdb_conv1d.console import Signals, say
+from imdb_conv1d.console import Signals, counted, say
 from imdb_conv1d.parameters import refusal
 
 
@@ -33,12 +33,14 @@ def main(argv: Sequence[str], signals: Signals) -> None:
         chosen = found.runs
         if parameters.experiment not in ("auto", found.experiment.name):
             raise refusal("experiment", parameters.experiment, f"that of run {parameters.run}: {found.experiment.name}")
+        if (how := trainings.stand(chosen[0])) != "finished":
+            say(f"run {parameters.run} has not finished ({how}): what it has recorded so far is replayed")
 
     read = histories.read_all(chosen, parameters.monitor, parameters.mode, say, all_of_them=not several)
     patience, min_delta = histories.grid(read, parameters.patiences, parameters.min_deltas)
     table = rules.replay(read, patience, min_delta)
     experiment_id = found.experiment.experiment_id
-    name = f"replay {len(read)} trainings" if several else f"replay {read[0].run_name or read[0].run_id}"
+    name = f"replay {counted(len(read), 'training')}" if several else f"replay {read[0].run_name or read[0].run_id}"
     with runs.run("replay", name, parameters.spelled(), signals, experiment_id) as run:
         if several:
             say(report_replay.of_many(run, experiment_id, read, table, parameters.tolerance))

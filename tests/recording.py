@@ -1,11 +1,12 @@
 """Runs made up on purpose: what the store holds of a training, without the training."""
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 
 import mlflow
 from mlflow.entities import Metric, Param
 
-START = 1_700_000_000_000  # milliseconds
+STARTS = count(1_700_000_000_000, 1000)  # milliseconds: each run a second after the one before
 
 
 def record(
@@ -20,15 +21,15 @@ def record(
     milliseconds: int = 2000,
 ) -> str:
     """A run with a metric's values, one every ``milliseconds``; returns its id. A status of None leaves it running."""
-    client = mlflow.MlflowClient()
-    run = client.create_run(experiment, tags=dict(tags or {}), run_name=name, start_time=START)
+    client, start = mlflow.MlflowClient(), next(STARTS)
+    run = client.create_run(experiment, tags=dict(tags or {}), run_name=name, start_time=start)
     steps = range(1, len(values) + 1) if steps is None else steps
     points = [
-        Metric(metric, value, START + (place + 1) * milliseconds, step)
+        Metric(metric, value, start + (place + 1) * milliseconds, step)
         for place, (step, value) in enumerate(zip(steps, values, strict=True))
     ]
     told = [Param(key, str(value)) for key, value in (parameters or {}).items()]
     client.log_batch(run.info.run_id, metrics=points, params=told)
     if status:
-        client.set_terminated(run.info.run_id, status, end_time=START + (len(values) + 2) * milliseconds)
+        client.set_terminated(run.info.run_id, status, end_time=start + (len(values) + 2) * milliseconds)
     return str(run.info.run_id)

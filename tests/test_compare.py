@@ -10,8 +10,9 @@ import pytest
 from mlflow.entities import Run
 
 import compare
-from imdb_conv1d import comparison
+from imdb_conv1d import comparison, page
 from imdb_conv1d.console import Signals, UserError
+from imdb_conv1d.rules import History
 from recording import record
 
 FINISHED = {"verb": "train", "stop_reason": "patience"}
@@ -104,7 +105,9 @@ def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.Captu
         assert run_id not in compared
         assert state in apart
         assert state in artifact(run, "comparison.html").read_text()
-    assert "| patience=3 seed=7 | 0.3000 | 3 | 4 | 8 | 1.0000 |" in note
+    assert "| run_name | best_value | best_epoch | stopped_epoch | test_accuracy | seed | test_loss | seconds |" in note
+    assert "| patience=3 seed=7 | 0.3000 | 3 | 4 | 1.0000 | 7 | 0.3000 | 8 |" in note
+    assert "Not finished: 3." in note
     assert run.info.status == "FINISHED"
 
 
@@ -125,6 +128,59 @@ def test_another_metric_is_compared_at_the_epoch_that_is_kept(store: str) -> Non
     table = pd.read_csv(artifact(run_compare("--monitor=val_accuracy"), "comparison.csv"))
     assert table["run_id"].tolist() == [two, one]
     assert table["best_value"].tolist() == [0.85, 0.8]  # not 0.9: that network was not kept
+
+
+def test_evaluations_on_the_data_that_most_have_are_taken(store: str, tmp_path: Path) -> None:
+    runs = [trained([0.5, 0.4 + seed / 100], seed=seed) for seed in range(3)]
+    common = [evaluated(run_id, tmp_path, np.full(10, 0.9)) for run_id in runs]
+    evaluated(runs[0], tmp_path, np.full(10, 0.1), digest="another")  # newer
+    run = run_compare()
+    assert pd.read_csv(artifact(run, "comparison.csv"))["evaluation_run_id"].tolist() == common
+    assert pd.read_csv(artifact(run, "pairs.csv"))["same_rows"].tolist() == [True, True]
+
+
+def test_an_evaluation_without_its_predictions_is_not_paired_and_said(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
+    evaluated(first, tmp_path, np.full(10, 0.9))
+    broken = evaluated(second, tmp_path, np.full(10, 0.9))
+    Path(mlflow.get_run(broken).info.artifact_uri, "predictions.parquet").write_bytes(b"no table")
+    assert pd.read_csv(artifact(run_compare(), "pairs.csv")).empty
+    assert f"not paired: evaluation {broken} has no predictions.parquet that can be read" in capsys.readouterr().err
+
+
+def test_the_curves_are_marked_at_the_kept_epoch_and_at_the_last_one() -> None:
+    times = np.arange(5.0)
+    history = History("r", "<b>", "val_loss", "min", np.array([0.5, 0.4, 0.3, 0.35, 0.36]), times)
+    line, best, stop = page.curves([history], [3]).data
+    assert (list(line.x), list(line.y)) == ([1, 2, 3, 4, 5], [0.5, 0.4, 0.3, 0.35, 0.36])
+    assert (best.marker.symbol, list(best.x), list(best.y)) == ("star", [3], [0.3])
+    assert (stop.marker.symbol, list(stop.x), list(stop.y)) == ("x", [5], [0.36])
+    assert line.name == "&lt;b&gt;"
+    assert len(page.curves([history] * 50, [3] * 50).data) == 3 * page.MOST_CURVES
+
+
+def test_what_differs_is_on_a_narrow_terminal(
+    store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in (1, 2):
+        trained([0.5, 0.4], seed=seed)
+    monkeypatch.setenv("COLUMNS", "85")
+    run_compare()
+    head = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["run_name"])
+    assert "seed" in head.split()
+    assert "seconds" not in head.split()  # gave way
+
+
+def test_the_description_shows_names_as_they_are_and_has_room_for_anything(store: str) -> None:
+    for seed in (1, 2):
+        run_id = record([0.5, 0.4], {f"p{n}": f"{seed}" for n in range(400)}, FINISHED)
+        mlflow.MlflowClient().update_run(run_id, name=f"a|b\n[c](d) {seed}")
+    note = run_compare().data.tags["mlflow.note.content"]
+    assert len(note) <= 8000
+    assert "| a\\|b \\[c\\](d) 1 | 0.4000 |" in note
+    assert "| a\\|b \\[c\\](d) 2 | 0.4000 |" in note
 
 
 def test_a_name_cannot_break_out_of_the_page(store: str) -> None:
@@ -167,14 +223,24 @@ def test_a_table_fits_the_terminal(width: int) -> None:
         (["--runs={one},{other}"], r"runs: '\w+' is not allowed; allowed: runs of one experiment, as \w+"),
         (["--experiment=empty"], r"experiment: 'empty' is not allowed; allowed: an experiment with a training"),
         (["--experiment=unfinished"], r"experiment: 'unfinished' .* allowed: an experiment with a training that has f"),
-        (["--monitor=f1"], r"run: none of the 1 trainings has a history to read; allowed: one that has"),
+        (["--monitor=f1"], r"monitor: 'f1' is not allowed; allowed: a metric that one of the trainings has recorded"),
+        (
+            ["--runs={one},{evaluation}"],
+            r"runs: '\w+' is not allowed; allowed: trainings that have recorded the metric",
+        ),
+        (["--runs={one},{gap}"], r"run: '\w+' has no value of val_loss between steps 1 and 3"),
         (["--experiment="], r"experiment: '' is not allowed; allowed: auto or an experiment's name"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(store: str, arguments: list[str], message: str) -> None:
     other = mlflow.create_experiment("unfinished")
     mlflow.create_experiment("empty")
-    runs = {"one": trained([0.5, 0.4]), "other": record([0.5], tags={"verb": "train"}, status=None, experiment=other)}
+    runs = {
+        "one": trained([0.5, 0.4]),
+        "other": record([0.5], tags={"verb": "train"}, status=None, experiment=other),
+        "evaluation": record([], tags={"verb": "evaluate"}),
+        "gap": record([0.5, 0.4], steps=[1, 3]),
+    }
     with pytest.raises(UserError, match=f"^{message}") as raised:
         compare.main([argument.format(**runs) for argument in arguments], Signals())
     assert "\n" not in str(raised.value)

@@ -3,6 +3,7 @@
 import math
 
 import mlflow
+import numpy as np
 import pytest
 
 from imdb_conv1d import histories, trainings
@@ -98,8 +99,51 @@ def test_the_grid_where_none_is_given(store: str) -> None:
 
 def test_runs_of_several_metrics_are_not_mixed(store: str) -> None:
     a, b = record([0.5, 0.4]), record([0.5, 0.4], {"monitor": "val_accuracy"}, metric="val_accuracy")
-    with pytest.raises(UserError, match=r"monitor: 'auto' means val_accuracy \(max\) and val_loss \(min\) for these"):
+    with pytest.raises(
+        UserError, match=r"monitor: 'auto' means val_accuracy and val_loss for these runs; allowed: one"
+    ):
         histories.read_all([run(a), run(b)], "auto", "auto", print, all_of_them=False)
+    up, down = (record([0.5, 0.4], {"mode": mode, "monitor": "val_loss"}) for mode in ("max", "min"))
+    with pytest.raises(UserError, match=r"mode: 'auto' means max and min for these runs; allowed: one of them by name"):
+        histories.read_all([run(up), run(down)], "auto", "auto", print, all_of_them=False)
+    assert len(histories.read_all([run(up), run(down)], "auto", "min", print, all_of_them=False)) == 2
+
+
+def test_a_table_too_large_to_hold_is_refused(store: str) -> None:
+    read = [histories.read(run(record([0.5, 0.4])))] * 3
+    with pytest.raises(
+        UserError, match=r"patience: 1,000 patiences by 1,000 values of min_delta on 3 runs are 3,000,000"
+    ):
+        histories.grid(read, range(1000), [n / 10 for n in range(1000)])
+    assert len(histories.grid(read[:2], range(1000), [n / 10 for n in range(1000)])[0]) == 1000
+
+
+def test_many_histories_are_read_as_each_alone(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(histories, "AT_ONCE", 4)
+    monkeypatch.setattr(histories, "MOST_POINTS", 12)
+    told: list[str] = []
+    runs = [run(record([0.5, math.nan, 0.4 - n / 100, *[0.6] * n])) for n in range(6)]
+    runs += [run(record([0.7, 0.8], {"monitor": "val_size", "mode": "min"}, metric="val_size"))]
+    with pytest.raises(UserError, match="monitor: 'auto' means val_loss and val_size"):
+        histories.read_all(runs, "auto", "min", told.append, all_of_them=False)
+    found = histories.read_all(runs, "val_loss", "min", told.append, all_of_them=False)
+    for history, one in zip(found, runs[:6], strict=True):
+        alone = histories.read(one)
+        assert history.run_id == alone.run_id
+        assert np.array_equal(history.values, alone.values, equal_nan=True)
+        assert np.array_equal(history.seconds, alone.seconds)
+    assert "read 4 of 7 histories" in told
+    assert "read 7 of 7 histories" in told
+    assert sum("left out: monitor: 'val_loss' is not allowed" in line for line in told) == 1
+
+
+def test_a_baseline_is_told_and_a_signed_min_delta_read(store: str) -> None:
+    told: list[str] = []
+    read = histories.read(run(record([0.5, 0.4], {"baseline": "0.3", "min_delta": "-0.01"})), say=told.append)
+    assert read.min_delta == 0.01  # Keras keeps it negative where less is better
+    assert "its EarlyStopping had a baseline, 0.3; the rules here have none" in told[0]
+    histories.read(run(record([0.5, 0.4], {"baseline": "None"})), say=told.append)
+    assert len(told) == 1
 
 
 def test_how_a_training_stands(store: str) -> None:

@@ -24,12 +24,16 @@ def replayed(histories: list[History], longest: int = 12) -> pd.DataFrame:
 def test_the_shortest_patience_that_sees_the_second_dip_is_recommended(gap: int) -> None:
     found = recommend(replayed([dips(gap, run) for run in range(8)]), tolerance=0.001)
     assert found.patience == gap + 1
-    assert (found.runs, found.served, found.sureness, found.longest) == (8, 8, 1.0, 12)
+    assert (found.runs, found.of, found.served, found.sureness, found.longest) == (8, 8, 8, 1.0, 12)
     assert found.epochs == 8 * (4 + gap + 12)
     assert found.epochs_saved == 8 * (12 - (gap + 1))
     assert found.seconds_saved == 60 * found.epochs_saved
-    assert f"Patience {gap + 1} with min_delta 0 is the shortest that stays within 0.001 of val_loss" in found.sentence
-    assert "at least 69% of such runs" in found.sentence  # 0.05 ** (1 / 8)
+    assert found.sentence.startswith(
+        f"Patience {gap + 1} with min_delta 0 is the shortest of 11 tried whose mean regret stays within 0.001 of "
+        "the best val_loss in 100% of bootstrap samples: over 8 runs that answer every patience up to 12 it is 0.0000"
+    )
+    assert "at least 69% of such runs at 95% confidence, which does not rule out a rarer loss" in found.sentence
+    assert "other run" not in found.sentence
 
 
 def test_a_tolerance_above_the_dip_makes_the_shortest_patience_enough() -> None:
@@ -40,7 +44,9 @@ def test_a_tolerance_above_the_dip_makes_the_shortest_patience_enough() -> None:
 def test_nothing_shorter_is_enough() -> None:
     found = recommend(replayed([dips(11, run) for run in range(8)]), tolerance=0.001)
     assert found.patience is None
-    assert found.sentence.startswith("No patience shorter than 12 keeps the mean regret of these 8 runs within 0.001")
+    assert found.sentence.startswith(
+        "None of 11 patiences up to 12 keeps the mean regret of 8 runs within 0.001 of the best val_loss, and how a "
+    )
 
 
 def test_too_few_runs_to_say() -> None:
@@ -62,7 +68,10 @@ def test_one_run_in_eight_that_needs_more_makes_it_unsure() -> None:
     assert unsure.patience == 1
     assert 0.5 < unsure.sureness < 0.95
     assert unsure.served == 7
+    assert "but only in" in unsure.sentence
     assert "too few runs or too little margin to be sure" in unsure.sentence
+    assert "is the shortest of 11 tried" in found.sentence
+    assert "within 0.013 of the best val_loss in 100% of bootstrap samples" in found.sentence  # which 1 is not
 
 
 def test_runs_that_stopped_early_do_not_vouch_for_the_rule_that_stopped_them() -> None:
@@ -74,7 +83,50 @@ def test_runs_that_stopped_early_do_not_vouch_for_the_rule_that_stopped_them() -
     table = replayed([*short, *(dips(4, run) for run in range(8))])
     assert pooled(table).set_index("patience")["runs"].to_dict() == {1: 28, 2: 28} | dict.fromkeys(range(3, 13), 8)
     found = recommend(table, tolerance=0.001)
-    assert (found.patience, found.runs) == (5, 8)
+    assert (found.patience, found.runs, found.of) == (5, 8, 28)
+    assert found.sentence.endswith("; 20 other runs ended too early to tell.")
+
+
+def test_a_few_runs_that_waited_longest_do_not_speak_for_the_many() -> None:
+    """Ninety-five runs of patience 10 gained from waiting 8; five of patience 30 gained nothing."""
+    many = [dips(7, run, tail=10) for run in range(95)]
+    few = [dips(0, run, tail=30) for run in range(95, 100)]
+    table = replayed([*many, *few], longest=30)
+    assert pooled(table).set_index("patience")["runs"].to_dict()[30] == 5
+    found = recommend(table, tolerance=0.001)
+    assert (found.patience, found.runs, found.longest) == (8, 100, 10)
+    assert "at least 97% of such runs at 95% confidence; it would" in found.sentence  # 0.05 ** (1 / 100)
+
+
+def test_patiences_that_cannot_be_told_apart_or_judged() -> None:
+    histories = [dips(0, run) for run in range(8)]
+    assert recommend(replayed(histories)[lambda rows: rows["patience"] == 5], 0.001).patience == 5
+    ended_by_it = recommend(replayed(histories)[lambda rows: rows["patience"] == 12], 0.001)
+    assert ended_by_it.patience is None
+    assert ended_by_it.sentence.startswith("Nothing tells a longer wait from those tried")
+
+
+def test_a_rule_that_stops_before_anything_is_kept_serves_nobody() -> None:
+    values = [np.nan, np.nan, 0.5, *[0.6] * 12]
+    bad = [History(f"bad{n}", "", "val_loss", "min", np.array(values), np.arange(15.0)) for n in range(4)]
+    table = replayed([*bad, *(dips(0, run) for run in range(6))])
+    assert recommend(table, tolerance=0.001).patience == 2
+    rows = pooled(table).set_index("patience")
+    assert rows.loc[1, "runs"] == 10
+    assert rows.loc[1, "regret"] == np.inf
+    assert np.isnan(rows.loc[1, "regret_high"])
+    assert rows.loc[2, "regret"] == 0
+
+
+def test_the_interval_of_a_recommendation_is_that_of_its_mean() -> None:
+    """Regrets 0.1 in 2 of 40 runs: mean 0.005, and a bootstrap sample's mean is above 0.0125 in 5 % or so."""
+    found = recommend(replayed([dips(4 if run < 2 else 0, run) for run in range(40)]), tolerance=0.03)
+    assert found.patience == 1
+    assert found.regret == pytest.approx(0.005)
+    assert found.regret_low == 0
+    assert found.regret_high == pytest.approx(0.0125, abs=0.0026)
+    assert found.regret_worst == pytest.approx(0.1)
+    assert found.served == 38
 
 
 def test_of_one_patience_the_min_delta_that_stops_earliest() -> None:

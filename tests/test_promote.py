@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ import promote
 import rollback
 import train
 from conftest import TINY, make_reviews
-from imdb_conv1d import champions, promotion
+from imdb_conv1d import champions, locks, promotion
 from imdb_conv1d.console import RunFailed, Signals, UserError
 
 NAME = "imdb-conv1d"
@@ -168,6 +170,122 @@ def test_a_version_is_not_promoted_on_reviews_that_it_was_trained_on(
     assert champion() == "3"
 
 
+def forget_metric(run: Run, name: str) -> None:
+    with sqlite3.connect(mlflow.get_tracking_uri().removeprefix("sqlite:///")) as connection:
+        for table in ("metrics", "latest_metrics"):
+            connection.execute(f"delete from {table} where run_uuid = ? and key = ?", (run.info.run_id, name))
+
+
+def test_what_is_known_of_training_texts_among_the_reviews(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the version's none may be among them; of the champion's it is said."""
+    run_promote(1)
+    for version in (1, 2):
+        evaluate.main([model(version)], Signals())
+    second, first = runs("evaluate")
+    mlflow.MlflowClient().log_metric(first.info.run_id, "test_texts_in_training", 3)
+    assert run_promote(2, WIDE) == 0
+    assert "; the champion was trained on 3 of them, to its advantage;" in capsys.readouterr().out
+    rollback.main([], Signals())
+    forget_metric(first, "test_texts_in_training")
+    assert run_promote(2, WIDE) == 0
+    assert "; whether the champion was trained on some of them is not known;" in capsys.readouterr().out
+    rollback.main([], Signals())
+    forget_metric(second, "test_texts_in_training")
+    assert run_promote(2, WIDE) == 3
+    assert "whether it was trained on some of these test texts is not known" in capsys.readouterr().out
+    assert champion() == "1"
+    assert "decisions_on_these_reviews" not in runs("promote")[0].data.metrics  # they have decided nothing
+
+
+def evaluation_of(version: int) -> Run:
+    return next(run for run in runs("evaluate") if run.data.tags["model_version"] == str(version))
+
+
+def predictions_of(version: int) -> Path:
+    return Path(evaluation_of(version).info.artifact_uri, "predictions.parquet")
+
+
+def test_an_evaluation_that_has_lost_its_predictions_is_made_again() -> None:
+    run_promote(1)
+    for version in (1, 2):
+        evaluate.main([model(version)], Signals())
+    predictions_of(2).unlink()
+    assert run_promote(2, WIDE) == 0
+    assert len(runs("evaluate")) == 3
+    assert runs("promote")[0].data.tags["evaluation_run_id"] == evaluation_of(2).info.run_id
+
+
+def test_predictions_that_cannot_be_paired_are_an_error() -> None:
+    run_promote(1)
+    for version in (1, 2):
+        evaluate.main([model(version)], Signals())
+    path = predictions_of(2)
+    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    with pytest.raises(RunFailed, match=r"the evaluations \w+ and \w+ are not of the same reviews"):
+        run_promote(2, WIDE)
+    path.write_bytes(b"no table")
+    with pytest.raises(RunFailed, match=r"has no predictions\.parquet that can be read \(.*\); without that run"):
+        run_promote(2, WIDE)
+    assert (champion(), runs("promote")[0].info.status) == ("1", "FAILED")
+    assert "promotion" not in tags(2)
+
+
+def test_only_promotions_that_the_reviews_have_decided_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_promote(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion.gate, "decide", lambda *_: (_ for _ in ()).throw(RunFailed("a fault")))
+        for _ in range(2):
+            with pytest.raises(RunFailed, match="a fault"):
+                run_promote(2, WIDE)
+    assert run_promote(3) == 3
+    assert run_promote(2, WIDE) == 0
+    assert runs("promote")[0].data.metrics["decisions_on_these_reviews"] == 2
+
+
+@pytest.mark.parametrize("log_texts", ["true", "false"])
+def test_mistakes_are_stored_with_their_texts_only_if_that_is_wanted(log_texts: str) -> None:
+    run_promote(1)
+    run_promote(3, f"--log_texts={log_texts}")
+    for run in runs("evaluate"):
+        assert run.data.params["log_texts"] == log_texts
+        path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="mistakes.json")
+        assert ("text" in json.loads(Path(path).read_text())["columns"]) == (log_texts == "true")
+
+
+def test_what_decided_is_stored_before_the_alias_moves_and_no_signal_comes_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_promote(3)
+    move, seen, signals = champions.promote, [], Signals()
+
+    def moves(*arguments: str) -> bool:
+        seen.append(runs("promote")[0].data)
+        signals._on_signal(signal.SIGTERM, None)
+        return move(*arguments)
+
+    monkeypatch.setattr(promotion.champions, "promote", moves)
+    assert promote.main([model(1), NARROW], signals) == 0
+    assert seen[0].metrics["log_loss_upper"] < 0
+    assert seen[0].tags["rows_digest"]
+    run = runs("promote")[0]
+    assert (run.info.status, run.data.tags["decision"], champion()) == ("FINISHED", "promoted", "1")
+    assert tags(1)["promotion"] == "promoted"
+
+
+def test_a_champion_that_is_deleted_does_not_open_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+    run_promote(1)
+    run_promote(2, WIDE)
+    mlflow.MlflowClient().delete_model_version(NAME, "2")
+    assert champion() == ""
+    assert run_promote(3) == 3
+    assert "version 3 does not replace version 1 as champion" in capsys.readouterr().out
+    assert champion() == ""
+    assert run_promote(1) == 0
+    assert f"Promoted: {NAME} version 1 is the champion again, which no version was." in capsys.readouterr().out
+    assert champion() == "1"
+    assert runs("promote")[0].data.tags["decision"] == "promoted"
+
+
 def test_without_data_for_an_evaluation_nothing_is_written(versions: Path) -> None:
     run_promote(1)
     path = versions / "reviews.csv"
@@ -252,6 +370,18 @@ def test_rollback_passes_over_versions_that_are_deleted_and_aliases_given_by_han
     assert champion() == "1"
 
 
+def test_after_a_former_champion_is_given_the_alias_by_hand_a_rollback_goes_back_from_there() -> None:
+    for version in (3, 1, 2):
+        run_promote(version, WIDE)
+    mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")  # a rollback by hand
+    rollback.main([], Signals())
+    assert champion() == "3"
+    mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
+    run_promote(2, WIDE)
+    rollback.main([], Signals())
+    assert champion() == "1"
+
+
 def test_an_alias_that_moves_meanwhile_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As from another host, which the lock does not keep out."""
     run_promote(3)
@@ -300,11 +430,15 @@ def test_killed_between_alias_and_its_record_the_former_champion_is_still_known(
 def test_two_promotions_at_once(tmp_path: Path) -> None:
     """Whoever comes second is compared with the first one's version, never with a champion that is gone."""
     run_promote(3)
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    # Two users of one store: another directory, another spelling of its address, other temporary files, another umask.
+    users = [(tmp_path, "sqlite:///mlflow.db", 0o077), (other, f"sqlite:///{tmp_path}/mlflow.db", 0o022)]
     processes = [
-        subprocess.Popen([sys.executable, SRC / "promote.py", model(version), WIDE], env=environment, text=True,
+        subprocess.Popen([sys.executable, SRC / "promote.py", model(version), WIDE], cwd=folder, umask=umask, text=True,
+                         env=os.environ | {"TMPDIR": str(folder), "MLFLOW_TRACKING_URI": uri},
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for version in (1, 2)
+        for version, (folder, uri, umask) in zip((1, 2), users, strict=True)
     ]  # fmt: skip
     printed = [process.communicate(timeout=240)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], printed
@@ -318,17 +452,19 @@ def test_two_promotions_at_once(tmp_path: Path) -> None:
     assert past == ["3", first.data.tags["model_version"], second.data.tags["model_version"]]
 
 
-def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
+def test_the_lock_dies_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import os, sys; sys.path.insert(0, sys.argv[1]); from imdb_conv1d import locks\n"
+        "import os, pathlib, sys; sys.path.insert(0, sys.argv[1]); from imdb_conv1d import locks\n"
+        "locks.FOLDER = pathlib.Path(sys.argv[2]); os.umask(0o077)\n"
         "held = locks.lock('x', lambda: None); held.__enter__(); print('held', flush=True); os.kill(os.getpid(), 9)"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(SRC)], env=os.environ | {"TMPDIR": str(tmp_path)},
-                            capture_output=True, text=True)  # fmt: skip
+    killed = subprocess.run([sys.executable, "-c", code, str(SRC), str(tmp_path)], capture_output=True, text=True)
     assert (killed.stdout, killed.returncode) == ("held\n", -9)
     waited: list[bool] = []
+    monkeypatch.setattr(locks, "FOLDER", tmp_path)
     with champions.lock("x", lambda: waited.append(True)):
-        assert len(list(tmp_path.glob("imdb-conv1d-*.lock"))) == 1
+        (path,) = tmp_path.glob("imdb-conv1d-*.lock")
+        assert path.stat().st_mode & 0o444 == 0o444  # other users can open it
     assert waited == []
 
 

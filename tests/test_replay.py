@@ -109,6 +109,36 @@ def test_a_replay_of_one_run_is_linked_to_it_and_holds_its_figures(
     assert "7 epochs, the best is 0.3000 after epoch 5" in capsys.readouterr().out
     shorter = run_replay(f"--run={record([0.5, 0.4, 0.45, 0.46], experiment=experiment)}", "--patience=1-2")
     assert shorter.data.metrics == {"shortest_patience": 1, "epochs_saved": 1, "seconds_saved": 2}
+    capsys.readouterr()
+    tied = run_replay(f"--run={record([0.5, 0.4, 0.39, 0.45, 0.46])}", "--patience=1", "--min_delta=0,0.05")
+    assert tied.data.metrics["epochs_saved"] == 2  # of one patience, the min_delta that stops earliest
+    assert (
+        "patience 1 with min_delta 0.05 keeps that epoch and stops after epoch 3: 2 epochs saved"
+        in capsys.readouterr().out
+    )
+
+
+def test_the_terminal_shows_where_the_kept_epoch_changes_and_one_row_of_what_is_not_known(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_replay(f"--run={record([0.5, 0.4, 0.45, 0.41, 0.3, 0.35, 0.36])}", "--patience=1-20")
+    rows = [
+        line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] and line.split()[0].isdigit()
+    ]
+    assert [row[:4] for row in rows] == [
+        ["1", "0", "3", "2"],
+        ["3", "0", "-", "-"],
+        ["20", "0", "-", "-"],
+        ["3", "of", "20", "rules;"],
+    ]
+
+
+@pytest.mark.parametrize(("status", "stands"), [(None, "running"), ("FAILED", "failed"), ("KILLED", "interrupted")])
+def test_a_training_that_has_not_finished_is_replayed_and_said_to_be_so(
+    store: str, capsys: pytest.CaptureFixture[str], status: str | None, stands: str
+) -> None:
+    run_replay(f"--run={record([0.5, 0.4, 0.45], {'patience': 1}, status=status)}")
+    assert f"has not finished ({stands}): what it has recorded so far is replayed" in capsys.readouterr().out
 
 
 def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: pytest.CaptureFixture[str]) -> None:

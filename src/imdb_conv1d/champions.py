@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 import mlflow
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from imdb_conv1d.console import RunFailed, say
@@ -22,8 +23,15 @@ KEPT = 100  # of them; a tag's length is limited
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
-    """Keep other promotions and rollbacks of this model on this host out, until they can see what was decided."""
-    with lock(f"{mlflow.get_registry_uri()} {name}", lambda: say(f"waiting for another promotion of {name} to end")):
+    """Keep other promotions and rollbacks of this model on this host out, until they can see what was decided.
+
+    Raises:
+        UserError: if there is no such model.
+        RunFailed: if the registry keeps failing.
+    """
+    # Not the registry's address, which has several spellings.
+    made = _model(name).creation_timestamp
+    with lock(f"{name} of {made}", lambda: say(f"waiting for another promotion of {name} to end")):
         yield
 
 
@@ -36,6 +44,17 @@ def present(name: str) -> str:
     call = partial(mlflow.MlflowClient().get_model_version_by_alias, name, CHAMPION)
     version = _if_there(f"reading the {CHAMPION} of {name}", call)
     return str(version.version) if version else ""
+
+
+def last(name: str) -> str:
+    """The last champion that still exists, also where the alias is gone, as with a deleted version; empty if none does.
+
+    Raises:
+        UserError: if there is no such model.
+        RunFailed: if the registry keeps failing.
+    """
+    current = present(name)
+    return current or (_before(name, _past(name), current) or [""])[-1]
 
 
 def promote(name: str, version: str, former: str) -> bool:
@@ -88,19 +107,26 @@ def roll_back(name: str, version: str) -> None:
 
 
 def _before(name: str, past: list[str], current: str) -> list[str]:
-    """The champions before the present one, without those at the end that are deleted."""
-    before = past[:-1] if past[-1:] == [current] else list(past)
+    """The champions before the present one, without those at the end that are deleted.
+
+    A champion by hand may be one of the former ones; then those after it do not count.
+    """
+    before = past[: len(past) - 1 - past[::-1].index(current)] if current in past else list(past)
     while before and (before[-1] == current or not _exists(name, before[-1])):
         before.pop()
     return before
 
 
-def _past(name: str) -> list[str]:
-    model = _if_there(f"reading {name}", partial(mlflow.MlflowClient().get_registered_model, name))
-    if model is None:
+def _model(name: str) -> RegisteredModel:
+    found = _if_there(f"reading {name}", partial(mlflow.MlflowClient().get_registered_model, name))
+    if found is None:
         raise refusal("model_name", name, "a model in the registry")
+    return found
+
+
+def _past(name: str) -> list[str]:
     with suppress(ValueError):
-        found = json.loads(model.tags.get(HISTORY, "[]"))
+        found = json.loads(_model(name).tags.get(HISTORY, "[]"))
         if isinstance(found, list):
             return [str(version) for version in found]
     return []

@@ -65,7 +65,7 @@ def compared(
 
 
 def others(runs: Sequence[Recorded]) -> pd.DataFrame:
-    """Trainings that have not finished: run_id, run_name, state, and the epochs that they have recorded."""
+    """Trainings that have not finished: run_id, run_name, state and stop_reason."""
     rows = [
         {"run_id": run.info.run_id, "run_name": run.info.run_name, "state": stand(run),
          "stop_reason": run.data.tags.get("stop_reason", "")}

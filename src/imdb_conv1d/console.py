@@ -46,6 +46,11 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things in words: 1 epoch, 2 epochs."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Keep what is written to standard error, by C++ code too, from the terminal, unless the work within fails."""

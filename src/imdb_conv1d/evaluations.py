@@ -10,10 +10,11 @@ import pandas as pd
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from imdb_conv1d.console import UserError, one_line
+from imdb_conv1d.console import RunFailed, one_line
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.stores import refuses
 
+PREDICTIONS = "predictions.parquet"
 FINISHED = "attributes.status = 'FINISHED'"
 ROW = ["text_sha256", "label"]  # what makes two rows the same
 
@@ -61,7 +62,7 @@ def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:
 
 
 def of_version(name: str, version: str, *conditions: str) -> Run | None:
-    """The newest evaluation of a model version, None if there is none.
+    """The newest evaluation of a model version that has its predictions, None if there is none.
 
     Args:
         conditions: further ones, as for :func:`of_verb`.
@@ -69,24 +70,32 @@ def of_version(name: str, version: str, *conditions: str) -> Run | None:
     found = of_verb(
         "evaluate", FINISHED, f"tags.model_name = '{name}'", f"tags.model_version = '{version}'", *conditions
     )
-    return found[0] if found else None
+    return next(filter(_has_predictions, found), None)
+
+
+def _has_predictions(run: Run) -> bool:
+    call = partial(mlflow.MlflowClient().list_artifacts, run.info.run_id)
+    files = persist(f"reading what evaluation {run.info.run_id} holds", call, refuses)
+    return PREDICTIONS in {file.path for file in files}
 
 
 def predictions(run: Run, folder: Path) -> pd.DataFrame:
     """What an evaluation predicted: text_sha256, label and probability, sorted by its rows.
 
     Raises:
-        UserError: if it has no such file.
+        RunFailed: if it has no such file that can be read.
     """
-    path = "predictions.parquet"
     place = folder / run.info.run_id
     place.mkdir(exist_ok=True)
     try:
-        file = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=path, dst_path=str(place))
+        file = mlflow.artifacts.download_artifacts(
+            run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=str(place)
+        )
         table = pd.read_parquet(file, columns=[*ROW, "probability"])
-    except (MlflowException, OSError) as error:
-        raise UserError(
-            f"evaluation {run.info.run_id} has no {path} that can be read ({one_line(error)}); allowed: one that has"
+    except (MlflowException, OSError, ValueError) as error:
+        raise RunFailed(
+            f"evaluation {run.info.run_id} has no {PREDICTIONS} that can be read ({one_line(error)}); without that run "
+            "the model is evaluated again"
         ) from None
     return table.sort_values(ROW, ignore_index=True)
 

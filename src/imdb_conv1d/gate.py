@@ -28,7 +28,7 @@ class Decision:
         """The figures that decided."""
         shown = "is shown not to be" if self.promoted else "is not shown not to be"
         return (
-            f"its log loss differs by {self.difference:+.4f} on {self.rows:,} reviews, at {self.confidence:.0%} "
+            f"its log loss differs by {self.difference:+.4f} on {self.rows:,} reviews, at {100 * self.confidence:g}% "
             f"confidence by at most {self.upper:+.4f}: that {shown} worse by more than {self.margin:g}"
         )
 

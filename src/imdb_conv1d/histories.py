@@ -1,8 +1,9 @@
 """A metric's history, read from any run that has one value an epoch."""
 
+import gc
 import math
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -13,7 +14,7 @@ from mlflow.entities import Metric, Run
 
 from imdb_conv1d import trainings
 from imdb_conv1d.config import better
-from imdb_conv1d.console import UserError
+from imdb_conv1d.console import UserError, counted
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.rules import History
@@ -21,12 +22,18 @@ from imdb_conv1d.stores import refuses
 
 INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
 MOST_PATIENCES = 200  # in the grid that is taken where none is given
-PROGRESS = 200  # histories between two lines
+MOST_ROWS = 2_000_000  # of the replayed table; a gigabyte
+AT_ONCE = 100  # histories that are read by one question
+MOST_POINTS = 200_000  # of one answer
 Mode = Literal["auto", "min", "max"]
 
 
 def read(
-    run: Run, monitor: str = "auto", mode: Mode = "auto", say: Callable[[str], None] = lambda line: None
+    run: Run,
+    monitor: str = "auto",
+    mode: Mode = "auto",
+    say: Callable[[str], None] = lambda line: None,
+    points: Sequence[Metric] | None = None,
 ) -> History:
     """A run's history of ``monitor``, which has steps from 0 or from 1 on; epochs are counted from 1.
 
@@ -34,6 +41,7 @@ def read(
         monitor: auto is the run's own, else val_loss.
         mode: auto is the run's own if it watched this metric, else Keras's rule for the name.
         say: is told what of the run is left out.
+        points: the metric's, in any order, if they are at hand.
 
     Raises:
         UserError: if the run has no such metric, less than two epochs, a gap or two values of one epoch, or if nothing
@@ -46,8 +54,7 @@ def read(
     if metric not in run.data.metrics:
         there = ", ".join(sorted(run.data.metrics)) or "no metric at all"
         raise refusal("monitor", metric, f"what run {run_id} has recorded, which is {there}")
-    call = partial(mlflow.MlflowClient().get_metric_history, run_id, metric)
-    points = sorted(persist(f"reading {metric} of run {run_id}", call, refuses), key=lambda point: point.step)
+    points = sorted(_points([run_id], metric)[run_id] if points is None else points, key=lambda point: point.step)
     if _ends_with_restored_weights(run, points):
         say(f"run {run_id}: step {points[-1].step} is no epoch but the best one's values once more, as autolog logs "
             "them with restore_best_weights; left out")  # fmt: skip
@@ -85,22 +92,30 @@ def read_all(
         UserError: if no run has one, or they are not of one metric and one mode.
     """
     found = []
-    for number, run in enumerate(runs, 1):
-        try:
-            found.append(read(run, monitor, mode, say))
-        except UserError as error:
-            if all_of_them:
-                raise
-            say(f"left out: {error}")
-        if number % PROGRESS == 0:
-            say(f"read {number:,} of {len(runs):,} histories")
+    for start in range(0, len(runs), AT_ONCE):
+        some = runs[start : start + AT_ONCE]
+        of_metric: dict[str, list[str]] = {}
+        for run in some:
+            of_metric.setdefault(trainings.monitor(run) if monitor == "auto" else monitor, []).append(run.info.run_id)
+        points = {run_id: own for metric, ids in of_metric.items() for run_id, own in _points(ids, metric).items()}
+        for run in some:
+            try:
+                found.append(read(run, monitor, mode, say, points[run.info.run_id]))
+            except UserError as error:
+                if all_of_them:
+                    raise
+                say(f"left out: {error}")
+        if len(runs) > AT_ONCE:
+            say(f"read {start + len(some):,} of {len(runs):,} histories")
     if not found:
-        raise UserError(f"run: none of the {len(runs):,} trainings has a history to read; allowed: one that has")
-    kinds = sorted({f"{history.monitor} ({history.mode})" for history in found})
-    if len(kinds) > 1:
-        raise UserError(
-            f"monitor: {monitor!r} means {' and '.join(kinds)} for these runs; allowed: one of them by name"
-        )
+        one = "a metric that one of the trainings has recorded by the epoch"
+        raise refusal("monitor", monitor, f"{one}; none of {len(runs):,} has")
+    for name, given in (("monitor", monitor), ("mode", mode)):
+        kinds = sorted({str(getattr(history, name)) for history in found})
+        if len(kinds) > 1:
+            raise UserError(
+                f"{name}: {given!r} means {' and '.join(kinds)} for these runs; allowed: one of them by name"
+            )
     return found
 
 
@@ -111,7 +126,7 @@ def grid(
     strides where that is long, and 0 and the runs' own min_delta.
 
     Raises:
-        UserError: if none are given and no run has a patience.
+        UserError: if none are given and no run has a patience, or if the table would have too many rows.
     """
     longest = max((history.patience or 1 for history in histories if history.patience is not None), default=0)
     if not patience:
@@ -120,7 +135,53 @@ def grid(
             raise refusal("patience", "auto", lacking)
         strides = np.geomspace(1, longest, MOST_PATIENCES).round().astype(int).tolist()
         patience = sorted({*strides} if longest > MOST_PATIENCES else range(1, longest + 1))
-    return list(patience), list(min_delta) or sorted({0.0, *(history.min_delta or 0.0 for history in histories)})
+    deltas = list(min_delta) or sorted({0.0, *(history.min_delta or 0.0 for history in histories)})
+    rows = len(histories) * len(patience) * len(deltas)
+    if rows > MOST_ROWS:
+        raise UserError(
+            f"patience: {len(patience):,} patiences by {len(deltas):,} values of min_delta on "
+            f"{counted(len(histories), 'run')} are {rows:,} rows; allowed: {MOST_ROWS:,} at most"
+        )
+    return list(patience), deltas
+
+
+def _points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
+    """The points of a metric, in any order, by run.
+
+    SQLite looks through all runs' points of a metric for those of one run, unless somebody has had it gather
+    statistics: so a database is asked for many runs at a time. MLflow's client cannot, but the store behind it can.
+    """
+    client = mlflow.MlflowClient()
+    of_many = getattr(client._tracking_client.store, "get_metric_history_bulk", None)  # not over HTTP
+    if of_many is None or len(run_ids) == 1:
+        return {
+            run_id: persist(
+                f"reading {metric} of run {run_id}", partial(client.get_metric_history, run_id, metric), refuses
+            )
+            for run_id in run_ids
+        }
+    what = f"reading {metric} of {counted(len(run_ids), 'run')}"
+    with _without_collector():
+        rows = persist(what, partial(of_many, run_ids, metric, MOST_POINTS), refuses)
+    if len(rows) == MOST_POINTS:
+        middle = len(run_ids) // 2
+        return _points(run_ids[:middle], metric) | _points(run_ids[middle:], metric)
+    found: dict[str, list[Metric]] = {run_id: [] for run_id in run_ids}
+    for row in rows:
+        found[row.run_id].append(row)
+    return found
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's cycle collector looks through a hundred thousand new rows again and again: that is half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _ends_with_restored_weights(run: Run, points: Sequence[Metric]) -> bool:

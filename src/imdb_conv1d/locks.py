@@ -3,10 +3,11 @@
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+FOLDER = Path("/tmp")  # not TMPDIR, which may be another one for each user
 
 
 @contextmanager
@@ -17,10 +18,12 @@ def lock(what: str, waiting: Callable[[], None]) -> Iterator[None]:
         what: a name for what is locked; processes of all users of the host agree on the file by it.
         waiting: is called once if it has to be waited for.
     """
-    path = Path(tempfile.gettempdir()) / f"imdb-conv1d-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
+    path = FOLDER / f"imdb-conv1d-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
     # Systems that guard /tmp refuse to create a file over another user's, but not to read it; reading is enough.
     with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o644))
+        made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o644)
+        os.fchmod(made, 0o644)  # whatever this user's umask is
+        os.close(made)
     descriptor = os.open(path, os.O_RDONLY)
     try:
         try:

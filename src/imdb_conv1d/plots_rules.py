@@ -33,9 +33,10 @@ def heat_map(table: pd.DataFrame, title: str) -> Figure:
 
 def _cells(ax: Axes, table: pd.DataFrame, value: str, label: str, shown: str, colors: str) -> None:
     grid = table.pivot(index="min_delta", columns="patience", values=value).astype(float)
+    finite = grid.where(np.isfinite(grid))
     ax.set_facecolor("#dddddd")
     # From 0 on, where nothing is lost: that is white, also where it is so everywhere.
-    most = max(np.nanmax(grid), 1e-9) if grid.notna().to_numpy().any() else 1.0
+    most = max(np.nanmax(finite), 1e-9) if finite.notna().to_numpy().any() else 1.0
     cells = np.ma.masked_invalid(grid.to_numpy())
     mesh = ax.pcolormesh(cells, cmap=colors, vmin=0, vmax=most, edgecolors="white", linewidth=0.5)
     ax.figure.colorbar(mesh, ax=ax, label=label, fraction=0.03, pad=0.01)
@@ -46,7 +47,8 @@ def _cells(ax: Axes, table: pd.DataFrame, value: str, label: str, shown: str, co
     ax.tick_params(length=0)
     if grid.size <= MOST_CELLS:
         for (row, column), number in np.ndenumerate(grid.to_numpy()):
-            text, dark = ("?", False) if np.isnan(number) else (shown.format(number), number > 0.6 * most)
+            text, dark = shown.format(number), 0.6 * most < number < np.inf
+            text = {"nan": "?", "inf": "∞"}.get(text, text)
             ink = "white" if dark else "black"
             ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7, color=ink)
 

@@ -1,15 +1,17 @@
 """Which early-stopping rule serves several trainings: the replayed rows pooled over them, and a recommendation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from imdb_conv1d.console import counted
 from imdb_conv1d.resampling import interval, means_of_samples
 
 RUNS_NEEDED = 5  # of fewer, a bootstrap knows next to nothing
 CONFIDENCE = 0.95
+MOST_RUNS = 0.9  # a share of all runs
 
 
 def pooled(table: pd.DataFrame) -> pd.DataFrame:
@@ -25,7 +27,7 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (patience, min_delta), group in table.groupby(["patience", "min_delta"]):
-        answered = group[~group["censored"]].dropna(subset="regret")
+        answered = group[~group["censored"]]
         regret, epochs = answered["regret"].to_numpy(), answered["stopped_epoch"].to_numpy(dtype=float)
         regret_low, regret_high = interval(regret)
         epochs_low, epochs_high = interval(epochs)
@@ -50,20 +52,26 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The shortest patience within the tolerance, over ``runs`` trainings that answer every patience up to ``longest``.
+    """The shortest patience within the tolerance, over ``runs`` of ``of`` trainings.
 
-    ``patience`` is None where nothing can be recommended: too few runs, or none within the tolerance. ``sureness`` is
-    the share of bootstrap samples whose mean regret is within the tolerance, ``served`` the number of runs whose own
-    regret is. epochs_saved and seconds_saved are sums over the runs, as is ``epochs``, all that they trained.
+    They are those that answer every patience up to ``longest``.
+
+    ``patience`` is None where nothing can be recommended: too few runs, or none of the ``tried`` patiences that ends
+    before the runs do is within the tolerance. ``sureness`` is the share of bootstrap samples whose mean regret is
+    within the tolerance, ``served`` the number of runs whose own regret is. ``regret`` and its 95 % bootstrap interval
+    are of the mean. epochs_saved and seconds_saved are sums over the runs, as is ``epochs``, all that they trained.
     """
 
     metric: str
     tolerance: float
+    of: int
     runs: int
     longest: int
+    tried: int = 0
     patience: int | None = None
     min_delta: float = 0.0
     regret: float = np.nan
+    regret_low: float = np.nan
     regret_high: float = np.nan
     regret_worst: float = np.nan
     sureness: float = np.nan
@@ -75,71 +83,89 @@ class Recommendation:
     @property
     def sentence(self) -> str:
         """All of it in one sentence."""
+        lost = "" if self.runs == self.of else f"; {counted(self.of - self.runs, 'other run')} ended too early to tell"
+        which = f"answer every patience up to {self.longest}"
         if self.runs < RUNS_NEEDED:
             return (
-                f"Too few runs to say which patience is enough: {self.runs} answer every patience up to "
-                f"{self.longest}, and at least {RUNS_NEEDED} are needed."
+                f"Too few runs to say which patience is enough: {self.runs} {which}, and at least {RUNS_NEEDED} are "
+                f"needed{lost}."
             )
+        if not self.tried:
+            return (
+                f"Nothing tells a longer wait from those tried: each ends where one of the {self.runs} runs did{lost}."
+            )
+        tolerance = f"{self.tolerance:g} of the best {self.metric}"
         if self.patience is None:
             return (
-                f"No patience shorter than {self.longest} keeps the mean regret of these {self.runs} runs within "
-                f"{self.tolerance:g} of {self.metric}, and how a longer one does is not known."
+                f"None of {self.tried} patiences up to {self.longest} keeps the mean regret of {self.runs} runs within "
+                f"{tolerance}, and how a longer one does is not known{lost}."
             )
+        sure, share = self.sureness >= CONFIDENCE, f"{self.sureness:.0%} of bootstrap samples"
+        within = f"within {tolerance} in {share}" if sure else (
+            f"within {tolerance}, but only in {share}, which is too few runs or too little margin to be sure"
+        )  # fmt: skip
         at_least = binomtest(self.served, self.runs).proportion_ci(2 * CONFIDENCE - 1, method="exact").low
-        hedge = "" if self.sureness >= CONFIDENCE else ", which is too few runs or too little margin to be sure"
+        rare = "" if at_least >= MOST_RUNS else ", which does not rule out a rarer loss"
         minutes = "" if np.isnan(self.seconds_saved) else f" and {self.seconds_saved / 60:.1f} minutes"
         return (
-            f"Patience {self.patience} with min_delta {self.min_delta:g} is the shortest that stays within "
-            f"{self.tolerance:g} of {self.metric}: over {self.runs} runs that answer every patience up to "
-            f"{self.longest} its mean regret is {self.regret:.4f} (at most {self.regret_high:.4f} at 95 % confidence, "
-            f"{self.regret_worst:.4f} in the worst run), within the tolerance in {self.sureness:.0%} of bootstrap "
-            f"samples{hedge}; it serves {self.served} of the runs, so at least {at_least:.0%} of such runs at 95 % "
-            f"confidence; it would have saved {self.epochs_saved:,} of {self.epochs:,} epochs{minutes}."
+            f"Patience {self.patience} with min_delta {self.min_delta:g} is the shortest of {self.tried} tried whose "
+            f"mean regret stays {within}: over {self.runs} runs that {which} it is {self.regret:.4f} (95% interval "
+            f"{self.regret_low:.4f} to {self.regret_high:.4f}, {self.regret_worst:.4f} in the worst run); it serves "
+            f"{self.served} of them, so at least {at_least:.0%} of such runs at 95% confidence{rare}; it would have "
+            f"saved {self.epochs_saved:,} of {counted(self.epochs, 'epoch')}{minutes}{lost}."
         )
 
 
 def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
     """The shortest patience whose mean regret stays within ``tolerance`` (in the metric's unit), and how sure that is.
 
-    Rules are compared on the same runs: those that answer every rule up to the longest patience for which there are
-    ``RUNS_NEEDED`` of them, so that no run vouches for the very rule that ended it. Preferred is a patience that is
-    within the tolerance in 95 % of the bootstrap samples; failing that, one that is so by its mean.
+    Rules are compared on the same runs: of the blocks of runs that answer every rule up to a longest patience, the one
+    with the most answers, patiences times runs, among those of ``RUNS_NEEDED`` runs or more. A patience that itself
+    ended one of them cannot be judged. Preferred is one that is within the tolerance in 95 % of the bootstrap samples;
+    failing that, one that is so by its mean.
 
     Args:
         table: what ``rules.replay`` returns, of several histories of one metric.
     """
-    answers = ~table["censored"].to_numpy(dtype=bool) & table["regret"].notna().to_numpy()
-    by_run = table.assign(answers=answers).pivot_table(
-        index="run_id", columns="patience", values="answers", aggfunc="all"
-    )
-    up_to = by_run.astype(bool).cummin(axis=1).sum()
-    enough = up_to[up_to >= RUNS_NEEDED]
-    longest = int(enough.index.max() if len(enough) else up_to[up_to == up_to.max()].index.max())
+    by_run = (~table["censored"].astype(bool)).groupby([table["run_id"], table["patience"]]).all().unstack()
+    up_to = by_run.cummin(axis=1).sum()
+    answers = up_to * np.arange(1, len(up_to) + 1)
+    enough = up_to >= RUNS_NEEDED
+    longest = int(up_to.index[int(np.argmax(answers.where(enough, 0) if enough.any() else answers))])
     runs = by_run.index[by_run.loc[:, :longest].all(axis=1)]
     chosen = table[table["run_id"].isin(runs) & (table["patience"] <= longest)]
-    nothing = Recommendation(str(table["monitor"].iloc[0]), tolerance, len(runs), longest)
+    rules = [
+        group for _, group in chosen.groupby(["patience", "min_delta"]) if (group["epochs_saved"].astype(int) > 0).all()
+    ]
+    nothing = Recommendation(
+        str(table["monitor"].iloc[0]), tolerance, len(by_run), len(runs), longest,
+        len({int(group["patience"].iloc[0]) for group in rules}),
+    )  # fmt: skip
     if len(runs) < RUNS_NEEDED:
         return nothing
     found = []
-    for _, group in chosen[chosen["patience"] < longest].groupby(["patience", "min_delta"]):
+    for group in rules:
         rule, regret = group.iloc[0], group["regret"].to_numpy()
         if regret.mean() > tolerance:
             continue
-        samples = means_of_samples(regret)
-        saved = group["epochs_saved"].astype(int).sum()
+        saved, seconds = group["epochs_saved"].astype(int).sum(), group["seconds_saved"]
+        low, high = interval(regret)
         found.append(
-            Recommendation(
-                nothing.metric, tolerance, len(runs), longest, int(rule["patience"]), float(rule["min_delta"]),
+            replace(
+                nothing,
+                patience=int(rule["patience"]),
+                min_delta=float(rule["min_delta"]),
                 regret=float(regret.mean()),
-                regret_high=float(np.percentile(samples, 100 * CONFIDENCE)),
+                regret_low=low,
+                regret_high=high,
                 regret_worst=float(regret.max()),
-                sureness=float((samples <= tolerance).mean()),
+                sureness=float((means_of_samples(regret) <= tolerance).mean()),
                 served=int((regret <= tolerance).sum()),
                 epochs=int(saved + group["stopped_epoch"].astype(int).sum()),
                 epochs_saved=int(saved),
-                seconds_saved=float(group["seconds_saved"].sum(skipna=False)),
+                seconds_saved=float(seconds.sum(skipna=False)),
             )
-        )  # fmt: skip
+        )
     sure = [one for one in found if one.sureness >= CONFIDENCE]
     # Of one patience, the min_delta that stops earliest.
     return min(sure or found, key=lambda one: (one.patience, -one.epochs_saved), default=nothing)

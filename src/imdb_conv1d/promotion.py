@@ -8,7 +8,7 @@ from typing import Literal
 
 from imdb_conv1d import champions, evaluation, evaluations, gate, registry
 from imdb_conv1d.config import PromoteParameters
-from imdb_conv1d.console import RunFailed, Signals, say
+from imdb_conv1d.console import RunFailed, Signals, counted, say
 from imdb_conv1d.registry import Fetched, Stored
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.trainings import Recorded
@@ -21,12 +21,15 @@ Outcome = Literal["promoted", "kept", "unchanged", "overtaken"]
 class Contest:
     """A version, the champion, and the reviews to compare them on.
 
-    ``champion`` is None if there is none. ``rows_digest`` names the reviews; it is empty where nothing is to be
-    compared. ``subject`` and the ``models``, by version, are at hand where an evaluation is lacking.
+    ``champion`` is None if there is none; ``holder`` is the version that has the alias, empty where none has it, as
+    when the champion was deleted: then the last one that still exists is the champion. ``rows_digest`` names the
+    reviews; it is empty where nothing is to be compared. ``subject`` and the ``models``, by version, are at hand where
+    an evaluation is lacking.
     """
 
     version: Stored
     champion: Stored | None
+    holder: str
     rows_digest: str = ""
     subject: evaluation.Subject | None = None
     models: Mapping[str, Fetched] | None = None
@@ -42,17 +45,17 @@ def contest(version: Stored, data: str, folder: Path) -> Contest:
     Raises:
         UserError: if an evaluation is lacking and the data for it is not at hand.
     """
-    present = champions.present(version.name)
-    if present in ("", version.version):
-        return Contest(version, version if present else None)
-    champion = registry.find(f"models:/{version.name}/{present}")
+    holder, last = champions.present(version.name), champions.last(version.name)
+    if last in ("", version.version):
+        return Contest(version, version if last else None, holder)
+    champion = registry.find(f"models:/{version.name}/{last}")
     if data == "auto":
         own = evaluations.of_version(version.name, version.version, "params.data = 'auto'", "tags.rows_digest != ''")
         if own and _evaluation(champion, own.data.tags["rows_digest"]):
-            return Contest(version, champion, own.data.tags["rows_digest"])
+            return Contest(version, champion, holder, own.data.tags["rows_digest"])
     models = {stored.version: registry.fetch(stored, folder / stored.version) for stored in (version, champion)}
     subject = evaluation.subject(version, models[version.version].record, data)
-    return Contest(version, champion, subject.rows_digest, subject, models)
+    return Contest(version, champion, holder, subject.rows_digest, subject, models)
 
 
 def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Signals) -> tuple[Outcome, str]:
@@ -61,10 +64,12 @@ def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Sig
     Overtaken means that nothing is moved, since another version has become the champion meanwhile.
     """
     version, champion = found.version, found.champion
-    if champion is version:
+    if champion is version and found.holder:
         return "unchanged", f"Unchanged: {version.title} is the {champions.CHAMPION} already."
     sentence, promoted = f"{version.title} is the first {champions.CHAMPION}", True
-    if champion:
+    if champion is version:
+        sentence = f"{version.title} is the {champions.CHAMPION} again, which no version was"
+    elif champion:
         promoted, why = _judged(run, found, champion, parameters, signals)
         verb = "replaces" if promoted else "does not replace"
         sentence = f"{version.title} {verb} version {champion.version} as {champions.CHAMPION}: {why}"
@@ -72,7 +77,7 @@ def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Sig
         return "kept", f"Kept: {sentence}."
     run.settle()  # what decided is stored before anything moves
     signals.hold_to_the_end()
-    moved = champions.promote(version.name, version.version, champion.version if champion else "")
+    moved = champions.promote(version.name, version.version, found.holder)
     return ("promoted", f"Promoted: {sentence}.") if moved else ("overtaken", "")
 
 
@@ -83,17 +88,22 @@ def _judged(
     recorded = [_evaluated(found, stored, parameters.log_texts, signals) for stored in (found.version, champion)]
     for name, one in zip(("evaluation_run_id", "champion_evaluation_run_id"), recorded, strict=True):
         run.tags({name: one.info.run_id})
-    others = {one.info.run_id for one in evaluations.of_verb("promote", f"tags.rows_digest = '{found.rows_digest}'")}
-    run.tags({"rows_digest": found.rows_digest})
-    uses = len(others | {run.id})
-    ours, theirs = (int(one.data.metrics.get(LEAK, 0)) for one in recorded)
+    ours, theirs = (one.data.metrics.get(LEAK) for one in recorded)
+    if ours is None:
+        return (
+            False,
+            "whether it was trained on some of these test texts is not known, so they cannot tell how good it is",
+        )
     if ours:
-        return False, f"it was trained on {ours:,} of these test texts, so they cannot tell how good it is"
+        return False, f"it was trained on {ours:,.0f} of these test texts, so they cannot tell how good it is"
     first, second = (evaluations.predictions(one, run.folder) for one in recorded)
     if not evaluations.same_rows(first, second):
         raise RunFailed(
             f"the evaluations {' and '.join(one.info.run_id for one in recorded)} are not of the same reviews"
         )
+    run.tags({"rows_digest": found.rows_digest})
+    decided = evaluations.of_verb("promote", f"tags.rows_digest = '{found.rows_digest}'", "tags.decision != ''")
+    uses = len({one.info.run_id for one in decided} | {run.id})
     decision = gate.decide(
         first["label"], first["probability"], second["probability"], parameters.margin, parameters.confidence
     )
@@ -104,8 +114,10 @@ def _judged(
         "decisions_on_these_reviews": float(uses),
     }
     run.metrics(figures, round(time.time() * 1000), step=0)
-    leak = f"; the {champions.CHAMPION} was trained on {theirs:,} of them, to its advantage" if theirs else ""
-    used = f"; these reviews have decided {uses:,} promotion{'s' if uses > 1 else ''} so far"
+    leak = f"; the {champions.CHAMPION} was trained on {theirs:,.0f} of them, to its advantage" if theirs else ""
+    if theirs is None:
+        leak = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
+    used = f"; these reviews have decided {counted(uses, 'promotion')} so far"
     return decision.promoted, f"{decision.sentence}{leak}{used}"
 
 

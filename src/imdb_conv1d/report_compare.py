@@ -1,21 +1,23 @@
 """What a comparison leaves at its run: the tables, the page, the description, and the table for the terminal."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 import pandas as pd
 
 from imdb_conv1d import evaluations, page
 from imdb_conv1d.comparison import FIXED, cell, fitting, others
-from imdb_conv1d.console import UserError, warn
+from imdb_conv1d.console import RunFailed, counted, warn
 from imdb_conv1d.paired import paired
 from imdb_conv1d.rules import History
-from imdb_conv1d.tracking import Run
+from imdb_conv1d.tracking import Run, literally
 from imdb_conv1d.trainings import Recorded
 
-SHOWN = ("run_name", "best_value", "best_epoch", "stopped_epoch", "seconds", "test_accuracy", "test_loss", "run_id")
+BEFORE = ("run_name", "best_value", "best_epoch", "stopped_epoch", "test_accuracy")
+AFTER = ("test_loss", "seconds")  # what differs stands between them: the last columns give way where there is no room
 ROWS = 20  # at most, on the terminal and in the description
+FEWEST = 5  # rows of the description: columns give way to them
 DESCRIPTION = 7500  # characters; MLflow cuts a tag at 8,000
 PAIR_COLUMNS = ("first_run_id", "second_run_id", "same_rows", "sentence")
 
@@ -32,7 +34,7 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
         if run_id in found:
             try:
                 read[run_id] = (name, evaluations.predictions(found[run_id], run.folder))
-            except UserError as error:
+            except RunFailed as error:
                 warn(f"not paired: {error}")
     for number, (run_id, (name, predictions)) in enumerate(read.items()):
         if number == 0:
@@ -61,29 +63,27 @@ def queue(
     apart, pair_table = others(unfinished), pairs(run, table, found)
     any_history = next(iter(histories.values()))
     metric = f"{any_history.monitor}, {'less' if any_history.mode == 'min' else 'more'} is better"
-    title = f"{len(table):,} trainings of {experiment}, by {metric}"
+    title = f"{counted(len(table), 'training')} of {experiment}, by {metric}"
     texts = {"comparison.csv": table.to_csv(index=False), "pairs.csv": pair_table.to_csv(index=False)}
     drawn = table[table["run_id"].isin(histories)]
     figure = page.curves([histories[run_id] for run_id in drawn["run_id"]], drawn["best_epoch"].tolist())
-    extra = [str(name) for name in table if name not in FIXED]
-    readable = _readable(table, [*SHOWN[:-1], *extra, "stop_reason", "version", "run_id"])
-    verdicts = " ".join(pair_table["sentence"]) or "No two trainings have an evaluation on the same rows."
+    shown = [*BEFORE, *(str(name) for name in table if name not in FIXED), *AFTER]
+    readable = _readable(table, [*shown, "stop_reason", "version", "run_id"])
+    verdicts = pair_table["sentence"].tolist() or ["No two trainings have an evaluation on the same rows."]
     sections = [
         ("Trainings", f"The best first, by {metric}.", readable),
-        ("Test figures, paired", "The best training against each other one.", pair_table[["sentence"]]),
+        ("Test figures, paired", "The best evaluated training against each other one.", pair_table[["sentence"]]),
         ("Not finished", "Not compared: still going, failed or interrupted.", apart),
     ]
     texts["comparison.html"] = page.page(title, figure, [section for section in sections if len(section[2])])
     for name, text in texts.items():
         (run.folder / name).write_text(text, encoding="utf-8")
         run.file(run.folder / name)
-    tail = [f"Not finished: {len(apart)}."] if len(apart) else []
-    run.describe(
-        _description(f"{title[0].upper()}{title[1:]}.", _readable(table, [*SHOWN[:-1], *extra]), [verdicts, *tail])
-    )
+    unfinished_too = [f"Not finished: {len(apart):,}."] if len(apart) else []
+    run.describe(_description(f"{title[0].upper()}{title[1:]}.", _readable(table, shown), [*unfinished_too, *verdicts]))
 
     width = shutil.get_terminal_size().columns
-    lines = [title, fitting(table[[*SHOWN, *extra]].head(ROWS), width)]
+    lines = [title, fitting(table[[*shown, "run_id"]].head(ROWS), width)]
     if len(table) > ROWS:
         lines.append(f"{ROWS} of {len(table):,}; all of them are in comparison.csv")
     lines += pair_table["sentence"].head(3).tolist()
@@ -92,18 +92,29 @@ def queue(
     return "\n".join(lines)
 
 
-def _readable(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({name: [cell(str(name), value) for value in table[name]] for name in columns})
+def _readable(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame({name: [cell(name, value) for value in table[name]] for name in columns})
 
 
-def _description(title: str, table: pd.DataFrame, sentences: list[str]) -> str:
-    """Markdown of at most ``DESCRIPTION`` characters: as many of the first rows as there is room for."""
-    head, rule = f"| {' | '.join(map(str, table))} |", "|" + "---|" * len(table.columns)
-    text = f"{title}\n\n{head}\n{rule}"
-    rest = "\n\n".join(["", *sentences])[: DESCRIPTION // 3]
-    for row in table.head(ROWS).itertuples(index=False):
-        line = "\n| " + " | ".join(str(value).replace("|", "\\|") for value in row) + " |"
-        if len(text) + len(line) + len(rest) > DESCRIPTION:
-            break
-        text += line
-    return text + rest
+def _description(title: str, table: pd.DataFrame, sentences: Sequence[str]) -> str:
+    """Markdown of at most ``DESCRIPTION`` characters: as many of the sentences, the rows and the columns as fit."""
+    columns, tail = [str(name) for name in table], ""
+    for sentence in map(literally, sentences):
+        if len(tail) + len(sentence) < DESCRIPTION // 3:
+            tail += f"\n\n{sentence}"
+    while True:
+        lines = [_line(columns), "|" + "---|" * len(columns)]
+        text = f"{literally(title)}\n\n" + "\n".join(lines)
+        for row in table[columns].head(ROWS).itertuples(index=False):
+            line = f"\n{_line(row)}"
+            if len(text) + len(line) + len(tail) > DESCRIPTION:
+                break
+            text += line
+            lines.append(line)
+        if len(lines) - 2 >= min(len(table), FEWEST) or len(columns) == 1:
+            return text + tail
+        columns.pop()
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(literally, cells))} |"

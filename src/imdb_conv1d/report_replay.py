@@ -7,9 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from imdb_conv1d import plots_rules
+from imdb_conv1d.console import counted
 from imdb_conv1d.pooling import pooled, recommend
 from imdb_conv1d.rules import History
-from imdb_conv1d.tracking import Run
+from imdb_conv1d.tracking import Run, literally
 
 ROWS = 12  # of a table on the terminal
 
@@ -18,8 +19,8 @@ def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) 
     """Queue the replay of one training; returns lines for the terminal."""
     best = history.best_epoch
     lines = [
-        f"{history.monitor} of run {history.run_id} {history.run_name!r}: {len(history.values):,} epochs, the best is "
-        f"{history.values[best - 1]:.4f} after epoch {best}"
+        f"{history.monitor} of run {history.run_id} {history.run_name!r}: {counted(len(history.values), 'epoch')}, the "
+        f"best is {history.values[best - 1]:.4f} after epoch {best}"
     ]
     whole = table[table["best_epoch"].eq(best).fillna(False)].sort_values(
         ["patience", "epochs_saved"], ascending=[True, False]
@@ -29,15 +30,18 @@ def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) 
     else:
         rule = whole.iloc[0]
         minutes = "" if pd.isna(rule["seconds_saved"]) else f" ({rule['seconds_saved'] / 60:.1f} minutes)"
+        saved = f"{counted(rule['epochs_saved'], 'epoch')} saved{minutes}" if rule["epochs_saved"] else "nothing saved"
         lines.append(
             f"patience {rule['patience']} with min_delta {rule['min_delta']:g} keeps that epoch and stops after epoch "
-            f"{rule['stopped_epoch']}: {rule['epochs_saved']:,} epochs saved{minutes}"
+            f"{rule['stopped_epoch']}: {saved}"
         )
         figures = {"shortest_patience": rule["patience"], "epochs_saved": rule["epochs_saved"]}
         _figures(run, {**figures, "seconds_saved": rule["seconds_saved"]})
-    link = f"[{history.run_name or history.run_id}](#/experiments/{experiment_id}/runs/{history.run_id})"
+    link = f"[{literally(history.run_name) or history.run_id}](#/experiments/{experiment_id}/runs/{history.run_id})"
     run.tags({"source_run_id": history.run_id, "mlflow.parentRunId": history.run_id})
-    run.describe(f"Replay of {link}.\n\n" + "\n\n".join(f"{line[0].upper()}{line[1:]}." for line in lines))
+    run.describe(
+        f"Replay of {link}.\n\n" + "\n\n".join(f"{line[0].upper()}{line[1:]}." for line in map(literally, lines))
+    )
     title = f"{history.monitor}: what each rule loses, and when it stops"
     heat = plots_rules.heat_map(table.assign(epochs=table["stopped_epoch"].astype(float)), title)
     _files(run, {"replay.csv": table}, {"heat_map.png": heat, "curve.png": plots_rules.curve(history, table)})
@@ -58,17 +62,19 @@ def of_many(run: Run, experiment_id: str, histories: Sequence[History], table: p
     """Queue the replay of several trainings of one metric; returns lines for the terminal."""
     pool, found = pooled(table), recommend(table, tolerance)
     metric, trained = histories[0].monitor, sum(len(history.values) for history in histories)
-    lines = [f"{metric} of {len(histories):,} trainings, {trained:,} epochs", found.sentence]
+    many = counted(len(histories), "training")
+    lines = [f"{metric} of {many}, {counted(trained, 'epoch')}", found.sentence]
     if found.patience is not None:
         _figures(run, {
             "recommended_patience": found.patience, "recommended_min_delta": found.min_delta,
-            "regret": found.regret, "regret_high": found.regret_high, "regret_worst": found.regret_worst,
+            "regret": found.regret, "regret_low": found.regret_low, "regret_high": found.regret_high,
+            "regret_worst": found.regret_worst,
             "sureness": found.sureness, "epochs_saved": found.epochs_saved, "seconds_saved": found.seconds_saved,
         })  # fmt: skip
     _figures(run, {"runs": len(histories), "runs_compared": found.runs})
     run.tags({"source_experiment_id": experiment_id})
-    link = f"[{len(histories):,} trainings](#/experiments/{experiment_id}/runs)"
-    run.describe(f"Replay of {link}, named in replay.csv.\n\n{found.sentence}")
+    link = f"[{many}](#/experiments/{experiment_id}/runs)"
+    run.describe(f"Replay of {link}, named in replay.csv.\n\n{literally(found.sentence)}")
     pictures = {
         "heat_map.png": plots_rules.heat_map(pool, f"{metric}: mean regret of each rule, and its mean stop"),
         "pooled.png": plots_rules.pooled(pool, metric, tolerance, found.patience),
@@ -105,7 +111,7 @@ def _files(run: Run, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, 
 def _shown(table: pd.DataFrame, by: str, columns: Sequence[str]) -> str:
     """The rows at which, with growing patience, ``by`` changes, and the longest patience of each min_delta."""
     rows = table.sort_values(["min_delta", "patience"])
-    text = rows[by].astype(str)
+    text = rows[by].map(lambda value: _cell(by, value))
     changes = (text != text.groupby(rows["min_delta"]).shift()) | ~rows["min_delta"].duplicated(keep="last")
     few = rows[changes].drop_duplicates([name for name in columns if name != "min_delta"]).head(ROWS)
     cells = pd.DataFrame({name: [_cell(name, value) for value in few[name]] for name in columns})

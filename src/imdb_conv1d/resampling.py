@@ -13,8 +13,9 @@ def means_of_samples(values: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean of values [n]; NaN where there are fewer than two."""
-    if len(values) < 2:
+    """95 % percentile bootstrap interval of the mean of values [n]; NaN where it has none: of fewer than two values, or
+    where one is not finite."""
+    if len(values) < 2 or not np.isfinite(values).all():
         return np.nan, np.nan
     low, high = np.percentile(means_of_samples(values), [2.5, 97.5])
     return float(low), float(high)

@@ -46,8 +46,8 @@ def replay(histories: Sequence[History], patience: Sequence[int], min_delta: Seq
         run_id, run_name, monitor, mode, patience, min_delta as given; stopped_epoch: the epoch after which the rule
         ends the training; best_epoch and best_value: what a checkpoint keeps by then; epochs_saved and seconds_saved:
         what the recorded run went on for (seconds is NaN where its clock was set back); regret: how much worse than
-        the best value of the whole history, in the metric's unit, never negative. All are missing in a row that is
-        ``censored``: the history ends before the rule stops.
+        the best value of the whole history, in the metric's unit, never negative, infinite where nothing was kept. All
+        are missing in a row that is ``censored``: the history ends before the rule stops.
     """
     rules = len(patience) * len(min_delta)
     stopped, kept = np.zeros((2, len(histories), rules), dtype=int)
@@ -100,7 +100,8 @@ def _table(
     for number, history in enumerate(histories):
         keeps, ends = kept[number] > 0, stopped[number] > 0
         best_value[number, keeps] = history.values[kept[number, keeps] - 1]
-        lost[number] = np.abs(best_value[number] - history.values[best[number] - 1])
+        lost[number, ends & ~keeps & (best[number] > 0)] = np.inf
+        lost[number, keeps] = np.abs(best_value[number, keeps] - history.values[best[number] - 1])
         if (np.diff(history.seconds) >= 0).all():
             seconds[number, ends] = history.seconds[-1] - history.seconds[stopped[number, ends] - 1]
     lengths = np.array([[len(history.values)] for history in histories]).reshape(-1, 1)

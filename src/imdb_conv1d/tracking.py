@@ -5,6 +5,7 @@ run never stops the work: it is queued, delivered by threads and tried again; wh
 """
 
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -24,6 +25,11 @@ from imdb_conv1d.delivery import Delivery
 from imdb_conv1d.stores import refuses
 
 PATIENCE = 60.0  # seconds without a success, after the work, before what is undelivered counts as missing
+
+
+def literally(text: str) -> str:
+    """A text in one line of Markdown that shows it as it is, in a table's cell too."""
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
 
 
 class Run:

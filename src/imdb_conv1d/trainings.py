@@ -57,6 +57,16 @@ def monitor(run: Recorded) -> str:
     return parameters(run).get("monitor", MONITOR)
 
 
+def is_training(run: Recorded, metric: str = "auto") -> bool:
+    """Whether a run is one of ``train``, or any other run that has a monitored metric, as in :func:`in_experiment`."""
+    tags = run.data.tags
+    if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
+        return False  # made by mlflow run for the verb that asks
+    if VERB in tags or tags.get(MLFLOW_PROJECT_ENTRY_POINT, "main") != "main":
+        return tags.get(VERB) == "train"
+    return (monitor(run) if metric == "auto" else metric) in run.data.metrics
+
+
 def experiment(name: str) -> Experiment:
     """The experiment of that name; for auto, the one that MLflow's settings name.
 
@@ -91,7 +101,7 @@ def in_experiment(name: str, metric: str = "auto") -> Trainings:
     while True:
         search = partial(client.search_runs, [where.experiment_id], max_results=1000, page_token=token)
         page = persist(f"reading the runs of {where.name}", search, refuses)
-        runs += [run for run in page if _is_training(run, metric)]
+        runs += [run for run in page if is_training(run, metric)]
         token = page.token
         if not token:
             break
@@ -126,12 +136,3 @@ def named(ids: Sequence[str], parameter: str) -> Trainings:
             raise refusal(parameter, run_id, f"runs of one experiment, as {runs[0].info.run_id}")
         runs.append(run)
     return Trainings(client.get_experiment(runs[0].info.experiment_id), runs)
-
-
-def _is_training(run: Recorded, metric: str) -> bool:
-    tags = run.data.tags
-    if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
-        return False  # made by mlflow run for the verb that asks
-    if VERB in tags or tags.get(MLFLOW_PROJECT_ENTRY_POINT, "main") != "main":
-        return tags.get(VERB) == "train"
-    return (monitor(run) if metric == "auto" else metric) in run.data.metrics
