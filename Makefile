@@ -30,8 +30,8 @@ lint: $(VENV)/ready-dev ## check style and types
 	@$(VENV)/bin/ruff format --check src tests bench notebooks
 	@$(VENV)/bin/mypy
 
-bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and where the time goes: 15 minutes
-	@for part in peers growth step tracking; do $(RUN) bench/$$part.py || exit; done
+bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and where the time goes: 25 minutes
+	@for part in peers growth step tracking replays; do $(RUN) bench/$$part.py || exit; done
 
 bench-accuracy: $(VENV)/ready-dev ## the best val_loss of each, by seed: 12 minutes
 	@$(RUN) bench/accuracy.py

@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 
 import epochs
+import replays
 
 LINES = [
     "Epoch 1/2",
@@ -49,6 +51,20 @@ def test_a_peer_has_a_store_of_its_own_that_is_removed(tmp_path: Path) -> None:
 def test_a_peer_may_be_held_to_one_core(tmp_path: Path) -> None:
     text = "import os; print('val_loss', float(len(os.sched_getaffinity(0))))"
     assert epochs.run(script(tmp_path, text), cores=1).val_loss == [1.0]
+
+
+def test_a_replay_is_measured_on_the_runs_that_it_says(store: str) -> None:
+    case = replays.Case(runs=3, epochs=20, patiences=2)
+    replays.fill(case)
+    replays.measure(case)
+    assert {part: len(seconds) for part, seconds in case.seconds.items()} == dict.fromkeys(
+        ("whole", "read", "rules", "pool"), 1
+    )
+    (run,) = mlflow.search_runs(
+        experiment_names=[case.experiment], filter_string="tags.verb = 'replay'", output_format="list"
+    )
+    assert run.data.metrics["runs"] == 3
+    assert run.data.params["patience"] == "1-2"
 
 
 def test_the_table_is_markdown() -> None:
