@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from imdb_conv1d.console import RunFailed, one_line
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.stores import refuses
+from imdb_conv1d.trainings import search
 
 PREDICTIONS = "predictions.parquet"
 FINISHED = "attributes.status = 'FINISHED'"
@@ -28,18 +29,10 @@ def of_verb(verb: str, *conditions: str) -> list[Run]:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    client, runs, token = mlflow.MlflowClient(), list[Run](), None
     experiments = [
         found.experiment_id for found in persist("reading the experiments", mlflow.search_experiments, refuses)
     ]
-    condition = " and ".join([f"tags.verb = '{verb}'", *conditions])
-    while True:
-        search = partial(client.search_runs, experiments, condition, max_results=1000, page_token=token)
-        page = persist(f"reading the runs of {verb}", search, refuses)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+    return search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.verb = '{verb}'", *conditions]))
 
 
 def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:

@@ -32,6 +32,26 @@ class Trainings:
     runs: list[Recorded]
 
 
+def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> list[Recorded]:
+    """All runs of the experiments, the newest first.
+
+    Args:
+        what: what is being done, for an error.
+        condition: in MLflow's search language.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    client, runs, token = mlflow.MlflowClient(), list[Recorded](), None
+    while True:
+        call = partial(client.search_runs, list(experiment_ids), condition, max_results=1000, page_token=token)
+        page = persist(what, call, refuses)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
 def stand(run: Recorded) -> Stand:
     """How a training stands. The tag says it for runs of this project: ``mlflow run`` writes over the status."""
     if run.info.status in ("RUNNING", "SCHEDULED"):
@@ -96,15 +116,9 @@ def in_experiment(name: str, metric: str = "auto") -> Trainings:
         UserError: if there is none.
         RunFailed: if the store keeps failing.
     """
-    where, client, token = experiment(name), mlflow.MlflowClient(), None
-    runs: list[Recorded] = []
-    while True:
-        search = partial(client.search_runs, [where.experiment_id], max_results=1000, page_token=token)
-        page = persist(f"reading the runs of {where.name}", search, refuses)
-        runs += [run for run in page if is_training(run, metric)]
-        token = page.token
-        if not token:
-            break
+    where = experiment(name)
+    everything = search(f"reading the runs of {where.name}", [where.experiment_id])
+    runs = [run for run in everything if is_training(run, metric)]
     if not runs:
         raise refusal("experiment", where.name, "an experiment with a training")
     return Trainings(where, runs)
