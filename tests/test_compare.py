@@ -166,7 +166,7 @@ def test_what_differs_is_on_a_narrow_terminal(
 ) -> None:
     for seed in (1, 2):
         trained([0.5, 0.4], seed=seed)
-    monkeypatch.setenv("COLUMNS", "85")
+    monkeypatch.setenv("COLUMNS", "70")
     run_compare()
     head = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["run_name"])
     assert "seed" in head.split()
@@ -202,6 +202,19 @@ def test_the_description_is_whole_with_many_runs(store: str) -> None:
     rows = [line for line in note.splitlines() if line.startswith("| patience")]
     assert 5 < len(rows) <= 20
     assert note.endswith("No two trainings have an evaluation on the same rows.")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["patience=3 seed=7 data=a", "patience=3 seed=8 data=a lr=1"], ["seed=7", "seed=8 lr=1"]),
+        (["patience=3 seed=7", "patience=3 seed=7 lr=1"], ["patience=3 seed=7", "lr=1"]),
+        (["one alone"], ["one alone"]),
+        ([], []),
+    ],
+)
+def test_names_are_told_apart_by_what_differs(names: list[str], expected: list[str]) -> None:
+    assert comparison.told_apart(names) == expected
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 300])

@@ -38,7 +38,7 @@ def compared(
     rows = []
     for run in runs:
         history, tags = histories.get(run.info.run_id), run.data.tags
-        row = {"run_id": run.info.run_id, "run_name": run.info.run_name, "state": stand(run)}
+        row = {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": stand(run)}
         if history is not None:
             # A training of this project may watch another metric than the one that is compared.
             best = int(run.data.metrics.get("best_epoch", 0)) if "verb" in tags else history.best_epoch
@@ -67,7 +67,7 @@ def compared(
 def others(runs: Sequence[Recorded]) -> pd.DataFrame:
     """Trainings that have not finished: run_id, run_name, state and stop_reason."""
     rows = [
-        {"run_id": run.info.run_id, "run_name": run.info.run_name, "state": stand(run),
+        {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": stand(run),
          "stop_reason": run.data.tags.get("stop_reason", "")}
         for run in runs
     ]  # fmt: skip
@@ -89,6 +89,15 @@ def fitting(table: pd.DataFrame, width: int) -> str:
             cells = cells[cells.columns[:-1]]
         else:
             return text
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of runs without the words that all of them have; whole where nothing else is left."""
+    words = [name.split() for name in names]
+    common = set(words[0]).intersection(*words[1:]) if words else set()
+    return [
+        " ".join(word for word in own if word not in common) or name for own, name in zip(words, names, strict=True)
+    ]
 
 
 def shortened(text: str, size: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from imdb_conv1d import evaluations, page
-from imdb_conv1d.comparison import FIXED, cell, fitting, others
+from imdb_conv1d.comparison import FIXED, cell, fitting, others, told_apart
 from imdb_conv1d.console import RunFailed, counted, warn
 from imdb_conv1d.paired import paired
 from imdb_conv1d.rules import History
@@ -30,7 +30,7 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
         found: the evaluations, by the training's run id.
     """
     rows, read = [], {}
-    for run_id, name in zip(table["run_id"].astype(str), table["run_name"].astype(str), strict=True):
+    for run_id, name in zip(table["run_id"], told_apart(table["run_name"].tolist()), strict=True):
         if run_id in found:
             try:
                 read[run_id] = (name, evaluations.predictions(found[run_id], run.folder))
@@ -83,7 +83,8 @@ def queue(
     run.describe(_description(f"{title[0].upper()}{title[1:]}.", _readable(table, shown), [*unfinished_too, *verdicts]))
 
     width = shutil.get_terminal_size().columns
-    lines = [title, fitting(table[[*shown, "run_id"]].head(ROWS), width)]
+    first = table[[*shown, "run_id"]].head(ROWS)
+    lines = [title, fitting(first.assign(run_name=told_apart(first["run_name"].tolist())), width)]
     if len(table) > ROWS:
         lines.append(f"{ROWS} of {len(table):,}; all of them are in comparison.csv")
     lines += pair_table["sentence"].head(3).tolist()
