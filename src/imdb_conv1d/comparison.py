@@ -83,7 +83,7 @@ def fitting(table: pd.DataFrame, width: int) -> str:
         if over <= 0:
             return text
         longest = cells["run_name"].str.len().max()
-        if longest > 12 and len(cells.columns) <= 6:
+        if longest > 12 and len(cells.columns) <= 5:
             cells["run_name"] = [shortened(name, max(longest - over, 12)) for name in cells["run_name"]]
         elif len(cells.columns) > 2:
             cells = cells[cells.columns[:-1]]
