@@ -178,4 +178,4 @@ def test_parameters_are_frozen() -> None:
 def test_the_run_name_says_what_is_particular() -> None:
     assert TrainParameters().headline == "patience=30 seed=7"
     special = TrainParameters.parse(["--seed=8", "--filters=100", "--data=/a/b.csv", "--model_name=x"])
-    assert special.headline == "patience=30 seed=8 data=b.csv filters=100"
+    assert special.headline == "patience=30 seed=8 filters=100 data=b.csv"

@@ -69,8 +69,8 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     assert run.data.tags["verb"] == "train"
     assert run.data.tags["stop_reason"] == "patience"
     assert run.info.run_name == (
-        "patience=2 seed=7 data=reviews.csv epochs=50 batch_size=8 max_features=50 maxlen=20 "
-        "embedding_dims=8 filters=8 hidden_dims=8 learning_rate=0.01"
+        "patience=2 seed=7 epochs=50 batch_size=8 max_features=50 maxlen=20 "
+        "embedding_dims=8 filters=8 hidden_dims=8 learning_rate=0.01 data=reviews.csv"
     )
     assert run.data.params["patience"] == "2"
     assert run.data.params["min_delta"] == "0.0001"
@@ -348,7 +348,8 @@ def test_the_run_that_mlflow_run_has_made_is_used(
     run_train(f"--data={reviews_csv}", "--epochs=1")
     run = client.get_run(made.info.run_id)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name.startswith("patience=30 seed=7 data=reviews.csv")
+    assert run.info.run_name.startswith("patience=30 seed=7 epochs=1 ")
+    assert run.info.run_name.endswith(" data=reviews.csv")
     assert run.data.params["data"] == f"'{reviews_csv}'"
     assert len(run.data.params) == 19
     assert len(mlflow.search_runs(output_format="list")) == 1

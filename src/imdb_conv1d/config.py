@@ -71,13 +71,12 @@ class TrainParameters(Parameters):
     @property
     def headline(self) -> str:
         """What is particular about a training, as its run's name: ``patience=30 seed=7`` and what is not a default."""
-        always, never = {"patience", "seed"}, {"model_name", "log_texts"}
-        fields = type(self).model_fields
-        told = [name for name in fields if name in always or getattr(self, name) != fields[name].default]
-        values = self.spelled() | {"data": PurePath(self.data).name}
-        return " ".join(
-            f"{name}={values[name]}" for name in sorted(told, key=lambda n: n not in always) if name not in never
-        )
+        first, last, never = ("patience", "seed"), ("data",), ("model_name", "log_texts")
+        fields, values = type(self).model_fields, self.spelled() | {"data": PurePath(self.data).name}
+        # Where the UI cuts a name off, what runs are often compared by is still there.
+        order = (*first, *(name for name in fields if name not in (*first, *last, *never)), *last)
+        told = (name for name in order if name in first or getattr(self, name) != fields[name].default)
+        return " ".join(f"{name}={values[name]}" for name in told)
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pandas as pd
 
@@ -66,7 +66,9 @@ def queue(
     title = f"{counted(len(table), 'training')} of {experiment}, by {metric}"
     texts = {"comparison.csv": table.to_csv(index=False), "pairs.csv": pair_table.to_csv(index=False)}
     drawn = table[table["run_id"].isin(histories)]
-    figure = page.curves([histories[run_id] for run_id in drawn["run_id"]], drawn["best_epoch"].tolist())
+    names = told_apart(drawn["run_name"].tolist())
+    curves = [replace(histories[run_id], run_name=name) for run_id, name in zip(drawn["run_id"], names, strict=True)]
+    figure = page.curves(curves, drawn["best_epoch"].tolist())
     shown = [*BEFORE, *(str(name) for name in table if name not in FIXED), *AFTER]
     readable = _readable(table, [*shown, "stop_reason", "version", "run_id"])
     verdicts = pair_table["sentence"].tolist() or ["No two trainings have an evaluation on the same rows."]
