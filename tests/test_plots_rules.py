@@ -40,3 +40,15 @@ def test_the_pooled_picture_has_a_line_a_min_delta_and_the_recommendation() -> N
     first = figure.axes[0].lines[0]
     assert first.get_xdata().tolist() == [1, 2]  # no run answers 9
     assert first.get_ydata().tolist() == pytest.approx([0.04, 0.03])
+
+
+def test_what_is_lost_without_limit_or_not_at_all_can_be_drawn() -> None:
+    none_kept = History("n", "", "val_loss", "min", np.array([np.nan, np.nan, 0.5, 0.6, 0.6]), np.arange(5.0))
+    flat = History("f", "", "val_loss", "min", np.array([0.5, 0.6, 0.6, 0.6, 0.6]), np.arange(5.0))
+    pool = pooled(replay([none_kept, none_kept], [1, 2], [0.0]))
+    regret, *_ = plots_rules.heat_map(pool, "title").axes
+    assert [text.get_text() for text in regret.texts] == ["∞", "0"]
+    assert plots_rules.pooled(pool, "val_loss", 0.01, None).axes[0].get_ylim() == (0, pytest.approx(0.012))
+    nothing_lost = pooled(replay([flat, flat], [1, 2], [0.0]))
+    assert plots_rules.pooled(nothing_lost, "val_loss", 0.0, 1).axes[0].get_ylim() == (0, 1)
+    assert plots_rules.heat_map(nothing_lost, "title").axes[0].collections[0].get_clim() == (0, 1)

@@ -36,7 +36,7 @@ def _cells(ax: Axes, table: pd.DataFrame, value: str, label: str, shown: str, co
     finite = grid.where(np.isfinite(grid))
     ax.set_facecolor("#dddddd")
     # From 0 on, where nothing is lost: that is white, also where it is so everywhere.
-    most = max(np.nanmax(finite), 1e-9) if finite.notna().to_numpy().any() else 1.0
+    most = np.nanmax(finite, initial=0.0) or 1.0
     cells = np.ma.masked_invalid(grid.to_numpy())
     mesh = ax.pcolormesh(cells, cmap=colors, vmin=0, vmax=most, edgecolors="white", linewidth=0.5)
     ax.figure.colorbar(mesh, ax=ax, label=label, fraction=0.03, pad=0.01)
@@ -108,6 +108,8 @@ def pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended: int 
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=FAINT)
         ax.set_ylim(bottom=0)
+    told = table[["regret", "regret_high"]].to_numpy(dtype=float)
+    axes[0].set_ylim(0, 1.2 * np.max(told, where=np.isfinite(told), initial=tolerance) or 1.0)
     axes[0].axhline(tolerance, color=BLUE, lw=1, ls=":", label=f"tolerance {tolerance:g}")
     axes[0].legend(fontsize=9, frameon=False)
     return figure
