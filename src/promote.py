@@ -27,13 +27,14 @@ def main(argv: Sequence[str], signals: Signals) -> int:
     with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder, champions.alone(version.name):
         contest = promotion.contest(version, parameters.data, Path(folder))
         with runs.run("promote", f"promote {version.short}", parameters.spelled(), signals) as run:
-            outcome, sentence = promotion.settle(run, contest, parameters, signals)
-            while outcome == "overtaken":  # from another host: compare with the champion that there is now
+            say(f"run {run.id} 'promote {version.short}'")
+            verdict = promotion.settle(run, contest, parameters, signals)
+            while verdict.outcome == "overtaken":  # from another host: compare with the champion that there is now
                 contest = promotion.contest(version, parameters.data, Path(folder))
-                outcome, sentence = promotion.settle(run, contest, parameters, signals)
-            promotion.tell(run, contest, outcome, sentence)
-    say(sentence)
-    return kept if outcome == "kept" else 0
+                verdict = promotion.settle(run, contest, parameters, signals)
+            promotion.tell(run, contest, verdict)
+    say(verdict.sentence)
+    return kept if verdict.outcome == "kept" else 0
 
 
 if __name__ == "__main__":

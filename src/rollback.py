@@ -22,15 +22,16 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     with champions.alone(name):
         current, former = champions.former(name)
         with runs.run("rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
+            say(f"run {run.id} 'rollback to v{former} {name}'")
             signals.hold_to_the_end()
             champions.roll_back(name, former)
-            sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again, "
-            sentence += f"in place of version {current}." if current else "which no version was."
+            place = f", in place of version {current}." if current else "; no version had the alias."
+            sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again{place}"
             run.describe(sentence)
             run.tags({"model_name": name, "model_version": former, "champion_version": current or "none"})
-            run.version(name, former, {"rollback": "restored", "rollback_run_id": run.id})
+            champions.tell(run, name, former, "restored", current, sentence, None)
             if current:
-                run.version(name, current, {"rollback": "withdrawn", "rollback_run_id": run.id})
+                champions.tell(run, name, current, "withdrawn", former, sentence, None)
     say(sentence)
 
 

@@ -43,17 +43,20 @@ def trained(values: Sequence[float], tags: dict[str, str] = FINISHED, **paramete
     return run_id
 
 
-def evaluated(training: str, folder: Path, probabilities: Sequence[float], digest: str = "d", first: int = 0) -> str:
+def evaluated(
+    training: str, folder: Path, probabilities: Sequence[float], digest: str = "d", first: int = 0, leaked: int = 0
+) -> str:
     """An evaluation of a training: rows first, first + 1, …, all with label 1."""
     client = mlflow.MlflowClient()
-    tags = {"verb": "evaluate", "training_run_id": training, "data_digest": digest}
+    tags = {"verb": "evaluate", "training_run_id": training, "data_digest": "whole", "rows_digest": digest}
     run_id = client.create_run("0", tags=tags).info.run_id
     rows = range(first, first + len(probabilities))
     table = pd.DataFrame({"text_sha256": [f"{row:04}" for row in rows], "label": 1, "probability": probabilities})
     table.sample(frac=1, random_state=len(run_id)).to_parquet(folder / "predictions.parquet")
     client.log_artifact(run_id, str(folder / "predictions.parquet"))
     accuracy = float((np.array(probabilities) > 0.5).mean())
-    for name, value in (("test_accuracy", accuracy), ("test_loss", 0.3), ("test_reviews", len(rows))):
+    for name, value in (("test_accuracy", accuracy), ("test_loss", 0.3), ("test_reviews", len(rows)),
+                        ("test_texts_in_training", leaked)):  # fmt: skip
         client.log_metric(run_id, name, value)
     client.set_terminated(run_id)
     return run_id
@@ -134,9 +137,19 @@ def test_evaluations_on_the_data_that_most_have_are_taken(store: str, tmp_path: 
     runs = [trained([0.5, 0.4 + seed / 100], seed=seed) for seed in range(3)]
     common = [evaluated(run_id, tmp_path, np.full(10, 0.9)) for run_id in runs]
     evaluated(runs[0], tmp_path, np.full(10, 0.1), digest="another")  # newer
+    for run_id in runs:  # newer, and of as many, but of texts that they were trained on
+        evaluated(run_id, tmp_path, np.full(30, 0.99), digest="all of the same file", leaked=20)
     run = run_compare()
     assert pd.read_csv(artifact(run, "comparison.csv"))["evaluation_run_id"].tolist() == common
     assert pd.read_csv(artifact(run, "pairs.csv"))["same_rows"].tolist() == [True, True]
+
+
+def test_an_evaluation_on_texts_of_the_training_is_said_to_be_one(store: str, tmp_path: Path) -> None:
+    first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
+    evaluated(first, tmp_path, np.full(10, 0.9))
+    evaluated(second, tmp_path, np.full(10, 0.9), leaked=4)
+    (sentence,) = pd.read_csv(artifact(run_compare(), "pairs.csv"))["sentence"]
+    assert sentence.endswith(" seed=2 was trained on 4 of its test texts.")
 
 
 def test_an_evaluation_without_its_predictions_is_not_paired_and_said(

@@ -30,10 +30,10 @@ def test_the_shortest_patience_that_sees_the_second_dip_is_recommended(gap: int)
     assert found.seconds_saved == 60 * found.epochs_saved
     assert found.sentence.startswith(
         f"Patience {gap + 1} with min_delta 0 is the shortest of 11 tried whose mean regret stays within 0.001 of "
-        "the best val_loss in 100% of bootstrap samples: over 8 runs that answer every patience up to 12 it is 0.0000"
+        "the best val_loss in 100% of bootstrap samples: over the 8 of 8 runs that answer every patience up to 12 it"
     )
     assert "at least 69% of such runs at 95% confidence, which does not rule out a rarer loss" in found.sentence
-    assert "other run" not in found.sentence
+    assert "over all" not in found.sentence
 
 
 def test_a_tolerance_above_the_dip_makes_the_shortest_patience_enough() -> None:
@@ -45,7 +45,7 @@ def test_nothing_shorter_is_enough() -> None:
     found = recommend(replayed([dips(11, run) for run in range(8)]), tolerance=0.001)
     assert found.patience is None
     assert found.sentence.startswith(
-        "None of 11 patiences up to 12 keeps the mean regret of 8 runs within 0.001 of the best val_loss, and how a "
+        "None of 11 patiences up to 12 keeps the mean regret of 8 runs within 0.001 of the best val_loss, and no runs"
     )
 
 
@@ -84,7 +84,22 @@ def test_runs_that_stopped_early_do_not_vouch_for_the_rule_that_stopped_them() -
     assert pooled(table).set_index("patience")["runs"].to_dict() == {1: 28, 2: 28} | dict.fromkeys(range(3, 13), 8)
     found = recommend(table, tolerance=0.001)
     assert (found.patience, found.runs, found.of) == (5, 8, 28)
-    assert found.sentence.endswith("; 20 other runs ended too early to tell.")
+    assert "over the 8 of 28 runs that answer every patience up to 12 it is 0.0000" in found.sentence
+
+
+def test_many_runs_that_stopped_early_do_not_outvote_those_that_waited() -> None:
+    """Of 462 runs, 450 ended with patience 3 and know of no loss; the twelve of patience 30 lose 0.02 below 11."""
+    start = [0.9, 0.8, 0.7, 0.6, 0.5]
+    values = [start + [0.55] * 3] * 450 + [start + [0.55] * 10 + [0.48] + [0.6] * 30] * 12
+    runs = [History(f"{n}", "", "val_loss", "min", np.array(v), np.arange(len(v)) * 1.0) for n, v in enumerate(values)]
+    found = recommend(replayed(runs, longest=30), tolerance=0.001)
+    assert (found.patience, found.runs, found.of, found.longest) == (11, 12, 462, 30)
+    few = recommend(replayed(runs[:10] + runs[-4:], longest=30), tolerance=0.001)
+    assert few.patience is None
+    assert few.sentence == (
+        "None of 2 patiences up to 3 keeps the mean regret of 14 runs within 0.001 of the best val_loss, and 4 runs "
+        "tell what a longer one does, which is too few."
+    )
 
 
 def test_a_few_runs_that_waited_longest_do_not_speak_for_the_many() -> None:
@@ -94,8 +109,12 @@ def test_a_few_runs_that_waited_longest_do_not_speak_for_the_many() -> None:
     table = replayed([*many, *few], longest=30)
     assert pooled(table).set_index("patience")["runs"].to_dict()[30] == 5
     found = recommend(table, tolerance=0.001)
-    assert (found.patience, found.runs, found.longest) == (8, 100, 10)
-    assert "at least 97% of such runs at 95% confidence; it would" in found.sentence  # 0.05 ** (1 / 100)
+    assert (found.patience, found.runs, found.longest, found.answered) == (8, 5, 30, 100)
+    assert "over the 5 of 100 runs that answer every patience up to 30 it is 0.0000" in found.sentence
+    assert "as it is 0.0000 over all 100 that answer it" in found.sentence
+    assert "at least 55% of such runs at 95% confidence" in found.sentence  # 0.05 ** (1 / 5)
+    sure = recommend(replayed([dips(0, run) for run in range(100)]), tolerance=0.001)
+    assert "at least 97% of such runs at 95% confidence; it would" in sure.sentence  # 0.05 ** (1 / 100)
 
 
 def test_patiences_that_cannot_be_told_apart_or_judged() -> None:

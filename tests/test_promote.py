@@ -111,7 +111,9 @@ def test_a_better_version_replaces_the_champion(capsys: pytest.CaptureFixture[st
     assert run.data.tags["evaluation_run_id"] == evaluated["1"].info.run_id
     assert run.data.tags["champion_evaluation_run_id"] == evaluated["3"].info.run_id
     assert (tags(1)["promotion"], tags(1)["promotion_against"]) == ("promoted", "3")
-    assert (tags(3)["challenge"], tags(3)["challenge_by"]) == ("replaced", "1")
+    assert (tags(3)["promotion"], tags(3)["promotion_against"]) == ("replaced", "1")
+    assert float(tags(1)["promotion_log_loss_upper"]) == pytest.approx(found["log_loss_upper"], abs=1e-6)
+    assert float(tags(3)["promotion_log_loss_difference"]) == pytest.approx(difference, abs=1e-6)
     for version in ("1", "3"):
         description = mlflow.MlflowClient().get_model_version(NAME, version).description
         assert f"Promoted: {NAME} version 1 replaces version 3 as champion: its log loss differs by -" in description
@@ -125,7 +127,7 @@ def test_a_worse_version_is_kept_out(capsys: pytest.CaptureFixture[str], monkeyp
     run = runs("promote")[0]
     assert (run.info.status, run.data.tags["decision"]) == ("FINISHED", "kept")
     assert run.data.metrics["log_loss_upper"] > 0.02
-    assert (tags(3)["promotion"], tags(1)["challenge"], tags(1)["challenge_by"]) == ("kept", "kept", "3")
+    assert (tags(3)["promotion"], tags(1)["promotion"], tags(1)["promotion_against"]) == ("refused", "defended", "3")
     assert "is not shown not to be worse by more than 0.02" in capsys.readouterr().out
     monkeypatch.setenv("MLFLOW_RUN_ID", mlflow.MlflowClient().create_run("0").info.run_id)
     assert run_promote(3) == 0  # mlflow run would call the run FAILED
@@ -224,7 +226,7 @@ def test_predictions_that_cannot_be_paired_are_an_error() -> None:
     with pytest.raises(RunFailed, match=r"the evaluations \w+ and \w+ are not of the same reviews"):
         run_promote(2, WIDE)
     path.write_bytes(b"no table")
-    with pytest.raises(RunFailed, match=r"has no predictions\.parquet that can be read \(.*\); without that run"):
+    with pytest.raises(RunFailed, match=r"has no predictions\.parquet that can be read \(.*\); delete that run"):
         run_promote(2, WIDE)
     assert (champion(), runs("promote")[0].info.status) == ("1", "FAILED")
     assert "promotion" not in tags(2)
@@ -278,11 +280,14 @@ def test_a_champion_that_is_deleted_does_not_open_the_gate(capsys: pytest.Captur
     mlflow.MlflowClient().delete_model_version(NAME, "2")
     assert champion() == ""
     assert run_promote(3) == 3
-    assert "version 3 does not replace version 1 as champion" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "version 3 does not replace version 1, the last one that still exists, as champion: " in out
+    assert "; no version has the alias until one is promoted, or a rollback gives it to 1." in out
     assert champion() == ""
     assert run_promote(1) == 0
-    assert f"Promoted: {NAME} version 1 is the champion again, which no version was." in capsys.readouterr().out
+    assert f"Promoted: {NAME} version 1 is the champion again; no version had the alias." in capsys.readouterr().out
     assert champion() == "1"
+    assert (tags(1)["promotion"], tags(1)["promotion_against"]) == ("promoted", "none")
     assert runs("promote")[0].data.tags["decision"] == "promoted"
 
 
@@ -332,7 +337,12 @@ def test_rollback_puts_back_the_former_champion_each_time_one_further(capsys: py
         "3",
         "1",
     )
-    assert (tags(3)["rollback"], tags(1)["rollback"]) == ("restored", "withdrawn")
+    assert (tags(3)["promotion"], tags(1)["promotion"]) == ("restored", "withdrawn")
+    assert tags(3)["promotion_log_loss_upper"] == "none"  # nothing of a former decision is left
+    for version in ("1", "3"):
+        description = mlflow.MlflowClient().get_model_version(NAME, version).description
+        assert description.count("Promotion: ") == 1
+        assert f"Promotion: Rolled back: {NAME} version 3 is the champion again, in place of version 1." in description
     with pytest.raises(
         UserError, match=r"^model_name: 'imdb-conv1d' is not allowed; allowed: a model with a former cham"
     ):
@@ -376,10 +386,13 @@ def test_after_a_former_champion_is_given_the_alias_by_hand_a_rollback_goes_back
     mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")  # a rollback by hand
     rollback.main([], Signals())
     assert champion() == "3"
+    for version in (1, 2):
+        run_promote(version, WIDE)
     mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
     run_promote(2, WIDE)
-    rollback.main([], Signals())
-    assert champion() == "1"
+    for expected in ("1", "3"):  # not 2, from which a hand has gone back
+        rollback.main([], Signals())
+        assert champion() == expected
 
 
 def test_an_alias_that_moves_meanwhile_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ from mlflow.exceptions import MlflowException
 
 from imdb_conv1d.console import RunFailed, say
 from imdb_conv1d.delivery import Result, persist
+from imdb_conv1d.gate import Decision
 from imdb_conv1d.locks import lock
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.stores import refuses
+from imdb_conv1d.tracking import Run
 
 CHAMPION = "champion"
 HISTORY = "champions"  # tag of the registered model: a JSON list of versions, the present champion last
@@ -46,15 +48,16 @@ def present(name: str) -> str:
     return str(version.version) if version else ""
 
 
-def last(name: str) -> str:
-    """The last champion that still exists, also where the alias is gone, as with a deleted version; empty if none does.
+def holder_and_defender(name: str) -> tuple[str, str]:
+    """The version that has the alias, and the one to be compared with: where none has it, as when the champion was
+    deleted, the last champion that still exists. Each may be empty.
 
     Raises:
         UserError: if there is no such model.
         RunFailed: if the registry keeps failing.
     """
-    current = present(name)
-    return current or (_before(name, _past(name), current) or [""])[-1]
+    holder = present(name)
+    return holder, holder or (_before(name, _past(name), "") or [""])[-1]
 
 
 def promote(name: str, version: str, former: str) -> bool:
@@ -66,11 +69,9 @@ def promote(name: str, version: str, former: str) -> bool:
     """
     if present(name) != former:
         return False
-    past = _past(name)
-    if former and past[-1:] != [former]:
-        past.append(former)  # given the alias by hand
+    past = _before(name, _past(name), former)
     _move(name, version)
-    _remember(name, [*past, version])
+    _remember(name, [*past, *filter(None, [former]), version])
     if (now := present(name)) != version:
         raise RunFailed(
             f"version {version} of {name} was made the {CHAMPION}, and version {now or 'none'} took its place at the "
@@ -104,6 +105,20 @@ def roll_back(name: str, version: str) -> None:
     before = _before(name, _past(name), present(name))
     _move(name, version)
     _remember(name, before)
+
+
+def tell(run: Run, name: str, version: str, event: str, against: str, sentence: str, decision: Decision | None) -> None:
+    """Queue what a promotion or a rollback was for one version, in place of what was said there before.
+
+    Args:
+        event: promoted, refused, replaced, defended, restored or withdrawn.
+        against: the other version; empty if there is none.
+    """
+    said = {"promotion": event, "promotion_against": against or "none", "promotion_run_id": run.id}
+    said["promotion_log_loss_difference"] = f"{decision.difference:.6f}" if decision else "none"
+    said["promotion_log_loss_upper"] = f"{decision.upper:.6f}" if decision else "none"
+    run.version(name, version, said)
+    run.version_line(name, version, "Promotion:", sentence)
 
 
 def _before(name: str, past: list[str], current: str) -> list[str]:

@@ -83,8 +83,9 @@ def fitting(table: pd.DataFrame, width: int) -> str:
         if over <= 0:
             return text
         longest = cells["run_name"].str.len().max()
-        if longest > 12 and len(cells.columns) <= 5:
-            cells["run_name"] = [shortened(name, max(longest - over, 12)) for name in cells["run_name"]]
+        fewest = 12 if len(cells.columns) <= 5 else 40  # characters of a name, which columns give way to
+        if longest > fewest:
+            cells["run_name"] = [shortened(name, max(longest - over, fewest)) for name in cells["run_name"]]
         elif len(cells.columns) > 2:
             cells = cells[cells.columns[:-1]]
         else:

@@ -114,10 +114,10 @@ class ReplayParameters(Parameters):
     )
     patience: Annotated[str, AfterValidator(listed(whole_number))] = Field(
         "auto", description="Patiences to try; auto: 1 to the run's own", json_schema_extra={
-            "allowed": "auto, or whole numbers from 0 such as 1,2,5 or 1-30"})  # fmt: skip
+            "allowed": "auto, or whole numbers from 0 such as 1,2,5 or 1-30, 10000 at most"})  # fmt: skip
     min_delta: Annotated[str, AfterValidator(listed(number))] = Field(
         "auto", description="Values of min_delta to try; auto: 0 and the run's own", json_schema_extra={
-            "allowed": "auto, or finite numbers from 0 such as 0,0.001"})  # fmt: skip
+            "allowed": "auto, or finite numbers from 0 such as 0,0.001, 10000 at most"})  # fmt: skip
     tolerance: Finite = Field(
         0.001, ge=0, description="What a shorter wait may lose on average, in the metric's unit, to be recommended"
     )

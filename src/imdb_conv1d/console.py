@@ -51,6 +51,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people read them."""
+    return f"{seconds:.1f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+
+
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Keep what is written to standard error, by C++ code too, from the terminal, unless the work within fails."""

@@ -78,6 +78,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder:
         trained_on = registry.trained_on(stored, Path(folder))
     with runs.run("evaluate", f"evaluate {stored.short}", parameters, signals) as run:
+        say(f"run {run.id} 'evaluate {stored.short}'")
         run.data(chosen.source.name, chosen.digest, "evaluation", {"rows": len(chosen.rows)})
         run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version})
         run.tags({"rows_digest": chosen.rows_digest})

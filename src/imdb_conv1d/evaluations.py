@@ -36,7 +36,9 @@ def of_verb(verb: str, *conditions: str) -> list[Run]:
 
 
 def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:
-    """The newest evaluation of each training that has one: on the data on which most of them have one, if it is.
+    """An evaluation of each training that has one: the newest on the rows on which most of them have one.
+
+    Where a training has none on those, it is the newest; evaluations on texts that the model was trained on come last.
 
     Args:
         trainings: ids of the trainings' runs.
@@ -46,12 +48,22 @@ def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:
     for run in reversed(of_verb("evaluate", FINISHED)):
         training = run.data.tags.get("training_run_id", "")
         if training in wanted:
-            by_training.setdefault(training, {})[run.data.tags.get("data_digest", "")] = run
-    common = Counter(digest for found in by_training.values() for digest in found).most_common(1)
-    return {
-        training: found.get(common[0][0]) or max(found.values(), key=lambda run: run.info.start_time)
-        for training, found in by_training.items()
-    }
+            rows = run.data.tags.get("rows_digest") or run.data.tags.get("data_digest", "")
+            by_training.setdefault(training, {})[rows] = run
+    common = Counter(rows for found in by_training.values() for rows, run in found.items() if not leaked(run))
+    most = common.most_common(1)[0][0] if common else ""
+
+    def preference(one: tuple[str, Run]) -> tuple[bool, bool, int]:
+        rows, run = one
+        return not leaked(run), rows == most, run.info.start_time
+
+    return {training: max(found.items(), key=preference)[1] for training, found in by_training.items()}
+
+
+def leaked(run: Run) -> int | None:
+    """How many of the reviews of an evaluation the model was trained on; None where that is not known."""
+    found = run.data.metrics.get("test_texts_in_training")
+    return None if found is None else int(found)
 
 
 def of_version(name: str, version: str, *conditions: str) -> Run | None:
@@ -87,8 +99,8 @@ def predictions(run: Run, folder: Path) -> pd.DataFrame:
         table = pd.read_parquet(file, columns=[*ROW, "probability"])
     except (MlflowException, OSError, ValueError) as error:
         raise RunFailed(
-            f"evaluation {run.info.run_id} has no {PREDICTIONS} that can be read ({one_line(error)}); without that run "
-            "the model is evaluated again"
+            f"evaluation {run.info.run_id} has no {PREDICTIONS} that can be read ({one_line(error)}); delete that run, "
+            "and the model is evaluated again"
         ) from None
     return table.sort_values(ROW, ignore_index=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from imdb_conv1d.console import counted
+from imdb_conv1d.console import counted, duration
 from imdb_conv1d.resampling import interval, means_of_samples
 
 RUNS_NEEDED = 5  # of fewer, a bootstrap knows next to nothing
@@ -50,16 +50,16 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recommendation:
     """The shortest patience within the tolerance, over ``runs`` of ``of`` trainings.
 
-    They are those that answer every patience up to ``longest``.
-
-    ``patience`` is None where nothing can be recommended: too few runs, or none of the ``tried`` patiences that ends
-    before the runs do is within the tolerance. ``sureness`` is the share of bootstrap samples whose mean regret is
-    within the tolerance, ``served`` the number of runs whose own regret is. ``regret`` and its 95 % bootstrap interval
-    are of the mean. epochs_saved and seconds_saved are sums over the runs, as is ``epochs``, all that they trained.
+    They are those that answer every patience up to ``longest``; ``beyond`` answer a longer one as well. ``patience``
+    is None where nothing can be recommended: too few runs, or none of the ``tried`` patiences that end before the runs
+    do is within the tolerance. ``sureness`` is the share of bootstrap samples whose mean regret is within the
+    tolerance, ``served`` the number of runs whose own regret is. ``regret`` and its 95 % bootstrap interval are of the
+    mean; ``regret_of_all`` is that of all ``answered`` runs that answer the rule. epochs_saved and seconds_saved are
+    sums over the runs, as is ``epochs``, all that they trained.
     """
 
     metric: str
@@ -67,6 +67,7 @@ class Recommendation:
     of: int
     runs: int
     longest: int
+    beyond: int
     tried: int = 0
     patience: int | None = None
     min_delta: float = 0.0
@@ -74,6 +75,8 @@ class Recommendation:
     regret_low: float = np.nan
     regret_high: float = np.nan
     regret_worst: float = np.nan
+    answered: int = 0
+    regret_of_all: float = np.nan
     sureness: float = np.nan
     served: int = 0
     epochs: int = 0
@@ -83,72 +86,75 @@ class Recommendation:
     @property
     def sentence(self) -> str:
         """All of it in one sentence."""
-        lost = "" if self.runs == self.of else f"; {counted(self.of - self.runs, 'other run')} ended too early to tell"
         which = f"answer every patience up to {self.longest}"
         if self.runs < RUNS_NEEDED:
-            return (
-                f"Too few runs to say which patience is enough: {self.runs} {which}, and at least {RUNS_NEEDED} are "
-                f"needed{lost}."
-            )
+            needed = f"at least {RUNS_NEEDED} are needed"
+            return f"Too few runs to say which patience is enough: {self.runs} {which}, and {needed}."
         if not self.tried:
-            return (
-                f"Nothing tells a longer wait from those tried: each ends where one of the {self.runs} runs did{lost}."
-            )
+            return f"Nothing tells a longer wait from those tried: each ends where one of the {self.runs} runs did."
         tolerance = f"{self.tolerance:g} of the best {self.metric}"
         if self.patience is None:
             return (
                 f"None of {self.tried} patiences up to {self.longest} keeps the mean regret of {self.runs} runs within "
-                f"{tolerance}, and how a longer one does is not known{lost}."
+                f"{tolerance}, and {self.beyond or 'no'} runs tell what a longer one does, which is too few."
             )
-        sure, share = self.sureness >= CONFIDENCE, f"{self.sureness:.0%} of bootstrap samples"
-        within = f"within {tolerance} in {share}" if sure else (
-            f"within {tolerance}, but only in {share}, which is too few runs or too little margin to be sure"
-        )  # fmt: skip
+        share = f"{self.sureness:.0%} of bootstrap samples"
+        within = f"within {tolerance} in {share}"
+        if self.sureness < CONFIDENCE:
+            within = f"within {tolerance}, but only in {share}, which is too few runs or too little margin to be sure"
+        others = f", as it is {self.regret_of_all:.4f} over all {self.answered} that answer it"
         at_least = binomtest(self.served, self.runs).proportion_ci(2 * CONFIDENCE - 1, method="exact").low
         rare = "" if at_least >= MOST_RUNS else ", which does not rule out a rarer loss"
-        minutes = "" if np.isnan(self.seconds_saved) else f" and {self.seconds_saved / 60:.1f} minutes"
+        minutes = "" if np.isnan(self.seconds_saved) else f" and {duration(self.seconds_saved)}"
         return (
             f"Patience {self.patience} with min_delta {self.min_delta:g} is the shortest of {self.tried} tried whose "
-            f"mean regret stays {within}: over {self.runs} runs that {which} it is {self.regret:.4f} (95% interval "
-            f"{self.regret_low:.4f} to {self.regret_high:.4f}, {self.regret_worst:.4f} in the worst run); it serves "
-            f"{self.served} of them, so at least {at_least:.0%} of such runs at 95% confidence{rare}; it would have "
-            f"saved {self.epochs_saved:,} of {counted(self.epochs, 'epoch')}{minutes}{lost}."
+            f"mean regret stays {within}: over the {self.runs} of {self.of} runs that {which} it is {self.regret:.4f} "
+            f"(95% interval {self.regret_low:.4f} to {self.regret_high:.4f}, {self.regret_worst:.4f} in the worst run)"
+            f"{others if self.answered > self.runs else ''}; it serves {self.served} of the {self.runs}, so at least "
+            f"{at_least:.0%} of such runs at 95% confidence{rare}; it would have saved {self.epochs_saved:,} of their "
+            f"{counted(self.epochs, 'epoch')}{minutes}."
         )
 
 
 def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
     """The shortest patience whose mean regret stays within ``tolerance`` (in the metric's unit), and how sure that is.
 
-    Rules are compared on the same runs: of the blocks of runs that answer every rule up to a longest patience, the one
-    with the most answers, patiences times runs, among those of ``RUNS_NEEDED`` runs or more. A patience that itself
-    ended one of them cannot be judged. Preferred is one that is within the tolerance in 95 % of the bootstrap samples;
-    failing that, one that is so by its mean.
+    A run knows of no loss after its own end: the longer it went on, the more it tells. So rules are judged by the runs
+    that answer every rule up to the longest patience for which there are ``RUNS_NEEDED`` of them. The regret that the
+    other runs know of is the least that it can be, so a rule must be within the tolerance over all that answer it, too.
+    A patience that itself ended one of the runs cannot be judged. Preferred is one that is within the tolerance in 95 %
+    of the bootstrap samples; failing that, one that is so by its mean.
 
     Args:
         table: what ``rules.replay`` returns, of several histories of one metric.
     """
-    by_run = (~table["censored"].astype(bool)).groupby([table["run_id"], table["patience"]]).all().unstack()
+    answers = ~table["censored"].astype(bool)
+    by_run = answers.groupby([table["run_id"], table["patience"]]).all().unstack()
     up_to = by_run.cummin(axis=1).sum()
-    answers = up_to * np.arange(1, len(up_to) + 1)
-    enough = up_to >= RUNS_NEEDED
-    longest = int(up_to.index[int(np.argmax(answers.where(enough, 0) if enough.any() else answers))])
+    enough = up_to[up_to >= RUNS_NEEDED]
+    longest = int((enough if len(enough) else up_to[up_to == up_to.max()]).index.max())
     runs = by_run.index[by_run.loc[:, :longest].all(axis=1)]
-    chosen = table[table["run_id"].isin(runs) & (table["patience"] <= longest)]
+    judges = table["run_id"].isin(runs)
     rules = [
-        group for _, group in chosen.groupby(["patience", "min_delta"]) if (group["epochs_saved"].astype(int) > 0).all()
+        (group, table[answers & (table["patience"] == patience) & (table["min_delta"] == min_delta)])
+        for (patience, min_delta), group in table[judges & (table["patience"] <= longest)].groupby(
+            ["patience", "min_delta"]
+        )
+        if (group["epochs_saved"].astype(int) > 0).all()
     ]
     nothing = Recommendation(
-        str(table["monitor"].iloc[0]), tolerance, len(by_run), len(runs), longest,
-        len({int(group["patience"].iloc[0]) for group in rules}),
+        metric=str(table["monitor"].iloc[0]), tolerance=tolerance, of=len(by_run), runs=len(runs), longest=longest,
+        beyond=table.loc[answers & (table["patience"] > longest), "run_id"].nunique(),
+        tried=len({int(group["patience"].iloc[0]) for group, _ in rules}),
     )  # fmt: skip
     if len(runs) < RUNS_NEEDED:
         return nothing
     found = []
-    for group in rules:
-        rule, regret = group.iloc[0], group["regret"].to_numpy()
-        if regret.mean() > tolerance:
+    for group, everybody in rules:
+        rule, regret, of_all = group.iloc[0], group["regret"].to_numpy(), everybody["regret"].to_numpy()
+        if max(regret.mean(), of_all.mean()) > tolerance:
             continue
-        saved, seconds = group["epochs_saved"].astype(int).sum(), group["seconds_saved"]
+        saved = group["epochs_saved"].astype(int).sum()
         low, high = interval(regret)
         found.append(
             replace(
@@ -159,11 +165,13 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
                 regret_low=low,
                 regret_high=high,
                 regret_worst=float(regret.max()),
-                sureness=float((means_of_samples(regret) <= tolerance).mean()),
+                answered=len(of_all),
+                regret_of_all=float(of_all.mean()),
+                sureness=min(float((means_of_samples(values) <= tolerance).mean()) for values in (regret, of_all)),
                 served=int((regret <= tolerance).sum()),
                 epochs=int(saved + group["stopped_epoch"].astype(int).sum()),
                 epochs_saved=int(saved),
-                seconds_saved=float(seconds.sum(skipna=False)),
+                seconds_saved=float(group["seconds_saved"].sum(skipna=False)),
             )
         )
     sure = [one for one in found if one.sureness >= CONFIDENCE]

@@ -13,23 +13,33 @@ from imdb_conv1d.registry import Fetched, Stored
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.trainings import Recorded
 
-LEAK = "test_texts_in_training"
-Outcome = Literal["promoted", "kept", "unchanged", "overtaken"]
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out, in one sentence, and the gate's decision where there was one.
+
+    Overtaken means that nothing is moved, since another version has become the champion meanwhile.
+    """
+
+    outcome: Literal["promoted", "kept", "unchanged", "overtaken"]
+    sentence: str
+    decision: gate.Decision | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """A version, the champion, and the reviews to compare them on.
+    """A version, what it is compared with, and the reviews for that.
 
-    ``champion`` is None if there is none; ``holder`` is the version that has the alias, empty where none has it, as
-    when the champion was deleted: then the last one that still exists is the champion. ``rows_digest`` names the
-    reviews; it is empty where nothing is to be compared. ``subject`` and the ``models``, by version, are at hand where
-    an evaluation is lacking.
+    ``holder`` is the version that has the alias, empty where none has it. ``champion`` is what defends the place: the
+    holder, or the last champion that still exists; None if nothing is to be compared, since the version itself is the
+    holder or the last champion (``again``), or there never was one. ``rows_digest`` names the reviews, ``subject`` and
+    the ``models``, by version, are at hand where an evaluation is lacking.
     """
 
     version: Stored
-    champion: Stored | None
     holder: str
+    champion: Stored | None = None
+    again: bool = False
     rows_digest: str = ""
     subject: evaluation.Subject | None = None
     models: Mapping[str, Fetched] | None = None
@@ -45,57 +55,57 @@ def contest(version: Stored, data: str, folder: Path) -> Contest:
     Raises:
         UserError: if an evaluation is lacking and the data for it is not at hand.
     """
-    holder, last = champions.present(version.name), champions.last(version.name)
-    if last in ("", version.version):
-        return Contest(version, version if last else None, holder)
-    champion = registry.find(f"models:/{version.name}/{last}")
+    holder, defender = champions.holder_and_defender(version.name)
+    if defender in ("", version.version):
+        return Contest(version, holder, again=bool(defender))
+    champion = registry.find(f"models:/{version.name}/{defender}")
     if data == "auto":
         own = evaluations.of_version(version.name, version.version, "params.data = 'auto'", "tags.rows_digest != ''")
         if own and _evaluation(champion, own.data.tags["rows_digest"]):
-            return Contest(version, champion, holder, own.data.tags["rows_digest"])
+            return Contest(version, holder, champion, rows_digest=own.data.tags["rows_digest"])
     models = {stored.version: registry.fetch(stored, folder / stored.version) for stored in (version, champion)}
     subject = evaluation.subject(version, models[version.version].record, data)
-    return Contest(version, champion, holder, subject.rows_digest, subject, models)
+    return Contest(version, holder, champion, False, subject.rows_digest, subject, models)
 
 
-def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Signals) -> tuple[Outcome, str]:
-    """Let the gate decide, move the alias, and queue the figures; returns the outcome and a sentence on it.
-
-    Overtaken means that nothing is moved, since another version has become the champion meanwhile.
-    """
-    version, champion = found.version, found.champion
-    if champion is version and found.holder:
-        return "unchanged", f"Unchanged: {version.title} is the {champions.CHAMPION} already."
-    sentence, promoted = f"{version.title} is the first {champions.CHAMPION}", True
-    if champion is version:
-        sentence = f"{version.title} is the {champions.CHAMPION} again, which no version was"
-    elif champion:
-        promoted, why = _judged(run, found, champion, parameters, signals)
+def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Signals) -> Verdict:
+    """Let the gate decide, move the alias, and queue the figures."""
+    version, champion, decision = found.version, found.champion, None
+    if found.holder == version.version:
+        return Verdict("unchanged", f"Unchanged: {version.title} is the {champions.CHAMPION} already.")
+    sentence = f"{version.title} is the first {champions.CHAMPION}"
+    if found.again:
+        sentence = f"{version.title} is the {champions.CHAMPION} again; no version had the alias"
+    if champion:
+        decision, why = _judged(run, found, champion, parameters, signals)
+        promoted = decision is not None and decision.promoted
         verb = "replaces" if promoted else "does not replace"
-        sentence = f"{version.title} {verb} version {champion.version} as {champions.CHAMPION}: {why}"
-    if not promoted:
-        return "kept", f"Kept: {sentence}."
+        former = f"version {champion.version}" + ("" if found.holder else ", the last one that still exists,")
+        sentence = f"{version.title} {verb} {former} as {champions.CHAMPION}: {why}"
+        if not promoted:
+            none = f"; no version has the alias until one is promoted, or a rollback gives it to {champion.version}"
+            return Verdict("kept", f"Kept: {sentence}{'' if found.holder else none}.", decision)
     run.settle()  # what decided is stored before anything moves
     signals.hold_to_the_end()
     moved = champions.promote(version.name, version.version, found.holder)
-    return ("promoted", f"Promoted: {sentence}.") if moved else ("overtaken", "")
+    return Verdict("promoted", f"Promoted: {sentence}.", decision) if moved else Verdict("overtaken", "")
 
 
 def _judged(
     run: Run, found: Contest, champion: Stored, parameters: PromoteParameters, signals: Signals
-) -> tuple[bool, str]:
-    """Whether the version passes, and why."""
+) -> tuple[gate.Decision | None, str]:
+    """The gate's decision and why it is so; None if the reviews cannot tell how good the version is."""
     recorded = [_evaluated(found, stored, parameters.log_texts, signals) for stored in (found.version, champion)]
     for name, one in zip(("evaluation_run_id", "champion_evaluation_run_id"), recorded, strict=True):
         run.tags({name: one.info.run_id})
-    ours, theirs = (one.data.metrics.get(LEAK) for one in recorded)
+    ours, theirs = map(evaluations.leaked, recorded)
     if ours is None:
         return (
-            False,
+            None,
             "whether it was trained on some of these test texts is not known, so they cannot tell how good it is",
         )
     if ours:
-        return False, f"it was trained on {ours:,.0f} of these test texts, so they cannot tell how good it is"
+        return None, f"it was trained on {ours:,} of these test texts, so they cannot tell how good it is"
     first, second = (evaluations.predictions(one, run.folder) for one in recorded)
     if not evaluations.same_rows(first, second):
         raise RunFailed(
@@ -114,11 +124,11 @@ def _judged(
         "decisions_on_these_reviews": float(uses),
     }
     run.metrics(figures, round(time.time() * 1000), step=0)
-    leak = f"; the {champions.CHAMPION} was trained on {theirs:,.0f} of them, to its advantage" if theirs else ""
+    leak = f"; the {champions.CHAMPION} was trained on {theirs:,} of them, to its advantage" if theirs else ""
     if theirs is None:
         leak = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
     used = f"; these reviews have decided {counted(uses, 'promotion')} so far"
-    return decision.promoted, f"{decision.sentence}{leak}{used}"
+    return decision, f"{decision.sentence}{leak}{used}"
 
 
 def _evaluated(found: Contest, stored: Stored, log_texts: bool, signals: Signals) -> Recorded:
@@ -140,20 +150,16 @@ def _evaluation(stored: Stored, rows_digest: str) -> Recorded | None:
     return evaluations.of_version(stored.name, stored.version, f"tags.rows_digest = '{rows_digest}'")
 
 
-def tell(run: Run, found: Contest, outcome: Outcome, sentence: str) -> None:
+def tell(run: Run, found: Contest, verdict: Verdict) -> None:
     """Queue the outcome at the run and at both versions."""
-    version, champion = found.version, found.champion
-    run.tags({"decision": outcome, "model_name": version.name, "model_version": version.version})
-    run.describe(sentence)
-    if outcome == "unchanged":
+    version, champion, name = found.version.version, found.champion, found.version.name
+    run.tags({"decision": verdict.outcome, "model_name": name, "model_version": version})
+    run.describe(verdict.sentence)
+    if verdict.outcome == "unchanged":
         return
-    against = champion.version if champion else "none"
-    run.tags({"champion_version": against})
-    said = {"promotion": outcome, "promotion_against": against, "promotion_run_id": run.id}
-    run.version(version.name, version.version, said)
-    run.version_line(version.name, version.version, "Promotion:", sentence)
+    against, promoted = champion.version if champion else "", verdict.outcome == "promoted"
+    run.tags({"champion_version": against or "none"})
+    said = verdict.sentence, verdict.decision
+    champions.tell(run, name, version, "promoted" if promoted else "refused", against, *said)
     if champion:
-        told = "replaced" if outcome == "promoted" else "kept"
-        said = {"challenge": told, "challenge_by": version.version, "challenge_run_id": run.id}
-        run.version(champion.name, champion.version, said)
-        run.version_line(champion.name, champion.version, "Challenge:", sentence)
+        champions.tell(run, name, champion.version, "replaced" if promoted else "defended", version, *said)

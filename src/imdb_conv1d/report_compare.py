@@ -48,6 +48,9 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
         else:
             counts = f"{len(first):,} and {len(predictions):,} reviews"
             rows.append(pair | {"sentence": f"{first_name} against {name}: not paired, other rows ({counts})."})
+        for one_id, one_name in ((first_id, first_name), (run_id, name)):
+            if seen := evaluations.leaked(found[one_id]):
+                rows[-1]["sentence"] += f" {one_name} was trained on {seen:,} of its test texts."
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(PAIR_COLUMNS))
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from imdb_conv1d import plots_rules
-from imdb_conv1d.console import counted
+from imdb_conv1d.console import counted, duration
 from imdb_conv1d.pooling import pooled, recommend
 from imdb_conv1d.rules import History
 from imdb_conv1d.tracking import Run, literally
@@ -29,7 +29,7 @@ def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) 
         lines.append("no rule of the grid is answered and keeps that epoch")
     else:
         rule = whole.iloc[0]
-        minutes = "" if pd.isna(rule["seconds_saved"]) else f" ({rule['seconds_saved'] / 60:.1f} minutes)"
+        minutes = "" if pd.isna(rule["seconds_saved"]) else f" ({duration(rule['seconds_saved'])})"
         saved = f"{counted(rule['epochs_saved'], 'epoch')} saved{minutes}" if rule["epochs_saved"] else "nothing saved"
         lines.append(
             f"patience {rule['patience']} with min_delta {rule['min_delta']:g} keeps that epoch and stops after epoch "

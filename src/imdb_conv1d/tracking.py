@@ -29,7 +29,7 @@ PATIENCE = 60.0  # seconds without a success, after the work, before what is und
 
 def literally(text: str) -> str:
     """A text in one line of Markdown that shows it as it is, in a table's cell too."""
-    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
 
 
 class Run:

@@ -1,0 +1,17 @@
+"""What a run is told, where no store is needed for it."""
+
+import pytest
+
+from imdb_conv1d.tracking import literally
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("patience=30 seed=7 embedding_dims=8", "patience=30 seed=7 embedding_dims=8"),
+        ("a|b\\|c\nd", "a\\|b\\\\\\|c d"),
+        ("[x](y) *b* _i_ ~s~ `c` <script> &amp;", "\\[x\\](y) \\*b\\* \\_i\\_ \\~s\\~ \\`c\\` \\<script\\> \\&amp;"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text: str, expected: str) -> None:
+    assert literally(text) == expected
