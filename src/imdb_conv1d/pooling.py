@@ -134,13 +134,10 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
     enough = up_to[up_to >= RUNS_NEEDED]
     longest = int((enough if len(enough) else up_to[up_to == up_to.max()]).index.max())
     runs = by_run.index[by_run.loc[:, :longest].all(axis=1)]
-    judges = table["run_id"].isin(runs)
+    judged = table[table["run_id"].isin(runs) & (table["patience"] <= longest)].groupby(["patience", "min_delta"])
+    answered = table[answers].groupby(["patience", "min_delta"])
     rules = [
-        (group, table[answers & (table["patience"] == patience) & (table["min_delta"] == min_delta)])
-        for (patience, min_delta), group in table[judges & (table["patience"] <= longest)].groupby(
-            ["patience", "min_delta"]
-        )
-        if (group["epochs_saved"].astype(int) > 0).all()
+        (group, answered.get_group(rule)) for rule, group in judged if (group["epochs_saved"].astype(int) > 0).all()
     ]
     nothing = Recommendation(
         metric=str(table["monitor"].iloc[0]), tolerance=tolerance, of=len(by_run), runs=len(runs), longest=longest,
@@ -155,19 +152,21 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
         if max(regret.mean(), of_all.mean()) > tolerance:
             continue
         saved = group["epochs_saved"].astype(int).sum()
-        low, high = interval(regret)
+        samples = means_of_samples(regret)
+        of_all_samples = samples if len(of_all) == len(regret) else means_of_samples(of_all)
+        low, high = np.percentile(samples, [2.5, 97.5])
         found.append(
             replace(
                 nothing,
                 patience=int(rule["patience"]),
                 min_delta=float(rule["min_delta"]),
                 regret=float(regret.mean()),
-                regret_low=low,
-                regret_high=high,
+                regret_low=float(low),
+                regret_high=float(high),
                 regret_worst=float(regret.max()),
                 answered=len(of_all),
                 regret_of_all=float(of_all.mean()),
-                sureness=min(float((means_of_samples(values) <= tolerance).mean()) for values in (regret, of_all)),
+                sureness=float(min((samples <= tolerance).mean(), (of_all_samples <= tolerance).mean())),
                 served=int((regret <= tolerance).sum()),
                 epochs=int(saved + group["stopped_epoch"].astype(int).sum()),
                 epochs_saved=int(saved),
