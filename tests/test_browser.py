@@ -89,6 +89,7 @@ def run_script(folder: Path, uri: str, script: str, *arguments: str) -> None:
         timeout=240,
     )
     assert done.returncode == 0, done.stdout
+    assert done.stdout.count("View run") == 1, done.stdout  # MLflow says where the run is
 
 
 @pytest.fixture(scope="module")

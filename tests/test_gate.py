@@ -27,7 +27,7 @@ def test_the_figures_are_those_of_the_losses() -> None:
     assert decision.upper == pytest.approx(decision.difference + 1.645 * error, abs=0.3 * error)
     assert not decision.promoted
     assert "at 95% confidence" in decision.sentence
-    assert "is not shown not to be worse by more than 0.02" in decision.sentence
+    assert "which is beyond the margin of 0.02" in decision.sentence
 
 
 def test_a_version_is_not_worse_than_itself_by_any_margin() -> None:

@@ -128,7 +128,7 @@ def test_a_worse_version_is_kept_out(capsys: pytest.CaptureFixture[str], monkeyp
     assert (run.info.status, run.data.tags["decision"]) == ("FINISHED", "kept")
     assert run.data.metrics["log_loss_upper"] > 0.02
     assert (tags(3)["promotion"], tags(1)["promotion"], tags(1)["promotion_against"]) == ("refused", "defended", "3")
-    assert "is not shown not to be worse by more than 0.02" in capsys.readouterr().out
+    assert "which is beyond the margin of 0.02" in capsys.readouterr().out
     monkeypatch.setenv("MLFLOW_RUN_ID", mlflow.MlflowClient().create_run("0").info.run_id)
     assert run_promote(3) == 0  # mlflow run would call the run FAILED
     assert champion() == "1"

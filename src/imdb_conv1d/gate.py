@@ -26,10 +26,10 @@ class Decision:
     @property
     def sentence(self) -> str:
         """The figures that decided."""
-        shown = "is shown not to be" if self.promoted else "is not shown not to be"
+        where = "within" if self.promoted else "beyond"
         return (
             f"its log loss differs by {self.difference:+.4f} on {self.rows:,} reviews, at {100 * self.confidence:g}% "
-            f"confidence by at most {self.upper:+.4f}: that {shown} worse by more than {self.margin:g}"
+            f"confidence by at most {self.upper:+.4f}, which is {where} the margin of {self.margin:g}"
         )
 
 

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
+from io import StringIO
 from typing import Literal
 
 import mlflow
@@ -106,7 +107,9 @@ def _end(record: Run, status: Status) -> None:
                 raise
             warn(f"error: {error}")  # another error is on its way, which says more
         finally:
-            with suppress(Exception):  # MLflow's own end: it also forgets the run, and must not end it otherwise later
+            # MLflow's own end, too: it also forgets the run, and must not end it otherwise later. It would say again
+            # where the run is.
+            with suppress(Exception), redirect_stdout(StringIO()):
                 mlflow.end_run(status)
 
 
