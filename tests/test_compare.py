@@ -133,15 +133,20 @@ def test_another_metric_is_compared_at_the_epoch_that_is_kept(store: str) -> Non
     assert table["best_value"].tolist() == [0.85, 0.8]  # not 0.9: that network was not kept
 
 
-def test_evaluations_on_the_data_that_most_have_are_taken(store: str, tmp_path: Path) -> None:
-    runs = [trained([0.5, 0.4 + seed / 100], seed=seed) for seed in range(3)]
-    common = [evaluated(run_id, tmp_path, np.full(10, 0.9)) for run_id in runs]
-    evaluated(runs[0], tmp_path, np.full(10, 0.1), digest="another")  # newer
-    for run_id in runs:  # newer, and of as many, but of texts that they were trained on
-        evaluated(run_id, tmp_path, np.full(30, 0.99), digest="all of the same file", leaked=20)
+def test_evaluations_on_the_rows_that_most_have_are_taken_and_texts_of_the_training_avoided(
+    store: str, tmp_path: Path
+) -> None:
+    runs = [trained([0.5, 0.4 + seed / 100], seed=seed) for seed in range(4)]
+    few, many = np.full(10, 0.9), np.full(30, 0.99)
+    shared = [evaluated(run_id, tmp_path, few) for run_id in runs[:2]]
+    other = evaluated(runs[2], tmp_path, few, digest="other", first=100)
+    evaluated(runs[2], tmp_path, few, leaked=5)  # on the shared rows, but it was trained on some of them
+    evaluated(runs[0], tmp_path, few, digest="other")  # newer, but fewer have it
+    whole = [evaluated(run_id, tmp_path, many, digest="all of the file", leaked=20) for run_id in runs]
     run = run_compare()
-    assert pd.read_csv(artifact(run, "comparison.csv"))["evaluation_run_id"].tolist() == common
-    assert pd.read_csv(artifact(run, "pairs.csv"))["same_rows"].tolist() == [True, True]
+    found = pd.read_csv(artifact(run, "comparison.csv"))["evaluation_run_id"].tolist()
+    assert found == [*shared, other, whole[3]]
+    assert pd.read_csv(artifact(run, "pairs.csv"))["same_rows"].tolist() == [True, False, False]
 
 
 def test_an_evaluation_on_texts_of_the_training_is_said_to_be_one(store: str, tmp_path: Path) -> None:

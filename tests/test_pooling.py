@@ -113,6 +113,12 @@ def test_a_few_runs_that_waited_longest_do_not_speak_for_the_many() -> None:
     assert "over the 5 of 100 runs that answer every patience up to 30 it is 0.0000" in found.sentence
     assert "as it is 0.0000 over all 100 that answer it" in found.sentence
     assert "at least 55% of such runs at 95% confidence" in found.sentence  # 0.05 ** (1 / 5)
+    alone = table[table["patience"].isin([1, 30])]
+    assert recommend(alone, tolerance=0.001).patience is None  # the five lose nothing by it, but the others do
+    barely = replayed([*(dips(7 if run < 10 else 0, run, tail=10) for run in range(95)), *few], longest=30)
+    unsure = recommend(barely[barely["patience"].isin([1, 30])], tolerance=0.0105)
+    assert (unsure.patience, unsure.regret, unsure.regret_of_all) == (1, 0, pytest.approx(0.01))
+    assert 0.5 < unsure.sureness < 0.7
     sure = recommend(replayed([dips(0, run) for run in range(100)]), tolerance=0.001)
     assert "at least 97% of such runs at 95% confidence; it would" in sure.sentence  # 0.05 ** (1 / 100)
 
