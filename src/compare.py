@@ -30,20 +30,17 @@ def main(argv: Sequence[str], signals: Signals) -> None:
         others = [one.info.run_id for one in found.runs if not trainings.is_training(one, parameters.monitor)]
         if others:
             raise refusal("runs", others[0], "trainings that have recorded the metric")
-    ended = [run for run in found.runs if trainings.stand(run) == "finished"]
-    unfinished = [run for run in found.runs if run not in ended]
-    if not ended:
-        raise refusal("experiment", found.experiment.name, "an experiment with a training that has finished")
+    ended, unfinished = found.finished, [run for run in found.runs if trainings.stand(run) != "finished"]
 
     monitor = parameters.monitor
     if monitor == "auto":
         monitor = Counter(map(trainings.monitor, ended)).most_common(1)[0][0]
     read = histories.read_all(ended, monitor, parameters.mode, say, all_of_them=parameters.runs != "all")
+    by_id = {history.run_id: history for history in read}
     evaluated = evaluations.of_trainings(run.info.run_id for run in ended)
-    table = comparison.compared(ended, {history.run_id: history for history in read}, evaluated)
+    table = comparison.compared(ended, by_id, evaluated)
     experiment, name = found.experiment, f"compare {counted(len(ended), 'training')}"
     with runs.run("compare", name, parameters.spelled(), signals, experiment.experiment_id) as run:
-        by_id = {history.run_id: history for history in read}
         say(report_compare.queue(run, experiment.name, table, unfinished, by_id, evaluated))
         say(f"run {run.id} {name!r} in experiment {experiment.name!r}")
 

@@ -23,9 +23,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     several = parameters.run == "all" or (parameters.run == "auto" and parameters.experiment != "auto")
     if parameters.run in ("auto", "all"):
         found = trainings.in_experiment(parameters.experiment, parameters.monitor)
-        ended = [run for run in found.runs if trainings.stand(run) == "finished"]
-        if not ended:
-            raise refusal("experiment", found.experiment.name, "an experiment with a training that has finished")
+        ended = found.finished
         say(f"experiment {found.experiment.name!r}: {len(ended):,} finished trainings of {len(found.runs):,}")
         chosen = ended if several else ended[:1]
     else:

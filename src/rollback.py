@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from imdb_conv1d import console
 from imdb_conv1d.config import RollbackParameters
 from imdb_conv1d.console import Signals, say
+from imdb_conv1d.parameters import refusal
 
 
 def main(argv: Sequence[str], signals: Signals) -> None:
@@ -20,11 +21,16 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     stores.require_answers()
     name = parameters.model_name
     with champions.alone(name):
-        current, former = champions.former(name)
+        current, before = champions.standing(name)
+        if not before:
+            now = f"version {current} is the first" if current else "it has none now"
+            allowed = f"a model with a former {champions.CHAMPION}, which this one has not: {now}"
+            raise refusal("model_name", name, allowed)
+        former = before[-1]
         with runs.run("rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
             say(f"run {run.id} 'rollback to v{former} {name}'")
             signals.hold_to_the_end()
-            champions.roll_back(name, former)
+            champions.roll_back(name, before)
             place = f", in place of version {current}." if current else "; no version had the alias."
             sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again{place}"
             run.describe(sentence)

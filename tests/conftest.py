@@ -5,6 +5,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -58,20 +59,27 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
-@pytest.fixture
-def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh SQLite store that MLflow uses in this test and in the processes that it starts; its URI."""
+@contextmanager
+def copied_store(source: Path, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A copy of a SQLite store in a folder, which MLflow uses meanwhile, in processes too; its URI."""
     import mlflow
 
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.chdir(tmp_path)
+    shutil.copy(source, folder / "mlflow.db")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    patch.chdir(folder)
     mlflow.set_tracking_uri(uri)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    patch.setenv("MLFLOW_TRACKING_URI", uri)
     yield uri
     while mlflow.active_run():
         mlflow.end_run()
     mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture
+def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh SQLite store for this test; its URI."""
+    with copied_store(empty_store, tmp_path, monkeypatch) as uri:
+        yield uri
 
 
 # A network and batches small enough that an epoch of 200 tiny reviews takes a fraction of a second.

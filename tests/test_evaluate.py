@@ -15,7 +15,7 @@ from mlflow.entities import Run
 
 import evaluate
 import train
-from conftest import TINY, make_reviews
+from conftest import TINY, copied_store, make_reviews
 from imdb_conv1d import data, scoring, sources
 from imdb_conv1d.console import Signals, UserError
 from imdb_conv1d.scores import scores
@@ -26,14 +26,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iter
     """A folder with a store that has one training of reviews.csv and its version."""
     assert not any(name.startswith("MLFLOW_RUN") for name in os.environ)
     folder = tmp_path_factory.mktemp("trained")
-    shutil.copy(empty_store, folder / "mlflow.db")
     make_reviews(200).to_csv(folder / "reviews.csv", index=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
         train.main([*TINY, f"--data={folder / 'reviews.csv'}", "--epochs=4"], Signals())
         yield folder
-    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(autouse=True)

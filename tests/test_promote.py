@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -19,7 +18,7 @@ import evaluate
 import promote
 import rollback
 import train
-from conftest import TINY, make_reviews
+from conftest import TINY, copied_store, make_reviews
 from imdb_conv1d import champions, locks, promotion
 from imdb_conv1d.console import RunFailed, Signals, UserError
 
@@ -33,26 +32,19 @@ NARROW = "--margin=0"
 def versions(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
     """A folder with a store that has versions 1 and 2, which are good, and 3, which has learnt nothing."""
     folder = tmp_path_factory.mktemp("versions")
-    shutil.copy(empty_store, folder / "mlflow.db")
     make_reviews(400).to_csv(folder / "reviews.csv", index=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
         for seed, epochs, rate in ((1, 8, 0.01), (2, 8, 0.01), (3, 1, 1e-9)):
             arguments = [f"--data={folder / 'reviews.csv'}", f"--seed={seed}", f"--epochs={epochs}"]
             train.main([*TINY, *arguments, f"--learning_rate={rate}"], Signals())
         yield folder
-    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(autouse=True)
-def _own_store(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_store(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A copy of that store for each test; the artifacts, to which a test only adds, are shared."""
-    shutil.copy(versions / "mlflow.db", tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    mlflow.set_tracking_uri(uri)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with copied_store(versions / "mlflow.db", tmp_path, monkeypatch):
+        yield
 
 
 def champion() -> str:

@@ -48,16 +48,15 @@ def present(name: str) -> str:
     return str(version.version) if version else ""
 
 
-def holder_and_defender(name: str) -> tuple[str, str]:
-    """The version that has the alias, and the one to be compared with: where none has it, as when the champion was
-    deleted, the last champion that still exists. Each may be empty.
+def standing(name: str) -> tuple[str, list[str]]:
+    """The version that is the champion now, empty if none is, and those before it, the last one still existing.
 
     Raises:
         UserError: if there is no such model.
         RunFailed: if the registry keeps failing.
     """
-    holder = present(name)
-    return holder, holder or (_before(name, _past(name), "") or [""])[-1]
+    past, current = _past(name), present(name)
+    return current, _before(name, past, current)
 
 
 def promote(name: str, version: str, former: str) -> bool:
@@ -67,11 +66,11 @@ def promote(name: str, version: str, former: str) -> bool:
     Raises:
         RunFailed: if the registry keeps failing, or another version was made the champion at the same moment.
     """
-    if present(name) != former:
+    current, before = standing(name)
+    if current != former:
         return False
-    past = _before(name, _past(name), former)
     _move(name, version)
-    _remember(name, [*past, *filter(None, [former]), version])
+    _remember(name, [*before, *filter(None, [former]), version])
     if (now := present(name)) != version:
         raise RunFailed(
             f"version {version} of {name} was made the {CHAMPION}, and version {now or 'none'} took its place at the "
@@ -80,30 +79,15 @@ def promote(name: str, version: str, former: str) -> bool:
     return True
 
 
-def former(name: str) -> tuple[str, str]:
-    """The present champion, empty if there is none, and the one before it that still exists.
+def roll_back(name: str, before: list[str]) -> None:
+    """Make the last one of the former champions the champion again, as :func:`standing` tells them.
 
-    Raises:
-        UserError: if there is no such model, or no former champion.
-        RunFailed: if the registry keeps failing.
-    """
-    past, current = _past(name), present(name)
-    before = _before(name, past, current)
-    if not before:
-        now = f"version {current} is the first" if current else "it has none now"
-        allowed = f"a model with a former {CHAMPION}, which this one has not: {now}"
-        raise refusal("model_name", name, allowed)
-    return current, before[-1]
-
-
-def roll_back(name: str, version: str) -> None:
-    """Make a former champion the champion again; those after it are forgotten, so that the next one goes further back.
+    Those after it are forgotten, so that the next rollback goes further back.
 
     Raises:
         RunFailed: if the registry keeps failing.
     """
-    before = _before(name, _past(name), present(name))
-    _move(name, version)
+    _move(name, before[-1])
     _remember(name, before)
 
 

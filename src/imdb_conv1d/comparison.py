@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from imdb_conv1d.rules import History
-from imdb_conv1d.trainings import Recorded, parameters, stand
+from imdb_conv1d.trainings import VERB, Recorded, parameters, stand
 
 FIXED = (
     "run_id", "run_name", "state", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds", "test_loss",
@@ -41,8 +41,8 @@ def compared(
         row = {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": stand(run)}
         if history is not None:
             # A training of this project may watch another metric than the one that is compared.
-            best = int(run.data.metrics.get("best_epoch", 0)) if "verb" in tags else history.best_epoch
-            best = best or history.best_epoch
+            kept = int(run.data.metrics.get("best_epoch", 0)) if VERB in tags else 0
+            best = kept or history.best_epoch
             row |= {
                 "best_value": history.values[best - 1],
                 "best_epoch": best,
@@ -76,7 +76,7 @@ def others(runs: Sequence[Recorded]) -> pd.DataFrame:
 
 def fitting(table: pd.DataFrame, width: int) -> str:
     """A table of text that is at most ``width`` characters wide: later columns are left out, long names shortened."""
-    cells = pd.DataFrame({name: [cell(str(name), value) for value in table[name]] for name in table})
+    cells = readable(table)
     while True:
         text = cells.to_string(index=False)
         over = max(map(len, text.splitlines())) - width
@@ -90,6 +90,11 @@ def fitting(table: pd.DataFrame, width: int) -> str:
             cells = cells[cells.columns[:-1]]
         else:
             return text
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as text, cell by cell."""
+    return pd.DataFrame({name: [cell(str(name), value) for value in table[name]] for name in table})
 
 
 def told_apart(names: Sequence[str]) -> list[str]:

@@ -29,8 +29,10 @@ MORE_IS_BETTER = ("accuracy", "acc", "auc", "precision", "recall", "sensitivity"
 Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy"]
 
 MODEL_NAME = r"[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*"
-ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$")]
-A_MODEL_NAME = "a name without blanks, quotes and /, : or @, not of dots alone"
+ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$"), Field(description="Name in the model registry",
+    json_schema_extra={"allowed": "a name without blanks, quotes and /, : or @, not of dots alone"})]  # fmt: skip
+ExperimentName = Annotated[Text, Field(description="The experiment; auto: the one that MLflow's settings name",
+    json_schema_extra={"allowed": "auto or an experiment's name"})]  # fmt: skip
 A_SOURCE = "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet file"
 DATA_TO_SCORE = f"{A_SOURCE}: its test part where it has one, else all of it"
 
@@ -59,8 +61,7 @@ class TrainParameters(Parameters):
     seed: int = Field(
         7, ge=0, le=2**32 - 1, description="Fixes the initial weights, the dropout and each epoch's order"
     )
-    model_name: ModelName = Field("imdb-conv1d", description="Name in the model registry", json_schema_extra={
-        "allowed": A_MODEL_NAME})  # fmt: skip
+    model_name: ModelName = "imdb-conv1d"
     log_texts: Switch = Field(True, description="Whether texts of the data may be stored with the runs and the model")
 
     @property
@@ -105,8 +106,7 @@ class ReplayParameters(Parameters):
 
     run: Text = Field("auto", description="The training to replay; auto: the experiment's newest one, or all of them "
         "where experiment is given", json_schema_extra={"allowed": "auto, all or a run's id"})  # fmt: skip
-    experiment: Text = Field("auto", description="The experiment; auto: the one that MLflow's settings name",
-        json_schema_extra={"allowed": "auto or an experiment's name"})  # fmt: skip
+    experiment: ExperimentName = "auto"
     monitor: Text = Field("auto", description="The metric that the rule watches; auto: the run's own, else val_loss",
         json_schema_extra={"allowed": "auto or the name of a metric that has one value an epoch"})  # fmt: skip
     mode: Literal["auto", "min", "max"] = Field(
@@ -136,8 +136,7 @@ class ReplayParameters(Parameters):
 class CompareParameters(Parameters):
     """Put the trainings of an experiment side by side."""
 
-    experiment: Text = Field("auto", description="The experiment; auto: the one that MLflow's settings name",
-        json_schema_extra={"allowed": "auto or an experiment's name"})  # fmt: skip
+    experiment: ExperimentName = "auto"
     runs: Text = Field("all", description="The trainings to compare", json_schema_extra={
         "allowed": "all, or runs' ids separated by commas"})  # fmt: skip
     monitor: Text = Field("auto", description="The metric to compare by; auto: what most of the runs watch",
@@ -169,8 +168,7 @@ class PromoteParameters(Parameters):
 class RollbackParameters(Parameters):
     """Make the former champion the champion again."""
 
-    model_name: ModelName = Field("imdb-conv1d", description="Name in the model registry", json_schema_extra={
-        "allowed": A_MODEL_NAME})  # fmt: skip
+    model_name: ModelName = "imdb-conv1d"
 
 
 def better(monitor: str) -> Literal["min", "max"] | None:

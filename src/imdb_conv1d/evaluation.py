@@ -10,6 +10,7 @@ import pandas as pd
 
 from imdb_conv1d import data, environment, registry, report_scores, runs, scoring, sources
 from imdb_conv1d.console import Signals, UserError, say
+from imdb_conv1d.evaluations import PREDICTIONS
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.registry import Record, Stored
 from imdb_conv1d.sources import Source
@@ -20,6 +21,8 @@ class Subject:
     """Reviews to score: those of ``rows`` (hash, label, …) of a source that ``take`` is true for.
 
     ``digest`` is the whole source's, ``own_test_part`` whether they are the test part of what the model was trained on.
+    ``rows_digest`` is the SHA-256 of the chosen texts' hashes and labels, in no order: two evaluations with the same
+    one can be paired.
     """
 
     source: Source
@@ -27,11 +30,7 @@ class Subject:
     take: pd.Series
     digest: str
     own_test_part: bool
-
-    @property
-    def rows_digest(self) -> str:
-        """SHA-256 of the texts' hashes and labels, in no order: two evaluations with the same one can be paired."""
-        return data.digest(self.rows[self.take].assign(split=""))
+    rows_digest: str
 
     def for_another(self, record: Record | None) -> "Subject":
         """The same reviews for another model, trained on what ``record`` says."""
@@ -61,7 +60,7 @@ def subject(stored: Stored, record: Record | None, name: str) -> Subject:
         )
     take = scoring.to_score(rows, whole=not own_test_part and Path(source.name).is_absolute())
     say(f"data: {source.name}, {take.sum():,} of {len(rows):,} reviews, digest {digest[:12]}")
-    return Subject(source, rows, take, digest, own_test_part)
+    return Subject(source, rows, take, digest, own_test_part, data.digest(rows[take].assign(split="")))
 
 
 def run(
@@ -80,15 +79,15 @@ def run(
     with runs.run("evaluate", f"evaluate {stored.short}", parameters, signals) as run:
         say(f"run {run.id} 'evaluate {stored.short}'")
         run.data(chosen.source.name, chosen.digest, "evaluation", {"rows": len(chosen.rows)})
-        run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version})
-        run.tags({"rows_digest": chosen.rows_digest})
+        run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version,
+                  "rows_digest": chosen.rows_digest})  # fmt: skip
         if stored.model_id:
             run.model(stored.model_id)
         if stored.run_id:
             run.tags({"training_run_id": stored.run_id})
         started = time.perf_counter()
         pieces = scoring.chosen(chosen.source, chosen.rows, chosen.take)
-        predictions = run.folder / "predictions.parquet"
+        predictions = run.folder / PREDICTIONS
         scored = scoring.score(pieces, score, trained_on, predictions, lambda n: say(f"scored {n:,} reviews"))
         seconds = time.perf_counter() - started
         with_texts = log_texts and (model.record is None or model.record.log_texts)

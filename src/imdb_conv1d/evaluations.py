@@ -15,7 +15,8 @@ from imdb_conv1d.delivery import persist
 from imdb_conv1d.stores import refuses
 from imdb_conv1d.trainings import search
 
-PREDICTIONS = "predictions.parquet"
+PREDICTIONS = "predictions.parquet"  # of each row
+LEAKED = "test_texts_in_training"  # the metric that counts them; lacking where it is not known
 FINISHED = "attributes.status = 'FINISHED'"
 ROW = ["text_sha256", "label"]  # what makes two rows the same
 
@@ -62,7 +63,7 @@ def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:
 
 def leaked(run: Run) -> int | None:
     """How many of the reviews of an evaluation the model was trained on; None where that is not known."""
-    found = run.data.metrics.get("test_texts_in_training")
+    found = run.data.metrics.get(LEAKED)
     return None if found is None else int(found)
 
 

@@ -49,8 +49,7 @@ def read(
         RunFailed: if the store keeps failing.
     """
     run_id, parameters = run.info.run_id, trainings.parameters(run)
-    own = trainings.monitor(run)
-    metric = own if monitor == "auto" else monitor
+    metric = trainings.monitor(run, monitor)
     if metric not in run.data.metrics:
         there = ", ".join(sorted(run.data.metrics)) or "no metric at all"
         raise refusal("monitor", metric, f"what run {run_id} has recorded, which is {there}")
@@ -62,7 +61,7 @@ def read(
     _require_one_an_epoch(run_id, metric, [point.step for point in points])
     if parameters.get("baseline", "None") != "None":
         say(f"run {run_id}: its EarlyStopping had a baseline, {parameters['baseline']}; the rules here have none")
-    direction = mode if mode != "auto" else _own_mode(parameters, metric == own) or better(metric)
+    direction = mode if mode != "auto" else _own_mode(parameters, metric == trainings.monitor(run)) or better(metric)
     if direction is None:
         raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
     values = np.array([point.value for point in points])
@@ -96,7 +95,7 @@ def read_all(
         some = runs[start : start + AT_ONCE]
         of_metric: dict[str, list[str]] = {}
         for run in some:
-            of_metric.setdefault(trainings.monitor(run) if monitor == "auto" else monitor, []).append(run.info.run_id)
+            of_metric.setdefault(trainings.monitor(run, monitor), []).append(run.info.run_id)
         points = {run_id: own for metric, ids in of_metric.items() for run_id, own in _points(ids, metric).items()}
         for run in some:
             try:

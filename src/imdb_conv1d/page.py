@@ -53,7 +53,7 @@ def page(title: str, figure: go.Figure, sections: Sequence[tuple[str, str, pd.Da
     """A whole HTML document.
 
     Args:
-        sections: heading, a sentence, and a table whose cells are text; an empty table is left out.
+        sections: heading, a sentence, and a table whose cells are text; one whose table is empty is left out.
     """
     plot = figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
     parts = [
@@ -61,8 +61,8 @@ def page(title: str, figure: go.Figure, sections: Sequence[tuple[str, str, pd.Da
         plot,
     ]
     for heading, sentence, table in sections:
-        parts.append(f"<h2>{escape(heading)}</h2><p>{escape(sentence)}</p>")
         if len(table):
+            parts.append(f"<h2>{escape(heading)}</h2><p>{escape(sentence)}</p>")
             parts.append(f'<div class="scroll">{table.to_html(index=False, border=0)}</div>')
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'

@@ -55,7 +55,8 @@ def contest(version: Stored, data: str, folder: Path) -> Contest:
     Raises:
         UserError: if an evaluation is lacking and the data for it is not at hand.
     """
-    holder, defender = champions.holder_and_defender(version.name)
+    holder, before = champions.standing(version.name)
+    defender = holder or (before or [""])[-1]
     if defender in ("", version.version):
         return Contest(version, holder, again=bool(defender))
     champion = registry.find(f"models:/{version.name}/{defender}")
@@ -96,8 +97,8 @@ def _judged(
 ) -> tuple[gate.Decision | None, str]:
     """The gate's decision and why it is so; None if the reviews cannot tell how good the version is."""
     recorded = [_evaluated(found, stored, parameters.log_texts, signals) for stored in (found.version, champion)]
-    for name, one in zip(("evaluation_run_id", "champion_evaluation_run_id"), recorded, strict=True):
-        run.tags({name: one.info.run_id})
+    ids = [one.info.run_id for one in recorded]
+    run.tags(dict(zip(("evaluation_run_id", "champion_evaluation_run_id"), ids, strict=True)))
     ours, theirs = map(evaluations.leaked, recorded)
     if ours is None:
         return (
@@ -108,9 +109,7 @@ def _judged(
         return None, f"it was trained on {ours:,} of these test texts, so they cannot tell how good it is"
     first, second = (evaluations.predictions(one, run.folder) for one in recorded)
     if not evaluations.same_rows(first, second):
-        raise RunFailed(
-            f"the evaluations {' and '.join(one.info.run_id for one in recorded)} are not of the same reviews"
-        )
+        raise RunFailed(f"the evaluations {' and '.join(ids)} are not of the same reviews")
     run.tags({"rows_digest": found.rows_digest})
     decided = evaluations.of_verb("promote", f"tags.rows_digest = '{found.rows_digest}'", "tags.decision != ''")
     uses = len({one.info.run_id for one in decided} | {run.id})

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import pandas as pd
 
 from imdb_conv1d import evaluations, page
-from imdb_conv1d.comparison import FIXED, cell, fitting, others, told_apart
+from imdb_conv1d.comparison import FIXED, fitting, others, readable, told_apart
 from imdb_conv1d.console import RunFailed, counted, warn
 from imdb_conv1d.paired import paired
 from imdb_conv1d.rules import History
@@ -36,10 +36,9 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
                 read[run_id] = (name, evaluations.predictions(found[run_id], run.folder))
             except RunFailed as error:
                 warn(f"not paired: {error}")
-    for number, (run_id, (name, predictions)) in enumerate(read.items()):
-        if number == 0:
-            first_id, first_name, first = run_id, name, predictions
-            continue
+    evaluated = list(read.items())
+    for run_id, (name, predictions) in evaluated[1:]:
+        first_id, (first_name, first) = evaluated[0]
         same = evaluations.same_rows(first, predictions)
         pair = {"first_run_id": first_id, "second_run_id": run_id, "same_rows": same}
         if same:
@@ -73,19 +72,18 @@ def queue(
     curves = [replace(histories[run_id], run_name=name) for run_id, name in zip(drawn["run_id"], names, strict=True)]
     figure = page.curves(curves, drawn["best_epoch"].tolist())
     shown = [*BEFORE, *(str(name) for name in table if name not in FIXED), *AFTER]
-    readable = _readable(table, [*shown, "stop_reason", "version", "run_id"])
     verdicts = pair_table["sentence"].tolist() or ["No two trainings have an evaluation on the same rows."]
     sections = [
-        ("Trainings", f"The best first, by {metric}.", readable),
+        ("Trainings", f"The best first, by {metric}.", readable(table[[*shown, "stop_reason", "version", "run_id"]])),
         ("Test figures, paired", "The best evaluated training against each other one.", pair_table[["sentence"]]),
         ("Not finished", "Not compared: still going, failed or interrupted.", apart),
     ]
-    texts["comparison.html"] = page.page(title, figure, [section for section in sections if len(section[2])])
+    texts["comparison.html"] = page.page(title, figure, sections)
     for name, text in texts.items():
         (run.folder / name).write_text(text, encoding="utf-8")
         run.file(run.folder / name)
     unfinished_too = [f"Not finished: {len(apart):,}."] if len(apart) else []
-    run.describe(_description(f"{title[0].upper()}{title[1:]}.", _readable(table, shown), [*unfinished_too, *verdicts]))
+    run.describe(_description(f"{title[0].upper()}{title[1:]}.", readable(table[shown]), [*unfinished_too, *verdicts]))
 
     width = shutil.get_terminal_size().columns
     first = table[[*shown, "run_id"]].head(ROWS)
@@ -96,10 +94,6 @@ def queue(
     if len(apart):
         lines += ["not finished, and not compared:", fitting(apart[["run_name", "state", "run_id"]].head(ROWS), width)]
     return "\n".join(lines)
-
-
-def _readable(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame({name: [cell(name, value) for value in table[name]] for name in columns})
 
 
 def _description(title: str, table: pd.DataFrame, sentences: Sequence[str]) -> str:

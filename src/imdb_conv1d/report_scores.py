@@ -3,6 +3,7 @@
 import time
 
 from imdb_conv1d import plots
+from imdb_conv1d.evaluations import LEAKED, PREDICTIONS
 from imdb_conv1d.registry import Stored
 from imdb_conv1d.scores import calibration_bins, scores
 from imdb_conv1d.scoring import Scored
@@ -24,9 +25,9 @@ def queue(run: Run, stored: Stored, scored: Scored, seconds: float, with_texts: 
     run.metrics(found, now, step=0, model_id=stored.model_id or None)
     counts = {"test_reviews": float(len(labels))}
     if scored.in_training is not None:
-        counts["test_texts_in_training"] = float(scored.in_training)
+        counts[LEAKED] = float(scored.in_training)
     run.metrics({**counts, "test_seconds": seconds}, now, step=0)
-    run.file(run.folder / "predictions.parquet")
+    run.file(run.folder / PREDICTIONS)
     run.figure(plots.confusion(labels, probabilities), "confusion.png")
     run.figure(plots.roc(labels, probabilities), "roc.png")
     run.figure(plots.precision_recall(labels, probabilities), "precision_recall.png")

@@ -6,9 +6,9 @@ from scipy.stats import bootstrap
 SAMPLES = 2000
 
 
-def means_of_samples(values: np.ndarray, seed: int = 0) -> np.ndarray:
+def means_of_samples(values: np.ndarray) -> np.ndarray:
     """Means of ``SAMPLES`` bootstrap samples of values [n], n of at least 2."""
-    found = bootstrap((values,), np.mean, n_resamples=SAMPLES, method="percentile", batch=20, rng=seed)
+    found = bootstrap((values,), np.mean, n_resamples=SAMPLES, method="percentile", batch=20, rng=0)
     return np.asarray(found.bootstrap_distribution)
 
 

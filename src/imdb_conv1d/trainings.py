@@ -31,6 +31,18 @@ class Trainings:
     experiment: Experiment
     runs: list[Recorded]
 
+    @property
+    def finished(self) -> list[Recorded]:
+        """Those that have finished.
+
+        Raises:
+            UserError: if none has.
+        """
+        found = [run for run in self.runs if stand(run) == "finished"]
+        if not found:
+            raise refusal("experiment", self.experiment.name, "an experiment with a training that has finished")
+        return found
+
 
 def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> list[Recorded]:
     """All runs of the experiments, the newest first.
@@ -72,9 +84,9 @@ def parameters(run: Recorded) -> dict[str, str]:
     return found
 
 
-def monitor(run: Recorded) -> str:
-    """The metric that a run watched."""
-    return parameters(run).get("monitor", MONITOR)
+def monitor(run: Recorded, given: str = "auto") -> str:
+    """The metric that is meant: the one given, or for auto the one that the run watched."""
+    return parameters(run).get("monitor", MONITOR) if given == "auto" else given
 
 
 def is_training(run: Recorded, metric: str = "auto") -> bool:
@@ -84,7 +96,7 @@ def is_training(run: Recorded, metric: str = "auto") -> bool:
         return False  # made by mlflow run for the verb that asks
     if VERB in tags or tags.get(MLFLOW_PROJECT_ENTRY_POINT, "main") != "main":
         return tags.get(VERB) == "train"
-    return (monitor(run) if metric == "auto" else metric) in run.data.metrics
+    return monitor(run, metric) in run.data.metrics
 
 
 def experiment(name: str) -> Experiment:
