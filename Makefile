@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help train evaluate ui test lint bench bench-accuracy format lock clean
+.PHONY: help train resume unfinished evaluate ui test lint faults bench bench-accuracy format lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -13,6 +13,12 @@ train: $(VENV)/ready ## set everything up, train with patience 3, evaluate, and 
 	@$(RUN) src/train.py --patience 3
 	@$(RUN) src/evaluate.py
 	@echo 'to look at the runs:  make ui'
+
+resume: $(VENV)/ready ## go on with the newest training that did not come to its end
+	@$(RUN) src/train.py --resume latest
+
+unfinished: $(VENV)/ready ## list the trainings that did not come to their end
+	@$(RUN) src/unfinished.py
 
 evaluate: $(VENV)/ready ## evaluate the newest candidate
 	@$(RUN) src/evaluate.py
@@ -29,6 +35,9 @@ lint: $(VENV)/ready-dev ## check style and types
 	@$(VENV)/bin/ruff check src tests bench notebooks
 	@$(VENV)/bin/ruff format --check src tests bench notebooks
 	@$(VENV)/bin/mypy
+
+faults: $(VENV)/ready-dev ## kill trainings more than 300 times, resume and compare them: about 25 minutes
+	@$(RUN) tests/faults.py --table bench/out/faults.md
 
 bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and where the time goes: 25 minutes
 	@for part in peers growth step tracking replays; do $(RUN) bench/$$part.py || exit; done

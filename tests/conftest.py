@@ -29,6 +29,13 @@ def make_reviews(rows: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"text": texts, "label": [row % 2 for row in range(rows)]})
 
 
+def make_noisy_reviews(rows: int) -> pd.DataFrame:
+    """The same with a quarter of the labels wrong."""
+    reviews, chance = make_reviews(rows), random.Random(1)
+    reviews["label"] = [1 - label if chance.random() < 0.25 else label for label in reviews["label"]]
+    return reviews
+
+
 @pytest.fixture(autouse=True)
 def _no_traces_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
@@ -46,6 +53,14 @@ def reviews_csv(tmp_path: Path) -> Path:
     """A CSV file of 200 tiny reviews."""
     path = tmp_path / "reviews.csv"
     make_reviews(200).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny reviews of which a quarter has the wrong label, so that a training has a best epoch and stops."""
+    path = tmp_path_factory.mktemp("noisy") / "noisy.csv"
+    make_noisy_reviews(200).to_csv(path, index=False)
     return path
 
 

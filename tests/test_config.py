@@ -15,6 +15,7 @@ from imdb_conv1d.config import (
     ReplayParameters,
     RollbackParameters,
     TrainParameters,
+    UnfinishedParameters,
     better,
 )
 from imdb_conv1d.console import UserError
@@ -23,6 +24,7 @@ from imdb_conv1d.parameters import Parameters, allowed, spelled
 ROOT = Path(__file__).parent.parent
 VERBS: dict[str, tuple[type[Parameters], str]] = {
     "main": (TrainParameters, "train"),
+    "unfinished": (UnfinishedParameters, "unfinished"),
     "evaluate": (EvaluateParameters, "evaluate"),
     "replay": (ReplayParameters, "replay"),
     "compare": (CompareParameters, "compare"),

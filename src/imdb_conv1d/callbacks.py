@@ -1,8 +1,7 @@
 """What happens at the end of an epoch, in this order: the rule, the checkpoint, the record. One class each."""
 
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from imdb_conv1d.console import Signals
+from imdb_conv1d.snapshots import digest, write_safely
 from imdb_conv1d.stopping import Rule, State, advance
 
 Logs = dict[str, Any] | None
@@ -30,7 +30,15 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Advance the rule by the epoch's value, and end the training where it says so."""
-        logs = logs or {}
+        self._take(logs or {})
+        self.model.stop_training = bool(self.reason)
+
+    def restore(self, history: Iterable[Mapping[str, float]]) -> None:
+        """Stand where the rule stands after these epochs: its state is a function of their metrics and nothing else."""
+        for logs in history:
+            self._take(logs)
+
+    def _take(self, logs: Mapping[str, Any]) -> None:
         self.state = advance(self.rule, self.state, float(logs[self.monitor]))
         if not all(math.isfinite(logs[name]) for name in ("loss", "val_loss")):
             self.reason = "not_a_number"
@@ -38,36 +46,64 @@ class EarlyStopping(keras.callbacks.Callback):
             self.reason = "patience"
         elif self.state.epoch == self.epochs:
             self.reason = "epochs"
-        self.model.stop_training = bool(self.reason)
 
 
 class BestCheckpoint(keras.callbacks.Callback):
     """Saves the network at each best value of the monitor, as ``keras.callbacks.ModelCheckpoint(save_best_only=True)``.
 
-    Other than there, the file is complete at every moment: it is written aside, flushed to the disk and then renamed.
-    A network whose monitor is not a finite number is not saved. ``best_epoch`` is 0 as long as nothing is saved.
+    Other than there, a file is complete at every moment, and a better one does not take its place: each is called after
+    its epoch, so that whoever goes back to an earlier epoch finds what was the best by then. A network whose monitor is
+    not a finite number is not saved. ``best_epoch`` is 0 as long as nothing is saved.
 
     ``write`` writes the network to a path; the trained one's ``save``, unless another is set.
+
+    Args:
+        data: a digest of what the values are measured on; ``best_data`` is that of the best epoch.
     """
 
-    def __init__(self, path: Path, monitor: str, mode: Literal["min", "max"]) -> None:
+    def __init__(self, folder: Path, monitor: str, mode: Literal["min", "max"], data: str = "") -> None:
         super().__init__()
-        self.path, self.monitor = path, monitor
+        self.folder, self.monitor, self.data, self.best_data = folder, monitor, data, data
         self.write: Callable[[Path], None] | None = None
         self.rule = Rule(mode, patience=0)
         self.best: float | None = None
         self.best_epoch = 0
+        self._digest = ""
+
+    @property
+    def path(self) -> Path:
+        """The best epoch's file."""
+        return self.folder / f"best-{self.best_epoch}.keras"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a snapshot says of it."""
+        return {"epoch": self.best_epoch, "value": self.best, "sha256": self._digest, "data": self.best_data}
+
+    @staticmethod
+    def files(facts: Mapping[str, Any]) -> list[str]:
+        """Names of the files that belong to such facts."""
+        return [f"best-{facts['epoch']}.keras"] if facts["epoch"] else []
+
+    def restore(self, facts: Mapping[str, Any]) -> None:
+        """Go back to what a snapshot says.
+
+        Raises:
+            ValueError: if the file is not the one that it means; OSError if it cannot be read.
+        """
+        for name in self.files(facts):
+            if digest(self.folder / name) != facts["sha256"]:
+                raise ValueError(f"the checkpoint {name} is damaged")
+        self.best_epoch, self.best, self._digest = facts["epoch"], facts["value"], facts["sha256"]
+        self.best_data = facts["data"]
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save the network if the epoch's value is the best so far."""
         value = float((logs or {})[self.monitor])
         if math.isfinite(value) and self.rule.improves(value, self.best):
-            aside = self.path.with_name("partial.keras")
-            (self.write or self.model.save)(aside)
-            with aside.open("rb") as file:
-                os.fsync(file.fileno())
-            aside.replace(self.path)
-            self.best, self.best_epoch = value, epoch + 1
+            path = self.folder / f"best-{epoch + 1}.keras"
+            write_safely(path, self.write or self.model.save)
+            self.best, self.best_epoch, self._digest, self.best_data = value, epoch + 1, digest(path), self.data
 
 
 class EpochNumber(keras.callbacks.Callback):

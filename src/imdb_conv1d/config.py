@@ -88,6 +88,27 @@ class TrainParameters(Parameters):
         return self
 
 
+class TrainCommand(TrainParameters):
+    """Train until the monitored metric no longer improves, and register the best checkpoint; or go on with that."""
+
+    resume: Text = Field("no", description="Whether to go on with a training that did not come to its end: the newest "
+        "one of the experiment, or the one with this run id", json_schema_extra={
+        "allowed": "no, latest or a run's id"})  # fmt: skip
+
+    @property
+    def parameters(self) -> TrainParameters:
+        """Those of the training."""
+        return TrainParameters(**self.model_dump(include=set(TrainParameters.model_fields)))
+
+
+class UnfinishedParameters(Parameters):
+    """List the trainings that did not come to their end, and close those that nobody goes on with."""
+
+    experiment: ExperimentName = "auto"
+    close: Text = Field("no", description="What to close for good: all that are known to be dead, or one",
+        json_schema_extra={"allowed": "no, dead or a run's id"})  # fmt: skip
+
+
 class EvaluateParameters(Parameters):
     """Evaluate a registered model on data that it was not trained on."""
 

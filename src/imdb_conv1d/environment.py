@@ -3,10 +3,13 @@
 import importlib.metadata
 import os
 import platform
+import random
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from imdb_conv1d.console import quiet_stderr
 
@@ -39,6 +42,19 @@ def make_repeatable(seed: int) -> None:
 
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+def random_states() -> dict[str, Any]:
+    """The states of Python's and NumPy's random numbers, as JSON; those of the layers are the network's variables."""
+    name, keys, *rest = np.random.get_state()
+    return {"python": random.getstate(), "numpy": [name, [int(key) for key in keys], *rest]}
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put back what :func:`random_states` gave."""
+    version, keys, gauss = states["python"]
+    random.setstate((version, tuple(keys), gauss))
+    np.random.set_state(tuple(states["numpy"]))
 
 
 def versions() -> dict[str, str]:

@@ -1,42 +1,53 @@
-"""The record of an epoch: a row in two files, a line on the terminal, and what is delivered to the tracking store."""
+"""The record of an epoch: a line in the journal, a snapshot, what the tracking store is told, a line to read."""
 
-import csv
 import math
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import keras
 import numpy as np
 
 from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, Logs
-from imdb_conv1d.console import say
+from imdb_conv1d.console import say, warn
+from imdb_conv1d.journal import Entry, Journal
 from imdb_conv1d.stopping import State
+
+Deliver = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
+MEASURED = "epoch_seconds"  # the one metric that another training of the same epoch does not repeat
 
 
 class EpochRecord(keras.callbacks.Callback):
-    """Writes each epoch to files and hands it on: to the terminal, and to ``deliver(step, time, values)``.
+    """Keeps each epoch, and then tells it: first the disk, last the store.
 
-    ``history.csv`` has one row an epoch with all its metrics, ``early_stopping.csv`` what the rule made of it. Both
-    grow by a row an epoch: what an epoch costs does not depend on how many there were. ``time`` is in milliseconds UTC.
+    So what is told is never lost, and never told once more with another time. An epoch that the store knows already,
+    because it was trained before and its snapshot is gone, keeps the time and the seconds that the store has.
+
+    Args:
+        keep: makes a snapshot of the training after this epoch.
+        logged: what the store has of the run, by epoch.
     """
-
-    STOPPING_COLUMNS = ("epoch", "value", "best", "wait", "event", "time")
 
     def __init__(
         self,
-        folder: Path,
+        journal: Journal,
         stopping: EarlyStopping,
         checkpoint: BestCheckpoint,
-        deliver: Callable[[int, int, dict[str, float]], None],
+        keep: Callable[[int], None],
+        deliver: Deliver,
+        logged: Mapping[int, Entry],
     ) -> None:
         super().__init__()
-        self.history, self.stops = folder / "history.csv", folder / "early_stopping.csv"
-        self.stopping, self.checkpoint, self.deliver = stopping, checkpoint, deliver
+        self.journal, self.stopping, self.checkpoint = journal, stopping, checkpoint
+        self.keep, self.deliver, self.logged = keep, deliver, logged
         self.best: dict[str, float] = {}  # all metrics of the checkpoint's epoch
-        self.milliseconds = _now()  # when the last epoch ended
-        _append(self.stops, self.STOPPING_COLUMNS)
+        self.epoch, self.milliseconds = 0, 0  # the last epoch that is kept, and when it ended
+
+    def restore(self, entries: list[Entry]) -> None:
+        """Stand where the record stood after these epochs, and tell those that the store does not know."""
+        for entry in entries:
+            self._note(entry)
+            self._tell(entry)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Start the first epoch's clock."""
@@ -51,57 +62,40 @@ class EpochRecord(keras.callbacks.Callback):
         values["early_stopping/wait"] = float(state.wait)
         values["early_stopping/best"] = float(state.best if state.best is not None else math.nan)
         now = time.perf_counter()
-        values["epoch_seconds"], self._ended = now - self._ended, now
-        self.milliseconds = _now()
-        moment = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=self.milliseconds)
-        if self.checkpoint.best_epoch == step:
-            self.best = values
-        self.deliver(step, self.milliseconds, values)  # before the files: a full disk must not lose the epoch
+        values[MEASURED], self._ended = now - self._ended, now
+        # A clock that is set back must not put an epoch before the one that it follows.
+        entry = self._as_logged(Entry(step, max(time.time_ns() // 1_000_000, self.milliseconds), values))
+        self.journal.append(entry)
+        self.keep(step)
+        self._note(entry)
+        self._tell(entry)
         say(self._line(step, values, state))
-        if not self.history.exists():
-            _append(self.history, ("epoch", *values))
-        _append(self.history, (step, *map(repr, values.values())))
-        time_of_day = moment.isoformat(timespec="milliseconds")
-        value = repr(values[self.stopping.monitor])
-        _append(self.stops, (step, value, repr(state.best), state.wait, state.event, time_of_day))
+
+    def _note(self, entry: Entry) -> None:
+        self.epoch, self.milliseconds = entry.epoch, entry.time
+        if self.checkpoint.best_epoch == entry.epoch:
+            self.best = entry.values
+
+    def _tell(self, entry: Entry) -> None:
+        known = self.logged[entry.epoch].values if entry.epoch in self.logged else {}
+        missing = {name: value for name, value in entry.values.items() if name not in known}
+        if missing:
+            self.deliver(entry.epoch, entry.time, missing)
+
+    def _as_logged(self, entry: Entry) -> Entry:
+        """The entry with the time and the seconds that the store has for this epoch."""
+        known = self.logged.get(entry.epoch)
+        if known is None:
+            return entry
+        again = {name: entry.values.get(name) for name in known.values if name != MEASURED}
+        before = {name: value for name, value in known.values.items() if name != MEASURED}
+        if str(again) != str(before):  # as texts, since NaN is not equal to itself
+            warn(f"epoch {entry.epoch} came out as {again}, and is logged as {before}, which stays")
+        measured = known.values.get(MEASURED, entry.values[MEASURED])
+        return replace(entry, time=known.time, values=entry.values | {MEASURED: measured})
 
     def _line(self, step: int, values: dict[str, float], state: State) -> str:
         shown = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
         saved = "saved" if self.checkpoint.best_epoch == step else f"best is epoch {self.checkpoint.best_epoch}"
         waited = f"waited {state.wait} of {self.stopping.rule.patience}" if state.wait else "improved"
-        return f"epoch {step}  {shown}  {values['epoch_seconds']:.1f} s  {waited}, {saved}"
-
-
-class EpochEnd(keras.callbacks.Callback):
-    """Saves and then records the epoch, and records it also when saving fails."""
-
-    def __init__(self, checkpoint: BestCheckpoint, record: EpochRecord) -> None:
-        super().__init__()
-        self.checkpoint, self.record = checkpoint, record
-
-    def set_model(self, model: keras.Model) -> None:
-        """Give the network to both."""
-        super().set_model(model)
-        self.checkpoint.set_model(model)
-        self.record.set_model(model)
-
-    def on_train_begin(self, logs: Logs = None) -> None:
-        """Begin both."""
-        self.checkpoint.on_train_begin(logs)
-        self.record.on_train_begin(logs)
-
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Save, then record."""
-        try:
-            self.checkpoint.on_epoch_end(epoch, logs)
-        finally:
-            self.record.on_epoch_end(epoch, logs)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _append(path: Path, row: tuple[object, ...]) -> None:
-    with path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerow(row)
+        return f"epoch {step}  {shown}  {values[MEASURED]:.1f} s  {waited}, {saved}"

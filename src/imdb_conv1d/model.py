@@ -1,9 +1,11 @@
 """The article's network, after Keras's example imdb_cnn, and the same network as it is trained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from imdb_conv1d import environment
 from imdb_conv1d.config import TrainParameters
@@ -32,6 +34,28 @@ class Network:
         for saved, trained in zip(self.plain.optimizer.variables, self.trained.optimizer.variables, strict=True):
             saved.assign(trained)
         self.plain.save(path)
+
+    def state(self) -> list[np.ndarray]:
+        """All that a step changes: weights, the states of the dropouts' random numbers, the optimizer's variables."""
+        return [np.asarray(variable) for variable in self._variables()]
+
+    def restore(self, state: Sequence[np.ndarray]) -> None:
+        """Put a state back.
+
+        Raises:
+            ValueError: if it is another network's; nothing is changed then.
+        """
+        variables = self._variables()
+        there = [(tuple(variable.shape), np.dtype(variable.dtype)) for variable in variables]
+        if there != [(array.shape, array.dtype) for array in state]:
+            raise ValueError("it is the state of another network")
+        for variable, array in zip(variables, state, strict=True):
+            variable.assign(array)
+
+    def _variables(self) -> list[keras.Variable]:
+        optimizer = self.trained.optimizer
+        optimizer.build(self.trained.trainable_variables)
+        return [*self.trained.variables, *optimizer.variables]
 
 
 def build(parameters: TrainParameters) -> Network:

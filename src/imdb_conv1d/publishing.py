@@ -11,6 +11,7 @@ import keras
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
@@ -21,7 +22,7 @@ from imdb_conv1d.delivery import persist
 from imdb_conv1d.environment import model_requirements
 from imdb_conv1d.registry import Record
 from imdb_conv1d.serving import TextClassifier
-from imdb_conv1d.stores import refuses
+from imdb_conv1d.stores import refuses, single_calls
 
 CANDIDATE = "candidate"
 TOLERANCE = 1e-5  # of the loss in nats: what float32 and another batch size can explain, and no more
@@ -108,6 +109,18 @@ def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) ->
     say(f"loaded back, the stored model scores the {len(validation):,} validation reviews with a loss of {loss:.7f}")
 
 
+def registered(name: str, run_id: str) -> str:
+    """The id of the stored model that a run has registered before under this name; empty if it has not."""
+    find = partial(_version_of, name, run_id)
+    version = persist(f"looking for a version of {name}", find, refuses)
+    return (version.source or "").removeprefix("models:/") if version else ""
+
+
+def _version_of(name: str, run_id: str) -> ModelVersion | None:
+    found = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
+    return next((version for version in found if version.name == name), None)
+
+
 def register(name: str, model_id: str, run_id: str, description: str, tags: dict[str, str]) -> str:
     """Make a stored model the next version of ``name`` and its candidate; returns the version.
 
@@ -127,17 +140,27 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
                 raise
 
     def create_version() -> str:
-        for version in client.search_model_versions(f"run_id = '{run_id}'"):
-            if (version.name, version.source) == (name, source):
-                return str(version.version)
+        if version := _version_of(name, run_id):
+            return str(version.version)
         made = client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
         return str(made.version)
 
-    persist(f"creating the registered model {name}", create_model, refuses)
-    version = persist(f"registering a version of {name}", create_version, refuses)
+    def move_alias() -> None:
+        try:
+            newest = client.get_model_version_by_alias(name, CANDIDATE)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            newest = None
+        # A training that goes on after its registration must not take the alias from one that came after it.
+        if newest is None or int(newest.version) < int(version):
+            client.set_registered_model_alias(name, CANDIDATE, version)
+
+    with single_calls():
+        persist(f"creating the registered model {name}", create_model, refuses)
+        version = persist(f"registering a version of {name}", create_version, refuses)
     # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
     named = {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(version)}])}
     persist(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named), refuses)
-    move = partial(client.set_registered_model_alias, name, CANDIDATE, version)
-    persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move, refuses)
+    persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias, refuses)
     return version

@@ -1,13 +1,17 @@
 """What a training leaves at its run when it has ended, whatever ended it."""
 
+import shutil
+from pathlib import Path
+
 import pandas as pd
 
-from imdb_conv1d import plots
+from imdb_conv1d import journal, plots
 from imdb_conv1d.console import one_line, warn
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.training import Training
 
+BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
 REASONS = {
     "patience": "no improvement of more than {min_delta} for {patience} epochs",
     "epochs": "all {epochs} epochs are trained",
@@ -18,25 +22,44 @@ REASONS = {
 
 
 def queue(run: Run, reviews: Reviews, training: Training) -> None:
-    """Queue the figures, tags, tables, the picture of the curves and the best checkpoint."""
-    figures(run, training)
+    """Queue the figures, tags, tables, the picture of the curves and the best checkpoint.
+
+    There are figures of the whole only where a training has come to its own end: MLflow cannot take a figure back, and
+    one that goes on later has others.
+    """
+    if training.has_ended:
+        figures(run, training)
     run.stop_reason = training.reason
     run.tags({"stop_reason": training.reason})
-    run.file(training.record.stops)
-    if training.best_epoch:
-        run.file(training.checkpoint.path, "checkpoint")
     run.describe(description(reviews, training, "Nothing is registered."))
-    if not training.record.history.exists():
-        return
-    run.file(training.record.history)
     try:
-        history = pd.read_csv(training.record.history)
-        picture = plots.training(
-            history, training.parameters.monitor, training.best_epoch, training.stopped_epoch, training.reason
+        _files(run, training)
+    except Exception as error:  # a full disk, say: what ended the training must not be hidden by its tables
+        warn(f"not all tables and pictures of the training could be made ({one_line(error)})")
+
+
+def _files(run: Run, training: Training) -> None:
+    if training.best_epoch:
+        run.file(_linked(training.checkpoint.path, run.folder / BEST), "checkpoint")
+    entries, monitor = training.journal.entries(), training.parameters.monitor
+    for table in journal.write_tables(entries, training.rule, monitor, run.folder):
+        run.file(table)
+    if entries:
+        history = pd.DataFrame([{"epoch": entry.epoch} | entry.values for entry in entries])
+        run.figure(
+            plots.training(history, monitor, training.best_epoch, training.stopped_epoch, training.reason),
+            "training.png",
         )
-        run.figure(picture, "training.png")
-    except Exception as error:  # a full disk, say: what ended the training must not be hidden by its picture
-        warn(f"no picture of the training ({one_line(error)})")
+
+
+def _linked(source: Path, path: Path) -> Path:
+    """The same file under another name; a copy where the disk has no links."""
+    path.unlink(missing_ok=True)
+    try:
+        path.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, path)
+    return path
 
 
 def figures(run: Run, training: Training, model_id: str | None = None) -> None:

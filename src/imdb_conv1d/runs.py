@@ -1,23 +1,29 @@
-"""A run's beginning and end: where it comes from, what it is called, and the status that it is left with."""
+"""A run around the work of a verb: what is said of it, the status that it is left with, how to go on."""
 
+import json
 import os
+import shlex
+import socket
+import sys
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from io import StringIO
+from pathlib import Path
 from typing import Literal
 
 import mlflow
-from mlflow.entities import RunTag
-from mlflow.exceptions import MlflowException
-from mlflow.utils import name_utils
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT, MLFLOW_PROJECT_ENV
 
-from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError, one_line, warn
+from imdb_conv1d import beginnings
+from imdb_conv1d.beginnings import Beginning
+from imdb_conv1d.console import Interrupted, RunFailed, Signals, one_line, warn
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.stores import brief_calls, refuses
 from imdb_conv1d.tracking import Run
-from imdb_conv1d.trainings import VERB
+from imdb_conv1d.trainings import LAUNCH, STOP_REASON, VERB
 
 PATIENCE_AFTER_ERROR = 15.0  # seconds without a success; whoever ends a process kills it if it takes much longer
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -25,9 +31,14 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 @contextmanager
 def run(
-    verb: str, name: str, parameters: Mapping[str, str], signals: Signals, experiment_id: str | None = None
+    verb: str,
+    name: str,
+    parameters: Mapping[str, str],
+    signals: Signals,
+    experiment_id: str | None = None,
+    training: Beginning | None = None,
 ) -> Iterator[Run]:
-    """A run around a verb's work: new, or the one that ``mlflow run`` has made for it.
+    """A run around a verb's work: new, the one that ``mlflow run`` has made for it, or an earlier one that goes on.
 
     With ``experiment_id`` the run is of that experiment; where ``mlflow run`` has made one of another experiment, a new
     one is made, and the former says where it is. Within another run it is shown as that one's child.
@@ -35,19 +46,30 @@ def run(
     Left without an error it is FINISHED, with Ctrl-C or SIGTERM KILLED, else FAILED; the tag ``stop_reason`` says why,
     and lasts where ``mlflow run`` writes over the status. Parameters that are already recorded stay as they are.
 
+    A ``training`` has a folder of its own, held by this process. It is removed just before the run is FINISHED;
+    otherwise the command that goes on is said last.
+
     Raises:
         UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is made.
         RunFailed: if something that was said could not be stored.
     """
     with signals.held():
-        active, made_for_us = _start(verb, name, experiment_id)
-        record = Run(active.info.run_id)
+        launch: dict[str, object] = {"token": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid()}
+        launch |= training.launch if training else {}
+        active, is_new = beginnings.start(
+            verb, name, experiment_id, json.dumps(launch), training.earlier if training else ""
+        )
+        run_id = active.info.run_id
+        folder = (training.claim.folder or training.claim.take(training.root / run_id)) if training else None
+        record = Run(run_id, folder)
     status: Status = "FAILED"
     try:
         signals.check()
-        if made_for_us:
-            record.tags({VERB: verb})
-            if _is_made_up(active.info.run_name or ""):
+        if not is_new:
+            tags = active.data.tags
+            record.tags({VERB: verb, LAUNCH: tags.get(LAUNCH, json.dumps(launch))})
+            record.untag(tag for tag in (STOP_REASON, "error") if tag in tags)
+            if beginnings.is_made_up(active.info.run_name or ""):
                 record.rename(name)
         record.parameters({key: value for key, value in parameters.items() if key not in active.data.params})
         yield record
@@ -58,9 +80,9 @@ def run(
         with signals.held():
             if isinstance(error, Interrupted):
                 status = "KILLED"
-                record.tags({"stop_reason": "interrupted"})
+                record.tags({STOP_REASON: "interrupted"})
             else:
-                record.tags({"error": one_line(error), "stop_reason": record.stop_reason or "error"})
+                record.tags({"error": one_line(error), STOP_REASON: record.stop_reason or "error"})
             try:
                 record.settle(PATIENCE_AFTER_ERROR)
             except RunFailed as lost:
@@ -68,54 +90,42 @@ def run(
         raise
     finally:
         with signals.held():
-            record.clear()
-            _end(record, status)
-
-
-def _start(verb: str, name: str, experiment_id: str | None) -> tuple[mlflow.ActiveRun, bool]:
-    """The run, and whether ``mlflow run`` has made it."""
-    client, made_for_us = mlflow.MlflowClient(), os.environ.get("MLFLOW_RUN_ID")
-    try:
-        made = persist("finding the run", partial(client.get_run, made_for_us), refuses) if made_for_us else None
-        if made and experiment_id in (None, made.info.experiment_id):
-            active = persist("going on with the run", partial(mlflow.start_run, run_id=made_for_us), refuses)
-            os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
-            return active, True
-        os.environ.pop("MLFLOW_RUN_ID", None)
-        inside = mlflow.active_run() is not None
-        active = mlflow.start_run(run_name=name, tags={VERB: verb}, experiment_id=experiment_id, nested=inside)
-    except (MlflowException, RunFailed) as error:
-        raise UserError(
-            f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or MLFLOW_RUN_ID: no run can begin ({one_line(error)}); "
-            "allowed: an experiment or a run that exists and is not deleted"
-        ) from None
-    if made:
-        where = f"#/experiments/{active.info.experiment_id}/runs/{active.info.run_id}"
-        tags = {VERB: verb, MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
-        said = [RunTag(key, value) for key, value in tags.items()]
-        persist("saying where the run is", partial(client.log_batch, made.info.run_id, tags=said), refuses)
-    return active, False
+            record.clear(keep=training is not None and status != "FINISHED")
+            try:
+                _end(record, status)
+            except RunFailed:
+                status = "FAILED"
+                raise
+            finally:
+                if training and status != "FINISHED":
+                    warn(f"to go on: {_again(record.id, active)}")
 
 
 def _end(record: Run, status: Status) -> None:
     with brief_calls():
+        # MLflow's own end first, so that it forgets the run, and does not end it otherwise later. It would say again
+        # where the run is.
+        with suppress(Exception), redirect_stdout(StringIO()):
+            mlflow.end_run(status)
         try:
-            ending = partial(record.client.set_terminated, record.id, status)
+            # Not before its last epoch, which a clock that was set back since would say.
+            now = max(time.time_ns() // 1_000_000, record.milliseconds)
+            ending = partial(record.client.set_terminated, record.id, status, now)
             persist(f"ending run {record.id} as {status}", ending, refuses, seconds=PATIENCE_AFTER_ERROR)
         except RunFailed as error:
             if status == "FINISHED":
                 raise
             warn(f"error: {error}")  # another error is on its way, which says more
-        finally:
-            # MLflow's own end, too: it also forgets the run, and must not end it otherwise later. It would say again
-            # where the run is.
-            with suppress(Exception), redirect_stdout(StringIO()):
-                mlflow.end_run(status)
 
 
-def _is_made_up(name: str) -> bool:
-    """Whether MLflow made the name up, such as gifted-crow-512; a name that a user chose is kept."""
-    predicate, _, rest = name.partition("-")
-    noun, _, number = rest.partition("-")
-    words = predicate in name_utils._GENERATOR_PREDICATES and noun in name_utils._GENERATOR_NOUNS
-    return words and number.isdigit()
+def _again(run_id: str, active: mlflow.ActiveRun) -> str:
+    """The command that goes on with a training, for the shell and the folder of this one."""
+    if MLFLOW_PROJECT_ENTRY_POINT in active.data.tags:
+        manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "conda")
+        return f"mlflow run . --run-id {run_id}" + ("" if manager == "conda" else f" --env-manager {manager}")
+    here = Path.cwd()
+    python, script = (
+        str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+        for path in (Path(sys.executable), Path(sys.argv[0]).absolute())
+    )
+    return shlex.join([python, script, "--resume", run_id])

@@ -47,9 +47,21 @@ def require_answers() -> None:
 @contextmanager
 def brief_calls() -> Iterator[None]:
     """Within, a call to a server is tried once and given up after a few seconds."""
-    brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_SECONDS)}
-    usual = {name: os.environ.get(name) for name in brief}
-    os.environ.update(brief)
+    with _settings(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT=str(ANSWER_SECONDS)):
+        yield
+
+
+@contextmanager
+def single_calls() -> Iterator[None]:
+    """Within, MLflow itself does not try again: after a lost answer it would make a second run, or a second version."""
+    with _settings(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):
+        yield
+
+
+@contextmanager
+def _settings(**values: str) -> Iterator[None]:
+    usual = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
@@ -63,6 +75,16 @@ def refuses(error: Exception) -> bool:
     By MLflow's codes and not by HTTP's: it reports a database that is short of connections as 400.
     """
     return isinstance(error, MlflowException) and error.error_code in FINAL
+
+
+@contextmanager
+def suppress_missing() -> Iterator[None]:
+    """Within, it is no error that something does not exist."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
 
 
 def _require_database(address: str) -> None:

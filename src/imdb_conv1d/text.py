@@ -5,13 +5,14 @@ is padding, 1 starts a review, 2 is a word outside the vocabulary, and from 3 on
 training part.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from imdb_conv1d.environment import cores, untuned
+from imdb_conv1d.snapshots import digest, write_safely
 
 RESERVED = ("[padding]", "[start]", "[unknown]")  # no word can be called so: cleaning takes the brackets away
 PADDING, START, UNKNOWN = range(3)
@@ -44,6 +45,22 @@ def vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str
 def write_vocabulary(path: Path, known: Iterable[str]) -> None:
     """One word a line; the line's number, from 0, is the word's id."""
     path.write_text("".join(f"{word}\n" for word in known), encoding="utf-8")
+
+
+def keep_vocabulary(folder: Path, make: Callable[[], list[str]]) -> Path:
+    """The vocabulary's file in a training's folder: the one that is there, if it is whole, else a new one.
+
+    A network's weights mean nothing with other words, which other data may have when the training goes on.
+    """
+    for path in folder.glob("vocabulary-*.txt"):
+        if path.stem == f"vocabulary-{digest(path)}":
+            return path
+    aside = folder / "vocabulary.txt"
+    write_vocabulary(aside, make())
+    path = aside.with_stem(f"vocabulary-{digest(aside)}")
+    write_safely(path, lambda to: to.write_bytes(aside.read_bytes()))
+    aside.unlink()
+    return path
 
 
 def lookup(path: Path) -> tf.lookup.StaticHashTable:

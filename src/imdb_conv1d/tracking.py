@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIF
 from imdb_conv1d.console import RunFailed, warn
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.delivery import Delivery
-from imdb_conv1d.stores import refuses
+from imdb_conv1d.stores import refuses, suppress_missing
 
 PATIENCE = 60.0  # seconds without a success, after the work, before what is undelivered counts as missing
 
@@ -37,13 +37,17 @@ class Run:
 
     ``folder`` is a place for files on their way; it stays on the disk when they did not arrive. What goes to the
     tracking store does not wait for what goes to the artifact store, which may be another server, or full.
+
+    Args:
+        folder: another one than a temporary one.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, folder: Path | None = None) -> None:
         self.id = run_id
         self.client = mlflow.MlflowClient()
-        self.folder = Path(tempfile.mkdtemp(prefix="imdb-conv1d-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="imdb-conv1d-"))
         self.missing: list[str] = []
+        self.milliseconds = 0  # the latest time that was said: the run does not end before it
         self.stop_reason = ""  # why the work of this run ended by itself, once that is known
         self._records, self._files = Delivery(refuses), Delivery(refuses)
 
@@ -58,6 +62,7 @@ class Run:
 
     def epoch(self, step: int, milliseconds: int, values: Mapping[str, float]) -> None:
         """An epoch's metrics, with the time at which it ended (UTC). Repeating adds no second point."""
+        self.milliseconds = milliseconds
         self._points(f"the metrics of epoch {step}", values, milliseconds, step, None)
 
     def metrics(self, values: Mapping[str, float], milliseconds: int, step: int, model_id: str | None = None) -> None:
@@ -74,6 +79,16 @@ class Run:
         """Tags of the run."""
         tags = [RunTag(name, str(value)) for name, value in values.items()]
         self._records.add(f"the tags {', '.join(values)}", partial(self.client.log_batch, self.id, tags=tags))
+
+    def untag(self, names: Iterable[str]) -> None:
+        """Take tags of the run away; one that is not there is not missed."""
+
+        def delete(name: str) -> None:
+            with suppress_missing():
+                self.client.delete_tag(self.id, name)
+
+        for name in names:
+            self._records.add(f"the end of the tag {name}", partial(delete, name))
 
     def version(self, name: str, version: str, tags: Mapping[str, object]) -> None:
         """Tags of a model version."""
@@ -162,11 +177,12 @@ class Run:
         if missing:
             raise RunFailed(f"MLflow could not be told everything; missing in run {self.id}: {'; '.join(missing)}")
 
-    def clear(self) -> None:
-        """Remove ``folder``, unless something did not arrive."""
+    def clear(self, keep: bool = False) -> None:
+        """Remove ``folder``, unless something did not arrive or it is to be kept."""
         self._records.end()
         self._files.end()
-        if self.missing:
-            warn(f"files that did not arrive are kept in {self.folder}")
+        if self.missing or keep:
+            if self.missing:
+                warn(f"files that did not arrive are kept in {self.folder}")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)

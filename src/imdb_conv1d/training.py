@@ -1,17 +1,22 @@
-"""One training under early stopping: its callbacks, the fit, and what came out."""
+"""One training under early stopping: its callbacks, the fit, what came out, and where it goes on."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from imdb_conv1d.batches import training_batches, validation_batches
+from imdb_conv1d import environment
+from imdb_conv1d.batches import VALIDATION_BATCH, training_batches, validation_batches
 from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
 from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import RunFailed, Signals
-from imdb_conv1d.epoch_record import EpochEnd, EpochRecord
+from imdb_conv1d.console import RunFailed, Signals, one_line, warn
+from imdb_conv1d.epoch_record import Deliver, EpochRecord
+from imdb_conv1d.journal import Entry, Journal
 from imdb_conv1d.model import Network
+from imdb_conv1d.snapshots import Snapshot, Snapshots
 from imdb_conv1d.stopping import Rule
 
 Part = tuple[np.ndarray, np.ndarray]  # ids int [n, maxlen] and labels [n]
@@ -21,51 +26,72 @@ class Training:
     """Trains a network until the rule stops it, and knows at any moment what has come out so far.
 
     Args:
-        folder: where history.csv, early_stopping.csv and best.keras are written.
+        folder: where the journal, the checkpoints and the snapshots are written.
         deliver: gets every epoch's step, time in milliseconds and metrics.
         signals: end the training between two calls of TensorFlow, each of a few batches.
+        facts: what equal bits depend on, by name; a snapshot that was made under others is told so.
+        logged: what the tracking store has already, by epoch.
     """
 
     def __init__(
         self,
         parameters: TrainParameters,
         folder: Path,
-        deliver: Callable[[int, int, dict[str, float]], None],
+        deliver: Deliver,
         signals: Signals,
+        facts: Mapping[str, str] | None = None,
+        logged: Mapping[int, Entry] | None = None,
     ) -> None:
-        rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
-        self.parameters, self.signals = parameters, signals
-        self.stopping = EarlyStopping(rule, parameters.monitor, parameters.epochs)
-        self.checkpoint = BestCheckpoint(folder / "best.keras", parameters.monitor, parameters.direction)
-        self.record = EpochRecord(folder, self.stopping, self.checkpoint, deliver)
+        self.parameters, self.signals, self.folder, self.facts = parameters, signals, folder, dict(facts or {})
+        self.rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
+        self.snapshots, self.journal = Snapshots(folder), Journal(folder / "journal.jsonl")
+        self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs)
+        self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction, self.facts.get("data", ""))
+        self.record = EpochRecord(self.journal, self.stopping, self.checkpoint, self._keep, deliver, logged or {})
+        self.network: Network | None = None
         self.reason = "error"  # until something else is known
 
+    def restore(self, network: Network) -> int:
+        """Go back to the newest usable snapshot in the folder; returns its epoch, 0 if there is none."""
+        self.network = network
+        entries: list[Entry] = []
+
+        def use(snapshot: Snapshot) -> None:
+            entries[:] = self.journal.restore(snapshot.facts["journal"])
+            self.checkpoint.restore(snapshot.facts["checkpoint"])
+            environment.restore_random_states(snapshot.facts["random"])
+            network.restore(snapshot.arrays)
+
+        beginning = self._snapshot(0)
+        snapshot = self.snapshots.newest(use)
+        if snapshot is None:
+            use(beginning)  # one that could not be used may have been put back in part
+            return 0
+        for name, value in snapshot.facts["facts"].items():
+            if (now := self.facts.get(name)) != value:
+                warn(f"{name} is {now!r}, and was {value!r} before: equal bits are not promised from here on")
+        self.stopping.restore(entry.values for entry in entries)
+        self.record.restore(entries)
+        return snapshot.epoch
+
     def fit(self, network: Network, train: Part, validation: Part) -> None:
-        """Train the network to the end, and save it at each best epoch.
+        """Train the network to the end, from where :meth:`restore` has put it, and keep every epoch.
 
         Raises:
             Interrupted: after the batches in which a signal came.
-            RunFailed: if a loss is no longer a finite number.
+            RunFailed: if a loss is no longer a finite number, or an epoch cannot be written to the disk.
         """
-        parameters = self.parameters
-        self.checkpoint.write = network.save
-        with tf.device("CPU"):  # where the batches are made
-            number = tf.Variable(0, dtype=tf.int64)
-        batches = training_batches(*train, parameters.batch_size, parameters.kernel_size, parameters.seed, number)
-        with self.signals.held():
-            network.trained.fit(
-                batches,
-                epochs=parameters.epochs,
-                validation_data=validation_batches(*validation, parameters.kernel_size),
-                shuffle=False,  # the batches are shuffled already
-                verbose=0,
-                callbacks=[
-                    EpochNumber(number),
-                    self.stopping,
-                    EpochEnd(self.checkpoint, self.record),
-                    InterruptionPoint(self.signals),
-                ],
-            )
+        self.network = network
+        if not self.stopping.reason:
+            try:
+                self._fit(network, train, validation)
+            except OSError as error:
+                raise RunFailed(
+                    f"epoch {self.stopped_epoch + 1} cannot be kept in {self.folder} ({one_line(error)}); "
+                    f"all before it are safe"
+                ) from error
+            finally:
+                self.journal.close()
         self.signals.check()
         self.reason = self.stopping.reason
         if self.reason == "not_a_number":
@@ -74,15 +100,64 @@ class Training:
                 f"{self.parameters.learning_rate} may help; nothing is registered"
             )
 
+    def _fit(self, network: Network, train: Part, validation: Part) -> None:
+        parameters = self.parameters
+        self.checkpoint.write = network.save
+        with tf.device("CPU"):  # where the batches are made
+            number = tf.Variable(0, dtype=tf.int64)
+        batches = training_batches(*train, parameters.batch_size, parameters.kernel_size, parameters.seed, number)
+        with self.signals.held():
+            network.trained.fit(
+                batches,
+                initial_epoch=self.stopped_epoch,
+                epochs=parameters.epochs,
+                validation_data=validation_batches(*validation, parameters.kernel_size),
+                shuffle=False,  # the batches are shuffled already
+                verbose=0,
+                callbacks=[
+                    EpochNumber(number),
+                    self.stopping,
+                    self.checkpoint,
+                    self.record,
+                    InterruptionPoint(self.signals),
+                ],
+            )
+
+    def _snapshot(self, epoch: int) -> Snapshot:
+        """All that the epochs to come depend on."""
+        assert self.network is not None
+        facts: dict[str, Any] = {
+            "journal": self.journal.mark,
+            "checkpoint": self.checkpoint.facts,
+            "random": environment.random_states(),
+            "facts": self.facts,
+        }
+        return Snapshot(epoch, facts, self.network.state())
+
+    def _keep(self, epoch: int) -> None:
+        self.snapshots.write(self._snapshot(epoch), lambda facts: BestCheckpoint.files(facts["checkpoint"]))
+
     @property
     def stopped_epoch(self) -> int:
-        """The last epoch trained, 0 before the first is complete."""
-        return self.stopping.state.epoch
+        """The last epoch that is kept, 0 before the first is complete."""
+        return self.record.epoch
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has come to its own end, so that no epoch follows, whatever goes wrong afterwards."""
+        return bool(self.stopping.reason) and self.stopping.state.epoch == self.record.epoch
 
     @property
     def best_epoch(self) -> int:
         """The checkpoint's epoch, 0 as long as there is none."""
         return self.checkpoint.best_epoch
+
+    def best_loss(self, validation: Part) -> float:
+        """The loss of the best epoch on the validation part: the logged one, unless the data are others since."""
+        if self.checkpoint.best_data == self.checkpoint.data:
+            return self.best["val_loss"]
+        network = keras.saving.load_model(self.checkpoint.path)
+        return float(network.evaluate(*validation, batch_size=VALIDATION_BATCH, verbose=0, return_dict=True)["loss"])
 
     @property
     def best(self) -> dict[str, float]:

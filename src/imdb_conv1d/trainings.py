@@ -1,6 +1,7 @@
 """Which runs of an experiment are trainings, how each of them stands, and what its parameters were."""
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +20,14 @@ from imdb_conv1d.parameters import refusal
 from imdb_conv1d.stores import refuses
 
 Recorded: TypeAlias = Run  # a run as the store has it; a tracking.Run is one that is being written
+# Tags of a training's run.
 VERB = "verb"
+LAUNCH = "launch"  # JSON: where, and of a training with what, it was begun
+STOP_REASON = "stop_reason"
+CLOSED = "closed"  # the reason of one that nobody goes on with
+REGISTERED = "registered_version"  # comes last: with it a training is complete, whatever its status says
+RAISED = "raised"  # patience or epochs, which were raised when it was resumed
+RESUMED = "resumed"
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
 Stand = Literal["finished", "running", "interrupted", "failed"]
 
@@ -65,10 +73,12 @@ def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> lis
 
 
 def stand(run: Recorded) -> Stand:
-    """How a training stands. The tag says it for runs of this project: ``mlflow run`` writes over the status."""
+    """How a training stands. Tags say it for runs of this project: ``mlflow run`` writes over the status."""
+    if REGISTERED in run.data.tags:
+        return "finished"
     if run.info.status in ("RUNNING", "SCHEDULED"):
         return "running"
-    if run.data.tags.get("stop_reason") == "interrupted" or run.info.status == "KILLED":
+    if run.data.tags.get(STOP_REASON) in ("interrupted", CLOSED) or run.info.status == "KILLED":
         return "interrupted"
     return "finished" if run.info.status == "FINISHED" else "failed"
 
@@ -81,7 +91,12 @@ def parameters(run: Recorded) -> dict[str, str]:
             with suppress(ValueError):
                 words = shlex.split(value)
                 found[name] = words[0] if len(words) == 1 else value
-    return found
+    return found | raised(run)
+
+
+def raised(run: Recorded) -> dict[str, str]:
+    """The parameters that were raised when the training was resumed, with their last values."""
+    return dict(re.findall(r"(\w+) to (\d+) after epoch", run.data.tags.get(RAISED, "")))
 
 
 def monitor(run: Recorded, given: str = "auto") -> str:

@@ -1,0 +1,123 @@
+import csv
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imdb_conv1d.journal import Entry, Journal, write_tables
+from imdb_conv1d.stopping import Rule
+
+NUMBERS = st.floats(allow_nan=False)
+
+
+def entry(epoch: int, value: float = 0.5) -> Entry:
+    return Entry(epoch, 1_700_000_000_000 + epoch, {"val_loss": value, "epoch_seconds": 2.5})
+
+
+def written(path: Path, values: list[float]) -> Journal:
+    journal = Journal(path)
+    for epoch, value in enumerate(values, start=1):
+        journal.append(entry(epoch, value))
+    return journal
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=20), st.data())
+def test_a_journal_gives_back_what_was_written_up_to_any_mark(
+    tmp_path_factory: pytest.TempPathFactory, values: list[float], data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
+    journal, marks = Journal(path), []
+    for epoch, value in enumerate(values, start=1):
+        journal.append(entry(epoch, value))
+        marks.append(journal.mark)
+    journal.close()
+    chosen = data.draw(st.integers(0, len(values) - 1))
+    again = Journal(path)
+    assert again.restore(marks[chosen]) == [entry(epoch, values[epoch - 1]) for epoch in range(1, chosen + 2)]
+    assert again.mark == marks[chosen]
+    again.append(entry(chosen + 2, 7.0))  # in place of what stood behind the mark
+    assert again.entries() == Journal(path).restore(again.mark)
+    assert len(path.read_bytes()) == again.mark["bytes"]
+    again.close()
+
+
+def test_a_number_that_is_none_is_given_back(tmp_path: Path) -> None:
+    journal = written(tmp_path / "journal.jsonl", [math.nan, math.inf])
+    assert str(journal.entries()[0].values["val_loss"]) == "nan"
+    assert journal.entries()[1].values["val_loss"] == math.inf
+
+
+def test_lines_are_appended_and_never_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = written(path, [0.5, 0.4])
+    before, place = path.read_bytes(), path.stat().st_ino
+    journal.append(entry(3))
+    assert path.read_bytes().startswith(before)
+    assert path.stat().st_ino == place
+    assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c.replace(b"0.4", b"0.3"), lambda c: b""])
+def test_a_damaged_journal_is_refused(tmp_path: Path, damage: object) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = written(path, [0.5, 0.4])
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"journal\.jsonl is damaged"):
+        Journal(path).restore(journal.mark)
+
+
+def test_half_a_line_behind_the_mark_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    mark = written(path, [0.5]).mark
+    with path.open("ab") as file:
+        file.write(b'{"epoch": 2, "ti')
+    again = Journal(path)
+    assert again.restore(mark) == [entry(1)]
+    again.append(entry(2))
+    assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+def test_a_journal_that_was_removed_or_replaced_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = written(path, [0.5])
+    path.rename(tmp_path / "elsewhere")
+    with pytest.raises(FileNotFoundError):
+        journal.append(entry(2))
+    path.write_text("another process's\n")
+    with pytest.raises(OSError, match="replaced by somebody else"):
+        journal.append(entry(2))
+    assert path.read_text() == "another process's\n"
+
+
+def test_a_new_journal_begins_empty(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text("left by a training of which no snapshot is usable\n")
+    journal = written(path, [0.5])
+    assert len(path.read_text().splitlines()) == 1
+    assert journal.restore({"bytes": 0, "sha256": Journal(path).mark["sha256"]}) == []
+
+
+def test_the_tables_have_every_epoch_and_event(tmp_path: Path) -> None:
+    entries = [entry(epoch, value) for epoch, value in enumerate([0.5, 0.3, 0.3, 0.3], start=1)]
+    paths = write_tables(entries, Rule("min", 2), "val_loss", tmp_path)
+    assert [path.name for path in paths] == ["early_stopping.csv", "history.csv"]
+    rows = list(csv.DictReader(paths[0].open()))
+    assert list(rows[0]) == ["epoch", "value", "best", "wait", "event", "time"]
+    assert [(row["epoch"], row["value"], row["best"], row["wait"], row["event"]) for row in rows] == [
+        ("1", "0.5", "0.5", "0", "improved"), ("2", "0.3", "0.3", "0", "improved"),
+        ("3", "0.3", "0.3", "1", "waiting"), ("4", "0.3", "0.3", "2", "stopped"),
+    ]  # fmt: skip
+    for row, written_entry in zip(rows, entries, strict=True):
+        assert row["time"].endswith("+00:00")
+        assert round(datetime.fromisoformat(row["time"]).timestamp() * 1000) == written_entry.time
+    history = list(csv.DictReader(paths[1].open()))
+    assert [float(row["val_loss"]) for row in history] == [0.5, 0.3, 0.3, 0.3]
+
+
+def test_without_an_epoch_there_is_no_history(tmp_path: Path) -> None:
+    (path,) = write_tables([], Rule("min", 2), "val_loss", tmp_path)
+    assert path.read_text().splitlines() == ["epoch,value,best,wait,event,time"]

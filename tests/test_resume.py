@@ -1,0 +1,582 @@
+"""A training that broke off goes on as the same run: in this process, on tiny reviews, with a store of its own."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+from mlflow.entities import Run
+
+import train
+from conftest import TINY, copied_store
+from imdb_conv1d import environment, epoch_record, model, places, publishing, snapshots
+from imdb_conv1d.config import TrainParameters
+from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
+from imdb_conv1d.places import Holder
+from imdb_conv1d.snapshots import Snapshots
+from test_train import SignalAfter, last_run, points, run_train, table, versions
+
+ARGUMENTS = ["--patience=3", "--epochs=60"]
+SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
+
+
+@pytest.fixture(scope="session")
+def straight(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, noisy: Path) -> dict[str, dict[int, float]]:
+    """The metrics of the training that nothing interrupted, by name and step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        with copied_store(empty_store, tmp_path_factory.mktemp("straight"), patch):
+            run_train(f"--data={noisy}", *ARGUMENTS)
+            run = last_run()
+            return {name: points(run, name) for name in run.data.metrics if name != "epoch_seconds"}
+
+
+def break_off(noisy: Path, epochs: int, *arguments: str) -> Run:
+    """A training that a signal ends in the epoch after this one; of two looks an epoch, the first is before it all."""
+    with pytest.raises(Interrupted):
+        run_train(f"--data={noisy}", *(arguments or ARGUMENTS), signals=SignalAfter(2 + 2 * epochs))
+    assert last_epoch(last_run()) == epochs
+    return last_run()
+
+
+def last_epoch(run: Run) -> int:
+    return Snapshots(folder(run)).last_epoch
+
+
+def folder(run: Run) -> Path:
+    return places.root(mlflow.get_tracking_uri()) / run.info.run_id
+
+
+def resume(*arguments: str, signals: Signals | None = None) -> None:
+    train.main(arguments, signals or Signals())
+
+
+def is_whole(run: Run, straight: dict[str, dict[int, float]]) -> bool:
+    """Whether a run is what the straight one is: every epoch once, every bit, one version with its alias."""
+    run = mlflow.get_run(run.info.run_id)
+    found = {name: points(run, name) for name in run.data.metrics if name != "epoch_seconds"}
+    assert found == straight
+    assert set(points(run, "epoch_seconds")) == set(straight["val_loss"])
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    times = [point.timestamp for point in history]
+    assert times == sorted(times)
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "patience")
+    assert "error" not in run.data.tags
+    (version,) = [version for version in versions() if version.run_id == run.info.run_id]
+    assert run.data.tags["registered_version"] == str(version.version)
+    assert list(table(run, "history.csv")["epoch"]) == list(straight["val_loss"])
+    assert list(table(run, "early_stopping.csv")["event"])[-1] == "stopped"
+    assert not folder(run).exists()
+    return True
+
+
+def test_a_training_that_broke_off_goes_on_as_the_same_run(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 2)
+    assert set(run.data.metrics) & SUMMARY == set()
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"--resume {run.info.run_id}")
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", signals=SignalAfter(4))
+    resume("--resume", run.info.run_id)
+    assert is_whole(run, straight)
+    assert len(mlflow.search_runs(["0"], output_format="list")) == 1
+    assert mlflow.get_run(run.info.run_id).data.tags["resumed"] == "after epoch 2, after epoch 3"
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").run_id == run.info.run_id
+
+
+def test_what_broke_off_before_its_first_epoch_begins_again_under_its_id(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 0)
+    resume("--resume=latest")
+    assert is_whole(run, straight)
+
+
+def test_latest_is_the_newest_that_is_unfinished_and_dead(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    older = break_off(noisy, 1)
+    newer = break_off(noisy, 1, "--epochs=3", "--seed=8")
+    with holding(newer):
+        resume("--resume=latest")
+    assert is_whole(older, straight)
+    resume("--resume=latest")
+    assert mlflow.get_run(newer.info.run_id).data.tags["stop_reason"] == "epochs"
+    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with in the experiment Default"):
+        resume("--resume=latest")
+
+
+def holding(run: Run) -> Any:
+    """Another process that holds the run's folder."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(train.__file__).parent)!r})\n"
+        "from pathlib import Path\nfrom imdb_conv1d.places import Claim\n"
+        f"with Claim() as claim:\n  claim.take(Path({str(folder(run))!r}))\n  print('held', flush=True)\n  input()"
+    )
+
+    class Held:
+        def __enter__(self) -> "subprocess.Popen[str]":
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            assert self.process.stdout.readline() == "held\n"
+            return self.process
+
+        def __exit__(self, *error: object) -> None:
+            self.process.kill()
+            self.process.wait()
+
+    return Held()
+
+
+def test_of_two_processes_one_gets_it_and_the_other_is_told_who_has_it(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 1)
+    with holding(run) as other:
+        with pytest.raises(
+            UserError,
+            match=rf"^resume: '{run.info.run_id}' is not allowed; allowed: a training that no process works on: "
+            rf"process {other.pid} on host {socket.gethostname()}, since 20",
+        ):
+            resume("--resume", run.info.run_id)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        resume("--resume", run.info.run_id)  # the lock of a dead process does not block
+    assert is_whole(run, straight)
+
+
+def test_what_has_finished_cannot_be_resumed(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_train(f"--data={noisy}", "--epochs=1")
+    run = last_run()
+    with pytest.raises(UserError, match="this one has finished, and version 1 of its model is registered"):
+        resume("--resume", run.info.run_id)
+    # mlflow run would mark it as failed if this ended with an error.
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+    run_train()
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+    assert len(versions()) == 1
+    assert not folder(run).exists()
+
+
+def test_a_run_of_which_only_the_end_is_missing_is_ended(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_train(f"--data={noisy}", "--epochs=1")
+    run = last_run()
+    mlflow.MlflowClient().update_run(run.info.run_id, status="RUNNING")
+    folder(run).mkdir()
+    (folder(run) / "journal.jsonl").write_text("left by a process that died while it removed its folder")
+    resume("--resume=latest")
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+    assert not folder(run).exists()
+    assert "version 1 of imdb-conv1d is registered" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_stays_none(store: str, noisy: Path) -> None:
+    with pytest.raises(RunFailed):
+        run_train(f"--data={noisy}", "--learning_rate=1e30", "--epochs=5")
+    with pytest.raises(UserError, match="this one has ended on a loss that is not a finite number"):
+        resume("--resume", last_run().info.run_id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed=8"], r"seed: '8' is not allowed; allowed: 7, as run [0-9a-f]{32} has it"),
+        (["--patience=2"], r"patience: '2' is not allowed; allowed: 3 or more, as run [0-9a-f]{32} has it"),
+        (["--epochs=59"], r"epochs: '59' is not allowed; allowed: 60 or more, as run [0-9a-f]{32} has it"),
+        (["--data=reviews"], r"data: 'reviews' is not allowed; allowed: /"),
+        (["--fused=false"], r"fused: 'false' is not allowed; allowed: true, as run"),
+    ],
+)
+def test_another_value_is_refused_by_name_and_changes_nothing(
+    store: str, noisy: Path, arguments: list[str], message: str
+) -> None:
+    run = break_off(noisy, 1)
+    before = sorted(folder(run).iterdir())
+    with pytest.raises(UserError, match=f"^{message}"):
+        resume("--resume", run.info.run_id, *arguments)
+    assert mlflow.get_run(run.info.run_id).info.status == "KILLED"
+    assert sorted(folder(run).iterdir()) == before
+
+
+def test_the_runs_own_values_and_the_defaults_count_as_not_given(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 1)
+    defaults = [f"--{name}={value}" for name, value in TrainParameters().spelled().items()]
+    resume("--resume", run.info.run_id, *defaults, *ARGUMENTS, f"--data={noisy}", *TINY)
+    assert is_whole(run, straight)
+
+
+def test_epochs_and_patience_may_be_raised_and_a_tag_says_to_what_and_when(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 1, "--patience=1", "--epochs=2")
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", "--epochs=50", signals=SignalAfter(2))
+    resume("--resume=latest", "--patience=3", "--epochs=60")
+    found = mlflow.get_run(run.info.run_id)
+    assert found.data.tags["raised"] in (
+        "epochs to 50 after epoch 1; patience to 3 after epoch 1; epochs to 60 after epoch 1",
+        "epochs to 50 after epoch 1; epochs to 60 after epoch 1; patience to 3 after epoch 1",
+    )
+    assert (found.data.params["patience"], found.data.params["epochs"]) == ("1", "2")
+    assert is_whole(run, straight)
+
+
+def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "store", lambda *_: (_ for _ in ()).throw(RunFailed("storing the model failed")))
+        with pytest.raises(RunFailed, match="storing the model failed"):
+            run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
+    run = last_run()
+    assert run.data.tags["stop_reason"] == "patience"
+    stopped = int(run.data.metrics["stopped_epoch"])
+    resume("--resume", run.info.run_id, "--patience=3")
+    run = mlflow.get_run(run.info.run_id)
+    assert stopped < run.data.metrics["stopped_epoch"] == straight["stopped_epoch"][0]
+    assert points(run, "val_loss") == straight["val_loss"]
+    assert f"patience to 3 after epoch {stopped}" in run.data.tags["raised"]
+
+
+def test_a_registration_that_failed_is_made_good_without_training(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise mlflow.MlflowException("not allowed", error_code=mlflow.exceptions.PERMISSION_DENIED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refuse)
+        with pytest.raises(RunFailed, match="giving it the alias candidate failed"):
+            run_train(f"--data={noisy}", *ARGUMENTS)
+    run = last_run()
+    assert run.data.tags["error"]
+    monkeypatch.setattr(publishing, "store", refuse)  # it is stored, and registered
+    resume("--resume=latest")
+    assert is_whole(run, straight)
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
+
+
+def test_the_alias_stays_with_a_newer_version(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "registered", lambda *_: "")
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
+        patch.setattr(publishing.persist, "__defaults__", (publishing.refuses, 0.1, (0.01,)))
+        with pytest.raises(RunFailed):
+            run_train(f"--data={noisy}", "--epochs=1")
+    older = last_run()
+    run_train(f"--data={noisy}", "--epochs=1", "--seed=8")
+    resume("--resume", older.info.run_id)
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 2
+    assert mlflow.get_run(older.info.run_id).data.tags["registered_version"] == "1"
+
+
+def other_data(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
+    with noisy.open("a") as file:
+        file.write("a review that was not there before,1\n")
+
+
+def another_machine(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
+    machine = environment.machine()
+    patch.setattr(environment, "machine", lambda: machine | {"cpu": "another one"})
+
+
+def other_versions(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
+    versions = environment.versions()
+    patch.setattr(environment, "versions", lambda: versions | {"tensorflow": "3.0"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_data, "data is '"),
+        (another_machine, "cpu is 'another one', and was '"),
+        (other_versions, "tensorflow is '3.0', and was '2."),
+    ],
+)
+def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes_on(
+    store: str,
+    noisy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Path, Run, pytest.MonkeyPatch], None],
+    message: str,
+) -> None:
+    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
+    run = break_off(own, 1, "--epochs=3")
+    change(own, run, monkeypatch)
+    capsys.readouterr()
+    resume("--resume", run.info.run_id)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "equal bits" in line]
+    assert line.startswith(message)
+    assert line.endswith("before: equal bits are not promised from here on")
+    found = mlflow.get_run(run.info.run_id)
+    assert list(points(found, "val_loss")) == [1, 2, 3]
+    assert found.info.status == "FINISHED"
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def put_a_pickle_in_its_place(path: Path) -> None:
+    import hashlib
+    import io
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(path.parent.parent / "it ran"),)
+
+    file = io.BytesIO()
+    np.savez(file, facts=np.array([Bomb()], dtype=object))
+    content = file.getvalue()
+    path.unlink()
+    path.with_name(f"epoch-3-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
+
+
+def another_format(path: Path) -> None:
+    snapshot = snapshots._unpacked(3, path)
+    path.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshots, "FORMAT", 2)
+        facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
+        Snapshots(path.parent).write(snapshots.Snapshot(3, facts, snapshot.arrays), lambda facts: ["best-2.keras"])
+
+
+def another_network(path: Path) -> None:
+    snapshot = snapshots._unpacked(3, path)
+    path.unlink()
+    arrays = [*snapshot.arrays[:-1], np.zeros(3, np.float32)]
+    facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
+    Snapshots(path.parent).write(snapshots.Snapshot(3, facts, arrays), lambda facts: ["best-2.keras"])
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, put_a_pickle_in_its_place, another_format, another_network])
+def test_a_snapshot_that_cannot_be_used_falls_back_and_nothing_is_logged_twice(
+    store: str,
+    noisy: Path,
+    straight: dict[str, dict[int, float]],
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], None],
+) -> None:
+    run = break_off(noisy, 3)
+    before = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
+    (newest,) = folder(run).glob("epoch-3-*.npz")
+    damage(newest)
+    capsys.readouterr()
+    resume("--resume=latest")
+    told = capsys.readouterr()
+    assert "the snapshot of epoch 3 cannot be used" in told.err
+    assert "going on after epoch 2" in told.out
+    assert is_whole(run, straight)
+    # The third epoch was trained once more, and has the time and the seconds of the first time.
+    after = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
+    assert [(point.step, point.timestamp, point.value) for point in after[:3]] == [
+        (point.step, point.timestamp, point.value) for point in before
+    ]
+    assert not (folder(run).parent / "it ran").exists()
+
+
+@pytest.mark.parametrize("lost", ["folder", "both snapshots", "journal", "checkpoint"])
+def test_without_a_usable_snapshot_it_begins_at_epoch_1_and_logs_nothing_twice(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    run = break_off(noisy, 3)
+    place = folder(run)
+    if lost == "folder":
+        shutil.rmtree(place)
+    elif lost == "both snapshots":
+        for path in place.glob("epoch-*"):
+            truncate(path)
+    elif lost == "journal":
+        flip_a_bit(place / "journal.jsonl")
+    else:
+        for path in place.glob("best-*"):
+            flip_a_bit(path)
+    resume("--resume=latest")
+    assert "going on after epoch 0" in capsys.readouterr().out
+    assert is_whole(run, straight)
+
+
+def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Snapshots.write
+
+    def remove(self: Snapshots, snapshot: snapshots.Snapshot, *rest: Any) -> None:
+        write(self, snapshot, *rest)
+        if snapshot.epoch == 2:
+            shutil.rmtree(self.folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshots, "write", remove)
+        with pytest.raises(RunFailed, match=r"epoch 3 cannot be kept in .*No such file or directory"):
+            run_train(f"--data={noisy}", *ARGUMENTS)
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    resume("--resume=latest")
+    assert is_whole(run, straight)
+
+
+def test_a_clock_that_is_set_back_changes_no_order(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = break_off(noisy, 2)
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() - 3_600 * 10**9)
+    monkeypatch.setattr(time, "time", lambda: now() / 1e9 - 3600)
+    resume("--resume=latest")
+    assert epoch_record.time is time
+    assert is_whole(run, straight)  # with its times in order
+    found = mlflow.get_run(run.info.run_id)
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    assert found.info.start_time < history[-1].timestamp <= found.info.end_time
+
+
+def test_what_mlflow_run_made_and_never_began_has_the_parameters_that_it_recorded(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the process of mlflow run is killed while it imports, and mlflow run --run-id begins it again."""
+    client, wanted = mlflow.MlflowClient(), TrainParameters.parse([*TINY, *ARGUMENTS, f"--data={noisy}"])
+    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
+    for name, value in wanted.spelled().items():
+        client.log_param(made.info.run_id, name, value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    defaults = [f"--{name}={value}" for name, value in TrainParameters().spelled().items()]
+    train.main(defaults, Signals())
+    assert is_whole(made, straight)
+    assert "resumed" not in mlflow.get_run(made.info.run_id).data.tags
+
+
+def test_under_mlflow_run_the_command_that_goes_on_is_mlflow_run(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = mlflow.MlflowClient()
+    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(Interrupted):
+        run_train(f"--data={noisy}", signals=SignalAfter(4))
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"to go on: mlflow run . --run-id {made.info.run_id} --env-manager uv"
+    )
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(UserError, match=r"resume: 'latest' is not allowed; allowed: no under mlflow run: mlflow run"):
+        resume("--resume=latest")
+
+
+def test_a_run_of_another_verb_is_refused(store: str, noisy: Path) -> None:
+    made = mlflow.MlflowClient().create_run("0", tags={"verb": "evaluate"})
+    with pytest.raises(UserError, match="this one is no training but has the tag verb=evaluate"):
+        resume("--resume", made.info.run_id)
+    with pytest.raises(UserError, match="resume: 'nowhere' cannot be found"):
+        resume("--resume=nowhere")
+
+
+def test_parameters_that_are_none_of_this_project_are_refused(store: str) -> None:
+    made = mlflow.MlflowClient().create_run("0", tags={"verb": "train"})
+    mlflow.MlflowClient().log_param(made.info.run_id, "patience", "a while")
+    with pytest.raises(UserError, match=r"a training with parameters of this project \(patience: "):
+        resume("--resume", made.info.run_id)
+
+
+def test_a_training_on_another_host_is_left_to_it(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = break_off(noisy, 1)
+    client, place = mlflow.MlflowClient(), folder(run)
+    told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "snapshots": "/there"}
+    client.set_tag(run.info.run_id, "launch", json.dumps(told))
+    client.update_run(run.info.run_id, status="RUNNING")
+    place.rename(place.with_name("aside"))
+    with pytest.raises(UserError, match=r"runs on host elsewhere, or died there: its snapshots are in /there there"):
+        resume("--resume", run.info.run_id)
+    with pytest.raises(UserError, match="finds no training to go on with"):
+        resume("--resume=latest")
+    place.with_name("aside").rename(place)  # as on a disk that both hosts see
+    resume("--resume=latest")
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+
+
+def test_the_setting_moves_the_place_and_the_former_one_is_found(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = break_off(noisy, 1)
+    assert folder(run).parent == tmp_path / "snapshots"
+    monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "elsewhere"))
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", signals=SignalAfter(2))  # it is there still, and goes on there
+    shutil.move(tmp_path / "snapshots" / run.info.run_id, tmp_path / "elsewhere" / run.info.run_id)
+    assert last_epoch(run) == 1
+    resume("--resume=latest")
+    assert is_whole(run, straight)
+
+
+def test_a_place_that_cannot_be_written_is_said_before_any_work(
+    store: str, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "file" / "snapshots"))
+    with pytest.raises(UserError, match=r"^IMDB_CONV1D_SNAPSHOTS: '.*' cannot be written to \(.*Not a directory"):
+        run_train(f"--data={noisy}")
+    assert mlflow.search_runs(["0"], output_format="list") == []
+
+
+def test_a_state_is_all_that_a_step_changes() -> None:
+    """Weights, the dropouts' random states, the optimizer: two networks with the same state do the same step."""
+    environment.make_repeatable(7)
+    parameters = TrainParameters.parse(TINY)
+    ids, labels = np.random.default_rng(1).integers(0, 50, (16, 20)), np.arange(16) % 2
+    first = model.build(parameters)
+    first.trained.train_on_batch(ids, labels)
+    state, randoms = first.state(), environment.random_states()
+    assert len(state) == len(first.trained.variables) + len(first.trained.optimizer.variables)
+    assert sum(array.shape == (2,) for array in state) == 2  # one a dropout
+    drawn = random.random(), np.random.random()
+    after = [first.trained.train_on_batch(ids, labels)[0] for _ in range(3)]
+    second = model.build(parameters)
+    second.trained.train_on_batch(ids, labels)
+    second.restore(state)
+    environment.restore_random_states(json.loads(json.dumps(randoms)))
+    assert [second.trained.train_on_batch(ids, labels)[0] for _ in range(3)] == after
+    assert (random.random(), np.random.random()) == drawn
+    for array, other in zip(first.state(), second.state(), strict=True):
+        assert array.tobytes() == other.tobytes()
+
+
+def test_a_state_of_another_network_changes_nothing() -> None:
+    environment.make_repeatable(7)
+    network = model.build(TrainParameters.parse(TINY))
+    before = network.state()
+    other = model.build(TrainParameters.parse([*TINY, "--filters=9"])).state()
+    with pytest.raises(ValueError, match="the state of another network"):
+        network.restore(other)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(before, network.state(), strict=True))
+
+
+def test_a_holder_that_does_not_exist_is_dead() -> None:
+    assert not Holder(os.getpid(), socket.gethostname(), "").is_dead
+    assert not Holder(2**22 - 3, "elsewhere", "").is_dead
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert Holder(gone.pid, socket.gethostname(), "").is_dead
