@@ -6,7 +6,6 @@ python src/train.py --resume latest
 python src/train.py --help
 """
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -46,63 +45,43 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
 
     environment.make_repeatable(parameters.seed)
 
-    from imdb_conv1d import model, publishing, report, text
-    from imdb_conv1d.registry import Record
+    from imdb_conv1d import completion, model, publishing, report, text
     from imdb_conv1d.training import Training
 
-    name, maxlen = parameters.model_name, parameters.maxlen
     beginning = resumption.beginning(parameters, source.name, claim, earlier)
-    with runs.run("train", parameters.headline, parameters.spelled(), signals, training=beginning) as run:
+    recorded = earlier.former if earlier else parameters
+    with runs.run("train", parameters.headline, recorded.spelled(), signals, training=beginning) as run:
         say(f"run {run.id} {parameters.headline!r}")
-        facts = {"data": reviews.digest} | environment.machine() | environment.versions()
+        facts = {"data": reviews.digest, "code": environment.code()} | environment.machine() | environment.versions()
         training = Training(parameters, run.folder, run.epoch, signals, facts, earlier.logged if earlier else None)
-        train, validation = reviews.part("train"), reviews.part("validation")
         try:
             run.training_data(reviews)
             run.environment(environment.versions(), environment.machine())
-            words = [text.split(part["text"]) for part in (train, validation)]
-            vocabulary = text.keep_vocabulary(
-                run.folder, functools.partial(text.vocabulary, words[0], parameters.max_features)
+            parts = [reviews.part(name) for name in ("train", "validation")]
+            vocabulary, ids = text.prepare(
+                [part["text"] for part in parts], run.folder, parameters.max_features, parameters.maxlen
             )
-            table = text.lookup(vocabulary)
-            ids = [text.encode(part, table, maxlen) for part in words]
-            del words  # hundreds of megabytes of strings
-            parts = [(x, part["label"].to_numpy()) for x, part in zip(ids, (train, validation), strict=True)]
+            learned, validated = zip(ids, [part["label"].to_numpy() for part in parts], strict=True)
             network = model.build(parameters)
             run.tags({"layers": "fused" if network.fused else "plain"})
             after = training.restore(network)
-            if earlier and (after or earlier.has_begun):
+            if earlier and (earlier.has_begun or earlier.raised):
                 say(f"going on after epoch {after}")
-                run.tags(earlier.tags(after))
+                earlier.note(after)
             say(f"training a network of {network.plain.count_params():,} weights, at most {parameters.epochs:,} epochs")
-            training.fit(network, *parts)
+            training.fit(network, learned, validated)
         except Interrupted:
             training.reason = "interrupted"
             raise
         finally:
             with signals.held():
-                report.queue(run, reviews, training)
+                if training.network or not (earlier and earlier.has_begun):  # else the former report stands
+                    report.queue(run, reviews, training)
         signals.check()
         say(report.headline(training))
         run.settle()
-
-        best, monitor = training.best, parameters.monitor
-        record = Record(source.name, reviews.digest, parameters.log_texts)
-        model_id = publishing.registered(name, run.id)
-        if not model_id:
-            model_id = publishing.store(
-                name, run.folder / report.BEST, vocabulary, maxlen, training.best_epoch, parameters.spelled(), record
-            )
-            publishing.require_same_loss(model_id, validation, training.best_loss(parts[1]))
-        report.figures(run, training, model_id)
-        tags = {"best_epoch": str(training.best_epoch), f"best_{monitor}": repr(best[monitor])}
-        tags["data_digest"] = reviews.digest
-        signals.hold_to_the_end()  # from here on the work is done: a signal no longer undoes it
-        version = publishing.register(name, model_id, run.id, report.description(reviews, training), tags)
-        run.describe(report.description(reviews, training, f"Registered as **{name} version {version}**."))
-        run.settle()
-        run.tags({"registered_version": version})  # last: with it, the training is complete
-    say(f"registered {name} version {version}, alias {publishing.CANDIDATE}")
+        version = completion.complete(run, reviews, training, vocabulary, validated, signals)
+    say(f"registered {parameters.model_name} version {version}, alias {publishing.CANDIDATE}")
 
 
 if __name__ == "__main__":

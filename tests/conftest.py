@@ -90,6 +90,18 @@ def copied_store(source: Path, folder: Path, patch: pytest.MonkeyPatch) -> Itera
     mlflow.set_tracking_uri(None)
 
 
+@pytest.fixture(scope="session")
+def straight(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, noisy: Path) -> dict[str, dict[int, float]]:
+    """The metrics of the training that nothing interrupted, by name and step."""
+    import resuming
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        with copied_store(empty_store, tmp_path_factory.mktemp("straight"), patch):
+            resuming.run_train(f"--data={noisy}", *resuming.ARGUMENTS)
+            return resuming.metrics(resuming.last_run())
+
+
 @pytest.fixture
 def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A fresh SQLite store for this test; its URI."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imdb_conv1d import epoch_record
-from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
+from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint, file_of
 from imdb_conv1d.console import Interrupted, Signals
 from imdb_conv1d.epoch_record import EpochRecord
 from imdb_conv1d.journal import Entry, Journal
@@ -60,13 +60,13 @@ def saved_epoch(path: Path) -> int:
 def test_the_checkpoint_is_the_best_epoch_and_not_the_last(network: keras.Model, tmp_path: Path) -> None:
     stopping, checkpoint, _ = feed(network, tmp_path, [0.5, 0.3, 0.4, 0.35, 0.2], Rule("min", 2))
     assert (stopping.reason, stopping.state.epoch, checkpoint.best_epoch, checkpoint.best) == ("patience", 4, 2, 0.3)
-    assert saved_epoch(checkpoint.path) == 2
+    assert saved_epoch(checkpoint.folder / file_of(checkpoint.best_epoch)) == 2
 
 
 def test_the_checkpoint_knows_no_min_delta(network: keras.Model, tmp_path: Path) -> None:
     stopping, checkpoint, _ = feed(network, tmp_path, [0.5, 0.45, 0.42], Rule("min", 2, min_delta=0.1))
     assert (stopping.reason, stopping.state.best_epoch, checkpoint.best_epoch) == ("patience", 1, 3)
-    assert saved_epoch(checkpoint.path) == 3
+    assert saved_epoch(checkpoint.folder / file_of(checkpoint.best_epoch)) == 3
 
 
 def test_the_last_epoch_ends_the_training(network: keras.Model, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_the_last_epoch_ends_the_training(network: keras.Model, tmp_path: Path) 
 def test_a_loss_that_is_not_a_number_ends_the_training(network: keras.Model, tmp_path: Path, bad: float) -> None:
     stopping, checkpoint, delivered = feed(network, tmp_path, [0.5, bad, 0.4], Rule("min", 9))
     assert (stopping.reason, len(delivered), checkpoint.best_epoch) == ("not_a_number", 2, 1)
-    assert saved_epoch(checkpoint.path) == 1
+    assert saved_epoch(checkpoint.folder / file_of(checkpoint.best_epoch)) == 1
 
 
 def test_a_network_that_is_not_a_number_is_not_saved(network: keras.Model, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_save_that_breaks_off_leaves_the_former_checkpoint(
     monkeypatch.setattr(network, "save", half)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.on_epoch_end(1, {"val_loss": 0.4})
-    assert saved_epoch(checkpoint.path) == 1
+    assert saved_epoch(checkpoint.folder / file_of(checkpoint.best_epoch)) == 1
     assert checkpoint.best_epoch == 1
     assert [path.name for path in tmp_path.iterdir()] == ["best-1.keras"]  # half a file takes no room
 

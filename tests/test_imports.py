@@ -54,6 +54,7 @@ LEVELS = [
         "beginnings",
         "runs",
         "stands",
+        "merging",
         "resumption",
         "closing",
         "registry",
@@ -61,6 +62,7 @@ LEVELS = [
         "scoring",
     },
     {"report", "report_scores", "report_replay", "report_compare"},
+    {"completion"},
     {"evaluation"},
     {"promotion"},
 ]
@@ -74,13 +76,14 @@ SPEAK_TO_MLFLOW = {
     "beginnings",
     "runs",
     "stands",
+    "merging",
     "resumption",
     "closing",
     "registry",
     "publishing",
 }
 KNOW_NO_KERAS = (
-    LEVELS[0] | LEVELS[1] | {"data"} | LEVELS[3] - {"publishing"} | LEVELS[4] - {"report"} | LEVELS[5] | LEVELS[6]
+    LEVELS[0] | LEVELS[1] | {"data"} | LEVELS[3] - {"publishing"} | LEVELS[4] - {"report"} | LEVELS[6] | LEVELS[7]
 )
 
 

@@ -15,78 +15,28 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow.entities import Run
 
 import train
-from conftest import TINY, copied_store
-from imdb_conv1d import environment, epoch_record, model, places, publishing, snapshots
+from conftest import TINY
+from imdb_conv1d import environment, epoch_record, model, publishing, snapshots, stands, trainings
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.places import Holder
 from imdb_conv1d.snapshots import Snapshots
+from resuming import ARGUMENTS, break_off, folder, holding, is_whole, last_epoch, resume
 from test_train import SignalAfter, last_run, points, run_train, table, versions
 
-ARGUMENTS = ["--patience=3", "--epochs=60"]
 SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
 
 
-@pytest.fixture(scope="session")
-def straight(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, noisy: Path) -> dict[str, dict[int, float]]:
-    """The metrics of the training that nothing interrupted, by name and step."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_RUN_ID", raising=False)
-        with copied_store(empty_store, tmp_path_factory.mktemp("straight"), patch):
-            run_train(f"--data={noisy}", *ARGUMENTS)
-            run = last_run()
-            return {name: points(run, name) for name in run.data.metrics if name != "epoch_seconds"}
-
-
-def break_off(noisy: Path, epochs: int, *arguments: str) -> Run:
-    """A training that a signal ends in the epoch after this one; of two looks an epoch, the first is before it all."""
-    with pytest.raises(Interrupted):
-        run_train(f"--data={noisy}", *(arguments or ARGUMENTS), signals=SignalAfter(2 + 2 * epochs))
-    assert last_epoch(last_run()) == epochs
-    return last_run()
-
-
-def last_epoch(run: Run) -> int:
-    return Snapshots(folder(run)).last_epoch
-
-
-def folder(run: Run) -> Path:
-    return places.root(mlflow.get_tracking_uri()) / run.info.run_id
-
-
-def resume(*arguments: str, signals: Signals | None = None) -> None:
-    train.main(arguments, signals or Signals())
-
-
-def is_whole(run: Run, straight: dict[str, dict[int, float]]) -> bool:
-    """Whether a run is what the straight one is: every epoch once, every bit, one version with its alias."""
-    run = mlflow.get_run(run.info.run_id)
-    found = {name: points(run, name) for name in run.data.metrics if name != "epoch_seconds"}
-    assert found == straight
-    assert set(points(run, "epoch_seconds")) == set(straight["val_loss"])
-    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
-    times = [point.timestamp for point in history]
-    assert times == sorted(times)
-    assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "patience")
-    assert "error" not in run.data.tags
-    (version,) = [version for version in versions() if version.run_id == run.info.run_id]
-    assert run.data.tags["registered_version"] == str(version.version)
-    assert list(table(run, "history.csv")["epoch"]) == list(straight["val_loss"])
-    assert list(table(run, "early_stopping.csv")["event"])[-1] == "stopped"
-    assert not folder(run).exists()
-    return True
-
-
 def test_a_training_that_broke_off_goes_on_as_the_same_run(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run = break_off(noisy, 2)
     assert set(run.data.metrics) & SUMMARY == set()
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"--resume {run.info.run_id}")
     with pytest.raises(Interrupted):
         resume("--resume=latest", signals=SignalAfter(4))
     resume("--resume", run.info.run_id)
@@ -116,29 +66,6 @@ def test_latest_is_the_newest_that_is_unfinished_and_dead(
     assert mlflow.get_run(newer.info.run_id).data.tags["stop_reason"] == "epochs"
     with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with in the experiment Default"):
         resume("--resume=latest")
-
-
-def holding(run: Run) -> Any:
-    """Another process that holds the run's folder."""
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(train.__file__).parent)!r})\n"
-        "from pathlib import Path\nfrom imdb_conv1d.places import Claim\n"
-        f"with Claim() as claim:\n  claim.take(Path({str(folder(run))!r}))\n  print('held', flush=True)\n  input()"
-    )
-
-    class Held:
-        def __enter__(self) -> "subprocess.Popen[str]":
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            assert self.process.stdout.readline() == "held\n"
-            return self.process
-
-        def __exit__(self, *error: object) -> None:
-            self.process.kill()
-            self.process.wait()
-
-    return Held()
 
 
 def test_of_two_processes_one_gets_it_and_the_other_is_told_who_has_it(
@@ -230,10 +157,8 @@ def test_epochs_and_patience_may_be_raised_and_a_tag_says_to_what_and_when(
         resume("--resume=latest", "--epochs=50", signals=SignalAfter(2))
     resume("--resume=latest", "--patience=3", "--epochs=60")
     found = mlflow.get_run(run.info.run_id)
-    assert found.data.tags["raised"] in (
-        "epochs to 50 after epoch 1; patience to 3 after epoch 1; epochs to 60 after epoch 1",
-        "epochs to 50 after epoch 1; epochs to 60 after epoch 1; patience to 3 after epoch 1",
-    )
+    assert set(found.data.tags["raised"].split("; ")) == {"epochs to 60 after epoch 1", "patience to 3 after epoch 1"}
+    assert trainings.parameters(found)["patience"] == "3"  # as replay and compare read it
     assert (found.data.params["patience"], found.data.params["epochs"]) == ("1", "2")
     assert is_whole(run, straight)
 
@@ -247,11 +172,12 @@ def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
             run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
     run = last_run()
     assert run.data.tags["stop_reason"] == "patience"
-    stopped = int(run.data.metrics["stopped_epoch"])
+    stopped = last_epoch(run)
+    assert "stopped_epoch" not in run.data.metrics  # MLflow could not take it back
     resume("--resume", run.info.run_id, "--patience=3")
     run = mlflow.get_run(run.info.run_id)
-    assert stopped < run.data.metrics["stopped_epoch"] == straight["stopped_epoch"][0]
-    assert points(run, "val_loss") == straight["val_loss"]
+    assert stopped < straight["stopped_epoch"][0]
+    assert is_whole(run, straight)
     assert f"patience to 3 after epoch {stopped}" in run.data.tags["raised"]
 
 
@@ -288,8 +214,11 @@ def test_the_alias_stays_with_a_newer_version(store: str, noisy: Path, monkeypat
 
 
 def other_data(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
-    with noisy.open("a") as file:
-        file.write("a review that was not there before,1\n")
+    """Another word, and the other labels: one epoch does not unlearn what was learned, so the second stays the best."""
+    reviews = pd.read_csv(noisy)
+    reviews["text"] = reviews["text"].str.replace("film", "another kind of movie")
+    reviews["label"] = 1 - reviews["label"]
+    reviews.to_csv(noisy, index=False)
 
 
 def another_machine(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
@@ -320,7 +249,7 @@ def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes
     message: str,
 ) -> None:
     own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
-    run = break_off(own, 1, "--epochs=3")
+    run = break_off(own, 2, "--epochs=3")
     change(own, run, monkeypatch)
     capsys.readouterr()
     resume("--resume", run.info.run_id)
@@ -330,6 +259,8 @@ def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes
     found = mlflow.get_run(run.info.run_id)
     assert list(points(found, "val_loss")) == [1, 2, 3]
     assert found.info.status == "FINISHED"
+    if change is other_data:
+        assert found.data.metrics["best_epoch"] == 2  # which is scored on rows that it was not chosen by
 
 
 def truncate(path: Path) -> None:
@@ -363,7 +294,7 @@ def another_format(path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshots, "FORMAT", 2)
         facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
-        Snapshots(path.parent).write(snapshots.Snapshot(3, facts, snapshot.arrays), lambda facts: ["best-2.keras"])
+        Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshots.Snapshot(3, facts, snapshot.arrays))
 
 
 def another_network(path: Path) -> None:
@@ -371,7 +302,7 @@ def another_network(path: Path) -> None:
     path.unlink()
     arrays = [*snapshot.arrays[:-1], np.zeros(3, np.float32)]
     facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
-    Snapshots(path.parent).write(snapshots.Snapshot(3, facts, arrays), lambda facts: ["best-2.keras"])
+    Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshots.Snapshot(3, facts, arrays))
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, put_a_pickle_in_its_place, another_format, another_network])
@@ -426,8 +357,8 @@ def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
 ) -> None:
     write = Snapshots.write
 
-    def remove(self: Snapshots, snapshot: snapshots.Snapshot, *rest: Any) -> None:
-        write(self, snapshot, *rest)
+    def remove(self: Snapshots, snapshot: snapshots.Snapshot) -> None:
+        write(self, snapshot)
         if snapshot.epoch == 2:
             shutil.rmtree(self.folder)
 
@@ -472,16 +403,14 @@ def test_what_mlflow_run_made_and_never_began_has_the_parameters_that_it_recorde
 
 
 def test_under_mlflow_run_the_command_that_goes_on_is_mlflow_run(
-    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = mlflow.MlflowClient()
     made = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) as told:
         run_train(f"--data={noisy}", signals=SignalAfter(4))
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        f"to go on: mlflow run . --run-id {made.info.run_id} --env-manager uv"
-    )
+    assert told.value.__notes__ == [f"to go on: mlflow run {Path.cwd()} --run-id {made.info.run_id} --env-manager uv"]
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     with pytest.raises(UserError, match=r"resume: 'latest' is not allowed; allowed: no under mlflow run: mlflow run"):
         resume("--resume=latest")
@@ -505,15 +434,28 @@ def test_parameters_that_are_none_of_this_project_are_refused(store: str) -> Non
 def test_a_training_on_another_host_is_left_to_it(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = break_off(noisy, 1)
     client, place = mlflow.MlflowClient(), folder(run)
-    told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "snapshots": "/there"}
+    told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "snapshots": "/there", "token": "another"}
     client.set_tag(run.info.run_id, "launch", json.dumps(told))
     client.update_run(run.info.run_id, status="RUNNING")
     place.rename(place.with_name("aside"))
-    with pytest.raises(UserError, match=r"runs on host elsewhere, or died there: its snapshots are in /there there"):
+    client.delete_tag(run.info.run_id, "stop_reason")
+    message = r"runs on host elsewhere, or died there: go on there, where its snapshots are in /there; if that host is"
+    with pytest.raises(UserError, match=message):
+        resume("--resume", run.info.run_id)
+    client.update_run(run.info.run_id, status="FAILED")  # as mlflow run leaves it after that refusal
+    with pytest.raises(UserError, match=message):
         resume("--resume", run.info.run_id)
     with pytest.raises(UserError, match="finds no training to go on with"):
         resume("--resume=latest")
-    place.with_name("aside").rename(place)  # as on a disk that both hosts see
+    # A folder that an attempt on this host left before; the one on the other host is another.
+    place.with_name("aside").rename(place)
+    with pytest.raises(UserError, match=message):
+        resume("--resume", run.info.run_id)
+    # On a disk that both hosts see, the folder has the token of the other one's attempt, and its lock is free.
+    with (place / "attempts").open("a") as file:
+        file.write("another\n")
+    with pytest.raises(UserError, match=r"^seed: '8' is not allowed"):
+        resume("--resume", run.info.run_id, "--seed=8")  # and stays resumable from here
     resume("--resume=latest")
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
 
@@ -580,3 +522,238 @@ def test_a_holder_that_does_not_exist_is_dead() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     assert Holder(gone.pid, socket.gethostname(), "").is_dead
+
+
+def test_a_training_with_a_version_cannot_be_raised(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its version would hold another epoch than its run says."""
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
+        patch.setattr(publishing.persist, "__defaults__", (publishing.refuses, 0.1, (0.01,)))
+        with pytest.raises(RunFailed):
+            run_train(f"--data={noisy}", "--epochs=1")
+    with pytest.raises(UserError, match=r"^epochs: '8' is not allowed; allowed: 1, since run [0-9a-f]{32} has a"):
+        resume("--resume=latest", "--epochs=8")
+    resume("--resume=latest")
+    assert [version.tags["best_epoch"] for version in versions()] == ["1"]
+
+
+def test_a_default_that_is_not_the_runs_is_said(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = break_off(noisy, 1, "--epochs=2", "--patience=3")
+    resume("--resume", run.info.run_id, "--patience=30", "--seed=7")
+    told = capsys.readouterr().err.splitlines()
+    assert "patience: 30 is the default and counts as not given; the run has 3" in told
+    assert not [line for line in told if line.startswith("seed")]
+
+
+def test_what_the_resumed_process_is_is_noted_anew(store: str, noisy: Path, tmp_path: Path) -> None:
+    """So that who looks for its process and its snapshots does not look at the first attempt's."""
+    run = break_off(noisy, 1)
+    told = stands.launch(run)
+    assert (told["pid"], told["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told | {"pid": 1, "host": "there"}))
+    with pytest.raises(Interrupted):
+        resume("--resume", run.info.run_id, signals=SignalAfter(2))
+    again = stands.launch(mlflow.get_run(run.info.run_id))
+    assert (again["pid"], again["host"]) == (os.getpid(), socket.gethostname())
+    assert again["parameters"] == told["parameters"]
+
+
+def test_a_resume_that_ends_before_it_is_restored_leaves_the_report_as_it_was(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = break_off(noisy, 2)
+    before = mlflow.get_run(run.info.run_id).data.tags["mlflow.note.content"]
+    monkeypatch.setattr("imdb_conv1d.text.encode", lambda *_: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        resume("--resume=latest")
+    run = mlflow.get_run(run.info.run_id)
+    assert run.data.tags["mlflow.note.content"] == before
+    assert list(table(run, "early_stopping.csv")["epoch"]) == [1, 2]
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_full_disk_is_said_and_what_is_not_kept_is_not_reported(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """The second epoch is the best one; its checkpoint is written before its snapshot fails."""
+    write = Snapshots.write
+
+    def full(self: Snapshots, snapshot: snapshots.Snapshot) -> None:
+        if snapshot.epoch == epoch:
+            raise OSError(28, "No space left on device")
+        write(self, snapshot)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshots, "write", full)
+        with pytest.raises(RunFailed, match=rf"^epoch {epoch} cannot be kept in .*No space left on device\)") as told:
+            run_train(f"--data={noisy}", *ARGUMENTS)
+    run = last_run()
+    assert told.value.__notes__[-1].endswith(f"--resume {run.info.run_id}")
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert "No space left" in run.data.tags["error"]
+    assert f"nded after epoch {epoch - 1}: an error ended it" in run.data.tags["mlflow.note.content"]
+    assert ("Best epoch 1:" in run.data.tags["mlflow.note.content"]) == (epoch == 2)
+    assert len(table(run, "early_stopping.csv")) == epoch - 1
+    assert set(points(run, "val_loss") if epoch > 1 else {}) == set(range(1, epoch))
+    resume("--resume=latest")
+    assert is_whole(run, straight)
+
+
+def test_rows_that_a_training_has_learned_from_stay_known_when_its_data_change(
+    store: str, noisy: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
+    run = break_off(own, 1, "--epochs=2")
+    before = rows_of(run)
+    lines = own.read_text().splitlines()
+    own.write_text("\n".join([*lines[:100], *(f"another review {n},{n % 2}" for n in range(80))]) + "\n")
+    resume("--resume=latest")
+    after = rows_of(run)
+    assert set(before.index) < set(after.index)
+    assert set(before[before["split"] == "train"].index) <= set(after[after["split"] == "train"].index)
+    assert after.index.is_unique
+
+
+def rows_of(run: Run) -> pd.DataFrame:
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="data/rows.parquet")
+    return pd.read_parquet(path).set_index("hash")
+
+
+def test_a_deleted_run_is_refused_at_once(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mlflow.MlflowClient().create_run("0")
+    mlflow.MlflowClient().delete_run(made.info.run_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(UserError, match="MLFLOW_RUN_ID: no run can begin, as there is no run"):
+        run_train(f"--data={noisy}")
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    with pytest.raises(UserError, match=r"resume: .* a run that is not deleted"):
+        resume("--resume", made.info.run_id)
+
+
+def test_a_second_version_that_a_late_answer_has_made_is_removed(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client gives a call up, tries again, and then the first one acts as well."""
+    create, calls = mlflow.MlflowClient.create_model_version, []
+
+    def late(self: mlflow.MlflowClient, *arguments: Any, **named: Any) -> Any:
+        calls.append((arguments, named))
+        if len(calls) == 1:
+            raise TimeoutError("timed out")
+        made = create(self, *arguments, **named)
+        first, rest = calls[0]
+        create(self, *first, **rest)
+        return made
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", late)
+    run_train(f"--data={noisy}", "--epochs=1")
+    assert [version.version for version in versions()] == [1]
+
+
+def test_what_goes_on_after_its_stop_is_said(store: str, noisy: Path) -> None:
+    """As when somebody takes the tag away that says to what it was raised."""
+    run = break_off(noisy, 4)
+    told = stands.launch(run)
+    told["parameters"]["patience"] = "0"
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told))
+    with pytest.raises(RunFailed, match=r"stopped at epoch \d: no epoch follows"):
+        resume("--resume=latest")
+
+
+def test_figures_are_logged_once_though_the_registration_fails_and_the_patience_is_raised(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise mlflow.MlflowException("not allowed", error_code=mlflow.exceptions.PERMISSION_DENIED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "create_model_version", refuse)
+        with pytest.raises(RunFailed, match="registering a version of imdb-conv1d failed"):
+            run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
+    run = last_run()
+    resume("--resume=latest", "--patience=3")
+    assert is_whole(run, straight)
+
+
+def test_patience_raised_for_a_run_that_mlflow_run_made_and_never_began_is_noted(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, wanted = mlflow.MlflowClient(), TrainParameters.parse([*TINY, "--patience=1", f"--data={noisy}"])
+    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
+    for name, value in wanted.spelled().items():
+        client.log_param(made.info.run_id, name, value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(Interrupted):
+        train.main(["--patience=3"], SignalAfter(6))
+    assert mlflow.get_run(made.info.run_id).data.tags["raised"] == "patience to 3 after epoch 0"
+    resume("--resume", made.info.run_id)
+    run = mlflow.get_run(made.info.run_id)
+    assert points(run, "val_loss") == straight["val_loss"]
+    assert run.data.params["patience"] == "1"
+
+
+def test_other_metrics_of_the_run_are_no_epochs(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as MLflow's system metrics, which count their own steps."""
+    run = break_off(noisy, 1)
+    for step in range(1, 9):
+        mlflow.MlflowClient().log_metric(run.info.run_id, "system/cpu", 0.5, timestamp=step, step=step)
+    resume("--resume=latest")
+    assert "came out as" not in capsys.readouterr().err
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    assert min(point.timestamp for point in history) > 10**12
+    assert {point.step: point.value for point in history} == straight["val_loss"]
+
+
+def test_a_run_of_another_project_is_refused(store: str) -> None:
+    for tags in ({}, {"mlflow.project.entryPoint": "evaluate"}):
+        made = mlflow.MlflowClient().create_run("0", tags=tags)
+        with pytest.raises(UserError, match="this one is none of this project"):
+            resume("--resume", made.info.run_id)
+
+
+@pytest.mark.parametrize("launch", ["5", "no JSON", '{"parameters": "x"}', '{"snapshots": 1}', "[]"])
+def test_a_launch_tag_that_is_none_of_ours_is_passed_over(store: str, noisy: Path, launch: str) -> None:
+    run = break_off(noisy, 1, "--epochs=2")
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", launch)
+    resume("--resume=latest")
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+
+
+def test_rows_that_are_damaged_are_made_anew(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = break_off(noisy, 1, "--epochs=2")
+    truncate(folder(run) / "rows.parquet")
+    resume("--resume=latest")
+    assert "rows.parquet cannot be read, and is made anew" in capsys.readouterr().err
+    assert len(rows_of(run)) == 200
+
+
+def test_a_training_that_stores_its_model_on_another_host_is_left_to_it(store: str, noisy: Path) -> None:
+    """The tag stop_reason is there by then, and says nothing of the process's end."""
+    run = break_off(noisy, 1)
+    told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "token": "another"}
+    for name, value in {"launch": json.dumps(told), "stop_reason": "patience"}.items():
+        mlflow.MlflowClient().set_tag(run.info.run_id, name, value)
+    with pytest.raises(UserError, match="runs on host elsewhere"):
+        resume("--resume", run.info.run_id)
+    mlflow.MlflowClient().set_tag(run.info.run_id, "error", "it failed there")
+    with pytest.raises(Interrupted):
+        resume("--resume", run.info.run_id, signals=SignalAfter(2))
+
+
+def test_a_report_that_cannot_be_made_is_made_good(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("imdb_conv1d.plots.training", full)
+        with pytest.raises(RunFailed, match="not all tables and pictures of the training could be made"):
+            run_train(f"--data={noisy}", *ARGUMENTS)
+    run = last_run()
+    assert (run.info.status, versions()) == ("FAILED", [])
+    resume("--resume=latest")
+    assert is_whole(run, straight)

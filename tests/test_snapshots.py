@@ -1,8 +1,10 @@
+import errno
 import hashlib
 import io
 import json
 import os
 import pickle
+import resource
 import signal
 import zipfile
 from collections.abc import Callable
@@ -151,12 +153,12 @@ def test_one_that_does_not_fit_falls_back_too(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_files_that_no_kept_snapshot_refers_to_are_removed(tmp_path: Path) -> None:
-    made = Snapshots(tmp_path)
+    made = Snapshots(tmp_path, lambda facts: [f"best-{facts['best']}.keras"])
     for name in ("best-7.keras", "partial-best-3.keras", "journal.jsonl", "lock", "rows.parquet"):
         (tmp_path / name).write_text("")
     for epoch, best in ((1, 1), (2, 2), (3, 2)):
         (tmp_path / f"best-{best}.keras").write_text("")
-        made.write(Snapshot(epoch, {"best": best}, []), lambda facts: [f"best-{facts['best']}.keras"])
+        made.write(Snapshot(epoch, {"best": best}, []))
         assert (tmp_path / "best-1.keras").exists() == (epoch < 3)
     rest = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("epoch-"))
     assert rest == ["best-2.keras", "journal.jsonl", "lock", "rows.parquet"]
@@ -249,3 +251,90 @@ def test_arrays_are_stored_as_they_are(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         assert {member.compress_type for member in file.infolist()} == {zipfile.ZIP_STORED}
     assert snapshots.NAME.match(path.name)
+
+
+def test_an_array_that_claims_to_be_longer_than_its_place_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NumPy would ask for all of that memory before it sees that the file ends."""
+    content = repacked({"format": FORMAT, "epoch": 1}, np.zeros(1000))
+    with zipfile.ZipFile(io.BytesIO(content)) as file, io.BytesIO() as out:
+        with zipfile.ZipFile(out, "w") as copy:
+            for member in file.infolist():
+                copy.writestr(member.filename, file.read(member).replace(b"(1000,)", b"(9999,)"))
+        longer = out.getvalue()
+    (tmp_path / named(longer, 1)).write_bytes(longer)
+    assert Snapshots(tmp_path).newest(any_will_do) is None
+    assert "an array that is not as long as it says" in capsys.readouterr().err
+
+
+def test_what_cannot_be_used_is_set_aside_and_can_be_put_back(tmp_path: Path) -> None:
+    made = written(tmp_path, 3)
+    (tmp_path / "best-2.keras").write_text("the best")
+    (tmp_path / "journal.jsonl").write_text("the history")
+
+    def other_code(found: Snapshot) -> None:
+        raise ValueError("it is the state of another network")
+
+    assert made.newest(other_code) is None
+    assert made.last_epoch == 0
+    (aside,) = tmp_path.iterdir()
+    assert {path.name.split("-")[0] for path in aside.iterdir()} == {"epoch", "best", "journal.jsonl"}
+    for path in aside.iterdir():
+        path.rename(tmp_path / path.name)
+    assert same(Snapshots(tmp_path).newest(any_will_do), 3)
+
+
+def test_a_disk_that_cannot_be_read_just_now_says_nothing_against_a_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = written(tmp_path, 2)
+
+    def broken(path: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            made.newest(any_will_do)
+    assert same(made.newest(any_will_do), 2)
+
+
+def test_snapshots_that_come_and_go_do_not_disturb_who_lists_them(tmp_path: Path) -> None:
+    """The verb unfinished looks at trainings that are alive, too."""
+    child = os.fork()
+    if child == 0:
+        written(tmp_path, 300)
+        os._exit(0)
+    seen = set()
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        seen.add(Snapshots(tmp_path).last_epoch)
+    os.waitpid(child, 0)
+    assert len(seen) > 2
+    assert Snapshots(tmp_path).last_epoch == 300
+
+
+def test_a_former_one_that_is_damaged_meanwhile_ends_nothing(tmp_path: Path) -> None:
+    made = written(tmp_path, 2)
+    for path in tmp_path.glob("epoch-*"):
+        path.write_bytes(b"damaged")
+    made.write(snapshot(3))
+    assert same(made.newest(any_will_do), 3)
+
+
+def test_a_full_disk_leaves_the_former_ones(tmp_path: Path) -> None:
+    """A limit on the size of files, as a disk that has no room left within a file."""
+    written(tmp_path, 2)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        try:
+            Snapshots(tmp_path).write(snapshot(3))
+        except OSError as error:
+            os._exit(7 if error.errno == errno.EFBIG else 8)
+        os._exit(9)
+    _, status = os.waitpid(child, 0)
+    assert os.WEXITSTATUS(status) == 7
+    assert same(Snapshots(tmp_path).newest(any_will_do), 2)
+    assert all(path.name.startswith("epoch-") for path in tmp_path.iterdir())

@@ -78,3 +78,13 @@ def test_more_texts_than_a_chunk_keep_their_order(table: tf.lookup.StaticHashTab
 def test_a_vocabulary_file_has_the_word_of_an_id_on_its_line(tmp_path: Path) -> None:
     text.write_vocabulary(tmp_path / "v.txt", ["[padding]", "[start]", "[unknown]", "é"])
     assert (tmp_path / "v.txt").read_text("utf-8").splitlines()[3] == "é"
+
+
+def test_a_vocabulary_that_is_kept_stays_whatever_the_data_are_by_now(tmp_path: Path) -> None:
+    """The weights that it belongs to would mean other words."""
+    first = text.keep_vocabulary(tmp_path, lambda: [*text.RESERVED, "good"])
+    assert text.keep_vocabulary(tmp_path, lambda: [*text.RESERVED, "bad"]) == first
+    assert first.read_text().split() == [*text.RESERVED, "good"]
+    first.write_text("damaged")
+    again = text.keep_vocabulary(tmp_path, lambda: [*text.RESERVED, "bad"])
+    assert again.read_text().split() == [*text.RESERVED, "bad"]

@@ -329,14 +329,13 @@ def test_what_never_arrives_fails_the_run_and_is_named(
         return log_batch(self, run_id, metrics=metrics, **rest)
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_batch", loses_epoch_2)
-    with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: the metrics of epoch 2$"):
+    with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: the metrics of epoch 2"):
         run_train(f"--data={reviews_csv}", "--epochs=3", "--patience=9")
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
     assert list(points(run, "val_loss")) == [1, 3]
     assert versions() == []
-    *_, kept_line, go_on = capsys.readouterr().err.strip().splitlines()
-    assert go_on.endswith(f"--resume {run.info.run_id}")
+    *_, kept_line = capsys.readouterr().err.strip().splitlines()
     kept = Path(kept_line.removeprefix("files that did not arrive are kept in "))
     assert len(pd.read_csv(kept / "history.csv")) == 3
 
@@ -431,7 +430,6 @@ def test_an_artifact_store_that_fails_holds_up_no_metric(
     run = last_run()
     assert list(points(run, "val_loss")) == [1, 2]
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
-    assert run.data.metrics["stopped_epoch"] == 2
     assert versions() == []
 
 
@@ -480,7 +478,7 @@ def test_a_signal_at_any_moment_before_registration_leaves_a_full_report(
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")
     assert f"nded after epoch {epochs}: " in run.data.tags["mlflow.note.content"]
-    assert run.data.metrics.get("stopped_epoch") == (epochs or None)
+    assert "stopped_epoch" not in run.data.metrics
     assert len(table(run, "early_stopping.csv")) == epochs
     assert ("checkpoint/best.keras" in artifacts(run)) == bool(epochs)
     assert versions() == []

@@ -2,8 +2,14 @@
 
 import json
 import os
+import shutil
 import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 import pytest
@@ -11,11 +17,13 @@ from mlflow.entities import Run
 
 import unfinished
 from conftest import TINY
+from imdb_conv1d import closing as closing_verb
+from imdb_conv1d import places, stands
 from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import Interrupted, Signals, UserError
+from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.trainings import stand
-from test_resume import break_off, folder, holding, resume
-from test_train import SignalAfter, artifacts, last_run, run_train
+from resuming import break_off, folder, holding, resume
+from test_train import SignalAfter, artifacts, last_run, points, run_train, table
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -54,8 +62,11 @@ def test_one_that_is_worked_on_is_alive_and_is_not_closed(
 
 
 def died(run: Run) -> None:
-    """As a process leaves its run that is killed: no status, no reason."""
+    """As a process leaves its run that is killed: no status, no reason, no tables, and not yet the last epoch."""
     client = mlflow.MlflowClient()
+    shutil.rmtree(urlsplit(run.info.artifact_uri).path)
+    with closing(sqlite3.connect("mlflow.db")) as database, database:
+        database.execute("DELETE FROM metrics WHERE run_uuid = ? AND step = 1", (run.info.run_id,))
     client.update_run(run.info.run_id, status="RUNNING")
     client.delete_tag(run.info.run_id, "stop_reason")
 
@@ -66,15 +77,17 @@ def test_a_dead_one_does_not_stay_running_for_ever(store: str, noisy: Path, caps
     assert "status RUNNING; dead, stop_reason unknown" in listed(capsys)
     assert f"closed {older.info.run_id} as KILLED, after epoch 1" in listed(capsys, "--close", older.info.run_id)
     found = mlflow.get_run(older.info.run_id)
-    assert (found.info.status, found.data.tags["stop_reason"], stand(found)) == ("KILLED", "closed", "interrupted")
-    assert found.data.tags["closed_from"] == "unknown"
-    assert {"journal.jsonl", "checkpoint/best.keras"} <= artifacts(found)
+    assert list(points(found, "val_loss")) == [1]
+    assert table(found, "history.csv")["val_loss"].tolist() == list(points(found, "val_loss").values())
+    assert (found.info.status, found.data.tags["stop_reason"], stand(found)) == ("KILLED", "killed", "interrupted")
+    assert {"history.csv", "early_stopping.csv", "checkpoint/best.keras"} <= artifacts(found)
     assert not folder(older).exists()
     assert folder(newer).exists()
     assert older.info.run_id not in listed(capsys)
     # It can still be asked for by its id, and begins at epoch 1.
     with pytest.raises(Interrupted):
         resume("--resume", older.info.run_id, signals=SignalAfter(2))
+    assert "closed" not in mlflow.get_run(older.info.run_id).data.tags
     assert "closed " in listed(capsys, "--close=dead")
     assert listed(capsys) == "no training in the experiment Default is unfinished\n"
 
@@ -119,12 +132,32 @@ def test_one_that_mlflow_run_has_made_and_not_begun_may_live(
 
 def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Between the run's creation and its folder's: the process is known by what the run was begun with."""
-    told = {"pid": os.getpid(), "host": socket.gethostname(), "snapshots": "", "parameters": {}}
-    made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(told)})
-    assert f"alive: process {os.getpid()} on host" in listed(capsys, "--close=dead")
-    with pytest.raises(UserError, match=rf"a training that no process works on: process {os.getpid()}"):
-        resume("--resume", made.info.run_id)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        start = places._start(process.pid)
+        told = {"pid": process.pid, "host": socket.gethostname(), "since": "now", "start": start, "parameters": {}}
+        made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(told)})
+        assert f"alive: process {process.pid} on host" in listed(capsys, "--close=dead")
+        with pytest.raises(UserError, match=rf"a training that no process works on: process {process.pid}"):
+            resume("--resume", made.info.run_id)
+        # Another process may have the number by now, and this process has its own, as in a container.
+        for other in ({"start": "1"}, {"pid": os.getpid(), "start": places._start(os.getpid())}):
+            mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(told | other))
+            assert "dead" in listed(capsys)
+        process.kill()
     assert mlflow.get_run(made.info.run_id).info.status == "RUNNING"
+
+
+def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, noisy: Path) -> None:
+    run = break_off(noisy, 1, "--epochs=2")
+    (listed_before,) = stands.unfinished("0")
+    resume("--resume=latest")
+    assert closing_verb.close(listed_before).endswith("is not closed: it has finished by now")
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+    other = break_off(noisy, 1, "--epochs=2")
+    (listed_before,) = stands.unfinished("0")
+    with holding(other) as process:
+        assert f"is not closed: process {process.pid} on host" in closing_verb.close(listed_before)
+    assert mlflow.get_run(other.info.run_id).data.tags["stop_reason"] == "interrupted"
 
 
 def test_a_mistake_is_said(store: str, noisy: Path) -> None:
@@ -143,3 +176,47 @@ def test_under_mlflow_run_its_run_says_what_it_is(
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     assert "is unfinished" in listed(capsys)
     assert mlflow.get_run(made.info.run_id).data.tags["verb"] == "unfinished"
+
+
+def test_a_training_without_its_folder_keeps_the_tables_that_its_run_has(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 2)
+    shutil.rmtree(folder(run))
+    assert "closed " in listed(capsys, "--close=dead")
+    assert table(run, "early_stopping.csv")["epoch"].tolist() == [1, 2]
+
+
+def test_what_cannot_be_read_is_not_thrown_away(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 2)
+
+    def broken(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("imdb_conv1d.journal.read", broken)
+        with pytest.raises(RunFailed, match="cannot be read"):
+            unfinished.main(["--close=dead"], Signals())
+    assert folder(run).exists()
+    assert "closed" not in mlflow.get_run(run.info.run_id).data.tags
+    with monkeypatch.context() as patch:
+        patch.setattr("imdb_conv1d.places.holder", broken)
+        text = listed(capsys, "--close=dead")
+        assert "not known here whether it lives" in text
+        assert "its snapshots cannot be looked at" in text
+    assert folder(run).exists()
+
+
+def test_the_checkpoint_that_is_rescued_is_the_newest_snapshots(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not one of an epoch that was never complete."""
+    run = break_off(noisy, 2)
+    died(run)
+    best = (folder(run) / "best-2.keras").read_bytes()
+    (folder(run) / "best-3.keras").write_bytes(b"written by a process that died before it wrote the epoch")
+    assert "closed " in listed(capsys, "--close=dead")
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="checkpoint/best.keras")
+    assert Path(path).read_bytes() == best

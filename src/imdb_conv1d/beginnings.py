@@ -3,8 +3,10 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import mlflow
@@ -40,11 +42,12 @@ def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier:
     """The run, active, and whether it is a new one.
 
     Args:
-        launch: what is noted with a new run: JSON with a ``token`` that no other has.
+        launch: what is noted with the run before anything is done: JSON with a ``token`` that no other has.
         earlier: the id of the run that goes on; empty for another one.
 
     Raises:
         UserError: if MLflow's settings name an experiment or a run that cannot be used.
+        RunFailed: if the store keeps failing.
     """
     client, made_for_us = mlflow.MlflowClient(), os.environ.get("MLFLOW_RUN_ID")
     try:
@@ -53,10 +56,19 @@ def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier:
         if made and (earlier or experiment_id in (None, made.info.experiment_id)):
             active = persist("going on with the run", partial(mlflow.start_run, run_id=given), refuses)
             os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
+            noted = [RunTag(VERB, verb), RunTag(LAUNCH, launch)]
+            try:
+                persist("noting what the run is", partial(client.log_batch, active.info.run_id, tags=noted), refuses)
+            except RunFailed:
+                with suppress(Exception), redirect_stdout(StringIO()):  # else MLflow ends it as FINISHED
+                    mlflow.end_run("FAILED")
+                raise
             return active, False
         os.environ.pop("MLFLOW_RUN_ID", None)
         active = _create(verb, name, experiment_id, launch)
     except (MlflowException, RunFailed) as error:
+        if isinstance(error, RunFailed) and not refuses(error.__cause__):
+            raise  # the store answers no more: no mistake of the user's
         raise UserError(
             f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or MLFLOW_RUN_ID: no run can begin ({one_line(error)}); "
             "allowed: an experiment or a run that exists and is not deleted"
@@ -83,8 +95,10 @@ def _create(verb: str, name: str, experiment_id: str | None, launch: str) -> mlf
                 output_format="list",
                 search_all_experiments=experiment_id is None,
             )
+            for surplus in found[:-1]:  # the newest first; an answer that came late may have been to more than one
+                mlflow.MlflowClient().delete_run(surplus.info.run_id)
             if found:
-                return mlflow.start_run(run_id=found[0].info.run_id, nested=inside)
+                return mlflow.start_run(run_id=found[-1].info.run_id, nested=inside)
         tried.append(True)
         tags = {VERB: verb, LAUNCH: launch}
         return mlflow.start_run(run_name=name, tags=tags, experiment_id=experiment_id, nested=inside)

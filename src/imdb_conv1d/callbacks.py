@@ -9,10 +9,11 @@ import keras
 import tensorflow as tf
 
 from imdb_conv1d.console import Signals
-from imdb_conv1d.snapshots import digest, write_safely
+from imdb_conv1d.snapshots import digest, file_of, write_safely
 from imdb_conv1d.stopping import Rule, State, advance
 
 Logs = dict[str, Any] | None
+NOT_A_NUMBER = "not_a_number"  # the reason of an end after which nothing can go on
 
 
 class EarlyStopping(keras.callbacks.Callback):
@@ -41,7 +42,7 @@ class EarlyStopping(keras.callbacks.Callback):
     def _take(self, logs: Mapping[str, Any]) -> None:
         self.state = advance(self.rule, self.state, float(logs[self.monitor]))
         if not all(math.isfinite(logs[name]) for name in ("loss", "val_loss")):
-            self.reason = "not_a_number"
+            self.reason = NOT_A_NUMBER
         elif self.state.stopped:
             self.reason = "patience"
         elif self.state.epoch == self.epochs:
@@ -71,11 +72,6 @@ class BestCheckpoint(keras.callbacks.Callback):
         self._digest = ""
 
     @property
-    def path(self) -> Path:
-        """The best epoch's file."""
-        return self.folder / f"best-{self.best_epoch}.keras"
-
-    @property
     def facts(self) -> dict[str, Any]:
         """What a snapshot says of it."""
         return {"epoch": self.best_epoch, "value": self.best, "sha256": self._digest, "data": self.best_data}
@@ -83,7 +79,7 @@ class BestCheckpoint(keras.callbacks.Callback):
     @staticmethod
     def files(facts: Mapping[str, Any]) -> list[str]:
         """Names of the files that belong to such facts."""
-        return [f"best-{facts['epoch']}.keras"] if facts["epoch"] else []
+        return [file_of(facts["epoch"])] if facts["epoch"] else []
 
     def restore(self, facts: Mapping[str, Any]) -> None:
         """Go back to what a snapshot says.
@@ -101,7 +97,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         """Save the network if the epoch's value is the best so far."""
         value = float((logs or {})[self.monitor])
         if math.isfinite(value) and self.rule.improves(value, self.best):
-            path = self.folder / f"best-{epoch + 1}.keras"
+            path = self.folder / file_of(epoch + 1)
             write_safely(path, self.write or self.model.save)
             self.best, self.best_epoch, self._digest, self.best_data = value, epoch + 1, digest(path), self.data
 

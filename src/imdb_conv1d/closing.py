@@ -1,32 +1,37 @@
 """Trainings that did not come to their end: how each stands, and how one that nobody goes on with is closed."""
 
 import os
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import mlflow
-from mlflow.entities import RunTag
+from mlflow.entities import Metric, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-from imdb_conv1d import journal, stands
-from imdb_conv1d.console import UserError
+from imdb_conv1d import journal, merging, resumption, stands
+from imdb_conv1d.console import RunFailed, UserError, one_line
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.places import Claim, HeldError
-from imdb_conv1d.stands import Stand
+from imdb_conv1d.snapshots import Snapshot, Snapshots, digest, file_of
+from imdb_conv1d.stands import Unfinished
+from imdb_conv1d.stopping import Rule
 from imdb_conv1d.stores import refuses
-from imdb_conv1d.trainings import CLOSED, REGISTERED, STOP_REASON, VERB
+from imdb_conv1d.trainings import CLOSED, REGISTERED, STOP_REASON, VERB, Recorded
 
 
-def chosen(found: Sequence[Stand], close: str) -> list[Stand]:
+def chosen(found: Sequence[Unfinished], close: str) -> list[Unfinished]:
     """The ones to close: none for no, those known to be dead for dead, else the one with that run id.
 
     Raises:
         UserError: if that one is not unfinished, or a process works on it.
     """
     if close in ("no", "dead"):
-        return [stand for stand in found if stand.is_dead and close == "dead"]
-    one = next((stand for stand in found if stand.id == close), None)
+        return [one for one in found if one.is_dead and close == "dead"]
+    one = next((one for one in found if one.id == close), None)
     if one is None:
         raise refusal("close", close, "no, dead, or the run id of an unfinished training of the experiment")
     if one.holder:
@@ -34,36 +39,75 @@ def chosen(found: Sequence[Stand], close: str) -> list[Stand]:
     return [one]
 
 
-def close(stand: Stand) -> str:
-    """End a training's run for good; returns a line that says so.
+def close(found: Unfinished) -> str:
+    """End a training's run for good; returns a line that says so, or why not.
 
-    What its folder holds goes to the run first: its history and its best checkpoint. Then the folder is removed. One
-    whose version is registered is FINISHED, any other KILLED.
+    What its folder holds goes to the run first: epochs that the store lacks, the tables, the best checkpoint. Then the
+    folder is removed. One whose version is registered is FINISHED, any other KILLED.
 
     Raises:
-        UserError: if a process has begun to work on it meanwhile.
-        RunFailed: if the store keeps failing; the folder stays then.
+        RunFailed: if the store keeps failing, or the folder cannot be read; it stays then.
     """
-    client, run, folder = mlflow.MlflowClient(), stand.run, stands.folder(stand.run)
-    status = "FINISHED" if REGISTERED in run.data.tags else "KILLED"
+    client, folder = mlflow.MlflowClient(), stands.folder(found.run)
     with Claim() as claim:
         try:
             claim.take(folder)
         except HeldError as held:
-            raise UserError(f"close: {stand.id!r} is held meanwhile by {held}; allowed: a dead training") from None
+            return f"{found.id} is not closed: {held} works on it by now"
+        except OSError as error:
+            raise RunFailed(f"{folder} cannot be held ({one_line(error)})") from error
+        run = persist("reading the run again", partial(client.get_run, found.id), refuses)
+        if run.info.status == "FINISHED" and REGISTERED in run.data.tags:
+            return f"{found.id} is not closed: it has finished by now"
+        status = "FINISHED" if REGISTERED in run.data.tags else "KILLED"
         if status == "KILLED":
-            for path, place in journal.rescue(folder):
-                persist(f"storing {path.name}", partial(client.log_artifact, stand.id, str(path), place), refuses)
-            tags = [RunTag(STOP_REASON, CLOSED), RunTag("closed_from", stand.reason)]
-            persist("saying that it is closed", partial(client.log_batch, stand.id, tags=tags), refuses)
-        persist(f"ending run {stand.id}", partial(client.set_terminated, stand.id, status), refuses)
+            try:
+                _rescue(run, folder)
+            except OSError as error:
+                raise RunFailed(f"{folder} cannot be read ({one_line(error)})") from error
+            tags = [RunTag(CLOSED, "true"), RunTag(STOP_REASON, run.data.tags.get(STOP_REASON, "killed"))]
+            persist("saying that it is closed", partial(client.log_batch, found.id, tags=tags), refuses)
+        persist(f"ending run {found.id}", partial(client.set_terminated, found.id, status), refuses)
         claim.remove()
-    return f"closed {stand.id} as {status}, after epoch {stand.last_epoch}"
+    return f"closed {found.id} as {status}, after epoch {found.last_epoch}"
 
 
-def table(found: Sequence[Stand]) -> str:
+def _rescue(run: Recorded, folder: Path) -> None:
+    """Store at its run what a training's folder has of it."""
+    client, known = mlflow.MlflowClient(), resumption.logged(run)
+    entries = journal.read(folder / "journal.jsonl")
+    for entry in entries:
+        has = known[entry.epoch].values if entry.epoch in known else {}
+        new = {name: value for name, value in entry.values.items() if name not in has}
+        points = [Metric(name, value, entry.time, entry.epoch) for name, value in new.items()]
+        if points:
+            send = partial(client.log_batch, run.info.run_id, metrics=points)
+            persist(f"storing epoch {entry.epoch}", send, refuses)
+    files: list[tuple[Path, str | None]] = []
+    if entries and len(entries) >= max(known, default=0):  # else the run has better tables already
+        with suppress(UserError, ValueError):  # recorded by somebody else, so that no rule is known
+            own = merging.recorded(run)
+            rule = Rule(own.direction, own.patience, own.min_delta)
+            files += [(path, None) for path in journal.write_tables(entries, rule, own.monitor, folder)]
+    snapshot = Snapshots(folder).newest(partial(_require_checkpoint, folder))
+    if snapshot and snapshot.facts["checkpoint"]["epoch"]:
+        (folder / "best.keras").unlink(missing_ok=True)  # perhaps another name of the same file
+        source = folder / file_of(snapshot.facts["checkpoint"]["epoch"])
+        files.append((Path(shutil.copyfile(source, folder / "best.keras")), "checkpoint"))
+    for path, place in files:
+        upload = partial(client.log_artifact, run.info.run_id, str(path), place)
+        persist(f"storing {path.name}", upload, refuses)
+
+
+def _require_checkpoint(folder: Path, snapshot: Snapshot) -> None:
+    facts = snapshot.facts["checkpoint"]
+    if facts["epoch"] and digest(folder / file_of(facts["epoch"])) != facts["sha256"]:
+        raise ValueError("its checkpoint is damaged")
+
+
+def table(found: Sequence[Unfinished]) -> str:
     """All of them, for a terminal."""
-    return "\n".join(line for stand in found for line in stand.lines)
+    return "\n".join(line for one in found for line in one.lines)
 
 
 def name_own_run() -> None:

@@ -4,14 +4,18 @@ Exit status: 0 done, 1 the work failed, 2 a mistake of the user's and nothing be
 130 Ctrl-C, 143 SIGTERM.
 """
 
+import errno
 import os
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+
+# A disk's state, and not a mistake in the code.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE, errno.EACCES, errno.EPERM}
 
 
 class UserError(ValueError):
@@ -31,8 +35,9 @@ class Interrupted(KeyboardInterrupt):
 
 
 def say(line: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(line, flush=True)
+    """Print a line at once, also into a pipe. Where nobody reads any more, the work goes on."""
+    with suppress(BrokenPipeError):
+        print(line, flush=True)
 
 
 def warn(line: str) -> None:
@@ -132,10 +137,24 @@ def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
     try:
         sys.exit(verb(sys.argv[1:], signals))
     except UserError as error:
-        warn(f"error: {error}")
+        _tell(error)
         sys.exit(2)
     except RunFailed as error:
-        warn(f"error: {error}")
+        _tell(error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        _tell(error)
         sys.exit(1)
     except Interrupted as error:
+        for note in getattr(error, "__notes__", []):
+            warn(note)
         sys.exit(128 + error.signum)
+
+
+def _tell(error: Exception) -> None:
+    """The error, and what was noted at it since, such as how to go on."""
+    text = one_line(error) if isinstance(error, OSError) else str(error)
+    for line in (f"error: {text}", *getattr(error, "__notes__", [])):
+        warn(line)

@@ -1,5 +1,6 @@
 """What a training depends on beside its parameters and data, fixed where it can be and told where it cannot."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -60,6 +61,12 @@ def restore_random_states(states: dict[str, Any]) -> None:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def code() -> str:
+    """A digest of this package's own code."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def model_requirements() -> list[str]:

@@ -23,6 +23,8 @@ class EpochRecord(keras.callbacks.Callback):
     So what is told is never lost, and never told once more with another time. An epoch that the store knows already,
     because it was trained before and its snapshot is gone, keeps the time and the seconds that the store has.
 
+    What is not kept, because the disk is full, say, is in none of its attributes.
+
     Args:
         keep: makes a snapshot of the training after this epoch.
         logged: what the store has of the run, by epoch.
@@ -40,7 +42,8 @@ class EpochRecord(keras.callbacks.Callback):
         super().__init__()
         self.journal, self.stopping, self.checkpoint = journal, stopping, checkpoint
         self.keep, self.deliver, self.logged = keep, deliver, logged
-        self.best: dict[str, float] = {}  # all metrics of the checkpoint's epoch
+        self.best: dict[str, float] = {}  # all metrics of the best epoch, which the checkpoint has
+        self.best_epoch = 0
         self.epoch, self.milliseconds = 0, 0  # the last epoch that is kept, and when it ended
 
     def restore(self, entries: list[Entry]) -> None:
@@ -74,7 +77,7 @@ class EpochRecord(keras.callbacks.Callback):
     def _note(self, entry: Entry) -> None:
         self.epoch, self.milliseconds = entry.epoch, entry.time
         if self.checkpoint.best_epoch == entry.epoch:
-            self.best = entry.values
+            self.best, self.best_epoch = entry.values, entry.epoch
 
     def _tell(self, entry: Entry) -> None:
         known = self.logged[entry.epoch].values if entry.epoch in self.logged else {}

@@ -10,12 +10,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from imdb_conv1d.snapshots import flush
 from imdb_conv1d.stopping import Rule, follow
+
+METRICS = (
+    "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds", "early_stopping/wait",
+    "early_stopping/best",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One epoch, counted from 1: when it ended, in milliseconds UTC, and all its metrics."""
+    """One epoch, counted from 1: when it ended, in milliseconds UTC, and its metrics, which are ``METRICS``."""
 
     epoch: int
     time: int
@@ -74,7 +80,7 @@ class Journal:
         done = 0
         while done < len(line):
             done += os.pwrite(self._descriptor, line[done:], self._bytes + done)
-        os.fsync(self._descriptor)
+        flush(self._descriptor)
         self._bytes += len(line)
         self._hash.update(line)
 
@@ -89,11 +95,23 @@ class Journal:
             self._descriptor = -1
 
 
-def rescue(folder: Path) -> list[tuple[Path, str | None]]:
-    """What of a training's folder is worth keeping at its run, each with the artifact folder that it belongs to."""
-    found: list[tuple[Path, str | None]] = [(path, None) for path in folder.glob("journal.jsonl")]
-    best = sorted(folder.glob("best-*.keras"), key=lambda path: int(path.stem.partition("-")[2]))
-    return found + [(path, "checkpoint") for path in best[-1:]]
+def read(path: Path) -> list[Entry]:
+    """The whole entries of a journal of which no mark is known; none if there is no journal.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    found: list[Entry] = []
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    for line in lines:
+        try:
+            entry = Entry(**json.loads(line))
+        except (ValueError, TypeError):
+            break  # half a line
+        if entry.epoch != len(found) + 1:
+            break
+        found.append(entry)
+    return found
 
 
 def _entries(content: bytes) -> list[Entry]:

@@ -10,16 +10,17 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 SETTING = "IMDB_CONV1D_SNAPSHOTS"
-LOCK = "lock"
+LOCK, ATTEMPTS = "lock", "attempts"
 PATIENCE = 0.5  # seconds in which it is tried again: it may only be looked at, or its holder has yet to say its name
 
 
@@ -32,18 +33,25 @@ def root(tracking_uri: str) -> Path:
         database = tracking_uri.partition(":///")[2].partition("?")[0]
         return Path(database).absolute().parent / "snapshots"
     if scheme in ("", "file"):
-        return Path(urlsplit(tracking_uri).path).absolute().parent / "snapshots"
+        return Path(unquote(urlsplit(tracking_uri).path)).absolute().parent / "snapshots"
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     return Path(state).expanduser() / "imdb-conv1d" / "snapshots"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds a training."""
+    """A process that holds a training; ``start`` tells it from a later one with its number, where that is known."""
 
     pid: int
     host: str
     since: str
+    start: str = ""
+
+    @classmethod
+    def me(cls) -> Self:
+        """This process."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(os.getpid(), socket.gethostname(), now, _start(os.getpid()))
 
     def __str__(self) -> str:
         return f"process {self.pid} on host {self.host}, since {self.since}"
@@ -55,7 +63,7 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to be dead: a process of this host that does not exist."""
+        """Whether it is known to be dead: a process of this host that does not exist, or is another one by now."""
         if not self.is_here:
             return False
         try:
@@ -63,8 +71,17 @@ class Holder:
         except ProcessLookupError:
             return True
         except PermissionError:
-            return False
-        return False
+            pass  # another user's
+        now = _start(self.pid)
+        return bool(self.start and now) and self.start != now
+
+
+def _start(pid: int) -> str:
+    """When a process was started, in the kernel's clock ticks; empty where the system does not tell."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 class HeldError(Exception):
@@ -84,43 +101,80 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.folder and self.folder.exists() and [path.name for path in self.folder.iterdir()] == [LOCK]:
+        if (
+            self.folder
+            and self._is_ours(self.folder)
+            and {path.name for path in self.folder.iterdir()} <= {LOCK, ATTEMPTS}
+        ):
             self.remove()  # nothing was kept
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
-    def take(self, folder: Path) -> Path:
+    def take(self, folder: Path, token: str = "") -> Path:
         """Hold a folder, which is made if it does not exist; one that is held already is returned as it is.
+
+        Args:
+            token: is signed with, if it is new.
 
         Raises:
             HeldError: if another process holds it.
-            OSError: if it cannot be made.
+            OSError: if it cannot be made, or the disk has no locks.
         """
         if self.folder == folder:
             return folder
         end = time.monotonic() + PATIENCE
-        while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The one before may have removed the folder between our opening of the file and its end.
-                if os.fstat(descriptor).st_nlink:
-                    break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    os.close(descriptor)
-                    raise HeldError(str(_told(folder) or "a process that has not said its name")) from None
-            os.close(descriptor)
+        while (descriptor := self._try(folder)) < 0:
+            if time.monotonic() > end:
+                raise HeldError(str(told(folder) or "a process that has not said its name"))
             time.sleep(0.05)
-        me = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(asdict(me)).encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(asdict(Holder.me())).encode(), 0)
+        except OSError:
+            os.close(descriptor)
+            raise
         self._descriptor, self.folder = descriptor, folder
+        if token:
+            self.sign(token)
         return folder
 
+    def sign(self, token: str) -> None:
+        """Note an attempt's token in the folder, before the run has it: so a folder is known to be the run's own."""
+        if self.folder:
+            with (self.folder / ATTEMPTS).open("a") as file:
+                file.write(f"{token}\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _try(self, folder: Path) -> int:
+        """A descriptor of the lock, held; -1 if another process has it, or has just removed the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            return -1
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BlockingIOError:
+            pass
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        return -1
+
+    def _is_ours(self, folder: Path) -> bool:
+        """Whether the folder has the very lock that this process holds, and not one that was made since."""
+        try:
+            ours, there = os.fstat(self._descriptor), (folder / LOCK).stat()
+        except OSError:
+            return False
+        return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
     def remove(self) -> None:
-        """Remove the folder; it stays held, so that nobody takes it for an unfinished one meanwhile."""
+        """Remove the folder, and with it the hold: others may take it anew."""
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -138,14 +192,36 @@ def holder(folder: Path) -> Holder | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _told(folder) or Holder(0, "unknown", "a moment ago")
+        return told(folder) or Holder(0, "unknown", "a moment ago")
     finally:
         os.close(descriptor)
     return None
 
 
-def _told(folder: Path) -> Holder | None:
+def attempts(folder: Path) -> list[str]:
+    """The tokens of all attempts that a folder was used for."""
+    try:
+        return (folder / ATTEMPTS).read_text().split()
+    except FileNotFoundError:
+        return []
+
+
+def told(folder: Path) -> Holder | None:
+    """Who held a folder last; None if that is not known."""
     try:
         return Holder(**json.loads((folder / LOCK).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def require(root: Path) -> None:
+    """Make sure that trainings can be kept there: that files can be written, and locks be held.
+
+    Raises:
+        OSError: if not.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=root) as file:
+        file.write(bytes(4096))
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

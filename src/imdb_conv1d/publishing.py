@@ -67,8 +67,8 @@ def store(
     try:
         model_id = persist("storing the model", attempt, refuses)
     finally:
-        with suppress(Exception):  # the store may be what failed
-            _delete_others(model_id)
+        with suppress(RunFailed):  # the store may be what failed
+            persist("deleting what was stored in part", partial(_delete_others, model_id), refuses, seconds=10)
     return model_id
 
 
@@ -163,4 +163,12 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
     named = {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(version)}])}
     persist(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named), refuses)
     persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias, refuses)
+
+    def delete_others() -> None:
+        for other in client.search_model_versions(f"run_id = '{run_id}'"):
+            if other.name == name and str(other.version) != version:
+                client.delete_model_version(name, other.version)
+
+    # A call that the client had given up may have been answered by a second version since.
+    persist(f"looking for other versions of run {run_id}", delete_others, refuses)
     return version

@@ -6,42 +6,52 @@ from pathlib import Path
 import pandas as pd
 
 from imdb_conv1d import journal, plots
-from imdb_conv1d.console import one_line, warn
+from imdb_conv1d.callbacks import NOT_A_NUMBER
+from imdb_conv1d.console import RunFailed, one_line, warn
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.training import Training
+from imdb_conv1d.trainings import STOP_REASON
 
 BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
 REASONS = {
     "patience": "no improvement of more than {min_delta} for {patience} epochs",
     "epochs": "all {epochs} epochs are trained",
-    "not_a_number": "a loss is not a finite number",
+    NOT_A_NUMBER: "a loss is not a finite number",
     "interrupted": "it was interrupted",
     "error": "an error ended it",
 }
 
 
 def queue(run: Run, reviews: Reviews, training: Training) -> None:
-    """Queue the figures, tags, tables, the picture of the curves and the best checkpoint.
+    """Queue the tags, the description, tables, the picture of the curves and the best checkpoint.
 
-    There are figures of the whole only where a training has come to its own end: MLflow cannot take a figure back, and
-    one that goes on later has others.
+    The figures of the whole are queued only where no epoch can follow: MLflow cannot take a figure back.
+
+    Raises:
+        RunFailed: if they cannot be made, and nothing else has gone wrong. Else a line says so: what ended the training
+            must not be hidden by its report.
     """
-    if training.has_ended:
-        figures(run, training)
     run.stop_reason = training.reason
-    run.tags({"stop_reason": training.reason})
-    run.describe(description(reviews, training, "Nothing is registered."))
+    run.tags({STOP_REASON: training.reason})
     try:
+        if training.reason == NOT_A_NUMBER:
+            figures(run, training)
+        run.describe(description(reviews, training, "Nothing is registered."))
         _files(run, training)
-    except Exception as error:  # a full disk, say: what ended the training must not be hidden by its tables
-        warn(f"not all tables and pictures of the training could be made ({one_line(error)})")
+    except Exception as error:  # a full disk, say
+        problem = f"not all tables and pictures of the training could be made ({one_line(error)})"
+        if training.reason in ("patience", "epochs"):
+            raise RunFailed(problem) from error
+        warn(problem)
 
 
 def _files(run: Run, training: Training) -> None:
     if training.best_epoch:
-        run.file(_linked(training.checkpoint.path, run.folder / BEST), "checkpoint")
-    entries, monitor = training.journal.entries(), training.parameters.monitor
+        run.file(_linked(training.checkpoint_path, run.folder / BEST), "checkpoint")
+    if training.stopped_epoch < max(training.record.logged, default=0):
+        return  # it began anew, and has not come as far as the tables that the run has
+    entries, monitor = training.entries, training.parameters.monitor
     for table in journal.write_tables(entries, training.rule, monitor, run.folder):
         run.file(table)
     if entries:
@@ -63,10 +73,10 @@ def _linked(source: Path, path: Path) -> Path:
 
 
 def figures(run: Run, training: Training, model_id: str | None = None) -> None:
-    """Queue the figures of the whole training; once more, with ``model_id``, to show them at the model as well."""
+    """Queue the figures of the whole training; with ``model_id``, they are shown at the model as well."""
     values = {"stopped_epoch": float(training.stopped_epoch), "best_epoch": float(training.best_epoch)}
-    if training.checkpoint.best is not None:
-        values[f"best_{training.parameters.monitor}"] = training.checkpoint.best
+    if training.best:
+        values[f"best_{training.parameters.monitor}"] = training.best[training.parameters.monitor]
     # At step 0, since the UI draws such a metric as bars, a run each, and any other as a curve, here of one point. A
     # point that is sent again with the same time is no second one.
     run.metrics(values, training.record.milliseconds, 0, model_id)

@@ -1,38 +1,45 @@
 """Which training is to go on, and with what: found in the store, held, and checked against what is asked."""
 
 import os
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import mlflow
-from pydantic import ValidationError
+from mlflow.entities import RunTag
 
-from imdb_conv1d import places, stands, trainings
+from imdb_conv1d import merging, places, stands, trainings
 from imdb_conv1d.beginnings import Beginning
 from imdb_conv1d.config import TrainCommand, TrainParameters
-from imdb_conv1d.console import UserError, one_line, say
+from imdb_conv1d.console import RunFailed, UserError, one_line, say
 from imdb_conv1d.delivery import persist
-from imdb_conv1d.journal import Entry
-from imdb_conv1d.parameters import refusal, spelled
+from imdb_conv1d.journal import METRICS, Entry
+from imdb_conv1d.parameters import refusal
 from imdb_conv1d.places import Claim, HeldError
 from imdb_conv1d.stores import refuses
 from imdb_conv1d.trainings import RAISED, REGISTERED, RESUMED, VERB, Recorded
 
-MAY_BE_RAISED = ("epochs", "patience")
+MOST_TOLD = 100  # times that it went on: a tag has an end
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """A training that goes on: its run, its parameters, where its data came from, what its run has of each epoch."""
+    """A training that goes on: its run, its parameters and what they are raised to, where its data came from.
+
+    ``logged`` is what the run has of each epoch.
+    """
 
     run: Recorded
-    parameters: TrainParameters
-    source: str
+    former: TrainParameters
     raised: dict[str, int]
-    logged: dict[int, Entry] = field(default_factory=dict)
+    source: str
+    logged: dict[int, Entry]
+
+    @property
+    def parameters(self) -> TrainParameters:
+        """Those that it goes on with."""
+        return self.former.model_copy(update=self.raised)
 
     @property
     def id(self) -> str:
@@ -49,12 +56,21 @@ class Earlier:
         """Whether the run was begun before; ``mlflow run`` makes one that has not."""
         return VERB in self.run.data.tags
 
-    def tags(self, after: int) -> dict[str, str]:
-        """What is to be noted at the run when it goes on after an epoch."""
+    def note(self, after: int) -> None:
+        """Note at the run that it goes on after an epoch, before it does: what is raised holds from now on.
+
+        Raises:
+            RunFailed: if the store keeps failing.
+        """
         tags = self.run.data.tags
-        noted = {RESUMED: ", ".join(filter(None, [tags.get(RESUMED, ""), f"after epoch {after}"]))}
-        told = [f"{name} to {value} after epoch {after}" for name, value in self.raised.items()]
-        return noted | ({RAISED: "; ".join(filter(None, [tags.get(RAISED, ""), *told]))} if told else {})
+        told = [*filter(None, tags.get(RESUMED, "").split(", ")), f"after epoch {after}"]
+        noted = {RESUMED: ", ".join(told[-MOST_TOLD:])}
+        if self.raised:
+            former = {told.split()[0]: told for told in tags.get(RAISED, "").split("; ") if told}
+            now = {name: f"{name} to {value} after epoch {after}" for name, value in self.raised.items()}
+            noted[RAISED] = "; ".join((former | now).values())
+        said = [RunTag(name, value) for name, value in noted.items()]
+        persist("noting that it goes on", partial(mlflow.MlflowClient().log_batch, self.id, tags=said), refuses)
 
 
 def find(command: TrainCommand, claim: Claim) -> Earlier | None:
@@ -77,35 +93,53 @@ def find(command: TrainCommand, claim: Claim) -> Earlier | None:
     else:
         run = trainings.named([command.resume], "resume").runs[0]
     why = stands.reason_against(run)
+    if not why and not made and not stands.is_ours(run):
+        why = "is none of this project"
     if why and not (made and REGISTERED in run.data.tags):  # an error would mark what has finished as failed
         raise refusal("resume", run.info.run_id, f"a training that can go on: this one {why}")
-    folder = stands.folder(run)
+    if (starting := stands.starting(run)) is not None:
+        raise _held(run, str(starting))
+    hold(stands.folder(run), claim, partial(_held, run))
+    run = _named(run.info.run_id)  # it may have gone on and finished until we held it
+    former, raised = merging.merged(run, command)
+    source = stands.launch(run).get("source") or run.data.tags.get("data_source") or former.data
+    return Earlier(run, former, raised, str(source), logged(run))
+
+
+def hold(folder: Path, claim: Claim, held: Callable[[str], UserError]) -> None:
+    """Hold a training's folder.
+
+    Args:
+        held: the error if another process has it, which the argument names.
+
+    Raises:
+        UserError: if another process has it, or files cannot be written there.
+    """
     _require_place(folder.parent)
     try:
-        if starting := stands.starting(run):
-            raise HeldError(str(starting))
         claim.take(folder)
-    except HeldError as held:
-        raise refusal("resume", run.info.run_id, f"a training that no process works on: {held} does") from None
-    run = mlflow.MlflowClient().get_run(run.info.run_id)  # it may have gone on and finished until we held it
-    recorded = _recorded(run)
-    parameters, raised = _merged(run.info.run_id, recorded, command)
-    source = stands.launch(run).get("source") or run.data.tags.get("data_source") or parameters.data
-    return Earlier(run, parameters, str(source), raised, _logged(run))
+    except HeldError as error:
+        raise held(str(error)) from None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be held ({one_line(error)}); allowed: a folder of this user's") from None
 
 
 def beginning(parameters: TrainParameters, source: str, claim: Claim, earlier: Earlier | None) -> Beginning:
     """How the training's run begins. What is noted with the run, in one piece, is all that beginning again takes."""
-    root = places.root(mlflow.get_tracking_uri())
-    launch = {"parameters": parameters.spelled(), "source": source, "snapshots": str(root)}
+    root = claim.folder.parent if claim.folder else places.root(mlflow.get_tracking_uri())
+    # Without what is raised now, which counts from the moment on at which it is noted.
+    recorded = earlier.former if earlier else parameters
+    launch = {"parameters": recorded.spelled(), "source": source, "snapshots": str(root)}
     return Beginning(claim, root, launch, earlier.id if earlier else "")
+
+
+def _held(run: Recorded, by: str) -> UserError:
+    return refusal("resume", run.info.run_id, f"a training that no process works on: {by} does")
 
 
 def _require_place(root: Path) -> None:
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            pass
+        places.require(root)
     except OSError as error:
         raise UserError(
             f"{places.SETTING}: {str(root)!r} cannot be written to ({one_line(error)}); allowed: a folder that can"
@@ -115,59 +149,31 @@ def _require_place(root: Path) -> None:
 def _named(run_id: str) -> Recorded:
     try:
         run = persist("finding the run", partial(mlflow.MlflowClient().get_run, run_id), refuses)
-    except Exception as error:
-        raise UserError(
-            f"MLFLOW_RUN_ID: no run can begin ({one_line(error)}); allowed: a run that exists and is not deleted"
-        ) from None
+    except RunFailed as error:
+        if not refuses(error.__cause__):
+            raise
+        run = None
+    if run is None or run.info.lifecycle_stage != "active":
+        told = f"MLFLOW_RUN_ID: no run can begin, as there is no run {run_id!r}"
+        raise UserError(f"{told}; allowed: a run that exists and is not deleted")
     return run
 
 
 def _latest() -> Recorded:
     experiment = trainings.experiment("auto")
-    for stand in stands.unfinished(experiment.experiment_id):
-        if not stand.against and not stand.holder:
-            return stand.run
+    for one in stands.unfinished(experiment.experiment_id):
+        if not one.against and one.is_dead:
+            return one.run
     raise UserError(
         f"resume: 'latest' finds no training to go on with in the experiment {experiment.name}; "
         "allowed: a run's id, or no for a new training"
     )
 
 
-def _recorded(run: Recorded) -> dict[str, str]:
-    """The parameters that a training has, with what it has been raised to."""
-    found = (stands.launch(run).get("parameters") or trainings.parameters(run)) | trainings.raised(run)
-    return {name: value for name, value in found.items() if name in TrainParameters.model_fields}
-
-
-def _merged(run_id: str, recorded: Mapping[str, str], command: TrainCommand) -> tuple[TrainParameters, dict[str, int]]:
-    """The run's parameters, with what is asked for where the run has none; and which of them are raised."""
-    defaults = TrainParameters.model_fields
-    given = {
-        name: getattr(command, name)
-        for name in command.model_fields_set & set(defaults)
-        if getattr(command, name) != defaults[name].default
-    }
-    try:
-        former = TrainParameters.model_validate(given | dict(recorded))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        told = ": ".join([*map(str, problem["loc"]), problem["msg"]])
-        raise refusal("resume", run_id, f"a training with parameters of this project ({told})") from None
-    raised: dict[str, int] = {}
-    for name, value in given.items():
-        before = getattr(former, name)
-        if name in MAY_BE_RAISED and value > before:
-            raised[name] = value
-        elif value != before:
-            more = " or more" if name in MAY_BE_RAISED else ""
-            raise refusal(name, spelled(value), f"{spelled(before)}{more}, as run {run_id} has it")
-    return former.model_copy(update=raised), raised
-
-
-def _logged(run: Recorded) -> dict[int, Entry]:
+def logged(run: Recorded) -> dict[int, Entry]:
     """What the store has of each epoch."""
     client, found = mlflow.MlflowClient(), dict[int, Entry]()
-    for name in run.data.metrics:
+    for name in set(METRICS) & set(run.data.metrics):
         read = partial(client.get_metric_history, run.info.run_id, name)
         for point in persist(f"reading the epochs of run {run.info.run_id}", read, refuses):
             if point.step:

@@ -1,14 +1,13 @@
 """A run around the work of a verb: what is said of it, the status that it is left with, how to go on."""
 
 import json
-import os
 import shlex
-import socket
 import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import asdict
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -21,9 +20,10 @@ from imdb_conv1d import beginnings
 from imdb_conv1d.beginnings import Beginning
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, one_line, warn
 from imdb_conv1d.delivery import persist
+from imdb_conv1d.places import HeldError, Holder
 from imdb_conv1d.stores import brief_calls, refuses
 from imdb_conv1d.tracking import Run
-from imdb_conv1d.trainings import LAUNCH, STOP_REASON, VERB
+from imdb_conv1d.trainings import CLOSED, NOT_A_NUMBER, STOP_REASON
 
 PATIENCE_AFTER_ERROR = 15.0  # seconds without a success; whoever ends a process kills it if it takes much longer
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -47,28 +47,26 @@ def run(
     and lasts where ``mlflow run`` writes over the status. Parameters that are already recorded stay as they are.
 
     A ``training`` has a folder of its own, held by this process. It is removed just before the run is FINISHED;
-    otherwise the command that goes on is said last.
+    otherwise the command that goes on is noted at the error that ends it.
 
     Raises:
         UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is made.
         RunFailed: if something that was said could not be stored.
     """
     with signals.held():
-        launch: dict[str, object] = {"token": uuid.uuid4().hex, "host": socket.gethostname(), "pid": os.getpid()}
-        launch |= training.launch if training else {}
+        token, me = uuid.uuid4().hex, Holder.me()
+        launch = {"token": token} | asdict(me) | dict(training.launch if training else {})
+        if training:
+            training.claim.sign(token)
         active, is_new = beginnings.start(
             verb, name, experiment_id, json.dumps(launch), training.earlier if training else ""
         )
-        run_id = active.info.run_id
-        folder = (training.claim.folder or training.claim.take(training.root / run_id)) if training else None
-        record = Run(run_id, folder)
+        record = Run(active.info.run_id, _folder(training, active.info.run_id, token))
     status: Status = "FAILED"
     try:
         signals.check()
         if not is_new:
-            tags = active.data.tags
-            record.tags({VERB: verb, LAUNCH: tags.get(LAUNCH, json.dumps(launch))})
-            record.untag(tag for tag in (STOP_REASON, "error") if tag in tags)
+            record.untag(tag for tag in (STOP_REASON, CLOSED, "error") if tag in active.data.tags)
             if beginnings.is_made_up(active.info.run_name or ""):
                 record.rename(name)
         record.parameters({key: value for key, value in parameters.items() if key not in active.data.params})
@@ -87,18 +85,31 @@ def run(
                 record.settle(PATIENCE_AFTER_ERROR)
             except RunFailed as lost:
                 warn(f"error: {lost}")
+            if training and record.stop_reason != NOT_A_NUMBER:
+                error.add_note(f"to go on: {_again(record.id, active)}")
         raise
     finally:
         with signals.held():
             record.clear(keep=training is not None and status != "FINISHED")
             try:
                 _end(record, status)
-            except RunFailed:
-                status = "FAILED"
+            except RunFailed as error:
+                if training:
+                    error.add_note(f"to go on: {_again(record.id, active)}")
                 raise
-            finally:
-                if training and status != "FINISHED":
-                    warn(f"to go on: {_again(record.id, active)}")
+
+
+def _folder(training: Beginning | None, run_id: str, token: str) -> Path | None:
+    """The training's folder, held by this process; None for another verb."""
+    if training is None:
+        return None
+    folder = training.claim.folder or training.root / run_id
+    try:
+        return training.claim.take(folder, token)
+    except (OSError, HeldError) as error:
+        with suppress(Exception), redirect_stdout(StringIO()):
+            mlflow.end_run("FAILED")
+        raise RunFailed(f"nothing can be kept in {folder} ({one_line(error)})") from error
 
 
 def _end(record: Run, status: Status) -> None:
@@ -119,10 +130,11 @@ def _end(record: Run, status: Status) -> None:
 
 
 def _again(run_id: str, active: mlflow.ActiveRun) -> str:
-    """The command that goes on with a training, for the shell and the folder of this one."""
+    """The command that goes on with a training, from this process's folder."""
     if MLFLOW_PROJECT_ENTRY_POINT in active.data.tags:
-        manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "conda")
-        return f"mlflow run . --run-id {run_id}" + ("" if manager == "conda" else f" --env-manager {manager}")
+        manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "local")  # the one that it does not note
+        chosen = [] if manager == "conda" else ["--env-manager", manager]
+        return shlex.join(["mlflow", "run", str(Path.cwd()), "--run-id", run_id, *chosen])
     here = Path.cwd()
     python, script = (
         str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -4,17 +4,20 @@ A file is an ordinary .npz, named ``epoch-EPOCH-SHA256.npz`` after its content. 
 and then renamed, so that a process that dies at any instruction leaves the former files or the new one, complete. The
 two newest are kept: one that the disk has damaged since is told by its name, and the one before it is taken.
 
-Nothing in a file is unpickled, and no size that it claims is believed: the arrays are stored as they are, uncompressed,
-so they cannot be larger than the file.
+Nothing in a file is unpickled, and no array is read that is not as long as its place in the file: arrays are stored as
+they are, uncompressed.
 """
 
+import errno
+import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,8 @@ from imdb_conv1d.console import one_line, warn
 FORMAT = 1
 KEPT = 2
 NAME = re.compile(r"epoch-(\d+)-([0-9a-f]{64})\.npz")
+# What the content of a file can cause, or the lack of one that it refers to.
+UNUSABLE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, FileNotFoundError)
 PARTIAL = "partial"  # how names of files begin that are being written
 
 
@@ -39,38 +44,53 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots in a folder."""
+    """The snapshots in a folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        needed: names of the other files in the folder, such as ``best-2.keras``, that a snapshot's facts refer to.
+    """
 
-    def write(self, snapshot: Snapshot, needed: Callable[[dict[str, Any]], Sequence[str]] = lambda facts: ()) -> None:
+    def __init__(self, folder: Path, needed: Callable[[dict[str, Any]], list[str]] = lambda facts: []) -> None:
+        self.folder, self._needed = folder, needed
+        self._names: dict[str, list[str]] = {}  # the files that each snapshot of this process refers to
+
+    def write(self, snapshot: Snapshot) -> None:
         """Write a snapshot down to the disk, and remove what no kept one needs.
 
-        Args:
-            needed: names of other files in the folder, named like ``best-2.keras``, that a snapshot's facts refer to.
-
         Raises:
-            OSError: if it cannot be written; what was there is as before.
+            OSError: if it cannot be written; what was there is there still.
         """
         content = _packed(snapshot)
         name = f"epoch-{snapshot.epoch}-{hashlib.sha256(content).hexdigest()}.npz"
         write_safely(self.folder / name, lambda path: path.write_bytes(content))
-        self._prune(snapshot.epoch, needed)
+        self._names[name] = self._needed(snapshot.facts)
+        self._prune(snapshot.epoch)
 
-    def newest(self, usable: Callable[[Snapshot], None]) -> Snapshot | None:
-        """The newest snapshot that is whole and that ``usable`` raises no exception for; None if there is none.
+    def newest(self, use: Callable[[Snapshot], None]) -> Snapshot | None:
+        """The newest snapshot that is whole and that ``use`` raises no ValueError for; None if there is none.
 
-        A line says why another is left out; it is renamed, so that it is neither taken nor counted again.
+        A line says why another is left out. It is set aside, so that it is not taken again; if no other is usable, with
+        all that it refers to, so that a version of this project that can read it still may.
+
+        Raises:
+            OSError: if one cannot be read just now, which says nothing against it.
         """
+        unread: list[Path] = []
         for epoch, path in self._files():
             try:
                 snapshot = _unpacked(epoch, path)
-                usable(snapshot)
-                return snapshot
-            except Exception as error:  # whatever is in the file, it must not end the program
+                use(snapshot)
+            except UNUSABLE as error:
                 warn(f"the snapshot of epoch {epoch} cannot be used ({one_line(error)}); going back to the one before")
-                path.rename(path.with_suffix(".damaged"))
+                unread.append(path)
+                continue
+            self._names[path.name] = self._needed(snapshot.facts)
+            self._set_aside(unread)
+            return snapshot
+        if unread:
+            rest = [path for path in self.folder.iterdir() if path.name.startswith(("best-", "journal"))]
+            place = self._set_aside([*unread, *rest])
+            warn(f"no snapshot can be used, so it begins at epoch 1 again; what there was is in {place}")
         return None
 
     @property
@@ -78,19 +98,24 @@ class Snapshots:
         """The epoch of the newest, by its name; 0 if there is none."""
         return next((epoch for epoch, _ in self._files()), 0)
 
-    def _files(self) -> Iterator[tuple[int, Path]]:
+    def _files(self) -> list[tuple[int, Path]]:
         """Epoch and file, the newest first."""
         found = [(int(match[1]), path) for path in self.folder.glob("epoch-*.npz") if (match := NAME.match(path.name))]
-        yield from sorted(found, key=lambda item: (item[0], item[1].stat().st_mtime), reverse=True)
+        return sorted(found, reverse=True)
 
-    def _prune(self, epoch: int, needed: Callable[[dict[str, Any]], Sequence[str]]) -> None:
-        files = list(self._files())
+    def _set_aside(self, paths: Sequence[Path]) -> Path:
+        place = self.folder / f"aside-{1 + len(list(self.folder.glob('aside-*')))}"
+        for path in paths:
+            place.mkdir(exist_ok=True)
+            path.rename(place / path.name)
+        return place
+
+    def _prune(self, epoch: int) -> None:
         # What is said to come after the one just written was trained by another history, and is none any more.
-        kept = [path for number, path in files if number <= epoch][:KEPT]
-        names = {path.name for path in kept} | {name for path in kept for name in needed(_facts(path))}
+        kept = [path.name for number, path in self._files() if number <= epoch][:KEPT]
+        names = {*kept, *(name for path in kept for name in self._names.get(path, []))}
         for path in self.folder.iterdir():
-            ours = path.name.startswith((PARTIAL, "epoch-", "best-")) and not path.name.endswith(".damaged")
-            if ours and path.name not in names:
+            if path.name.startswith((PARTIAL, "epoch-", "best-")) and path.name not in names:
                 path.unlink(missing_ok=True)
 
 
@@ -98,7 +123,7 @@ def write_safely(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file that is complete whenever it is there: written aside, flushed, renamed.
 
     Raises:
-        OSError: if that fails; nothing of it is left, and a former file is as before.
+        OSError: if that fails. A former file is as before then, unless it was the last step, the flush of the folder.
     """
     aside = path.with_name(f"{PARTIAL}-{path.name}")
     try:
@@ -111,16 +136,33 @@ def write_safely(path: Path, write: Callable[[Path], object]) -> None:
     _flush(path.parent)
 
 
+def file_of(epoch: int) -> str:
+    """The name of an epoch's checkpoint."""
+    return f"best-{epoch}.keras"
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def flush(descriptor: int) -> None:
+    """Down to the medium; on macOS, fsync alone stops at the disk's own memory."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
+    except OSError as error:
+        # Some network disks flush no folders, and need not.
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP, errno.EBADF)):
+            raise
     finally:
         os.close(descriptor)
 
@@ -139,8 +181,8 @@ def _unpacked(epoch: int, path: Path) -> Snapshot:
     if match is None or hashlib.sha256(content).hexdigest() != match[2]:
         raise ValueError("its content is not what its name says: it is damaged")
     with zipfile.ZipFile(io.BytesIO(content)) as file:
-        if any(member.compress_type != zipfile.ZIP_STORED for member in file.infolist()):
-            raise ValueError("it holds something compressed, which this project does not write")
+        for member in file.infolist():
+            _require_plain(file, member)
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         facts = json.loads(file["facts"].tobytes())
         if facts["format"] != FORMAT:
@@ -150,7 +192,13 @@ def _unpacked(epoch: int, path: Path) -> Snapshot:
         return Snapshot(epoch, facts, [file[f"array-{number}"] for number in range(len(file.files) - 1)])
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    """What a snapshot of this format says, without its arrays."""
-    with np.load(path, allow_pickle=False) as file:
-        return dict(json.loads(file["facts"].tobytes()))
+def _require_plain(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Make sure that an array is stored as it is, and is as long as its place."""
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("it holds something compressed, which this project does not write")
+    with file.open(member) as array:
+        if np.lib.format.read_magic(array) != (1, 0):
+            raise ValueError("it holds an array in a form that this project does not write")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(array)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - array.tell():
+            raise ValueError("it holds an array that is not as long as it says")

@@ -1,6 +1,7 @@
 """How a training stands that did not come to its end: where its folder is, who works on it, whether it can go on."""
 
 import json
+import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,19 +13,21 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
 from imdb_conv1d import places, trainings
 from imdb_conv1d.config import TrainParameters
+from imdb_conv1d.console import one_line
 from imdb_conv1d.places import Holder
 from imdb_conv1d.snapshots import Snapshots
-from imdb_conv1d.trainings import CLOSED, LAUNCH, REGISTERED, STOP_REASON, VERB, Recorded
+from imdb_conv1d.trainings import CLOSED, LAUNCH, NOT_A_NUMBER, REGISTERED, STOP_REASON, VERB, Recorded
 
 
 @dataclass(frozen=True)
-class Stand:
+class Unfinished:
     """An unfinished training: its last epoch that is kept, who works on it, and why it cannot go on, if it cannot."""
 
     run: Recorded
     last_epoch: int
     holder: Holder | None
     against: str
+    is_seen: bool = True
 
     @property
     def id(self) -> str:
@@ -34,7 +37,8 @@ class Stand:
     @property
     def is_dead(self) -> bool:
         """Whether it is known that nobody works on it; ``mlflow run`` may still be making the environment for one."""
-        return self.holder is None and VERB in self.run.data.tags and not is_elsewhere(self.run)
+        known = self.is_seen and VERB in self.run.data.tags
+        return self.holder is None and known and not is_elsewhere(self.run)
 
     @property
     def reason(self) -> str:
@@ -56,33 +60,46 @@ class Stand:
         ]
 
 
-def unfinished(experiment_id: str) -> list[Stand]:
+def unfinished(experiment_id: str) -> list[Unfinished]:
     """Trainings of an experiment that are not done to the end, the newest first, whatever their status says."""
     return [
-        stand(run)
+        look(run)
         for run in trainings.search("reading the runs", [experiment_id])
-        if _is_ours(run)
+        if is_ours(run)
         and not (REGISTERED in run.data.tags and run.info.status == "FINISHED")
-        and not (run.data.tags.get(STOP_REASON) == CLOSED and run.info.status == "KILLED")
+        and not (CLOSED in run.data.tags and run.info.status == "KILLED")
     ]
 
 
-def stand(run: Recorded) -> Stand:
+def look(run: Recorded) -> Unfinished:
     """How a training stands now."""
-    place = folder(run)
-    return Stand(run, Snapshots(place).last_epoch, places.holder(place) or starting(run), reason_against(run))
+    try:
+        place = folder(run)
+        return Unfinished(run, Snapshots(place).last_epoch, places.holder(place) or starting(run), reason_against(run))
+    except OSError as error:
+        return Unfinished(run, 0, None, f"its snapshots cannot be looked at ({one_line(error)})", is_seen=False)
 
 
 def starting(run: Recorded) -> Holder | None:
-    """The process that has begun a training, if it lives and the training has no folder yet, or none any more."""
+    """Another process that has begun a training, if it lives and the training has no folder yet, or none any more."""
     told = launch(run)
-    begun = run.info.status == "RUNNING" and "pid" in told and REGISTERED not in run.data.tags
-    begun = begun and not folder(run).exists()
-    holder = Holder(told["pid"], told["host"], "its beginning") if begun else None
-    return holder if holder and holder.is_here and not holder.is_dead else None
+    if not _may_live(run) or folder(run).exists() or not {"pid", "host", "since", "start"} <= set(told):
+        return None
+    holder = Holder(told["pid"], told["host"], told["since"], told["start"])
+    return holder if holder.is_here and holder.pid != os.getpid() and not holder.is_dead else None
 
 
-def _is_ours(run: Recorded) -> bool:
+def _may_live(run: Recorded) -> bool:
+    """Whether nothing says that the process ended in order. Not by the status, which ``mlflow run`` writes over.
+
+    One that has stopped by itself still has its model to store and to register.
+    """
+    tags = run.data.tags
+    ended = REGISTERED in tags or "error" in tags or tags.get(STOP_REASON, "epochs") not in ("epochs", "patience")
+    return VERB in tags and not ended
+
+
+def is_ours(run: Recorded) -> bool:
     """Whether a run is a training of this project: one that has begun, or that ``mlflow run`` has made."""
     if VERB in run.data.tags:
         return run.data.tags[VERB] == "train"
@@ -91,10 +108,10 @@ def _is_ours(run: Recorded) -> bool:
 
 
 def folder(run: Recorded) -> Path:
-    """The training's folder: where the setting says, or where it was when it began, if it is there still."""
+    """The training's folder: where it was used last, or where it would be now if it is not there."""
     here = places.root(mlflow.get_tracking_uri()) / run.info.run_id
     there = Path(launch(run).get("snapshots") or here.parent) / run.info.run_id
-    return there if there.exists() and not here.exists() else here
+    return there if there.exists() else here
 
 
 def reason_against(run: Recorded) -> str:
@@ -104,24 +121,34 @@ def reason_against(run: Recorded) -> str:
         return f"is no training but has the tag {VERB}={tags[VERB]}"
     if REGISTERED in tags and run.info.status == "FINISHED":
         return f"has finished, and version {tags[REGISTERED]} of its model is registered"
-    if tags.get(STOP_REASON) == "not_a_number":
+    if tags.get(STOP_REASON) == NOT_A_NUMBER:
         return "has ended on a loss that is not a finite number"
     if is_elsewhere(run):
         told = launch(run)
-        place = f"its snapshots are in {told.get('snapshots')} there, and {places.SETTING} can name that folder here"
-        return f"runs on host {told['host']}, or died there: {place}"
+        return (
+            f"runs on host {told['host']}, or died there: go on there, where its snapshots are in "
+            f"{told.get('snapshots')}; if that host is gone, close this run, and resume it then from epoch 1"
+        )
     return ""
 
 
 def is_elsewhere(run: Recorded) -> bool:
-    """Whether a running training was begun on another host and left nothing here, so that nobody knows if it lives."""
-    host = launch(run).get("host", socket.gethostname())
-    return run.info.status == "RUNNING" and host != socket.gethostname() and not folder(run).exists()
+    """Whether a training that may live works on another host, and its folder there is none that is seen here.
+
+    A folder of that name may have been left here by an earlier attempt; its own one has the last attempt's token.
+    """
+    told = launch(run)
+    if told.get("host", socket.gethostname()) == socket.gethostname() or not _may_live(run):
+        return False
+    return told.get("token") not in places.attempts(folder(run))
 
 
 def launch(run: Recorded) -> dict[str, Any]:
-    """What was noted when the run was begun: the parameters, the source of the data, the host and the snapshots."""
+    """What was noted at the last attempt: the parameters, the data's source, the process, its host, the snapshots."""
     try:
-        return dict(json.loads(run.data.tags.get(LAUNCH, "{}")))
+        found = json.loads(run.data.tags.get(LAUNCH, "{}"))
     except ValueError:
         return {}
+    kinds = {"parameters": dict, "snapshots": str, "source": str, "host": str, "pid": int, "since": str, "start": str}
+    fits = isinstance(found, dict) and all(isinstance(found.get(name, kind()), kind) for name, kind in kinds.items())
+    return found if fits else {}

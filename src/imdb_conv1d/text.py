@@ -5,6 +5,7 @@ is padding, 1 starts a review, 2 is a word outside the vocabulary, and from 3 on
 training part.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -42,9 +43,27 @@ def vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str
     return [*RESERVED, *(name.decode() for name in names[order])]
 
 
+def prepare(
+    parts: Sequence[Iterable[str]], folder: Path, max_features: int, maxlen: int
+) -> tuple[Path, list[np.ndarray]]:
+    """The vocabulary of the first part, as a file in a training's folder, and the ids of all parts.
+
+    Returns:
+        the vocabulary's path, and int32 [n, maxlen] for each part.
+    """
+    pieces = [split(part) for part in parts]
+    path = keep_vocabulary(folder, lambda: vocabulary(pieces[0], max_features))
+    table = lookup(path)
+    return path, [encode(part, table, maxlen) for part in pieces]
+
+
 def write_vocabulary(path: Path, known: Iterable[str]) -> None:
     """One word a line; the line's number, from 0, is the word's id."""
-    path.write_text("".join(f"{word}\n" for word in known), encoding="utf-8")
+    path.write_bytes(_lines(known))
+
+
+def _lines(known: Iterable[str]) -> bytes:
+    return "".join(f"{word}\n" for word in known).encode()
 
 
 def keep_vocabulary(folder: Path, make: Callable[[], list[str]]) -> Path:
@@ -55,16 +74,14 @@ def keep_vocabulary(folder: Path, make: Callable[[], list[str]]) -> Path:
     for path in folder.glob("vocabulary-*.txt"):
         if path.stem == f"vocabulary-{digest(path)}":
             return path
-    aside = folder / "vocabulary.txt"
-    write_vocabulary(aside, make())
-    path = aside.with_stem(f"vocabulary-{digest(aside)}")
-    write_safely(path, lambda to: to.write_bytes(aside.read_bytes()))
-    aside.unlink()
+    content = _lines(make())
+    path = folder / f"vocabulary-{hashlib.sha256(content).hexdigest()}.txt"
+    write_safely(path, lambda to: to.write_bytes(content))
     return path
 
 
 def lookup(path: Path) -> tf.lookup.StaticHashTable:
-    """Word to id, from a file that :func:`write_vocabulary` wrote."""
+    """Word to id, from a file with one word a line."""
     rows = tf.lookup.TextFileInitializer(
         str(path), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
     )

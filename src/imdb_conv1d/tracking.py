@@ -19,9 +19,10 @@ from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
-from imdb_conv1d.console import RunFailed, warn
+from imdb_conv1d.console import RunFailed, one_line, warn
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.delivery import Delivery
+from imdb_conv1d.snapshots import write_safely
 from imdb_conv1d.stores import refuses, suppress_missing
 
 PATIENCE = 60.0  # seconds without a success, after the work, before what is undelivered counts as missing
@@ -131,7 +132,14 @@ class Run:
         self.data(reviews.source.name, reviews.digest, "training", reviews.counts())
         self.tags({"data_rows": reviews.summary()})
         path = self.folder / "rows.parquet"  # without texts: later runs learn from it what was trained on
-        reviews.table[["hash", "label", "split"]].to_parquet(path, index=False)
+        rows = reviews.table[["hash", "label", "split"]]
+        if path.exists():  # an earlier attempt's, which may have had other data
+            try:
+                former = pd.read_parquet(path)
+                rows = pd.concat([former[former["split"] == "train"], rows, former]).drop_duplicates("hash")
+            except (OSError, ValueError, KeyError) as error:
+                warn(f"{path} cannot be read, and is made anew ({one_line(error)})")
+        write_safely(path, lambda to: rows.to_parquet(to, index=False))
         self.file(path, "data")
 
     def environment(self, versions: Mapping[str, str], machine: Mapping[str, str]) -> None:

@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from imdb_conv1d import environment
 from imdb_conv1d.batches import VALIDATION_BATCH, training_batches, validation_batches
-from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
+from imdb_conv1d.callbacks import NOT_A_NUMBER, BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import RunFailed, Signals, one_line, warn
 from imdb_conv1d.epoch_record import Deliver, EpochRecord
 from imdb_conv1d.journal import Entry, Journal
 from imdb_conv1d.model import Network
-from imdb_conv1d.snapshots import Snapshot, Snapshots
+from imdb_conv1d.snapshots import Snapshot, Snapshots, file_of
 from imdb_conv1d.stopping import Rule
 
 Part = tuple[np.ndarray, np.ndarray]  # ids int [n, maxlen] and labels [n]
@@ -44,16 +44,21 @@ class Training:
     ) -> None:
         self.parameters, self.signals, self.folder, self.facts = parameters, signals, folder, dict(facts or {})
         self.rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
-        self.snapshots, self.journal = Snapshots(folder), Journal(folder / "journal.jsonl")
+        self.snapshots = Snapshots(folder, lambda facts: BestCheckpoint.files(facts["checkpoint"]))
+        self.journal = Journal(folder / "journal.jsonl")
         self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs)
         self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction, self.facts.get("data", ""))
         self.record = EpochRecord(self.journal, self.stopping, self.checkpoint, self._keep, deliver, logged or {})
-        self.network: Network | None = None
+        self.network: Network | None = None  # once it is where it was
         self.reason = "error"  # until something else is known
 
     def restore(self, network: Network) -> int:
-        """Go back to the newest usable snapshot in the folder; returns its epoch, 0 if there is none."""
-        self.network = network
+        """Go back to the newest usable snapshot in the folder; returns its epoch, 0 if there is none.
+
+        Raises:
+            RunFailed: if its history goes on after what the parameters allow.
+            OSError: if the folder cannot be read just now.
+        """
         entries: list[Entry] = []
 
         def use(snapshot: Snapshot) -> None:
@@ -62,16 +67,21 @@ class Training:
             environment.restore_random_states(snapshot.facts["random"])
             network.restore(snapshot.arrays)
 
-        beginning = self._snapshot(0)
+        beginning = self._snapshot(0, network)
         snapshot = self.snapshots.newest(use)
         if snapshot is None:
             use(beginning)  # one that could not be used may have been put back in part
+            self.network = network
             return 0
         for name, value in snapshot.facts["facts"].items():
             if (now := self.facts.get(name)) != value:
                 warn(f"{name} is {now!r}, and was {value!r} before: equal bits are not promised from here on")
-        self.stopping.restore(entry.values for entry in entries)
+        try:
+            self.stopping.restore(entry.values for entry in entries)
+        except ValueError as error:
+            raise RunFailed(f"the history goes on after what its patience allows ({error})") from None
         self.record.restore(entries)
+        self.network = network
         return snapshot.epoch
 
     def fit(self, network: Network, train: Part, validation: Part) -> None:
@@ -86,15 +96,13 @@ class Training:
             try:
                 self._fit(network, train, validation)
             except OSError as error:
-                raise RunFailed(
-                    f"epoch {self.stopped_epoch + 1} cannot be kept in {self.folder} ({one_line(error)}); "
-                    f"all before it are safe"
-                ) from error
+                what = f"epoch {self.stopped_epoch + 1} cannot be kept in {self.folder}"
+                raise RunFailed(f"{what} ({one_line(error)})") from error
             finally:
                 self.journal.close()
         self.signals.check()
         self.reason = self.stopping.reason
-        if self.reason == "not_a_number":
+        if self.reason == NOT_A_NUMBER:
             raise RunFailed(
                 f"epoch {self.stopped_epoch}: a loss is not a finite number; a smaller learning_rate than "
                 f"{self.parameters.learning_rate} may help; nothing is registered"
@@ -123,19 +131,19 @@ class Training:
                 ],
             )
 
-    def _snapshot(self, epoch: int) -> Snapshot:
+    def _snapshot(self, epoch: int, network: Network) -> Snapshot:
         """All that the epochs to come depend on."""
-        assert self.network is not None
         facts: dict[str, Any] = {
             "journal": self.journal.mark,
             "checkpoint": self.checkpoint.facts,
             "random": environment.random_states(),
             "facts": self.facts,
         }
-        return Snapshot(epoch, facts, self.network.state())
+        return Snapshot(epoch, facts, network.state())
 
     def _keep(self, epoch: int) -> None:
-        self.snapshots.write(self._snapshot(epoch), lambda facts: BestCheckpoint.files(facts["checkpoint"]))
+        assert self.network is not None
+        self.snapshots.write(self._snapshot(epoch, self.network))
 
     @property
     def stopped_epoch(self) -> int:
@@ -143,20 +151,25 @@ class Training:
         return self.record.epoch
 
     @property
-    def has_ended(self) -> bool:
-        """Whether it has come to its own end, so that no epoch follows, whatever goes wrong afterwards."""
-        return bool(self.stopping.reason) and self.stopping.state.epoch == self.record.epoch
+    def best_epoch(self) -> int:
+        """The best epoch, 0 as long as there is none."""
+        return self.record.best_epoch
 
     @property
-    def best_epoch(self) -> int:
-        """The checkpoint's epoch, 0 as long as there is none."""
-        return self.checkpoint.best_epoch
+    def checkpoint_path(self) -> Path:
+        """The best epoch's network."""
+        return self.folder / file_of(self.best_epoch)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """All epochs that are kept."""
+        return [entry for entry in self.journal.entries() if entry.epoch <= self.stopped_epoch]
 
     def best_loss(self, validation: Part) -> float:
         """The loss of the best epoch on the validation part: the logged one, unless the data are others since."""
         if self.checkpoint.best_data == self.checkpoint.data:
             return self.best["val_loss"]
-        network = keras.saving.load_model(self.checkpoint.path)
+        network = keras.saving.load_model(self.checkpoint_path)
         return float(network.evaluate(*validation, batch_size=VALIDATION_BATCH, verbose=0, return_dict=True)["loss"])
 
     @property

@@ -22,9 +22,10 @@ from imdb_conv1d.stores import refuses
 Recorded: TypeAlias = Run  # a run as the store has it; a tracking.Run is one that is being written
 # Tags of a training's run.
 VERB = "verb"
-LAUNCH = "launch"  # JSON: where, and of a training with what, it was begun
+LAUNCH = "launch"  # JSON: by which process, and of a training with what, it was begun or gone on with
 STOP_REASON = "stop_reason"
-CLOSED = "closed"  # the reason of one that nobody goes on with
+CLOSED = "closed"  # set when it is given up
+NOT_A_NUMBER = "not_a_number"  # the reason after which nothing can go on
 REGISTERED = "registered_version"  # comes last: with it a training is complete, whatever its status says
 RAISED = "raised"  # patience or epochs, which were raised when it was resumed
 RESUMED = "resumed"
@@ -78,7 +79,7 @@ def stand(run: Recorded) -> Stand:
         return "finished"
     if run.info.status in ("RUNNING", "SCHEDULED"):
         return "running"
-    if run.data.tags.get(STOP_REASON) in ("interrupted", CLOSED) or run.info.status == "KILLED":
+    if run.data.tags.get(STOP_REASON) in ("interrupted", "killed") or run.info.status == "KILLED":
         return "interrupted"
     return "finished" if run.info.status == "FINISHED" else "failed"
 

@@ -1,0 +1,51 @@
+"""What makes a training complete that has come to its end: its figures, its model, its version, a tag that says so."""
+
+from pathlib import Path
+
+from imdb_conv1d import publishing, report
+from imdb_conv1d.console import Signals
+from imdb_conv1d.data import Reviews
+from imdb_conv1d.registry import Record
+from imdb_conv1d.tracking import Run
+from imdb_conv1d.training import Part, Training
+from imdb_conv1d.trainings import REGISTERED
+
+
+def complete(
+    run: Run, reviews: Reviews, training: Training, vocabulary: Path, validation: Part, signals: Signals
+) -> str:
+    """Store the best checkpoint as a model, compare it, register it, and note it at the run; returns the version.
+
+    Each step finds what an earlier attempt has done of it, and leaves it or does it anew. What is done last says that
+    all of it is done.
+
+    Args:
+        validation: ids and labels of the validation part.
+
+    Raises:
+        Interrupted: if a signal comes before the model is registered; one that comes later undoes nothing.
+        RunFailed: naming the step that failed.
+    """
+    parameters, name, monitor = training.parameters, training.parameters.model_name, training.parameters.monitor
+    run.milliseconds = training.record.milliseconds
+    model_id = publishing.registered(name, run.id)
+    if not model_id:
+        model_id = publishing.store(
+            name,
+            run.folder / report.BEST,
+            vocabulary,
+            parameters.maxlen,
+            training.best_epoch,
+            parameters.spelled(),
+            Record(reviews.source.name, reviews.digest, parameters.log_texts),
+        )
+        publishing.require_same_loss(model_id, reviews.part("validation"), training.best_loss(validation))
+    tags = {"best_epoch": str(training.best_epoch), f"best_{monitor}": repr(training.best[monitor])}
+    tags["data_digest"] = reviews.digest
+    signals.hold_to_the_end()  # from here on the work is done: a signal no longer undoes it
+    version = publishing.register(name, model_id, run.id, report.description(reviews, training), tags)
+    report.figures(run, training, model_id)  # once no epoch can follow: MLflow cannot take a figure back
+    run.describe(report.description(reviews, training, f"Registered as **{name} version {version}**."))
+    run.settle()
+    run.tags({REGISTERED: version})
+    return version

@@ -1,0 +1,78 @@
+"""Trainings that break off and go on, in the test's own process, and what makes one whole."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+import train
+from imdb_conv1d import places
+from imdb_conv1d.console import Interrupted, Signals
+from imdb_conv1d.snapshots import Snapshots
+from test_train import SignalAfter, last_run, points, run_train, table, versions
+
+ARGUMENTS = ["--patience=3", "--epochs=60"]  # on the noisy reviews it stops after epoch 5 and keeps epoch 2
+
+
+def metrics(run: Run) -> dict[str, dict[int, float]]:
+    """All metrics by name and step, but the seconds that an epoch took."""
+    return {name: points(run, name) for name in run.data.metrics if name != "epoch_seconds"}
+
+
+def break_off(data: Path, epochs: int, *arguments: str) -> Run:
+    """A training that a signal ends in the epoch after this one; of two looks an epoch, the first is before it all."""
+    with pytest.raises(Interrupted):
+        run_train(f"--data={data}", *(arguments or ARGUMENTS), signals=SignalAfter(2 + 2 * epochs))
+    assert last_epoch(last_run()) == epochs
+    return last_run()
+
+
+def last_epoch(run: Run) -> int:
+    return Snapshots(folder(run)).last_epoch
+
+
+def folder(run: Run) -> Path:
+    return places.root(mlflow.get_tracking_uri()) / run.info.run_id
+
+
+def resume(*arguments: str, signals: Signals | None = None) -> None:
+    train.main(arguments, signals or Signals())
+
+
+def is_whole(run: Run, straight: dict[str, dict[int, float]]) -> bool:
+    """Whether a run is what the straight one is: every epoch once, every bit, one version with its alias."""
+    run = mlflow.get_run(run.info.run_id)
+    assert metrics(run) == straight
+    assert set(points(run, "epoch_seconds")) == set(straight["val_loss"])
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    times = [point.timestamp for point in history]
+    assert times == sorted(times)
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "patience")
+    assert "error" not in run.data.tags
+    (version,) = [version for version in versions() if version.run_id == run.info.run_id]
+    assert run.data.tags["registered_version"] == str(version.version)
+    assert list(table(run, "history.csv")["epoch"]) == list(straight["val_loss"])
+    assert list(table(run, "early_stopping.csv")["event"])[-1] == "stopped"
+    assert not folder(run).exists()
+    return True
+
+
+@contextmanager
+def holding(run: Run) -> Iterator["subprocess.Popen[str]"]:
+    """Another process that holds the run's folder."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(train.__file__).parent)!r})\n"
+        "from pathlib import Path\nfrom imdb_conv1d.places import Claim\n"
+        f"with Claim() as claim:\n  claim.take(Path({str(folder(run))!r}))\n  print('held', flush=True)\n  input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
