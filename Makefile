@@ -29,18 +29,19 @@ ui: $(VENV)/ready ## the MLflow UI on this folder's runs
 
 test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, run all tests
 	@sh tests/chromium.sh
-	@$(RUN) -m pytest
+	@sh tests/postgresql.sh
+	@$(RUN) -m pytest -n 4 --dist loadfile
 
 lint: $(VENV)/ready-dev ## check style and types
 	@$(VENV)/bin/ruff check src tests bench notebooks
 	@$(VENV)/bin/ruff format --check src tests bench notebooks
 	@$(VENV)/bin/mypy
 
-faults: $(VENV)/ready-dev ## kill trainings more than 300 times, resume and compare them: about 25 minutes
+faults: $(VENV)/ready-dev ## kill trainings 300 times, resume and compare them: about 30 minutes
 	@$(RUN) tests/faults.py --table bench/out/faults.md
 
 bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and where the time goes: 25 minutes
-	@for part in peers growth step tracking replays; do $(RUN) bench/$$part.py || exit; done
+	@for part in peers growth step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done
 
 bench-accuracy: $(VENV)/ready-dev ## the best val_loss of each, by seed: 12 minutes
 	@$(RUN) bench/accuracy.py

@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
@@ -111,26 +111,37 @@ def import_all() -> None:
     del matplotlib, mlflow, pyarrow, sklearn, train, model, publishing, report, resumption, runs, sources, training
 
 
-def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns, called in a forked process."""
+def begin(function: Callable[..., Any], *arguments: Any) -> tuple[int, int]:
+    """Call a function in a forked process; what is to be given to :func:`result`."""
     reads, writes = os.pipe()
     child = os.fork()
-    if child == 0:
-        try:
-            content = pickle.dumps(function(*arguments))
-            with os.fdopen(writes, "wb") as file:
-                file.write(content)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    os.close(writes)
+    if child:
+        os.close(writes)
+        return child, reads
+    os.close(reads)
+    try:
+        content = pickle.dumps(function(*arguments))
+        with os.fdopen(writes, "wb") as file:
+            file.write(content)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def result(child: int, reads: int) -> Any:
+    """What the function returned."""
     with os.fdopen(reads, "rb") as file:
         content = file.read()
     _, status = os.waitpid(child, 0)
     if status:
-        raise RuntimeError(f"{function.__name__} failed in its process")
+        raise RuntimeError("a forked process failed")
     return pickle.loads(content)
+
+
+def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function returns, called in a forked process."""
+    return result(*begin(function, *arguments))
 
 
 def around(owner: Any, name: str, before: Callable[..., Any] | None, after: Callable[..., Any] | None = None) -> None:
@@ -150,7 +161,7 @@ def around(owner: Any, name: str, before: Callable[..., Any] | None, after: Call
 
 def point_out_phases(phase: mmap.mmap) -> None:
     """Let the functions of a training note in which of them it is."""
-    from imdb_conv1d import data, model, places, publishing, report, runs, snapshots, text
+    from imdb_conv1d import data, model, publishing, report, runs, snapshots, text
     from imdb_conv1d.callbacks import BestCheckpoint
     from imdb_conv1d.journal import Journal
     from imdb_conv1d.tracking import Run
@@ -168,9 +179,9 @@ def point_out_phases(phase: mmap.mmap) -> None:
         setattr(owner, name, wrapped)
 
     owners = (
-        (data, "load"), (text, "encode"), (model, "build"), (Training, "fit"), (BestCheckpoint, "on_epoch_end"),
+        (data, "load"), (text, "prepare"), (model, "build"), (Training, "fit"), (BestCheckpoint, "on_epoch_end"),
         (Journal, "append"), (snapshots.Snapshots, "write"), (report, "queue"), (Run, "settle"), (publishing, "store"),
-        (publishing, "require_same_loss"), (publishing, "register"), (places.Claim, "remove"), (runs, "_end"),
+        (publishing, "require_same_loss"), (publishing, "register"), (Run, "clear"), (runs, "_end"),
     )  # fmt: skip
     for number, (owner, name) in enumerate(owners, start=1):
         within(owner, name, number)
@@ -192,6 +203,10 @@ def _is_epoch(*_: Any, metrics: Any = (), **__: Any) -> bool:
     return any(point.key == "val_loss" for point in metrics)
 
 
+def _is_end(*_: Any, tags: Any = (), **__: Any) -> bool:
+    return any(tag.key == "registered_version" for tag in tags)
+
+
 def _when(condition: Callable[..., bool], then: Callable[..., None]) -> Callable[..., None]:
     return lambda *arguments, **named: then(*arguments, **named) if condition(*arguments, **named) else None
 
@@ -208,7 +223,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
     """By name: how many times a training passes the point at most, and what lets the process die there."""
     import mlflow
 
-    from imdb_conv1d import journal, model, places, report
+    from imdb_conv1d import journal, model, report
     from imdb_conv1d.tracking import Run
     from imdb_conv1d.training import Training
 
@@ -256,12 +271,6 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         return lambda count: around(Path, "replace", _when(condition, count))
 
     def half_cleared(count: Countdown) -> None:
-        def half(claim: places.Claim) -> None:
-            for path in sorted(claim.folder.iterdir())[::2]:
-                path.unlink()
-            die()
-
-        around(places.Claim, "remove", half)
         around(Run, "clear", lambda run, keep=False: None if keep else half_of(run.folder))
 
     def half_of(folder: Path) -> None:
@@ -296,6 +305,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         "a version is registered": (1, after(client, "create_model_version")),
         "the alias is about to move": (1, before(client, "set_registered_model_alias")),
         "the alias has moved": (1, after(client, "set_registered_model_alias")),
+        "its version is noted at the run": (1, lambda count: around(client, "log_batch", None, _when(_is_end, count))),
         "the folder is half removed": (1, half_cleared),
         "the run is about to end": (1, before(client, "set_terminated")),
         "the run has ended": (1, after(client, "set_terminated")),
@@ -304,21 +314,12 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
 
 def train_in_child(
     arguments: list[str], folder: Path, kill: Kill | None, phase: mmap.mmap, told: int, log: Path, by_setting: str
-) -> None:
+) -> NoReturn:
     """Never returns: this process is the training."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.setpgid(0, 0)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.chdir(folder)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
     if by_setting:
         os.environ["MLFLOW_RUN_ID"] = by_setting
     import mlflow
-
-    import train
-    from imdb_conv1d import console
 
     create = mlflow.MlflowClient.create_run
 
@@ -331,6 +332,19 @@ def train_in_child(
     point_out_phases(phase)
     if kill and not kill.is_random:
         points()[kill.at][1](Countdown(int(kill.when)))
+    become_training(arguments, folder, log)
+
+
+def become_training(arguments: list[str], folder: Path, log: Path) -> NoReturn:
+    """Be src/train.py with these arguments, in a folder and a process group of its own, and print into a file."""
+    import train
+    from imdb_conv1d import console
+
+    os.setpgid(0, 0)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.chdir(folder)
     sys.argv = ["train.py", *arguments]
     try:
         console.run(train.main)
@@ -339,7 +353,7 @@ def train_in_child(
         os._exit(int(end.code or 0))
     except BaseException:
         traceback.print_exc()
-        os._exit(99)
+    os._exit(99)
 
 
 def fingerprint(folder: Path, run_id: str) -> dict[str, Any]:
@@ -510,10 +524,10 @@ class Try:
     log: Path
 
 
-def plan(random_kills: int, each: int, chance: random.Random, names: dict[str, int]) -> list[list[Kill]]:
-    """All kills, in trainings of one to three."""
+def plan(random_kills: int, each: int, most: int, chance: random.Random, names: dict[str, int]) -> list[list[Kill]]:
+    """All kills, in trainings of one to ``most``."""
     kills = [Kill("random", chance.uniform(0, 1)) for _ in range(random_kills)]
-    kills += [Kill(name, chance.randint(1, most)) for name, most in names.items() for _ in range(each)]
+    kills += [Kill(name, chance.randint(1, times)) for name, times in names.items() for _ in range(each)]
     chance.shuffle(kills)
     # Only a training that begins creates a run.
     first = [kill for kill in kills if kill.at == "the run is created"]
@@ -521,7 +535,7 @@ def plan(random_kills: int, each: int, chance: random.Random, names: dict[str, i
     trainings: list[list[Kill]] = []
     while first or rest:
         some = [first.pop()] if first else []
-        some += [rest.pop() for _ in range(min(chance.randint(1, 3), len(rest)))]
+        some += [rest.pop() for _ in range(min(chance.randint(1, most), len(rest)))]
         trainings.append(some)
     return trainings
 
@@ -563,8 +577,9 @@ def work(folder: Path, name: str, seed: str, trainings: list[list[Kill]], scenar
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--random", type=int, default=100, help="kills at random moments")
+    parser.add_argument("--random", type=int, default=60, help="kills at random moments")
     parser.add_argument("--each", type=int, default=10, help="kills at each named point")
+    parser.add_argument("--most", type=int, default=3, help="kills of one training at most")
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--scenarios", type=int, default=len(SCENARIOS))
@@ -577,15 +592,14 @@ def main() -> int:
     in_child(prepare, folder)
     names = in_child(lambda: {name: most for name, (most, _) in points().items()})
     chance = random.Random(given.seed)
-    trainings = plan(given.random, given.each, chance, names)
+    trainings = plan(given.random, given.each, given.most, chance, names)
     print(f"seed {given.seed}: {sum(map(len, trainings))} kills in {len(trainings)} trainings", flush=True)
     scenarios = list(SCENARIOS)[: given.scenarios]
-    results = at_once(
-        [
-            (folder, f"w{number}", f"{given.seed}-{number}", trainings[number :: given.workers], scenarios)
-            for number in range(given.workers)
-        ]
-    )
+    workers = [
+        begin(work, folder, f"w{number}", f"{given.seed}-{number}", trainings[number :: given.workers], scenarios)
+        for number in range(given.workers)
+    ]
+    results = [result(*worker) for worker in workers]
     report = tabulate(results, given.seed, in_child(all_runs, folder), time.monotonic() - begun)
     print(report.text)
     if given.table:
@@ -608,35 +622,6 @@ def prepare(folder: Path) -> None:
 
     make_noisy_reviews(200).to_csv(folder / "reviews.csv", index=False)
     SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
-
-
-def at_once(jobs: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """Each job in a forked process of its own, side by side."""
-    children = []
-    for job in jobs:
-        reads, writes = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reads)
-            try:
-                content = pickle.dumps(work(*job))
-                with os.fdopen(writes, "wb") as file:
-                    file.write(content)
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-        os.close(writes)
-        children.append((child, reads))
-    results = []
-    for child, reads in children:
-        with os.fdopen(reads, "rb") as file:
-            content = file.read()
-        os.waitpid(child, 0)
-        if not content:
-            raise RuntimeError("a worker failed")
-        results.append(pickle.loads(content))
-    return results
 
 
 @dataclass

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -15,6 +17,7 @@ import pandas as pd
 import pytest
 
 from conftest import TINY, make_reviews
+from imdb_conv1d import places
 from servers import mlflow_server
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +44,15 @@ def _client(server: str) -> Iterator[None]:
     mlflow.set_tracking_uri(server)
     yield
     mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where snapshots are, since the store is none of this folder's."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = tmp_path_factory.mktemp("state")
+        patch.setenv("XDG_STATE_HOME", str(path))
+        yield path / "imdb-conv1d" / "snapshots"
 
 
 def environment(server: str) -> dict[str, str]:
@@ -104,6 +116,81 @@ def test_another_process_gives_the_same_bits(server: str, folder: Path, trained:
         histories = [client.get_metric_history(run.info.run_id, name) for run in (first, second)]
         one, other = [[(point.step, point.value) for point in history] for history in histories]
         assert one == other, name
+
+
+def histories(run: mlflow.entities.Run) -> dict[str, list[tuple[int, float]]]:
+    client = mlflow.MlflowClient()
+    return {
+        name: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, name)]
+        for name in run.data.metrics
+        if name != "epoch_seconds"
+    }
+
+
+def wait_until(condition: Callable[[], object], process: "subprocess.Popen[str]") -> Any:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if found := condition():
+            return found
+        time.sleep(0.005)
+    raise AssertionError(f"it did not come:\n{process.communicate()}")
+
+
+def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
+    server: str, folder: Path, trained: str, state: Path
+) -> None:
+    """Killed is the script, not mlflow run; --run-id goes on without any parameter, and no run is left over."""
+    experiment = "killed"
+    command = [str(PYTHON), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", "--experiment-name", experiment]
+    parameters = [*tiny(TINY), "-P", f"data={folder / 'my reviews.csv'}", "-P", "patience=2", "-P", "epochs=40"]
+    with subprocess.Popen(
+        [*command, *parameters, "-P", "model_name=killed"], cwd=folder, env=environment(server),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        place = wait_until(lambda: next((path.parent for path in state.glob("*/epoch-2-*.npz")), None), process)
+        os.kill(places.holder(place).pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, out + err
+    assert mlflow.get_run(place.name).info.status == "FAILED"
+    done = mlflow_run(server, folder, "--run-id", place.name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"going on after epoch [2-9]", done.stdout)
+    (run,) = runs("train", experiment)
+    assert (run.info.run_id, run.info.status) == (place.name, "FINISHED")
+    assert histories(run) == histories(runs("train", trained)[0])
+    assert mlflow.MlflowClient().get_model_version_by_alias("killed", "candidate").run_id == run.info.run_id
+    assert not place.exists()
+    # It has finished, and mlflow run must not mark it as failed.
+    again = mlflow_run(server, folder, "--run-id", place.name)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+    listed = mlflow_run(server, folder, "-e", "unfinished", "--experiment-name", experiment)
+    assert "no training in the experiment killed is unfinished" in listed.stdout
+
+
+def test_ctrl_c_says_the_command_that_goes_on_and_it_does(server: str, folder: Path, state: Path) -> None:
+    """SIGINT, and soon after SIGTERM as mlflow run sends it, are one request."""
+    experiment = "ctrl-c"
+    env = environment(server) | {"MLFLOW_EXPERIMENT_NAME": experiment}
+    command = [str(PYTHON), str(ROOT / "src" / "train.py"), *TINY, f"--data={folder / 'my reviews.csv'}"]
+    with subprocess.Popen(
+        [*command, "--patience=100000", "--epochs=60", "--model_name=ctrl-c"], cwd=folder, env=env,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        place = wait_until(lambda: next((path.parent for path in state.glob("*/epoch-3-*.npz")), None), process)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, out + err
+    begun = err.splitlines()[-1]
+    assert begun.startswith("to go on: "), err
+    assert mlflow.get_run(place.name).data.tags["stop_reason"] == "interrupted"
+    done = subprocess.run(begun.removeprefix("to go on: "), shell=True, cwd=folder, env=env, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = runs("train", experiment)
+    assert run.data.tags["stop_reason"] == "epochs"
+    assert [step for step, _ in histories(run)["val_loss"]] == list(range(1, 61))
 
 
 def test_mlflow_run_evaluates_the_candidate(server: str, folder: Path, trained: str) -> None:

@@ -1,0 +1,109 @@
+"""Eight trainings at once on one store, SQLite and PostgreSQL: none fails, and no point is missing."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from conftest import TINY
+from imdb_conv1d.console import Interrupted
+from postgresql import postgresql, programs
+from resuming import ARGUMENTS, is_whole, metrics, resume
+from test_train import SignalAfter, last_run, points, run_train
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow
+NUMBER = 8
+
+
+def at_once(uri: str, folder: Path, data: Path) -> None:
+    """Train them, and compare what the store then has of each with the one that trained alone."""
+    command = [sys.executable, str(HERE / "at_once.py"), uri, str(folder), str(data), str(NUMBER), "--"]
+    done = subprocess.run(
+        [*command, *TINY, *ARGUMENTS], capture_output=True, text=True, timeout=400, cwd=folder,
+        env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},
+    )  # fmt: skip
+    logs = "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    assert json.loads(done.stdout) == {str(place): 0 for place in range(NUMBER)}
+
+
+def all_are_whole(straight: dict[str, dict[int, float]]) -> bool:
+    runs = mlflow.search_runs(["0"], output_format="list")
+    assert len(runs) == NUMBER
+    client = mlflow.MlflowClient()
+    for found in runs:
+        run = mlflow.get_run(found.info.run_id)
+        assert metrics(run) == straight
+        assert set(points(run, "epoch_seconds")) == set(straight["val_loss"])
+        assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "patience")
+        assert len(run.data.params) == 19
+        (version,) = client.search_model_versions(f"name = '{run.data.params['model_name']}'")
+        assert version.run_id == run.info.run_id
+        assert client.get_model_version_by_alias(version.name, "candidate").version == version.version
+    return True
+
+
+def test_eight_on_sqlite_which_another_process_locks_again_and_again(
+    store: str, tmp_path: Path, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    over = threading.Event()
+    held: list[int] = []
+
+    def lock() -> None:
+        while not over.wait(0.5):
+            database = sqlite3.connect(tmp_path / "mlflow.db", timeout=60, isolation_level=None)
+            database.execute("BEGIN EXCLUSIVE")
+            time.sleep(1)
+            database.execute("ROLLBACK")
+            database.close()
+            held.append(1)
+
+    thread = threading.Thread(target=lock)
+    thread.start()
+    try:
+        at_once(store, tmp_path, noisy)
+    finally:
+        over.set()
+        thread.join()
+    assert len(held) > 3
+    assert all_are_whole(straight)
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    if programs() is None:
+        pytest.skip("there is no PostgreSQL server; install the package postgresql")
+    with postgresql() as uri:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        SqlAlchemyStore(uri, str(tmp_path / "artifacts"))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        mlflow.set_tracking_uri(uri)
+        yield uri
+        while mlflow.active_run():
+            mlflow.end_run()
+        mlflow.set_tracking_uri(None)
+
+
+def test_eight_on_postgresql_and_one_that_broke_off(
+    database: str, tmp_path: Path, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    at_once(database, tmp_path, noisy)
+    assert all_are_whole(straight)
+    with pytest.raises(Interrupted):
+        run_train(f"--data={noisy}", *ARGUMENTS, signals=SignalAfter(6))
+    run = last_run()
+    assert [path.name for path in (tmp_path / "state/imdb-conv1d/snapshots").iterdir()] == [run.info.run_id]
+    resume("--resume=latest")
+    assert is_whole(run, straight)

@@ -1,0 +1,146 @@
+"""Disks that are full or cannot be written, as real mounts that one process and its children see."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from conftest import TINY
+from imdb_conv1d import places
+from resuming import ARGUMENTS, is_whole
+from test_train import last_run
+
+SRC = Path(__file__).parent.parent / "src"
+pytestmark = pytest.mark.slow
+
+
+def can_mount() -> bool:
+    """Whether this user may mount something for itself alone: root on Linux."""
+    if os.getuid() or not shutil.which("unshare"):
+        return False
+    return (
+        subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode == 0
+    )
+
+
+# Gives up after seconds instead of a minute, and is src/train.py otherwise.
+IMPATIENT = f"""
+import sys
+sys.path.insert(0, {str(SRC)!r})
+from imdb_conv1d import console, runs, tracking
+tracking.Run.settle.__defaults__ = (3.0,)
+runs.PATIENCE_AFTER_ERROR = 2.0
+import train
+sys.argv[0] = {str(SRC / "train.py")!r}
+console.run(train.main)
+"""
+
+
+def in_namespace(*lines: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell script whose mounts nobody else sees."""
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-uc", "\n".join(lines)], capture_output=True, text=True, timeout=300, cwd=Path.cwd()
+    )
+
+
+def trains(noisy: Path, *arguments: str) -> str:
+    return shlex.join([sys.executable, "-c", IMPATIENT, *(arguments or [f"--data={noisy}", *TINY, *ARGUMENTS])])
+
+
+@pytest.fixture(autouse=True)
+def _mounts() -> None:
+    if not can_mount():
+        pytest.skip("mounts need root on Linux, and unshare")
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "what"),
+    [(128, "a checkpoint"), (176, "a snapshot")],
+)
+def test_a_full_disk_under_the_snapshots_is_said_and_made_good(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], kilobytes: int, what: str
+) -> None:
+    Path("snapshots").mkdir()
+    done = in_namespace(
+        f"mount -t tmpfs -o size={kilobytes}k none snapshots",
+        f"{trains(noisy)} > first.log 2>&1",
+        "echo $? > first.rc",
+        "ls -l snapshots/* > listing",
+        "mount -o remount,size=20m snapshots",
+        f"{trains(noisy, '--resume=latest')} > second.log 2>&1",
+        "echo $? > second.rc",
+        "ls snapshots > left",
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = Path("first.log").read_text(), Path("second.log").read_text()
+    assert Path("first.rc").read_text() == "1\n", first
+    *_, error, go_on = first.splitlines()
+    assert "No space left on device" in error, first
+    assert "Traceback" not in first
+    best_of_2, listed = "best-2.keras", Path("listing").read_text()
+    assert (best_of_2 in listed) == (what == "a snapshot"), listed
+    assert error.startswith("error: epoch 2 cannot be kept in"), first
+    assert go_on.startswith("to go on: "), first
+    assert go_on.endswith(f"--resume {last_run().info.run_id}")
+    assert Path("second.rc").read_text() == "0\n", second
+    assert Path("left").read_text() == ""
+    assert is_whole(last_run(), straight)
+
+
+@pytest.mark.parametrize("fault", ["is full", "cannot be written"])
+def test_an_artifact_folder_that(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], tmp_path: Path, fault: str
+) -> None:
+    place = tmp_path / "artifacts here"
+    place.mkdir()
+    mlflow.create_experiment("elsewhere", artifact_location=str(place))
+    mounts = {
+        "is full": ["mount -t tmpfs -o size=48k none 'artifacts here'", "mount -o remount,size=50m 'artifacts here'"],
+        "cannot be written": [
+            "mount -t tmpfs none 'artifacts here' && mount -o remount,ro 'artifacts here'",
+            "mount -o remount,rw 'artifacts here'",
+        ],
+    }[fault]
+    done = in_namespace(
+        "export MLFLOW_EXPERIMENT_NAME=elsewhere",
+        mounts[0],
+        f"{trains(noisy)} > first.log 2>&1",
+        "echo $? > first.rc",
+        mounts[1],
+        f"{trains(noisy, '--resume=latest')} > second.log 2>&1",
+        "echo $? > second.rc",
+        "cp -r 'artifacts here' kept",
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = Path("first.log").read_text(), Path("second.log").read_text()
+    assert Path("first.rc").read_text() == "1\n", first
+    assert "MLflow could not be told everything; missing in run" in first
+    assert "best.keras" in first.splitlines()[-2]
+    assert first.splitlines()[-1].startswith("to go on: ")
+    assert Path("second.rc").read_text() == "0\n", second
+    shutil.rmtree(place)
+    Path("kept").rename(place)
+    assert is_whole(last_run(), straight)
+
+
+def test_a_place_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Mode bits do not stop root, so a child becomes another user and asks."""
+    here = tmp_path / "mine"
+    here.mkdir(mode=0o700)
+    child = os.fork()
+    if child == 0:
+        os.setuid(65534)
+        try:
+            places.require(here)
+        except PermissionError:
+            os._exit(7)
+        os._exit(8)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+    places.require(here)
+    assert list(here.iterdir()) == []
