@@ -37,7 +37,7 @@ lint: $(VENV)/ready-dev ## check style and types
 	@$(VENV)/bin/ruff format --check src tests bench notebooks
 	@$(VENV)/bin/mypy
 
-faults: $(VENV)/ready-dev ## kill trainings 300 times, resume and compare them: about 30 minutes
+faults: $(VENV)/ready-dev ## kill trainings 300 times, resume and compare them: half an hour
 	@$(RUN) tests/faults.py --table bench/out/faults.md
 
 bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and where the time goes: 25 minutes

@@ -529,18 +529,24 @@ def plan(random_kills: int, each: int, most: int, chance: random.Random, names: 
     kills = [Kill("random", chance.uniform(0, 1)) for _ in range(random_kills)]
     kills += [Kill(name, chance.randint(1, times)) for name, times in names.items() for _ in range(each)]
     chance.shuffle(kills)
-    # Only a training that begins creates a run.
-    first = [kill for kill in kills if kill.at == "the run is created"]
-    rest = [kill for kill in kills if kill.at != "the run is created"]
+    return grouped(kills, most, chance, list(names))
+
+
+def grouped(kills: list[Kill], most: int, chance: random.Random, order: list[str]) -> list[list[Kill]]:
+    """Kills as trainings; in each, the points come as a training passes them, so that none is past already."""
+    first = [kill for kill in kills if kill.at == order[0]]  # only a training that begins creates a run
+    rest = [kill for kill in kills if kill.at != order[0]]
     trainings: list[list[Kill]] = []
     while first or rest:
         some = [first.pop()] if first else []
         some += [rest.pop() for _ in range(min(chance.randint(1, most), len(rest)))]
-        trainings.append(some)
+        trainings.append(sorted(some, key=lambda kill: 0.5 if kill.is_random else order.index(kill.at)))
     return trainings
 
 
-def work(folder: Path, name: str, seed: str, trainings: list[list[Kill]], scenarios: list[str]) -> dict[str, Any]:
+def work(
+    folder: Path, name: str, seed: str, trainings: list[list[Kill]], scenarios: list[str], most: int, order: list[str]
+) -> dict[str, Any]:
     """Train, kill, resume and compare, in this process's children; all that came out."""
     chance = random.Random(seed)
     ours = Trainings(folder, chance, name)
@@ -555,7 +561,7 @@ def work(folder: Path, name: str, seed: str, trainings: list[list[Kill]], scenar
         seconds[scenario] = tried.seconds
     landed: list[Landed] = []
     problems: list[tuple[str, Outcome]] = []
-    left = list(trainings)
+    left, again = list(trainings), list[Kill]()
     tries: Counter[str] = Counter()
     while left:
         kills = left.pop(0)
@@ -570,7 +576,9 @@ def work(folder: Path, name: str, seed: str, trainings: list[list[Kill]], scenar
             tries[kill.at] += 1
             if tries[kill.at] > 200:
                 raise RuntimeError(f"{kill.at} is never met")
-            left.append([Kill(kill.at, chance.uniform(0, 1) if kill.is_random else max(1, kill.when - 1))])
+            again.append(Kill(kill.at, chance.uniform(0, 1) if kill.is_random else max(1, kill.when - 1)))
+        if not left:
+            left, again = grouped(again, most, chance, order), []
         print(f"{name}: {len(landed)} kills landed, {len(left)} trainings to go", flush=True)
     return {"landed": landed, "trainings": problems, "begun": ours.begun}
 
@@ -596,7 +604,16 @@ def main() -> int:
     print(f"seed {given.seed}: {sum(map(len, trainings))} kills in {len(trainings)} trainings", flush=True)
     scenarios = list(SCENARIOS)[: given.scenarios]
     workers = [
-        begin(work, folder, f"w{number}", f"{given.seed}-{number}", trainings[number :: given.workers], scenarios)
+        begin(
+            work,
+            folder,
+            f"w{number}",
+            f"{given.seed}-{number}",
+            trainings[number :: given.workers],
+            scenarios,
+            given.most,
+            list(names),
+        )
         for number in range(given.workers)
     ]
     results = [result(*worker) for worker in workers]
