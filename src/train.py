@@ -52,11 +52,12 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
     recorded = earlier.former if earlier else parameters
     with runs.run("train", parameters.headline, recorded.spelled(), signals, training=beginning) as run:
         say(f"run {run.id} {parameters.headline!r}")
-        facts = {"data": reviews.digest, "code": environment.code()} | environment.machine() | environment.versions()
+        versions, machine = environment.versions(), environment.machine()
+        facts = {"data": reviews.digest, "code": environment.code()} | machine | versions
         training = Training(parameters, run.folder, run.epoch, signals, facts, earlier.logged if earlier else None)
         try:
             run.training_data(reviews)
-            run.environment(environment.versions(), environment.machine())
+            run.environment(versions, machine)
             parts = [reviews.part(name) for name in ("train", "validation")]
             vocabulary, ids = text.prepare(
                 [part["text"] for part in parts], run.folder, parameters.max_features, parameters.maxlen

@@ -193,9 +193,12 @@ class Countdown:
     def __init__(self, times: int) -> None:
         self.left = times
 
-    def __call__(self, *_: Any, **__: Any) -> None:
+    def is_over(self) -> bool:
         self.left -= 1
-        if self.left <= 0:
+        return self.left <= 0
+
+    def __call__(self, *_: Any, **__: Any) -> None:
+        if self.is_over():
             die()
 
 
@@ -215,10 +218,6 @@ def _named(prefix: str) -> Callable[..., bool]:
     return lambda path, *_, **__: path.name.startswith(prefix)
 
 
-def _half(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
 def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
     """By name: how many times a training passes the point at most, and what lets the process die there."""
     import mlflow
@@ -227,24 +226,21 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
     from imdb_conv1d.tracking import Run
     from imdb_conv1d.training import Training
 
-    client, tracked = mlflow.MlflowClient, Path.write_bytes
+    client, write_bytes = mlflow.MlflowClient, Path.write_bytes
 
     def half_a_snapshot(count: Countdown) -> None:
         def write(path: Path, content: bytes) -> int:
-            if path.name.startswith("partial-epoch"):
-                count.left -= 1
-                if count.left <= 0:
-                    tracked(path, content[: len(content) // 2])
-                    die()
-            return tracked(path, content)
+            if path.name.startswith("partial-epoch") and count.is_over():
+                write_bytes(path, content[: len(content) // 2])
+                die()
+            return write_bytes(path, content)
 
         Path.write_bytes = write  # type: ignore[method-assign]
 
     def half_a_checkpoint(count: Countdown) -> None:
         def broken(network: Any, path: Path) -> None:
-            count.left -= 1
-            if count.left <= 0:
-                _half(path)
+            if count.is_over():
+                os.truncate(path, path.stat().st_size // 2)
                 die()
 
         around(model.Network, "save", None, broken)
@@ -253,11 +249,9 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         pwrite = os.pwrite
 
         def write(descriptor: int, content: bytes, place: int) -> int:
-            if content.startswith(b'{"epoch"'):
-                count.left -= 1
-                if count.left <= 0:
-                    pwrite(descriptor, content[: len(content) // 2], place)
-                    die()
+            if content.startswith(b'{"epoch"') and count.is_over():
+                pwrite(descriptor, content[: len(content) // 2], place)
+                die()
             return pwrite(descriptor, content, place)
 
         journal.os.pwrite = write  # type: ignore[attr-defined]
@@ -271,12 +265,13 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         return lambda count: around(Path, "replace", _when(condition, count))
 
     def half_cleared(count: Countdown) -> None:
-        around(Run, "clear", lambda run, keep=False: None if keep else half_of(run.folder))
+        def half(run: Run, keep: bool = False) -> None:
+            if not keep and count.is_over():
+                for path in sorted(run.folder.iterdir())[::2]:
+                    path.unlink()
+                die()
 
-    def half_of(folder: Path) -> None:
-        for path in sorted(folder.iterdir())[::2]:
-            path.unlink()
-        die()
+        around(Run, "clear", half)
 
     def before(owner: Any, name: str) -> Callable[[Countdown], None]:
         return lambda count: around(owner, name, count)

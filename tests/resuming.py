@@ -11,10 +11,10 @@ import pytest
 from mlflow.entities import Run
 
 import train
-from imdb_conv1d import places
+from imdb_conv1d import places, trainings
 from imdb_conv1d.console import Interrupted, Signals
 from imdb_conv1d.snapshots import Snapshots
-from test_train import SignalAfter, last_run, points, run_train, table, versions
+from test_train import SignalAfter, last_run, points, run_train, table
 
 ARGUMENTS = ["--patience=3", "--epochs=60"]  # on the noisy reviews it stops after epoch 5 and keeps epoch 2
 
@@ -54,12 +54,20 @@ def is_whole(run: Run, straight: dict[str, dict[int, float]]) -> bool:
     assert times == sorted(times)
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "patience")
     assert "error" not in run.data.tags
-    (version,) = [version for version in versions() if version.run_id == run.info.run_id]
+    (version,) = trainings.versions(run.info.run_id)
     assert run.data.tags["registered_version"] == str(version.version)
     assert list(table(run, "history.csv")["epoch"]) == list(straight["val_loss"])
     assert list(table(run, "early_stopping.csv")["event"])[-1] == "stopped"
     assert not folder(run).exists()
     return True
+
+
+def unended(data: Path) -> Run:
+    """A training whose process died when nothing but its run's end was missing."""
+    run_train(f"--data={data}", "--epochs=1")
+    run = last_run()
+    mlflow.MlflowClient().update_run(run.info.run_id, status="RUNNING")
+    return run
 
 
 @contextmanager

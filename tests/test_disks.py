@@ -52,6 +52,25 @@ def trains(noisy: Path, *arguments: str) -> str:
     return shlex.join([sys.executable, "-c", IMPATIENT, *(arguments or [f"--data={noisy}", *TINY, *ARGUMENTS])])
 
 
+def breaks_off_and_goes_on(noisy: Path, before: list[str], between: list[str], after: str) -> tuple[str, str]:
+    """Train, change something, and resume, all in one namespace; what both have printed."""
+    done = in_namespace(
+        *before,
+        f"{trains(noisy)} > first.log 2>&1",
+        "echo $? > first.rc",
+        *between,
+        f"{trains(noisy, '--resume=latest')} > second.log 2>&1",
+        "echo $? > second.rc",
+        after,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = Path("first.log").read_text(), Path("second.log").read_text()
+    assert Path("first.rc").read_text() == "1\n", first
+    assert first.splitlines()[-1].startswith("to go on: "), first
+    assert Path("second.rc").read_text() == "0\n", second
+    return first, second
+
+
 @pytest.fixture(autouse=True)
 def _mounts() -> None:
     if not can_mount():
@@ -66,28 +85,19 @@ def test_a_full_disk_under_the_snapshots_is_said_and_made_good(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], kilobytes: int, what: str
 ) -> None:
     Path("snapshots").mkdir()
-    done = in_namespace(
-        f"mount -t tmpfs -o size={kilobytes}k none snapshots",
-        f"{trains(noisy)} > first.log 2>&1",
-        "echo $? > first.rc",
-        "ls -l snapshots/* > listing",
-        "mount -o remount,size=20m snapshots",
-        f"{trains(noisy, '--resume=latest')} > second.log 2>&1",
-        "echo $? > second.rc",
+    first, _ = breaks_off_and_goes_on(
+        noisy,
+        [f"mount -t tmpfs -o size={kilobytes}k none snapshots"],
+        ["ls -l snapshots/* > listing", "mount -o remount,size=20m snapshots"],
         "ls snapshots > left",
     )
-    assert done.returncode == 0, done.stderr
-    first, second = Path("first.log").read_text(), Path("second.log").read_text()
-    assert Path("first.rc").read_text() == "1\n", first
     *_, error, go_on = first.splitlines()
     assert "No space left on device" in error, first
     assert "Traceback" not in first
     best_of_2, listed = "best-2.keras", Path("listing").read_text()
     assert (best_of_2 in listed) == (what == "a snapshot"), listed
     assert error.startswith("error: epoch 2 cannot be kept in"), first
-    assert go_on.startswith("to go on: "), first
     assert go_on.endswith(f"--resume {last_run().info.run_id}")
-    assert Path("second.rc").read_text() == "0\n", second
     assert Path("left").read_text() == ""
     assert is_whole(last_run(), straight)
 
@@ -99,30 +109,18 @@ def test_an_artifact_folder_that(
     place = tmp_path / "artifacts here"
     place.mkdir()
     mlflow.create_experiment("elsewhere", artifact_location=str(place))
-    mounts = {
-        "is full": ["mount -t tmpfs -o size=48k none 'artifacts here'", "mount -o remount,size=50m 'artifacts here'"],
-        "cannot be written": [
+    fill, make_room = {
+        "is full": ("mount -t tmpfs -o size=48k none 'artifacts here'", "mount -o remount,size=50m 'artifacts here'"),
+        "cannot be written": (
             "mount -t tmpfs none 'artifacts here' && mount -o remount,ro 'artifacts here'",
             "mount -o remount,rw 'artifacts here'",
-        ],
+        ),
     }[fault]
-    done = in_namespace(
-        "export MLFLOW_EXPERIMENT_NAME=elsewhere",
-        mounts[0],
-        f"{trains(noisy)} > first.log 2>&1",
-        "echo $? > first.rc",
-        mounts[1],
-        f"{trains(noisy, '--resume=latest')} > second.log 2>&1",
-        "echo $? > second.rc",
-        "cp -r 'artifacts here' kept",
+    first, _ = breaks_off_and_goes_on(
+        noisy, ["export MLFLOW_EXPERIMENT_NAME=elsewhere", fill], [make_room], "cp -r 'artifacts here' kept"
     )
-    assert done.returncode == 0, done.stderr
-    first, second = Path("first.log").read_text(), Path("second.log").read_text()
-    assert Path("first.rc").read_text() == "1\n", first
     assert "MLflow could not be told everything; missing in run" in first
     assert "best.keras" in first.splitlines()[-2]
-    assert first.splitlines()[-1].startswith("to go on: ")
-    assert Path("second.rc").read_text() == "0\n", second
     shutil.rmtree(place)
     Path("kept").rename(place)
     assert is_whole(last_run(), straight)

@@ -26,7 +26,7 @@ from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.places import Holder
 from imdb_conv1d.snapshots import Snapshots
-from resuming import ARGUMENTS, break_off, folder, holding, is_whole, last_epoch, resume
+from resuming import ARGUMENTS, break_off, folder, holding, is_whole, last_epoch, resume, unended
 from test_train import SignalAfter, last_run, points, run_train, table, versions
 
 SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
@@ -101,9 +101,7 @@ def test_what_has_finished_cannot_be_resumed(store: str, noisy: Path, monkeypatc
 def test_a_run_of_which_only_the_end_is_missing_is_ended(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_train(f"--data={noisy}", "--epochs=1")
-    run = last_run()
-    mlflow.MlflowClient().update_run(run.info.run_id, status="RUNNING")
+    run = unended(noisy)
     folder(run).mkdir()
     (folder(run) / "journal.jsonl").write_text("left by a process that died while it removed its folder")
     resume("--resume=latest")

@@ -22,8 +22,8 @@ from imdb_conv1d import places, stands
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.trainings import stand
-from resuming import break_off, folder, holding, resume
-from test_train import SignalAfter, artifacts, last_run, points, run_train, table
+from resuming import break_off, folder, holding, resume, unended
+from test_train import SignalAfter, artifacts, points, run_train, table
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -95,9 +95,7 @@ def test_a_dead_one_does_not_stay_running_for_ever(store: str, noisy: Path, caps
 def test_one_whose_version_is_registered_is_closed_as_finished(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_train(f"--data={noisy}", "--epochs=1")
-    run = last_run()
-    mlflow.MlflowClient().update_run(run.info.run_id, status="RUNNING")
+    run = unended(noisy)
     assert stand(mlflow.get_run(run.info.run_id)) == "finished"
     assert f"closed {run.info.run_id} as FINISHED" in listed(capsys, "--close=dead")
     assert mlflow.get_run(run.info.run_id).data.tags["stop_reason"] == "epochs"

@@ -51,17 +51,18 @@ def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier:
     """
     client, made_for_us = mlflow.MlflowClient(), os.environ.get("MLFLOW_RUN_ID")
     try:
-        given = earlier or made_for_us
-        made = persist("finding the run", partial(client.get_run, given), refuses) if given else None
-        if made and (earlier or experiment_id in (None, made.info.experiment_id)):
-            active = persist("going on with the run", partial(mlflow.start_run, run_id=given), refuses)
+        made = None
+        if made_for_us and not earlier:
+            made = persist("finding the run", partial(client.get_run, made_for_us), refuses)
+        if earlier or (made and experiment_id in (None, made.info.experiment_id)):
+            resume = partial(mlflow.start_run, run_id=earlier or made_for_us)
+            active = persist("going on with the run", resume, refuses)
             os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
             noted = [RunTag(VERB, verb), RunTag(LAUNCH, launch)]
             try:
                 persist("noting what the run is", partial(client.log_batch, active.info.run_id, tags=noted), refuses)
             except RunFailed:
-                with suppress(Exception), redirect_stdout(StringIO()):  # else MLflow ends it as FINISHED
-                    mlflow.end_run("FAILED")
+                forget("FAILED")
                 raise
             return active, False
         os.environ.pop("MLFLOW_RUN_ID", None)
@@ -105,6 +106,12 @@ def _create(verb: str, name: str, experiment_id: str | None, launch: str) -> mlf
 
     with single_calls():
         return persist("beginning a run", attempt, refuses)
+
+
+def forget(status: str) -> None:
+    """MLflow's own end of the active run, as well as it can be had: left active, it would be FINISHED at the exit."""
+    with suppress(Exception), redirect_stdout(StringIO()):  # it would say again where the run is
+        mlflow.end_run(status)
 
 
 def is_made_up(name: str) -> bool:

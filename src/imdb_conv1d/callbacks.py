@@ -9,11 +9,10 @@ import keras
 import tensorflow as tf
 
 from imdb_conv1d.console import Signals
-from imdb_conv1d.snapshots import digest, file_of, write_safely
-from imdb_conv1d.stopping import Rule, State, advance
+from imdb_conv1d.snapshots import digest, file_of, require_checkpoint, write_safely
+from imdb_conv1d.stopping import NOT_A_NUMBER, Rule, State, advance
 
 Logs = dict[str, Any] | None
-NOT_A_NUMBER = "not_a_number"  # the reason of an end after which nothing can go on
 
 
 class EarlyStopping(keras.callbacks.Callback):
@@ -76,20 +75,13 @@ class BestCheckpoint(keras.callbacks.Callback):
         """What a snapshot says of it."""
         return {"epoch": self.best_epoch, "value": self.best, "sha256": self._digest, "data": self.best_data}
 
-    @staticmethod
-    def files(facts: Mapping[str, Any]) -> list[str]:
-        """Names of the files that belong to such facts."""
-        return [file_of(facts["epoch"])] if facts["epoch"] else []
-
     def restore(self, facts: Mapping[str, Any]) -> None:
         """Go back to what a snapshot says.
 
         Raises:
             ValueError: if the file is not the one that it means; OSError if it cannot be read.
         """
-        for name in self.files(facts):
-            if digest(self.folder / name) != facts["sha256"]:
-                raise ValueError(f"the checkpoint {name} is damaged")
+        require_checkpoint(self.folder, facts)
         self.best_epoch, self.best, self._digest = facts["epoch"], facts["value"], facts["sha256"]
         self.best_data = facts["data"]
 

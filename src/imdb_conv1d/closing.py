@@ -11,12 +11,12 @@ import mlflow
 from mlflow.entities import Metric, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-from imdb_conv1d import journal, merging, resumption, stands
+from imdb_conv1d import journal, merging, resumption, snapshots, stands
 from imdb_conv1d.console import RunFailed, UserError, one_line
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.places import Claim, HeldError
-from imdb_conv1d.snapshots import Snapshot, Snapshots, digest, file_of
+from imdb_conv1d.snapshots import Snapshots, require_checkpoint
 from imdb_conv1d.stands import Unfinished
 from imdb_conv1d.stopping import Rule
 from imdb_conv1d.stores import refuses
@@ -77,8 +77,7 @@ def _rescue(run: Recorded, folder: Path) -> None:
     client, known = mlflow.MlflowClient(), resumption.logged(run)
     entries = journal.read(folder / "journal.jsonl")
     for entry in entries:
-        has = known[entry.epoch].values if entry.epoch in known else {}
-        new = {name: value for name, value in entry.values.items() if name not in has}
+        new = journal.lacking(entry, known)
         points = [Metric(name, value, entry.time, entry.epoch) for name, value in new.items()]
         if points:
             send = partial(client.log_batch, run.info.run_id, metrics=points)
@@ -89,20 +88,13 @@ def _rescue(run: Recorded, folder: Path) -> None:
             own = merging.recorded(run)
             rule = Rule(own.direction, own.patience, own.min_delta)
             files += [(path, None) for path in journal.write_tables(entries, rule, own.monitor, folder)]
-    snapshot = Snapshots(folder).newest(partial(_require_checkpoint, folder))
-    if snapshot and snapshot.facts["checkpoint"]["epoch"]:
+    snapshot = Snapshots(folder).newest(lambda found: require_checkpoint(folder, found.facts["checkpoint"]))
+    for name in snapshots.files(snapshot.facts["checkpoint"]) if snapshot else []:
         (folder / "best.keras").unlink(missing_ok=True)  # perhaps another name of the same file
-        source = folder / file_of(snapshot.facts["checkpoint"]["epoch"])
-        files.append((Path(shutil.copyfile(source, folder / "best.keras")), "checkpoint"))
+        files.append((Path(shutil.copyfile(folder / name, folder / "best.keras")), "checkpoint"))
     for path, place in files:
         upload = partial(client.log_artifact, run.info.run_id, str(path), place)
         persist(f"storing {path.name}", upload, refuses)
-
-
-def _require_checkpoint(folder: Path, snapshot: Snapshot) -> None:
-    facts = snapshot.facts["checkpoint"]
-    if facts["epoch"] and digest(folder / file_of(facts["epoch"])) != facts["sha256"]:
-        raise ValueError("its checkpoint is damaged")
 
 
 def table(found: Sequence[Unfinished]) -> str:

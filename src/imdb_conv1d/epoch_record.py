@@ -10,7 +10,7 @@ import numpy as np
 
 from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, Logs
 from imdb_conv1d.console import say, warn
-from imdb_conv1d.journal import Entry, Journal
+from imdb_conv1d.journal import Entry, Journal, lacking
 from imdb_conv1d.stopping import State
 
 Deliver = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
@@ -80,9 +80,7 @@ class EpochRecord(keras.callbacks.Callback):
             self.best, self.best_epoch = entry.values, entry.epoch
 
     def _tell(self, entry: Entry) -> None:
-        known = self.logged[entry.epoch].values if entry.epoch in self.logged else {}
-        missing = {name: value for name, value in entry.values.items() if name not in known}
-        if missing:
+        if missing := lacking(entry, self.logged):
             self.deliver(entry.epoch, entry.time, missing)
 
     def _as_logged(self, entry: Entry) -> Entry:

@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,12 @@ class Entry:
     def moment(self) -> str:
         """The time in ISO 8601, exact to the millisecond."""
         return (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=self.time)).isoformat(timespec="milliseconds")
+
+
+def lacking(entry: Entry, known: Mapping[int, Entry]) -> dict[str, float]:
+    """The metrics of an epoch that are not known yet, of all that is known by epoch."""
+    has = known[entry.epoch].values if entry.epoch in known else {}
+    return {name: value for name, value in entry.values.items() if name not in has}
 
 
 class Journal:

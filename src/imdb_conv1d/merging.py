@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from functools import partial
 
-import mlflow
 from pydantic import ValidationError
 
 from imdb_conv1d import stands, trainings
@@ -63,14 +62,10 @@ def merged(run: Recorded, command: TrainCommand) -> tuple[TrainParameters, dict[
         elif value != before:
             more = " or more" if name in MAY_BE_RAISED else ""
             raise refusal(name, spelled(value), f"{spelled(before)}{more}, as run {run_id} has it")
-    if raised and _has_version(run_id):
+    versions = persist("looking for a version", partial(trainings.versions, run_id), refuses) if raised else []
+    if versions:
         first = next(iter(raised))
         raise refusal(
             first, raised[first], f"{spelled(getattr(former, first))}, since run {run_id} has a version already"
         )
     return former, raised
-
-
-def _has_version(run_id: str) -> bool:
-    search = partial(mlflow.MlflowClient().search_model_versions, f"run_id = '{run_id}'")
-    return bool(persist("looking for a version", search, refuses))

@@ -17,6 +17,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from scipy.special import expit
 
+from imdb_conv1d import trainings
 from imdb_conv1d.console import RunFailed, say
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.environment import model_requirements
@@ -117,8 +118,7 @@ def registered(name: str, run_id: str) -> str:
 
 
 def _version_of(name: str, run_id: str) -> ModelVersion | None:
-    found = mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")
-    return next((version for version in found if version.name == name), None)
+    return next((version for version in trainings.versions(run_id) if version.name == name), None)
 
 
 def register(name: str, model_id: str, run_id: str, description: str, tags: dict[str, str]) -> str:
@@ -165,7 +165,7 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
     persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias, refuses)
 
     def delete_others() -> None:
-        for other in client.search_model_versions(f"run_id = '{run_id}'"):
+        for other in trainings.versions(run_id):
             if other.name == name and str(other.version) != version:
                 client.delete_model_version(name, other.version)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from imdb_conv1d import journal, plots
-from imdb_conv1d.callbacks import NOT_A_NUMBER
 from imdb_conv1d.console import RunFailed, one_line, warn
 from imdb_conv1d.data import Reviews
+from imdb_conv1d.stopping import BY_ITSELF, NOT_A_NUMBER
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.training import Training
 from imdb_conv1d.trainings import STOP_REASON
@@ -41,7 +41,7 @@ def queue(run: Run, reviews: Reviews, training: Training) -> None:
         _files(run, training)
     except Exception as error:  # a full disk, say
         problem = f"not all tables and pictures of the training could be made ({one_line(error)})"
-        if training.reason in ("patience", "epochs"):
+        if training.reason in BY_ITSELF:
             raise RunFailed(problem) from error
         warn(problem)
 

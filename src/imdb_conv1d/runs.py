@@ -6,10 +6,9 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +20,10 @@ from imdb_conv1d.beginnings import Beginning
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, one_line, warn
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.places import HeldError, Holder
+from imdb_conv1d.stopping import NOT_A_NUMBER
 from imdb_conv1d.stores import brief_calls, refuses
 from imdb_conv1d.tracking import Run
-from imdb_conv1d.trainings import CLOSED, NOT_A_NUMBER, STOP_REASON
+from imdb_conv1d.trainings import CLOSED, STOP_REASON
 
 PATIENCE_AFTER_ERROR = 15.0  # seconds without a success; whoever ends a process kills it if it takes much longer
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -107,17 +107,13 @@ def _folder(training: Beginning | None, run_id: str, token: str) -> Path | None:
     try:
         return training.claim.take(folder, token)
     except (OSError, HeldError) as error:
-        with suppress(Exception), redirect_stdout(StringIO()):
-            mlflow.end_run("FAILED")
+        beginnings.forget("FAILED")
         raise RunFailed(f"nothing can be kept in {folder} ({one_line(error)})") from error
 
 
 def _end(record: Run, status: Status) -> None:
     with brief_calls():
-        # MLflow's own end first, so that it forgets the run, and does not end it otherwise later. It would say again
-        # where the run is.
-        with suppress(Exception), redirect_stdout(StringIO()):
-            mlflow.end_run(status)
+        beginnings.forget(status)
         try:
             # Not before its last epoch, which a clock that was set back since would say.
             now = max(time.time_ns() // 1_000_000, record.milliseconds)

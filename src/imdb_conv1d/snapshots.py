@@ -17,7 +17,7 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,22 @@ def write_safely(path: Path, write: Callable[[Path], object]) -> None:
 def file_of(epoch: int) -> str:
     """The name of an epoch's checkpoint."""
     return f"best-{epoch}.keras"
+
+
+def files(facts: Mapping[str, Any]) -> list[str]:
+    """Names of the files that a snapshot's facts on its checkpoint, ``epoch`` and ``sha256``, refer to."""
+    return [file_of(facts["epoch"])] if facts["epoch"] else []
+
+
+def require_checkpoint(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Make sure that the checkpoint is the one that a snapshot's facts mean.
+
+    Raises:
+        ValueError: if it is not; OSError if it cannot be read.
+    """
+    for name in files(facts):
+        if digest(folder / name) != facts["sha256"]:
+            raise ValueError(f"the checkpoint {name} is damaged")
 
 
 def digest(path: Path) -> str:

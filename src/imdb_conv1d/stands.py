@@ -16,7 +16,8 @@ from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import one_line
 from imdb_conv1d.places import Holder
 from imdb_conv1d.snapshots import Snapshots
-from imdb_conv1d.trainings import CLOSED, LAUNCH, NOT_A_NUMBER, REGISTERED, STOP_REASON, VERB, Recorded
+from imdb_conv1d.stopping import BY_ITSELF, NOT_A_NUMBER
+from imdb_conv1d.trainings import CLOSED, LAUNCH, REGISTERED, STOP_REASON, VERB, Recorded
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _may_live(run: Recorded) -> bool:
     One that has stopped by itself still has its model to store and to register.
     """
     tags = run.data.tags
-    ended = REGISTERED in tags or "error" in tags or tags.get(STOP_REASON, "epochs") not in ("epochs", "patience")
+    ended = REGISTERED in tags or "error" in tags or tags.get(STOP_REASON, BY_ITSELF[0]) not in BY_ITSELF
     return VERB in tags and not ended
 
 

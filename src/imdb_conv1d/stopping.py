@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 Event = Literal["improved", "waiting", "stopped"]
+BY_ITSELF = ("patience", "epochs")  # the reasons of a training that has come to its own end
+NOT_A_NUMBER = "not_a_number"  # the reason after which nothing can go on
 
 
 def improves(mode: Any, value: Any, best: Any, min_delta: Any = 0.0) -> Any:

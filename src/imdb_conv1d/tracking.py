@@ -189,8 +189,7 @@ class Run:
         """Remove ``folder``, unless something did not arrive or it is to be kept."""
         self._records.end()
         self._files.end()
-        if self.missing or keep:
-            if self.missing:
-                warn(f"files that did not arrive are kept in {self.folder}")
-        else:
+        if self.missing:
+            warn(f"files that did not arrive are kept in {self.folder}")
+        elif not keep:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -10,14 +10,14 @@ import tensorflow as tf
 
 from imdb_conv1d import environment
 from imdb_conv1d.batches import VALIDATION_BATCH, training_batches, validation_batches
-from imdb_conv1d.callbacks import NOT_A_NUMBER, BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
+from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import RunFailed, Signals, one_line, warn
 from imdb_conv1d.epoch_record import Deliver, EpochRecord
 from imdb_conv1d.journal import Entry, Journal
 from imdb_conv1d.model import Network
-from imdb_conv1d.snapshots import Snapshot, Snapshots, file_of
-from imdb_conv1d.stopping import Rule
+from imdb_conv1d.snapshots import Snapshot, Snapshots, file_of, files
+from imdb_conv1d.stopping import NOT_A_NUMBER, Rule
 
 Part = tuple[np.ndarray, np.ndarray]  # ids int [n, maxlen] and labels [n]
 
@@ -44,7 +44,7 @@ class Training:
     ) -> None:
         self.parameters, self.signals, self.folder, self.facts = parameters, signals, folder, dict(facts or {})
         self.rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
-        self.snapshots = Snapshots(folder, lambda facts: BestCheckpoint.files(facts["checkpoint"]))
+        self.snapshots = Snapshots(folder, lambda facts: files(facts["checkpoint"]))
         self.journal = Journal(folder / "journal.jsonl")
         self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs)
         self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction, self.facts.get("data", ""))

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import mlflow
 from mlflow.entities import Experiment, Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
@@ -25,7 +26,6 @@ VERB = "verb"
 LAUNCH = "launch"  # JSON: by which process, and of a training with what, it was begun or gone on with
 STOP_REASON = "stop_reason"
 CLOSED = "closed"  # set when it is given up
-NOT_A_NUMBER = "not_a_number"  # the reason after which nothing can go on
 REGISTERED = "registered_version"  # comes last: with it a training is complete, whatever its status says
 RAISED = "raised"  # patience or epochs, which were raised when it was resumed
 RESUMED = "resumed"
@@ -103,6 +103,11 @@ def raised(run: Recorded) -> dict[str, str]:
 def monitor(run: Recorded, given: str = "auto") -> str:
     """The metric that is meant: the one given, or for auto the one that the run watched."""
     return parameters(run).get("monitor", MONITOR) if given == "auto" else given
+
+
+def versions(run_id: str) -> list[ModelVersion]:
+    """The model versions that a run has registered."""
+    return list(mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'"))
 
 
 def is_training(run: Recorded, metric: str = "auto") -> bool:
