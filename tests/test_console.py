@@ -9,9 +9,9 @@ import pytest
 SRC = Path(__file__).parent.parent / "src"
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    """Run a verb's body in a process of its own; ``kill`` sends a signal to that process."""
-    program = f"""
+def program(code: str) -> str:
+    """A verb's body as a whole program; ``kill`` sends a signal to its own process."""
+    return f"""
 import os, signal, sys, time
 from imdb_conv1d import console
 def kill(name):
@@ -21,8 +21,32 @@ def verb(argv, signals):
 {chr(10).join("    " + line for line in code.splitlines())}
 console.run(verb)
 """
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb's body in a process of its own."""
     env = {**os.environ, "PYTHONPATH": str(SRC)}
-    return subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-c", program(code)], env=env, capture_output=True, text=True, timeout=60)
+
+
+def run_in_shell(redirection: str, code: str) -> subprocess.CompletedProcess[str]:
+    """Run a verb's body as a shell's command, with its streams redirected."""
+    env = {**os.environ, "PYTHONPATH": str(SRC), "PYTHON": sys.executable, "PROGRAM": program(code)}
+    command = f'"$PYTHON" -c "$PROGRAM" {redirection}'
+    return subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, timeout=60)
+
+
+def run_unread(code: str) -> tuple[int, str]:
+    """Run a verb's body whose standard error nobody reads any more; its exit status and standard output."""
+    env = {**os.environ, "PYTHONPATH": str(SRC)}
+    wait = "sys.stdin.readline()\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", program(wait + code)],
+        env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        process.stderr.close()
+        out, _ = process.communicate("the reader has gone\n", timeout=60)
+    return process.returncode, out
 
 
 @pytest.mark.parametrize(
@@ -73,3 +97,57 @@ def test_quiet_stderr_shows_what_was_written_when_the_work_fails() -> None:
     assert (quiet.returncode, quiet.stderr) == (0, "")
     loud = run("with console.quiet_stderr():\n  os.write(2, b'note')\n  raise console.RunFailed('broken')")
     assert (loud.returncode, loud.stderr) == (1, "noteerror: broken\n")
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_without_a_reader_of_standard_error_ends_with_its_own_status(name: str, status: int) -> None:
+    found = run_unread(f"try:\n  kill('{name}')\n  console.say('went on')\nfinally:\n  console.say('cleaned up')")
+    assert found == (status, "cleaned up\n")
+
+
+def test_an_error_without_a_reader_of_standard_error_ends_with_its_own_status() -> None:
+    assert run_unread("raise console.UserError('patience: no')") == (2, "")
+    assert run_unread("with console.quiet_stderr():\n  os.write(2, b'x')\n  raise console.RunFailed('no')") == (1, "")
+    assert run_unread("console.warn('a')\nwith console.quiet_stderr():\n  console.say('done')") == (0, "done\n")
+
+
+def test_a_delivery_without_a_reader_of_standard_error_delivers_everything() -> None:
+    """Each of its lines: trying again, answering again, refusing."""
+    code = """
+from imdb_conv1d.delivery import Delivery
+taken, tries = [], []
+def call(name):
+    tries.append(name)
+    if name == "bad":
+        raise ValueError("never")
+    if len(tries) < 3:
+        raise ConnectionError("no answer")
+    taken.append(name)
+delivery = Delivery(refused=lambda error: isinstance(error, ValueError), pauses=(0.01,))
+for name in ("a", "bad", "b"):
+    delivery.add(name, lambda name=name: call(name))
+missing = delivery.drain(10)
+console.say(f"{taken} {missing}")
+"""
+    assert run_unread(code) == (0, "['a', 'b'] ['bad']\n")
+
+
+@pytest.mark.parametrize("stream", ["> /dev/full", "2> /dev/full", "> /dev/full 2>&1"])
+def test_a_full_disk_under_a_stream_ends_nothing(stream: str) -> None:
+    lines = "for number in range(3000):\n  console.say('a line')\n  console.warn('a line')\n"
+    assert run_in_shell(stream, lines).returncode == 0
+    assert run_in_shell(stream, lines + "kill('SIGTERM')").returncode == 143
+    assert run_in_shell(stream, lines + "raise console.RunFailed('it broke')").returncode == 1
+
+
+@pytest.mark.parametrize("stream", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_ends_nothing_and_lends_its_number_to_no_file(stream: str) -> None:
+    lines = "console.say('a line')\nconsole.warn('a line')\nwith console.quiet_stderr():\n  os.write(2, b'note')\n"
+    opened = "with open(os.devnull) as file:\n  sys.exit(5 if file.fileno() < 3 else 0)"
+    assert run_in_shell(stream, lines + opened).returncode == 0
+    assert run_in_shell(stream, lines + "kill('SIGTERM')").returncode == 143
+    assert run_in_shell("2>&-", "console.warn('for standard error')").stdout == ""
+
+
+def test_a_line_for_a_stream_that_was_closed_since_is_dropped() -> None:
+    assert run("sys.stderr.close()\nconsole.warn('a line')\nconsole.say('done')").stdout == "done\n"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TextIO
 
 # A disk's state, and not a mistake in the code.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE, errno.EACCES, errno.EPERM}
@@ -35,14 +36,23 @@ class Interrupted(KeyboardInterrupt):
 
 
 def say(line: str) -> None:
-    """Print a line at once, also into a pipe. Where nobody reads any more, the work goes on."""
-    with suppress(BrokenPipeError):
-        print(line, flush=True)
+    """Print a line to standard output at once, also into a pipe.
+
+    Never raises: where nobody reads any more, the disk is full or there is no standard output, the work goes on.
+    """
+    _print(line, sys.stdout)
 
 
 def warn(line: str) -> None:
-    """Print a line to standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line to standard error at once. Never raises, as :func:`say`."""
+    _print(line, sys.stderr)
+
+
+def _print(line: str, stream: TextIO | None) -> None:
+    if stream is not None:  # closed since before Python started; print would take the other one
+        # A closed stream is a ValueError, a signal's line in the middle of another line a RuntimeError.
+        with suppress(OSError, ValueError, RuntimeError):
+            print(line, file=stream, flush=True)
 
 
 def one_line(error: BaseException) -> str:
@@ -64,7 +74,8 @@ def duration(seconds: float) -> str:
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Keep what is written to standard error, by C++ code too, from the terminal, unless the work within fails."""
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # nobody may read it
+        sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
@@ -72,7 +83,8 @@ def quiet_stderr() -> Iterator[None]:
             yield
         except BaseException:
             aside.seek(0)
-            os.write(kept, aside.read())
+            with suppress(OSError):
+                os.write(kept, aside.read())
             raise
         finally:
             os.dup2(kept, 2)
@@ -132,6 +144,7 @@ class Signals:
 
 def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
     """Run a verb on the command line's arguments and leave with what it returns, or the exit status described above."""
+    _open_closed_streams()
     signals = Signals()
     signals.install()
     try:
@@ -151,6 +164,32 @@ def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
         for note in getattr(error, "__notes__", []):
             warn(note)
         sys.exit(128 + error.signum)
+    finally:
+        _drop_unwritten()
+
+
+def _open_closed_streams() -> None:
+    """Open what is closed of standard input, output and error, as a daemon's, so that no other file takes its number.
+
+    What is written there goes nowhere.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)
+
+
+def _drop_unwritten() -> None:
+    """Throw away what a stream's reader or disk did not take: Python would try again, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _tell(error: Exception) -> None:
