@@ -68,10 +68,94 @@ def test_what_cannot_be_delivered_in_time_is_named() -> None:
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end() -> None:
-    delivery, stuck = Delivery(), threading.Event()
-    delivery.add("a", lambda: stuck.wait(60))
-    assert delivery.drain(0.2) == ["a"]
+    delivery, begun, stuck = Delivery(), threading.Event(), threading.Event()
+    delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
+    delivery.add("b", lambda: None)
+    begun.wait()
+    assert delivery.drain(0.2, bound=0.4) == ["a (still being sent: it may arrive later)", "b"]
     stuck.set()
+
+
+def test_a_call_that_takes_longer_than_the_patience_is_delivered_and_not_missing() -> None:
+    delivery, begun, taken = Delivery(), threading.Event(), []
+    delivery.add("slow", lambda: (begun.set(), time.sleep(1.5), taken.append("slow")))
+    delivery.add("next", lambda: taken.append("next"))
+    begun.wait()
+    assert delivery.drain(0.5) == []
+    assert taken == ["slow", "next"]  # its success begins the patience anew
+
+
+def test_a_call_that_fails_after_the_patience_is_not_made_again() -> None:
+    delivery, begun, tries = Delivery(pauses=(0.0,)), threading.Event(), []
+
+    def fail_late() -> None:
+        tries.append("late")
+        begun.set()
+        time.sleep(0.6)
+        raise ConnectionError("timed out")
+
+    delivery.add("late", fail_late)
+    delivery.add("next", lambda: tries.append("next"))
+    begun.wait()
+    assert delivery.drain(0.2) == ["late", "next"]
+    time.sleep(0.2)
+    assert tries == ["late"]
+
+
+def test_what_was_given_up_while_it_was_being_made_is_named_once() -> None:
+    delivery, begun, stuck = Delivery(), threading.Event(), threading.Event()
+    delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
+    begun.wait()
+    assert len(delivery.drain(0.2, bound=0.2)) == 1
+    delivery.add("b", lambda: None)
+    since = time.monotonic()
+    assert delivery.drain(0.2) == ["b"]  # which is not being sent, and so not waited for
+    assert time.monotonic() - since < 5
+    stuck.set()
+
+
+MISTAKES = [TypeError("no"), KeyError("no"), IndexError("no"), AttributeError("no"), NameError("no"), AssertionError()]
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda error: type(error).__name__)
+def test_a_mistake_in_the_code_is_made_once_shown_and_holds_nothing_up(
+    mistake: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, delivery, tries = Server(), Delivery(pauses=(0.01,)), []
+
+    def mistaken() -> None:
+        tries.append(1)
+        raise mistake
+
+    fill(delivery, server, "a")
+    delivery.add("bad", mistaken)
+    fill(delivery, server, "b")
+    assert delivery.drain(1) == ["bad"]
+    assert (server.taken, len(tries)) == (["a", "b"], 1)
+    told = capsys.readouterr().err
+    assert told.startswith("MLflow cannot be told bad, by a mistake in the code; the work goes on\nTraceback")
+    assert "in mistaken" in told
+    tries.clear()
+    with pytest.raises(type(mistake)) as raised:
+        persist("storing", mistaken, seconds=1, pauses=(0.01,))
+    assert raised.value is mistake
+    assert len(tries) == 1
+    assert mistake.__notes__ == ["while storing"]
+
+
+@pytest.mark.parametrize("error", [ValueError("no JSON"), OSError(5, "Input/output error"), RuntimeError("no")])
+def test_an_error_that_is_no_mistake_in_the_code_is_tried_again(error: Exception) -> None:
+    delivery, tries = Delivery(pauses=(0.01,)), []
+
+    def third_time() -> None:
+        tries.append(1)
+        if len(tries) % 3:
+            raise error
+
+    delivery.add("a", third_time)
+    assert delivery.drain(10) == []
+    persist("storing", third_time, pauses=(0.01,))
+    assert len(tries) == 6
 
 
 def test_a_refused_call_is_named_and_does_not_hold_up_the_others() -> None:
@@ -109,9 +193,10 @@ def test_more_can_be_delivered_after_a_wait() -> None:
 
 
 def test_what_was_given_up_in_mid_call_takes_nothing_else_with_it() -> None:
-    server, delivery, stuck = Server(), Delivery(), threading.Event()
-    delivery.add("a", lambda: stuck.wait(60))
-    assert delivery.drain(0.2) == ["a"]
+    server, delivery, begun, stuck = Server(), Delivery(), threading.Event(), threading.Event()
+    delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
+    begun.wait()
+    assert delivery.drain(0.2, bound=0.2) == ["a (still being sent: it may arrive later)"]
     fill(delivery, server, "b")
     stuck.set()
     assert delivery.drain(10) == []

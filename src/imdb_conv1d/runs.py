@@ -82,7 +82,7 @@ def run(
             else:
                 record.tags({"error": one_line(error), STOP_REASON: record.stop_reason or "error"})
             try:
-                record.settle(PATIENCE_AFTER_ERROR)
+                record.settle(PATIENCE_AFTER_ERROR, bound=PATIENCE_AFTER_ERROR)
             except RunFailed as lost:
                 warn(f"error: {lost}")
             if training and record.stop_reason != NOT_A_NUMBER:

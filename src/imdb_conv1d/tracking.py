@@ -21,7 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIF
 
 from imdb_conv1d.console import RunFailed, one_line, warn
 from imdb_conv1d.data import Reviews
-from imdb_conv1d.delivery import Delivery
+from imdb_conv1d.delivery import BOUND, Delivery
 from imdb_conv1d.snapshots import write_safely
 from imdb_conv1d.stores import refuses, suppress_missing
 
@@ -173,16 +173,20 @@ class Run:
         self.file(self.folder / name)
         self.tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": name, "type": "table"}])})
 
-    def settle(self, patience: float = PATIENCE) -> None:
+    def settle(self, patience: float = PATIENCE, *, bound: float = BOUND) -> None:
         """Wait until all that was said is stored; more can be said afterwards.
+
+        Args:
+            patience: seconds without a success after which no call to MLflow is begun.
+            bound: seconds without a success after which a call that is being made is no longer waited for.
 
         Raises:
             RunFailed: naming what could not be stored.
         """
-        begun = time.monotonic()
-        missing = self._records.drain(patience, begun) + self._files.drain(patience, begun)
-        self.missing += missing
-        if missing:
+        begun, before = time.monotonic(), len(self.missing)
+        for queue in (self._records, self._files):
+            self.missing += queue.drain(patience, begun, bound)
+        if missing := self.missing[before:]:
             raise RunFailed(f"MLflow could not be told everything; missing in run {self.id}: {'; '.join(missing)}")
 
     def clear(self, keep: bool = False) -> None:
