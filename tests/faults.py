@@ -164,6 +164,7 @@ def point_out_phases(phase: mmap.mmap) -> None:
     from imdb_conv1d import data, model, publishing, report, runs, snapshots, text
     from imdb_conv1d.callbacks import BestCheckpoint
     from imdb_conv1d.journal import Journal
+    from imdb_conv1d.places import Claim
     from imdb_conv1d.tracking import Run
     from imdb_conv1d.training import Training
 
@@ -181,7 +182,7 @@ def point_out_phases(phase: mmap.mmap) -> None:
     owners = (
         (data, "load"), (text, "prepare"), (model, "build"), (Training, "fit"), (BestCheckpoint, "on_epoch_end"),
         (Journal, "append"), (snapshots.Snapshots, "write"), (report, "queue"), (Run, "settle"), (publishing, "store"),
-        (publishing, "require_same_loss"), (publishing, "register"), (Run, "clear"), (runs, "_end"),
+        (publishing, "require_same_loss"), (publishing, "register"), (Claim, "remove"), (runs, "_end"),
     )  # fmt: skip
     for number, (owner, name) in enumerate(owners, start=1):
         within(owner, name, number)
@@ -223,7 +224,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
     import mlflow
 
     from imdb_conv1d import journal, model, report
-    from imdb_conv1d.tracking import Run
+    from imdb_conv1d.places import Claim
     from imdb_conv1d.training import Training
 
     client, write_bytes = mlflow.MlflowClient, Path.write_bytes
@@ -265,13 +266,13 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         return lambda count: around(Path, "replace", _when(condition, count))
 
     def half_cleared(count: Countdown) -> None:
-        def half(run: Run, keep: bool = False) -> None:
-            if not keep and count.is_over():
-                for path in sorted(run.folder.iterdir())[::2]:
+        def half(claim: Claim) -> None:
+            if count.is_over():
+                for path in sorted(claim.folder.iterdir())[::2]:
                     path.unlink()
                 die()
 
-        around(Run, "clear", half)
+        around(Claim, "remove", half)
 
     def before(owner: Any, name: str) -> Callable[[Countdown], None]:
         return lambda count: around(owner, name, count)

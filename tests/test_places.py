@@ -127,6 +127,79 @@ def test_nothing_is_left_of_a_claim_that_kept_nothing(tmp_path: Path) -> None:
         pass
 
 
+def test_a_removal_takes_a_trainings_files_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hashed, folder, outside = "0f" * 32, tmp_path / "run", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "journal.jsonl").write_text("somebody's")
+    ours = [
+        "attempts", "journal.jsonl", "best.keras", "best-12.keras", "partial-best-3.keras", f"epoch-3-{hashed}.npz",
+        f"partial-epoch-3-{hashed}.npz", f"vocabulary-{hashed}.txt", f"partial-vocabulary-{hashed}.txt", "rows.parquet",
+        "partial-rows.parquet", "history.csv", "early_stopping.csv", "training.png", "environment.json", "tmpab1_x2yz",
+        f"aside-1/epoch-2-{hashed}.npz", "aside-1/best-2.keras", "aside-2/journal.jsonl",
+    ]  # fmt: skip
+    theirs = [
+        "notes.txt", "best-of-all.keras", "epoch-3-0f.npz", "Journal.jsonl", "aside-2/lock", "aside-2/aside-1/x",
+        "aside-x/best-2.keras", "artifacts/model/best.keras", "epochs/journal.jsonl",
+    ]  # fmt: skip
+
+    def fill(names: list[str]) -> None:
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("x")
+
+    with Claim() as claim:
+        claim.take(folder)
+        fill([*ours, *theirs])
+        (folder / "history").symlink_to(outside)
+        (folder / "aside-3").symlink_to(outside)
+        (folder / "aside-2" / "best-1.keras").symlink_to(outside / "journal.jsonl")
+        claim.remove()
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+    assert left == {*theirs, "history", "aside-3", "aside-2/best-1.keras"}
+    assert (outside / "journal.jsonl").read_text() == "somebody's"
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"{folder} is not removed, as it is not a training's alone: Journal.jsonl, artifacts, aside-2"
+    )
+    assert told.count("\n") == 1
+    shutil.rmtree(folder)
+    with Claim() as claim:
+        claim.take(folder)
+        fill(ours)
+        claim.remove()
+    assert not folder.exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_removal_goes_through_no_link_and_takes_nothing_that_another_process_holds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").symlink_to(tmp_path / "there")
+    with Claim() as claim:
+        claim.take(tmp_path / "here")
+        (tmp_path / "there" / "best-1.keras").touch()
+        claim.remove()
+    assert (tmp_path / "there" / "best-1.keras").exists()
+    assert "it is a link" in capsys.readouterr().err
+    with Claim() as claim:
+        claim.take(tmp_path / "run")
+        shutil.rmtree(tmp_path / "run")
+        with Claim() as other:
+            other.take(tmp_path / "run")
+            (tmp_path / "run" / "best-1.keras").touch()
+            claim.remove()
+            assert (tmp_path / "run" / "best-1.keras").exists()
+
+
+def test_what_is_no_folder_of_a_training_has_no_attempts(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "binary").mkdir()
+    (tmp_path / "binary" / "attempts").write_bytes(b"\xff\xfe")
+    for place in ("nowhere", "file", "binary", "a\0b"):
+        assert places.attempts(tmp_path / place) == []
+
+
 def test_what_nobody_made_is_held_by_nobody(tmp_path: Path) -> None:
     assert holder(tmp_path / "not there") is None
     (tmp_path / LOCK).write_text("no JSON")

@@ -21,7 +21,7 @@ from mlflow.entities import Run
 
 import train
 from conftest import TINY
-from imdb_conv1d import environment, epoch_record, model, publishing, snapshots, stands, trainings
+from imdb_conv1d import closing, environment, epoch_record, model, publishing, snapshots, stands, trainings
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.places import Holder
@@ -470,6 +470,31 @@ def test_the_setting_moves_the_place_and_the_former_one_is_found(
     assert last_epoch(run) == 1
     resume("--resume=latest")
     assert is_whole(run, straight)
+
+
+@pytest.mark.parametrize("ending", ["finishes", "is closed"])
+def test_a_training_begun_under_another_setting_is_found_and_its_folder_removed_at_the_end(
+    store: str,
+    noisy: Path,
+    straight: dict[str, dict[int, float]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+) -> None:
+    monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "elsewhere"))
+    run = break_off(noisy, 2)
+    monkeypatch.delenv("IMDB_CONV1D_SNAPSHOTS")
+    place = tmp_path / "elsewhere" / run.info.run_id
+    assert stands.folder(run) == place
+    (place / "notes.txt").write_text("mine")
+    if ending == "is closed":
+        assert "closed " in closing.close(stands.look(run))
+    else:
+        resume("--resume=latest")
+        assert is_whole(run, straight)
+        assert mlflow.get_run(run.info.run_id).data.tags["resumed"] == "after epoch 2"
+    assert [path.name for path in place.iterdir()] == ["notes.txt"]
+    assert not folder(run).exists()
 
 
 def test_a_place_that_cannot_be_written_is_said_before_any_work(

@@ -218,3 +218,44 @@ def test_the_checkpoint_that_is_rescued_is_the_newest_snapshots(
     assert "closed " in listed(capsys, "--close=dead")
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="checkpoint/best.keras")
     assert Path(path).read_bytes() == best
+
+
+def files(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("place", ["the artifacts of the experiment", "a folder with a lock", "no path"])
+def test_a_tag_that_names_a_folder_which_is_not_the_runs_own_endangers_nothing(
+    store: str, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    run = break_off(noisy, 2)
+    artifacts_of_run = Path(urlsplit(run.info.artifact_uri).path)
+    named = {
+        "the artifacts of the experiment": artifacts_of_run.parent.parent,
+        "a folder with a lock": tmp_path / "precious",
+        "no path": "a\0b",
+    }[place]
+    if place == "a folder with a lock":
+        (tmp_path / "precious" / run.info.run_id).mkdir(parents=True)
+        for name in ("lock", "attempts", "best-1.keras"):
+            (tmp_path / "precious" / run.info.run_id / name).write_text("another token")
+    told = json.dumps(stands.launch(run) | {"snapshots": str(named)})
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
+    before = {root: files(root) for root in (artifacts_of_run, tmp_path / "precious")}
+    text = listed(capsys, "--close", run.info.run_id)
+    assert f"closed {run.info.run_id} as KILLED, after epoch 2" in text  # which is in its own folder, and found
+    for root, content in before.items():
+        assert set(files(root)) == set(content)
+    assert files(tmp_path / "precious") == before[tmp_path / "precious"]
+    assert not folder(run).exists()
+
+
+def test_a_file_of_somebody_elses_in_the_runs_folder_survives_its_closing(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 2)
+    (folder(run) / "notes.txt").write_text("mine")
+    capsys.readouterr()
+    unfinished.main(["--close=dead"], Signals())
+    assert f"{folder(run)} is not removed, as it is not a training's alone: notes.txt" in capsys.readouterr().err
+    assert files(folder(run)) == {"notes.txt": b"mine"}

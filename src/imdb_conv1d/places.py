@@ -8,10 +8,12 @@ names another place.
 import fcntl
 import json
 import os
-import shutil
+import re
 import socket
+import stat
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +21,17 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
+from imdb_conv1d.console import one_line, warn
+
 SETTING = "IMDB_CONV1D_SNAPSHOTS"
 LOCK, ATTEMPTS = "lock", "attempts"
+# All that a training leaves in its folder beside the lock, and in the folders in it where something is set aside.
+OURS = re.compile(
+    r"(partial-)?(attempts|journal\.jsonl|epoch-\d+-[0-9a-f]{64}\.npz|best(-\d+)?\.keras|vocabulary-[0-9a-f]{64}\.txt|"
+    r"rows\.parquet|history\.csv|early_stopping\.csv|training\.png|environment\.json)|"
+    r"tmp[a-z0-9_]{8}"  # from within a checkpoint's writing, where Keras finds little memory
+)
+ASIDE = re.compile(r"aside-\d+")
 PATIENCE = 0.5  # seconds in which it is tried again: it may only be looked at, or its holder has yet to say its name
 
 
@@ -103,7 +114,7 @@ class Claim:
     ) -> None:
         if (
             self.folder
-            and self._is_ours(self.folder)
+            and self._holds(self.folder)
             and {path.name for path in self.folder.iterdir()} <= {LOCK, ATTEMPTS}
         ):
             self.remove()  # nothing was kept
@@ -165,7 +176,7 @@ class Claim:
         os.close(descriptor)
         return -1
 
-    def _is_ours(self, folder: Path) -> bool:
+    def _holds(self, folder: Path) -> bool:
         """Whether the folder has the very lock that this process holds, and not one that was made since."""
         try:
             ours, there = os.fstat(self._descriptor), (folder / LOCK).stat()
@@ -174,9 +185,42 @@ class Claim:
         return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
 
     def remove(self) -> None:
-        """Remove the folder, and with it the hold: others may take it anew."""
-        if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove a training's files, then the folder, and with it the hold: others may take it anew.
+
+        Whatever else is in the folder stays there, and a line says so. No link is followed. The lock goes last.
+        """
+        if self.folder and self._holds(self.folder):
+            left = ["it is a link"] if self.folder.is_symlink() else _emptied(self.folder)
+            left = [name for name in left if name != LOCK]
+            if left:
+                warn(f"{self.folder} is not removed, as it is not a training's alone: {', '.join(left)}")
+            if not self.folder.is_symlink():
+                with suppress(OSError):  # somebody has just taken it
+                    (self.folder / LOCK).unlink(missing_ok=True)
+                    self.folder.rmdir()
+
+
+def _emptied(folder: Path) -> list[str]:
+    """Remove a training's files from a folder; the names of what stays."""
+    left = []
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        return [one_line(error)]
+    for path in found:
+        try:
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode) and ASIDE.fullmatch(path.name):
+                left += [f"{path.name}/{name}" for name in _emptied(path)]
+                with suppress(OSError):
+                    path.rmdir()
+            elif stat.S_ISREG(mode) and OURS.fullmatch(path.name):
+                path.unlink()
+            else:
+                left.append(path.name)
+        except OSError as error:
+            left.append(one_line(error))
+    return left
 
 
 def holder(folder: Path) -> Holder | None:
@@ -199,10 +243,10 @@ def holder(folder: Path) -> Holder | None:
 
 
 def attempts(folder: Path) -> list[str]:
-    """The tokens of all attempts that a folder was used for."""
+    """The tokens of all attempts that a folder was used for; none if it is no folder of a training's."""
     try:
         return (folder / ATTEMPTS).read_text().split()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError: no text, or no path at all
         return []
 
 

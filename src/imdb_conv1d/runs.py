@@ -90,7 +90,9 @@ def run(
         raise
     finally:
         with signals.held():
-            record.clear(keep=training is not None and status != "FINISHED")
+            record.clear(keep=training is not None)
+            if training and status == "FINISHED":
+                training.claim.remove()
             try:
                 _end(record, status)
             except RunFailed as error:

@@ -109,10 +109,13 @@ def is_ours(run: Recorded) -> bool:
 
 
 def folder(run: Recorded) -> Path:
-    """The training's folder: where it was used last, or where it would be now if it is not there."""
-    here = places.root(mlflow.get_tracking_uri()) / run.info.run_id
-    there = Path(launch(run).get("snapshots") or here.parent) / run.info.run_id
-    return there if there.exists() else here
+    """The training's folder: where it was used last, or where it would be now if it is not there.
+
+    A tag may name any folder; the run's own has the token of the attempt that the tag is of.
+    """
+    here, told = places.root(mlflow.get_tracking_uri()) / run.info.run_id, launch(run)
+    there = Path(told.get("snapshots") or here.parent) / run.info.run_id
+    return there if told.get("token") in places.attempts(there) else here
 
 
 def reason_against(run: Recorded) -> str:
