@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import math
 from datetime import datetime
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imdb_conv1d.journal import Entry, Journal, write_tables
+from imdb_conv1d.journal import Entry, Journal, read, write_tables
 from imdb_conv1d.stopping import Rule
 
 NUMBERS = st.floats(allow_nan=False)
@@ -121,3 +122,20 @@ def test_the_tables_have_every_epoch_and_event(tmp_path: Path) -> None:
 def test_without_an_epoch_there_is_no_history(tmp_path: Path) -> None:
     (path,) = write_tables([], Rule("min", 2), "val_loss", tmp_path)
     assert path.read_text().splitlines() == ["epoch,value,best,wait,event,time"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5", "[]", "{}", "no JSON", '{"epoch": 1, "time": 2}', '{"epoch": 1, "time": 2, "values": {}, "more": 3}',
+        '{"epoch": "1", "time": 2, "values": {}}', '{"epoch": 1, "time": null, "values": {}}',
+        '{"epoch": 1, "time": 2, "values": [3]}', '{"epoch": 1, "time": 2, "values": {"loss": "low"}}',
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_entry_is_a_damaged_file_and_no_mistake_in_the_code(tmp_path: Path, line: str) -> None:
+    content = f"{line}\n".encode()
+    (tmp_path / "journal.jsonl").write_bytes(content)
+    mark = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with pytest.raises(ValueError, match=r"journal|Expecting value"):
+        Journal(tmp_path / "journal.jsonl").restore(mark)
+    assert read(tmp_path / "journal.jsonl") == []

@@ -9,17 +9,27 @@ import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from imdb_conv1d import snapshots
+from imdb_conv1d import environment, snapshots
 from imdb_conv1d.snapshots import FORMAT, Snapshot, Snapshots, digest, write_safely
+
+FACTS = {
+    "journal": {"bytes": 10, "sha256": "0f"},
+    "checkpoint": {"epoch": 1, "value": 0.5, "sha256": "0f", "data": ""},
+    "random": environment.random_states(),
+    "facts": {"cpu": "one of 2 cores"},
+}
 
 
 def snapshot(epoch: int) -> Snapshot:
     arrays = [np.full((3, 2), epoch / 3, np.float32), np.array(epoch, np.int64), np.zeros((0,), np.uint32)]
-    return Snapshot(epoch, {"best": 1}, arrays)
+    return Snapshot(epoch, FACTS, arrays)
 
 
 def any_will_do(found: Snapshot) -> None:
@@ -37,7 +47,7 @@ def same(found: Snapshot | None, epoch: int) -> bool:
     wanted = snapshot(epoch)
     assert found is not None
     assert found.epoch == epoch
-    assert found.facts == {"best": 1, "format": FORMAT, "epoch": epoch}
+    assert found.facts == json.loads(json.dumps(FACTS | {"format": FORMAT, "epoch": epoch}))
     return all(
         a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
         for a, b in zip(found.arrays, wanted.arrays, strict=True)
@@ -129,7 +139,7 @@ def test_what_would_grow_when_unpacked_is_refused(tmp_path: Path, capsys: pytest
         ({"format": FORMAT + 1, "epoch": 1}, f"it has format {FORMAT + 1}, and here format {FORMAT} is known"),
         ({"format": FORMAT, "epoch": 2}, "it is of another epoch than its name says"),
         ({}, "format"),
-        ([], "list indices"),
+        ([], "it does not say its format"),
     ],
 )
 def test_what_cannot_be_understood_is_said(
@@ -139,6 +149,111 @@ def test_what_cannot_be_understood_is_said(
     (tmp_path / named(content, 1)).write_bytes(content)
     assert Snapshots(tmp_path).newest(any_will_do) is None
     assert message in capsys.readouterr().err
+
+
+def changed(path: str, value: object) -> dict[str, object]:
+    """A training's facts with another value at a path."""
+    facts = json.loads(json.dumps(FACTS | {"format": FORMAT, "epoch": 2}))
+    *above, name = path.split(".")
+    place = facts
+    for one in above:
+        place = place[int(one)] if isinstance(place, list) else place[one]
+    if isinstance(place, list):
+        place[int(name)] = value
+    elif value is None:
+        del place[name]
+    else:
+        place[name] = value
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what"),
+    [
+        *((path, None, path) for path in ("journal", "journal.bytes", "checkpoint.epoch", "random.numpy", "facts")),
+        ("checkpoint", "x", "checkpoint.epoch"),
+        ("checkpoint.epoch", "../../2", "checkpoint.epoch"),
+        ("checkpoint.epoch", True, "checkpoint.epoch"),
+        ("checkpoint.epoch", -1, "checkpoint.epoch"),
+        ("checkpoint.epoch", 3, "a later epoch"),
+        ("checkpoint.value", "0.5", "checkpoint.value"),
+        ("checkpoint.sha256", 5, "checkpoint.sha256"),
+        ("checkpoint.data", [], "checkpoint.data"),
+        ("journal.bytes", 1.5, "journal.bytes"),
+        ("journal.sha256", {}, "journal.sha256"),
+        ("random.python", "x", "random.python"),
+        ("random.python.0", 2, "random.python"),
+        ("random.python.1.3", 2**32, "random.python"),
+        ("random.python.1.624", 625, "random.python"),
+        ("random.python.1", [1, 2], "random.python"),
+        ("random.numpy.0", "PCG64", "random.numpy"),
+        ("random.numpy.1.5", "x", "random.numpy"),
+        ("random.numpy.2", 10**6, "random.numpy"),  # where NumPy would read memory that is not its own
+        ("random.numpy.4", "x", "random.numpy"),
+        ("facts.cpu", 2, "facts"),
+    ],
+)
+def test_facts_that_are_not_those_of_the_format_make_a_snapshot_unusable(
+    tmp_path: Path, path: str, value: object, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = written(tmp_path, 1)
+    content = repacked(changed(path, value), np.zeros(2))
+    (tmp_path / named(content, 2)).write_bytes(content)
+
+    def use(found: Snapshot) -> None:
+        assert found.epoch == 1, "it was used"
+
+    assert same(made.newest(use), 1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("the snapshot of epoch 2 cannot be used (its ")
+    assert what.split(".")[0] in line
+
+
+def test_more_facts_than_are_known_here_do_no_harm(tmp_path: Path) -> None:
+    content = repacked(changed("more", "of a later version"), np.zeros(2))
+    (tmp_path / named(content, 2)).write_bytes(content)
+    found = Snapshots(tmp_path).newest(any_will_do)
+    assert found is not None
+    assert found.facts["more"] == "of a later version"
+
+
+@pytest.mark.parametrize(
+    "mistake", [TypeError("missing 1 required argument"), KeyError("val_loss"), AttributeError("no"), RuntimeError()]
+)
+def test_a_mistake_in_the_code_is_no_damage_and_leaves_both_snapshots(tmp_path: Path, mistake: Exception) -> None:
+    made = written(tmp_path, 2)
+    (tmp_path / "best-1.keras").write_text("the best")
+    before = sorted(tmp_path.iterdir())
+
+    def mistaken(found: Snapshot) -> None:
+        if found.epoch == 2:
+            raise ValueError("it is the state of another network")
+        raise mistake
+
+    with pytest.raises(type(mistake)):
+        made.newest(mistaken)
+    assert sorted(tmp_path.iterdir()) == before
+    assert same(made.newest(any_will_do), 2)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_a_file_holds_it_is_used_or_set_aside(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    """Rightly named, and with right checksums within: headers of arrays that are none, members of other names."""
+    folder, out = tmp_path_factory.mktemp("any"), io.BytesIO()
+    whole = repacked(changed("more", 1), np.zeros((3, 2)), np.array(5))
+    with zipfile.ZipFile(io.BytesIO(whole)) as file, zipfile.ZipFile(out, "w") as copy:
+        for member in file.infolist():
+            content = bytearray(file.read(member))
+            for _ in range(data.draw(st.integers(0, 2))):
+                at, new = data.draw(st.integers(0, 127)), data.draw(st.binary(max_size=2))
+                content[at : at + 1] = new
+            copy.writestr(data.draw(st.sampled_from([member.filename, "array-7.npy"])), bytes(content))
+    content = data.draw(st.sampled_from([out.getvalue(), whole[: data.draw(st.integers(0, len(whole)))]]))
+    (folder / named(content, 2)).write_bytes(content)
+    found = Snapshots(folder).newest(any_will_do)
+    assert (found is None) == (folder / "aside-1").exists()
+    assert (found is not None) == (Snapshots(folder).last_epoch == 2)
 
 
 def test_one_that_does_not_fit_falls_back_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +273,7 @@ def test_files_that_no_kept_snapshot_refers_to_are_removed(tmp_path: Path) -> No
         (tmp_path / name).write_text("")
     for epoch, best in ((1, 1), (2, 2), (3, 2)):
         (tmp_path / f"best-{best}.keras").write_text("")
-        made.write(Snapshot(epoch, {"best": best}, []))
+        made.write(Snapshot(epoch, FACTS | {"best": best}, []))
         assert (tmp_path / "best-1.keras").exists() == (epoch < 3)
     rest = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("epoch-"))
     assert rest == ["best-2.keras", "journal.jsonl", "lock", "rows.parquet"]

@@ -61,7 +61,7 @@ class Journal:
         """Go back to a mark, and return the entries up to it. What stands behind it is overwritten.
 
         Raises:
-            ValueError: if the file is not what the mark says; OSError if it cannot be read.
+            ValueError: if the file is not what the mark says, or holds no entries; OSError if it cannot be read.
         """
         content = self.path.read_bytes()[: mark["bytes"]] if mark["bytes"] else b""
         found = hashlib.sha256(content)
@@ -111,8 +111,8 @@ def read(path: Path) -> list[Entry]:
     lines = path.read_bytes().splitlines() if path.exists() else []
     for line in lines:
         try:
-            entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):
+            entry = _entry(line)
+        except ValueError:
             break  # half a line
         if entry.epoch != len(found) + 1:
             break
@@ -121,7 +121,23 @@ def read(path: Path) -> list[Entry]:
 
 
 def _entries(content: bytes) -> list[Entry]:
-    return [Entry(**json.loads(line)) for line in content.splitlines()]
+    return [_entry(line) for line in content.splitlines()]
+
+
+def _entry(line: bytes) -> Entry:
+    """The entry that a line is.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    found = json.loads(line)
+    if not isinstance(found, dict) or set(found) != {"epoch", "time", "values"}:
+        raise ValueError("a line of the journal is no entry")
+    entry = Entry(**found)
+    numbers = entry.values.values() if isinstance(entry.values, dict) else [None]
+    if not (type(entry.epoch) is type(entry.time) is int and all(type(number) in (int, float) for number in numbers)):
+        raise ValueError("an entry of the journal is not one of numbers")
+    return entry
 
 
 def write_tables(entries: list[Entry], rule: Rule, monitor: str, folder: Path) -> list[Path]:

@@ -29,8 +29,8 @@ from imdb_conv1d.console import one_line, warn
 FORMAT = 1
 KEPT = 2
 NAME = re.compile(r"epoch-(\d+)-([0-9a-f]{64})\.npz")
-# What the content of a file can cause, or the lack of one that it refers to.
-UNUSABLE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, FileNotFoundError)
+# What zipfile and json raise, beside a ValueError, at content that is damaged.
+UNREADABLE = (zipfile.BadZipFile, EOFError, RuntimeError)
 PARTIAL = "partial"  # how names of files begin that are being written
 
 
@@ -70,17 +70,19 @@ class Snapshots:
         """The newest snapshot that is whole and that ``use`` raises no ValueError for; None if there is none.
 
         A line says why another is left out. It is set aside, so that it is not taken again; if no other is usable, with
-        all that it refers to, so that a version of this project that can read it still may.
+        all that it refers to, so that a version of this project that can read it still may. A file that it refers to
+        and that is not there counts as a ValueError.
 
         Raises:
-            OSError: if one cannot be read just now, which says nothing against it.
+            OSError: if one cannot be read just now, which says nothing against it. This and any other error of ``use``
+                leave all snapshots where they are.
         """
         unread: list[Path] = []
         for epoch, path in self._files():
             try:
                 snapshot = _unpacked(epoch, path)
                 use(snapshot)
-            except UNUSABLE as error:
+            except (ValueError, FileNotFoundError) as error:
                 warn(f"the snapshot of epoch {epoch} cannot be used ({one_line(error)}); going back to the one before")
                 unread.append(path)
                 continue
@@ -196,16 +198,90 @@ def _unpacked(epoch: int, path: Path) -> Snapshot:
     match = NAME.match(path.name)
     if match is None or hashlib.sha256(content).hexdigest() != match[2]:
         raise ValueError("its content is not what its name says: it is damaged")
+    try:
+        facts, arrays = _parsed(content)
+    except UNREADABLE as error:
+        raise ValueError(f"its content is none that this project writes ({one_line(error)})") from error
+    _require_facts(facts, epoch)
+    return Snapshot(epoch, facts, arrays)
+
+
+def _parsed(content: bytes) -> tuple[Any, list[np.ndarray]]:
+    """The facts and the arrays of a file, whatever they are."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         for member in file.infolist():
             _require_plain(file, member)
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        facts = json.loads(file["facts"].tobytes())
-        if facts["format"] != FORMAT:
-            raise ValueError(f"it has format {facts['format']}, and here format {FORMAT} is known")
-        if facts["epoch"] != epoch:
-            raise ValueError("it is of another epoch than its name says")
-        return Snapshot(epoch, facts, [file[f"array-{number}"] for number in range(len(file.files) - 1)])
+        arrays = [f"array-{number}" for number in range(len(file.files) - 1)]
+        if {*file.files} != {"facts", *arrays}:
+            raise ValueError("it holds other members than this project writes")
+        return json.loads(file["facts"].tobytes()), [file[name] for name in arrays]
+
+
+def _require_facts(facts: Any, epoch: int) -> None:
+    """Make sure that a snapshot's facts are those of this format; others than are known here may stand beside them.
+
+    Raises:
+        ValueError: naming the first that is not.
+    """
+    if not isinstance(facts, dict) or "format" not in facts:
+        raise ValueError("it does not say its format")
+    if facts["format"] != FORMAT:
+        raise ValueError(f"it has format {facts['format']}, and here format {FORMAT} is known")
+    if facts.get("epoch") != epoch:
+        raise ValueError("it is of another epoch than its name says")
+    for path, fits in FACTS.items():
+        value: Any = facts
+        for name in path.split("."):
+            value = value.get(name, MISSING) if isinstance(value, dict) else MISSING
+        if value is MISSING or not fits(value):
+            raise ValueError(f"its {path} is not what a snapshot of format {FORMAT} has")
+    if facts["checkpoint"]["epoch"] > epoch:
+        raise ValueError("its checkpoint is of a later epoch")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _are_words(value: Any, number: int) -> bool:
+    """Whether a value is a list of so many numbers of 32 bits."""
+    return isinstance(value, list) and len(value) == number and all(_is_count(word) and word < 2**32 for word in value)
+
+
+def _is_python_state(value: Any) -> bool:
+    """Whether a value is what ``random.getstate`` gives: 624 words and a place among them, and half of a pair."""
+    if not isinstance(value, list) or len(value) != 3:
+        return False
+    version, words, gauss = value
+    return version == 3 and _are_words(words, 625) and words[-1] <= 624 and (gauss is None or _is_number(gauss))
+
+
+def _is_numpy_state(value: Any) -> bool:
+    """Whether a value is what ``numpy.random.get_state`` gives; NumPy takes any place, and reads there."""
+    if not isinstance(value, list) or len(value) != 5:
+        return False
+    name, words, place, has_gauss, gauss = value
+    known = name == "MT19937" and _are_words(words, 624) and _is_count(place) and place <= 624
+    return known and has_gauss in (0, 1) and _is_number(gauss)
+
+
+MISSING = object()
+FACTS: dict[str, Callable[[Any], bool]] = {
+    "journal.bytes": _is_count,
+    "journal.sha256": lambda value: isinstance(value, str),
+    "checkpoint.epoch": _is_count,
+    "checkpoint.value": lambda value: value is None or _is_number(value),
+    "checkpoint.sha256": lambda value: isinstance(value, str),
+    "checkpoint.data": lambda value: isinstance(value, str),
+    "random.python": _is_python_state,
+    "random.numpy": _is_numpy_state,
+    "facts": lambda value: isinstance(value, dict) and all(isinstance(fact, str) for fact in value.values()),
+}
 
 
 def _require_plain(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
@@ -215,6 +291,9 @@ def _require_plain(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     with file.open(member) as array:
         if np.lib.format.read_magic(array) != (1, 0):
             raise ValueError("it holds an array in a form that this project does not write")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(array)
+        try:
+            shape, _, dtype = np.lib.format.read_array_header_1_0(array)
+        except Exception as error:  # NumPy has Python's parser read it, and lets its errors through
+            raise ValueError(f"it holds an array that does not say its form ({one_line(error)})") from error
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - array.tell():
             raise ValueError("it holds an array that is not as long as it says")
