@@ -22,7 +22,7 @@ from imdb_conv1d import places, stands
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.trainings import stand
-from resuming import break_off, folder, holding, resume, unended
+from resuming import break_off, folder, holding, last_epoch, resume, unended
 from test_train import SignalAfter, artifacts, points, run_train, table
 
 
@@ -259,3 +259,98 @@ def test_a_file_of_somebody_elses_in_the_runs_folder_survives_its_closing(
     unfinished.main(["--close=dead"], Signals())
     assert f"{folder(run)} is not removed, as it is not a training's alone: notes.txt" in capsys.readouterr().err
     assert files(folder(run)) == {"notes.txt": b"mine"}
+
+
+def damage(*paths: Path) -> None:
+    for path in paths:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+def stored(run: Run) -> bytes:
+    """The run's best checkpoint."""
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="checkpoint/best.keras")
+    return Path(path).read_bytes()
+
+
+@pytest.mark.parametrize("lost", ["both snapshots", "both snapshots and the journal", "the parameters too"])
+def test_a_whole_checkpoint_is_stored_before_its_folder_goes_whatever_else_is_damaged(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    run = break_off(noisy, 3)
+    died(run)
+    best = (folder(run) / "best-2.keras").read_bytes()
+    damage(*folder(run).glob("epoch-*"))
+    if lost != "both snapshots":
+        (folder(run) / "journal.jsonl").write_text("damaged")
+    if lost == "the parameters too":
+        told = json.dumps(stands.launch(run) | {"parameters": {"patience": "a while"}})
+        mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
+    assert f"closed {run.info.run_id} as KILLED, after epoch 3" in listed(capsys, "--close=dead")
+    assert stored(run) == best
+    assert not folder(run).exists()
+
+
+def test_a_checkpoint_that_was_set_aside_is_stored_when_the_training_is_closed(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 3)
+    best = (folder(run) / "best-2.keras").read_bytes()
+    damage(*folder(run).glob("epoch-*"))
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", signals=SignalAfter(4))
+    assert last_epoch(run) == 1
+    shutil.rmtree(urlsplit(run.info.artifact_uri).path)
+    assert f"closed {run.info.run_id} as KILLED, after epoch 1" in listed(capsys, "--close=dead")
+    assert stored(run) == best
+    assert not folder(run).exists()
+
+
+def test_a_better_checkpoint_of_the_run_stays_until_the_training_has_come_as_far_again(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 3)
+    best = stored(run)
+    shutil.rmtree(folder(run))
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", signals=SignalAfter(4))
+    assert (last_epoch(run), stored(run) == best) == (1, True)
+    assert (folder(run) / "best-1.keras").read_bytes() != best
+    assert f"closed {run.info.run_id} as KILLED, after epoch 1" in listed(capsys, "--close=dead")
+    assert stored(run) == best
+    assert not folder(run).exists()
+    with pytest.raises(Interrupted):
+        resume("--resume", run.info.run_id, signals=SignalAfter(10))
+    assert (last_epoch(run), stored(run) == best) == (4, False)  # made anew, with other moments in it
+    assert table(run, "history.csv")["epoch"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("at_the_run", "beside", "reason"),
+    [
+        (False, False, "no checkpoint in it is whole"),
+        (True, False, "no checkpoint in it is whole"),
+        (True, True, "best-2.keras in it is not whole"),
+    ],
+)
+def test_a_folder_of_which_the_best_checkpoint_cannot_be_told_stays_and_a_line_says_why(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str], at_the_run: bool, beside: bool, reason: str
+) -> None:
+    run = break_off(noisy, 3)
+    former = stored(run)
+    if beside:
+        shutil.copyfile(folder(run) / "best-2.keras", folder(run) / "best-1.keras")
+    damage(folder(run) / "best-2.keras")
+    if not at_the_run:
+        died(run)
+    before = set(files(folder(run)))
+    capsys.readouterr()
+    assert f"as KILLED, after epoch 3; {folder(run)} stays, since {reason}" in listed(capsys, "--close=dead")
+    assert before <= set(files(folder(run)))
+    assert not list(folder(run).glob("aside-*"))
+    assert mlflow.get_run(run.info.run_id).data.tags["closed"] == "true"
+    if at_the_run:
+        assert stored(run) == former
+    else:
+        assert "checkpoint/best.keras" not in artifacts(run)

@@ -47,10 +47,11 @@ def queue(run: Run, reviews: Reviews, training: Training) -> None:
 
 
 def _files(run: Run, training: Training) -> None:
-    if training.best_epoch:
-        run.file(_linked(training.checkpoint_path, run.folder / BEST), "checkpoint")
+    best = _linked(training.checkpoint_path, run.folder / BEST) if training.best_epoch else None
     if training.stopped_epoch < max(training.record.logged, default=0):
-        return  # it began anew, and has not come as far as the tables that the run has
+        return  # it began anew, and has not come as far as the checkpoint and the tables that the run has
+    if best:
+        run.file(best, "checkpoint")
     entries, monitor = training.entries, training.parameters.monitor
     for table in journal.write_tables(entries, training.rule, monitor, run.folder):
         run.file(table)
