@@ -5,9 +5,12 @@ import math
 import mlflow
 import numpy as np
 import pytest
+from mlflow.entities import Metric
 
 from imdb_conv1d import histories, trainings
+from imdb_conv1d.comparison import compared
 from imdb_conv1d.console import UserError
+from imdb_conv1d.rules import replay
 from recording import record
 
 
@@ -22,6 +25,72 @@ def test_steps_from_0_and_from_1_are_epochs_from_1(store: str) -> None:
         assert read.best_epoch == 2
         assert (read.monitor, read.mode, read.patience, read.min_delta) == ("val_loss", "min", 7, 0.01)
         assert (read.seconds - read.seconds[0]).tolist() == [0, 2, 4]
+
+
+def lasted(run_id: str, seconds: dict[int, float]) -> None:
+    """Log how long epochs took."""
+    told = [Metric("epoch_seconds", value, 1_700_000_000_000, step) for step, value in seconds.items()]
+    mlflow.MlflowClient().log_batch(run_id, metrics=told)
+
+
+def test_seconds_are_those_of_the_epochs_and_not_those_in_which_the_training_lay_dead(store: str) -> None:
+    values = [0.5, 0.4, 0.45, 0.46]
+    resumed = record(values, milliseconds=3_600_000)  # an hour between two epochs
+    lasted(resumed, {1: 2.0, 2: 1.0, 3: 1.5, 4: 1.5})
+    read = histories.read(run(resumed))
+    assert read.seconds.tolist() == [2.0, 3.0, 4.5, 6.0]
+    assert replay([read], [1], [0.0])["seconds_saved"].tolist() == [1.5]
+    table = compared([run(resumed)], {resumed: read}, {})
+    assert table["seconds"].tolist() == [6.0]
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [{}, {1: 2.0, 2: 1.0}, {1: 2.0, 2: math.nan, 3: 1.0}, {1: 2.0, 2: -1.0, 3: 1.0}, {0: 2.0, 1: 1.0, 2: 1.0}],
+    ids=["none", "one is missing", "no number", "less than none", "other steps"],
+)
+def test_seconds_are_those_since_the_start_where_not_every_epoch_says_how_long_it_took(
+    store: str, seconds: dict[int, float]
+) -> None:
+    run_id = record([0.5, 0.4, 0.6])
+    lasted(run_id, seconds)
+    assert histories.read(run(run_id)).seconds.tolist() == [2.0, 4.0, 6.0]
+    (read,) = histories.read_all([run(run_id)], "auto", "auto", print, all_of_them=True)
+    assert read.seconds.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_an_epoch_that_says_twice_how_long_it_took_says_nothing(store: str) -> None:
+    run_id = record([0.5, 0.4])
+    for _ in range(2):
+        lasted(run_id, {1: 2.0, 2: 1.0})
+    assert histories.read(run(run_id)).seconds.tolist() == [2.0, 3.0]  # the same point, sent again
+    lasted(run_id, {2: 7.0})
+    assert histories.read(run(run_id)).seconds.tolist() == [2.0, 4.0]
+
+
+def test_seconds_of_a_foreign_run_whose_clock_was_set_back_are_unknown(store: str) -> None:
+    run_id = record([0.5, 0.6, 0.7], milliseconds=-2000)
+    assert math.isnan(replay([histories.read(run(run_id))], [1], [0.0])["seconds_saved"].iloc[0])
+    lasted(run_id, {1: 2.0, 2: 1.0, 3: 1.5})
+    assert replay([histories.read(run(run_id))], [1], [0.0])["seconds_saved"].tolist() == [1.5]
+
+
+def test_the_seconds_of_many_runs_are_one_more_question(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [record([0.5, 0.4, 0.6], milliseconds=60_000) for _ in range(5)]
+    for number, run_id in enumerate(runs[:4], start=1):
+        lasted(run_id, {1: 2.0, 2: 1.0, 3: float(number)})
+    there = mlflow.MlflowClient()._tracking_client.store
+    bulk, asked = there.get_metric_history_bulk, []
+
+    def count(run_ids: list[str], metric: str, most: int) -> object:
+        asked.append((metric, len(run_ids)))
+        return bulk(run_ids, metric, most)
+
+    monkeypatch.setattr(there, "get_metric_history_bulk", count)
+    monkeypatch.setattr(mlflow.MlflowClient, "get_metric_history", lambda *_: pytest.fail("asked of one run"))
+    read = histories.read_all([run(run_id) for run_id in runs], "auto", "auto", print, all_of_them=True)
+    assert asked == [("val_loss", 5), ("epoch_seconds", 4)]
+    assert [history.seconds[-1] for history in read] == [4.0, 5.0, 6.0, 7.0, 180.0]
 
 
 def test_the_monitor_and_mode_are_the_runs_own_then_kerass_rule(store: str) -> None:

@@ -33,7 +33,7 @@ def compared(
 
     Returns:
         ``FIXED``, and the parameters. best_value is the metric at best_epoch, the epoch that the checkpoint keeps;
-        seconds are from the run's start to its last epoch.
+        seconds are those of training until the last epoch's end, as a history has them.
     """
     rows = []
     for run in runs:
@@ -47,7 +47,7 @@ def compared(
                 "best_value": history.values[best - 1],
                 "best_epoch": best,
                 "stopped_epoch": len(history.values),
-                "seconds": history.seconds[-1] - run.info.start_time / 1000,
+                "seconds": history.seconds[-1],
             }
         row |= {"stop_reason": tags.get("stop_reason", ""), "version": tags.get("registered_version", "")}
         if evaluation := evaluations.get(run.info.run_id):

@@ -25,6 +25,7 @@ MOST_PATIENCES = 200  # in the grid that is taken where none is given
 MOST_ROWS = 2_000_000  # of the replayed table; a gigabyte
 AT_ONCE = 100  # histories that are read by one question
 MOST_POINTS = 200_000  # of one answer
+LASTED = "epoch_seconds"  # the metric that says how long an epoch took, of a run that has it
 Mode = Literal["auto", "min", "max"]
 
 
@@ -34,6 +35,7 @@ def read(
     mode: Mode = "auto",
     say: Callable[[str], None] = lambda line: None,
     points: Sequence[Metric] | None = None,
+    lasted: Sequence[Metric] | None = None,
 ) -> History:
     """A run's history of ``monitor``, which has steps from 0 or from 1 on; epochs are counted from 1.
 
@@ -42,6 +44,7 @@ def read(
         mode: auto is the run's own if it watched this metric, else Keras's rule for the name.
         say: is told what of the run is left out.
         points: the metric's, in any order, if they are at hand.
+        lasted: those of ``LASTED`` likewise.
 
     Raises:
         UserError: if the run has no such metric, less than two epochs, a gap or two values of one epoch, or if nothing
@@ -64,6 +67,8 @@ def read(
     direction = mode if mode != "auto" else _own_mode(parameters, metric == trainings.monitor(run)) or better(metric)
     if direction is None:
         raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
+    if lasted is None:
+        lasted = _points([run_id], LASTED)[run_id] if LASTED in run.data.metrics else []
     values = np.array([point.value for point in points])
     if not np.isfinite(values).any():
         raise UserError(f"run: {run_id!r} has no finite value of {metric}; allowed: a run that has one")
@@ -73,7 +78,7 @@ def read(
         metric,
         direction,
         np.where(np.abs(values) >= INFINITE, np.sign(values) * np.inf, values),
-        np.array([point.timestamp for point in points]) / 1000,
+        _seconds(run, points, lasted),
         _own_patience(parameters),
         _own_min_delta(parameters),
     )
@@ -97,9 +102,12 @@ def read_all(
         for run in some:
             of_metric.setdefault(trainings.monitor(run, monitor), []).append(run.info.run_id)
         points = {run_id: own for metric, ids in of_metric.items() for run_id, own in _points(ids, metric).items()}
+        with_seconds = [run.info.run_id for run in some if LASTED in run.data.metrics]
+        lasted = _points(with_seconds, LASTED) if with_seconds else {}
         for run in some:
+            run_id = run.info.run_id
             try:
-                found.append(read(run, monitor, mode, say, points[run.info.run_id]))
+                found.append(read(run, monitor, mode, say, points[run_id], lasted.get(run_id, [])))
             except UserError as error:
                 if all_of_them:
                     raise
@@ -169,6 +177,17 @@ def _points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
     for row in rows:
         found[row.run_id].append(row)
     return found
+
+
+def _seconds(run: Run, points: Sequence[Metric], lasted: Sequence[Metric]) -> np.ndarray:
+    """Seconds of training until the end of each epoch: the sum of what the epochs took, if the run has that of each.
+
+    Else the time since the run's start, as the points' times say it.
+    """
+    took = {point.step: point.value for point in lasted if math.isfinite(point.value) and point.value >= 0}
+    if len(took) == len(lasted) and all(point.step in took for point in points):
+        return np.cumsum([took[point.step] for point in points])
+    return (np.array([point.timestamp for point in points]) - run.info.start_time) / 1000
 
 
 @contextmanager

@@ -20,7 +20,8 @@ BLOCK = 256  # histories that are followed side by side
 class History:
     """A metric's value after each epoch of a run, from epoch 1 on.
 
-    ``values`` [epochs] and ``seconds`` [epochs], the time at which each epoch ended, since 1970. ``patience`` and
+    ``values`` [epochs] and ``seconds`` [epochs], seconds of training until each epoch's end. Time that a training lay
+    dead until it was resumed is none of them, where the run says how long its epochs took. ``patience`` and
     ``min_delta`` are the rule that the run itself had, None where it does not say.
     """
 
@@ -45,9 +46,9 @@ def replay(histories: Sequence[History], patience: Sequence[int], min_delta: Seq
     Returns:
         run_id, run_name, monitor, mode, patience, min_delta as given; stopped_epoch: the epoch after which the rule
         ends the training; best_epoch and best_value: what a checkpoint keeps by then; epochs_saved and seconds_saved:
-        what the recorded run went on for (seconds is NaN where its clock was set back); regret: how much worse than
-        the best value of the whole history, in the metric's unit, never negative, infinite where nothing was kept. All
-        are missing in a row that is ``censored``: the history ends before the rule stops.
+        what the recorded run was trained on for (seconds is NaN where they are those of a clock that was set back);
+        regret: how much worse than the best value of the whole history, in the metric's unit, never negative, infinite
+        where nothing was kept. All are missing in a row that is ``censored``: the history ends before the rule stops.
     """
     rules = len(patience) * len(min_delta)
     stopped, kept = np.zeros((2, len(histories), rules), dtype=int)
