@@ -129,6 +129,8 @@ def test_auto_takes_reviews_and_says_why(tmp_path: Path, monkeypatch: pytest.Mon
     ("name", "content", "message"),
     [
         ("a.csv", b"", "is not a CSV file .*; allowed: a header with text and label"),
+        ("a.csv", b"\n \n", "has no column 'text'|is not a CSV file"),
+        ("a.csv", b"\n\n", "is not a CSV file"),
         ("a.csv", b"text,label\n", "has no rows"),
         ("a.csv", b"review,label\nx,1\n", r"has no column 'text' \(it has review, label\)"),
         ("a.csv", b"text\nx\n", "has no column 'label'"),
@@ -175,6 +177,43 @@ def test_a_parquet_file_with_two_columns_of_a_name_or_no_text_in_it(tmp_path: Pa
     pq.write_table(pa.table({"text": broken, "label": [1]}), tmp_path / "bytes.parquet")
     with pytest.raises(UserError, match=r"is not a Parquet file .*UTF8"):
         read(tmp_path / "bytes.parquet")
+
+
+@pytest.mark.parametrize("name", ["text", "label", "split"])
+@pytest.mark.parametrize("beginning", ["", "\ufeff", "\n\n"], ids=["plain", "BOM", "blank lines"])
+def test_a_file_that_names_a_column_twice_is_refused_whatever_its_format(
+    tmp_path: Path, name: str, beginning: str
+) -> None:
+    rows = pd.concat([make_reviews(readers.ROWS + 10)] * 2, axis=1)  # more than a chunk
+    rows.columns = ["text", "label", name, "other"]
+    if name == "split":
+        rows = rows.assign(split="", more="test").rename(columns={"more": "split"})
+    plain = tmp_path / "plain.csv"
+    rows.to_csv(plain, index=False)
+    (tmp_path / "a.csv").write_text(beginning + plain.read_text("utf-8"), "utf-8")
+    head, rest = plain.read_text("utf-8").split("\n", 1)
+    quoted = ",".join(f'"{column}"' if place else column for place, column in enumerate(head.split(",")))
+    (tmp_path / "quoted.csv").write_text(f"{beginning}{quoted}\n{rest}", "utf-8")
+    columns = [pa.array([str(value) for value in rows.iloc[:, place]]) for place in range(rows.shape[1])]
+    pq.write_table(pa.Table.from_arrays(columns, list(rows.columns)), tmp_path / "a.parquet")
+    for file in ("a.csv", "quoted.csv", "a.parquet"):
+        with pytest.raises(
+            UserError, match=rf"^data: .*{file} has two columns '{name}' \(it has text, label, "
+        ) as told:
+            read(tmp_path / file)
+        assert "\n" not in str(told.value)
+
+
+def test_columns_of_like_names_are_no_doubles(tmp_path: Path) -> None:
+    table = make_reviews(readers.ROWS + 10)
+    table.assign(**{"label.1": 7, "text.1": "x", "Label": 5}).to_csv(tmp_path / "a.csv", index=False)
+    pd.testing.assert_frame_equal(read(tmp_path / "a.csv"), table.assign(split=""), check_dtype=False)
+    (tmp_path / "b.csv").write_text("label.1,label,text,label\n1,0,x,1\n")
+    with pytest.raises(UserError, match=r"has two columns 'label' \(it has label\.1, label, text, label\)"):
+        read(tmp_path / "b.csv")
+    (tmp_path / "c.csv").write_text("label,text,label,label\n1,x,0,1\n")
+    with pytest.raises(UserError, match="has 3 columns 'label'"):
+        read(tmp_path / "c.csv")
 
 
 def test_a_folder_that_is_none_and_a_text_that_is_not_utf8(tmp_path: Path) -> None:

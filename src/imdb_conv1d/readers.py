@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -29,9 +30,11 @@ def read_csv(path: Path) -> Tables:
         # An unquoted comma makes a row longer than the header; pandas would cut it, and the text with it.
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            for table in pd.read_csv(
-                path, dtype=str, na_filter=False, chunksize=ROWS, encoding="utf-8-sig", index_col=False
-            ):
+            read = partial(pd.read_csv, path, dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False)
+            # As a header, pandas would give the second of two equal names another one.
+            with read(header=None, chunksize=1) as lines:
+                _require_columns(next(lines).iloc[0].tolist(), path)
+            for table in read(chunksize=ROWS):
                 yield _columns(table, path)
     except UnicodeDecodeError as error:
         raise UserError(f"data: {path} is not UTF-8 text ({error.reason}); allowed: a CSV file in UTF-8") from None
@@ -61,12 +64,13 @@ def _columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _require_columns(names: list[str], path: Path) -> None:
-    for name in ("text", "label"):
-        if names.count(name) != 1:
+    for name in ("text", "label", "split"):
+        number = names.count(name)
+        if number > 1 or (not number and name != "split"):
             there = ", ".join(names[:8])
-            number = "two columns" if name in names else "no column"
+            found = f"{'two' if number == 2 else number} columns" if number else "no column"
             raise UserError(
-                f"data: {path} has {number} {name!r} (it has {there}); allowed: text, label, optionally split"
+                f"data: {path} has {found} {name!r} (it has {there}); allowed: text, label, optionally split"
             )
 
 
