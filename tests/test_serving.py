@@ -39,6 +39,12 @@ def test_texts_score_as_their_ids_do(parts: tuple[keras.Model, Path, Path]) -> N
     assert len(set(found.round(6))) > 2  # not one number for all
 
 
+def test_what_comes_after_a_nul_counts(parts: tuple[keras.Model, Path, Path]) -> None:
+    loaded = tf.saved_model.load(str(parts[2]))
+    with_nul, with_blank, before = loaded(tf.constant(["good\0bad film", "good bad film", "good"])).numpy()
+    assert with_nul == with_blank != before
+
+
 def test_any_number_of_texts_is_scored_in_order(parts: tuple[keras.Model, Path, Path]) -> None:
     loaded = tf.saved_model.load(str(parts[2]))
     many = [TEXTS[number % 5] for number in range(serving.CHUNK * 2 + 3)]

@@ -25,10 +25,38 @@ def words_of(review: str) -> list[str]:
         ("  \t\n  ", []),
         ("!?", []),
         ("[unknown]", ["unknown"]),
+        ("one\0two \0 Three\0", ["one", "two", "three"]),
+        ("\0\0", []),
+        ("don\0t ΟΔΟΣ\0Α", ["don", "t", "οδος", "α"]),
     ],
 )
 def test_words(review: str, expected: list[str]) -> None:
     assert words_of(review) == expected
+
+
+def former_words(texts: tf.Tensor) -> tf.RaggedTensor:
+    """What registered models have whose vocabulary was made before a NUL was a blank."""
+    texts = tf.strings.lower(texts, encoding="utf-8")
+    texts = tf.strings.regex_replace(texts, r"<br\s*/?>", " ")
+    texts = tf.strings.regex_replace(texts, r"[’ʼ]", "'")
+    return tf.strings.split(tf.strings.regex_replace(texts, r"[^\p{L}\p{M}\p{N}']+", " "))
+
+
+PIECES = st.sampled_from(
+    ["Don’t", "’ʼ'", "<BR />", "<br", "/>", "ΟΔΟΣ.Α", "İI", "ß", "e\u0301", "\u200d", " ", "é", "\x01", "\0"]
+)
+
+
+@given(st.lists(st.one_of(st.text(), st.lists(PIECES).map("".join), st.binary()), min_size=1, max_size=5))
+@settings(max_examples=300, deadline=None)
+def test_a_text_without_a_nul_has_the_words_that_it_always_had_and_a_nul_is_a_blank(
+    texts: list[str | bytes],
+) -> None:
+    raw = [one.encode() if isinstance(one, str) else one for one in texts]
+    blank = tf.constant([one.replace(b"\0", b" ") for one in raw])
+    expected = former_words(blank).to_list()
+    assert text.words(blank).to_list() == expected
+    assert text.words(tf.constant(raw)).to_list() == expected
 
 
 def test_words_agree_with_the_tokenizer_that_made_the_articles_data() -> None:

@@ -22,9 +22,11 @@ CHUNK = 500  # texts in one call: enough to be fast, few enough to need little m
 
 def words(texts: tf.Tensor) -> tf.RaggedTensor:
     """The words of each text: string [n] to a ragged string [n, (words)]."""
+    texts = tf.strings.regex_replace(texts, r"\x00", " ")  # else a text would end there, for lower
     texts = tf.strings.lower(texts, encoding="utf-8")
     texts = tf.strings.regex_replace(texts, r"<br\s*/?>", " ")
-    texts = tf.strings.regex_replace(texts, r"[’ʼ]", "'")
+    for apostrophe in "’ʼ":  # each by itself: a literal is found faster than a class
+        texts = tf.strings.regex_replace(texts, apostrophe, "'")
     return tf.strings.split(tf.strings.regex_replace(texts, r"[^\p{L}\p{M}\p{N}']+", " "))
 
 
