@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -431,6 +432,38 @@ def test_an_artifact_store_that_fails_holds_up_no_metric(
     assert list(points(run, "val_loss")) == [1, 2]
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
     assert versions() == []
+
+
+def test_an_upload_that_takes_longer_than_the_patience_is_waited_for(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = mlflow.MlflowClient.log_artifact
+
+    def slow(self: mlflow.MlflowClient, run_id: str, path: str, folder: str | None = None) -> None:
+        time.sleep(2 if path.endswith("best.keras") else 0)
+        upload(self, run_id, path, folder)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", slow)
+    monkeypatch.setattr(tracking.Run.settle, "__defaults__", (0.8,))
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    run = last_run()
+    assert run.info.status == "FINISHED"
+    assert {"checkpoint/best.keras", "history.csv", "training.png"} <= artifacts(run)
+
+
+def test_an_upload_that_hangs_does_not_hold_up_an_interruption_and_is_named_as_what_it_is(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stuck = threading.Event()
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", lambda *_: stuck.wait(120))
+    monkeypatch.setattr(runs, "PATIENCE_AFTER_ERROR", 0.5)
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(4))
+    assert not stuck.is_set()
+    stuck.set()
+    told = capsys.readouterr().err
+    assert "rows.parquet (still being sent: it may arrive later); environment.json; " in told
+    assert last_run().info.status == "KILLED"
 
 
 class Kill(Signals):

@@ -61,7 +61,7 @@ def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier:
             noted = [RunTag(VERB, verb), RunTag(LAUNCH, launch)]
             try:
                 persist("noting what the run is", partial(client.log_batch, active.info.run_id, tags=noted), refuses)
-            except RunFailed:
+            except Exception:
                 forget("FAILED")
                 raise
             return active, False
