@@ -143,7 +143,8 @@ def _checkpoint(
 
 def _files(folder: Path) -> list[Path]:
     """The files in a training's folder and in what was set aside in it; of one name the last one counts."""
-    found = [*sorted(folder.glob("aside-*/*")), *folder.glob("*")]
+    aside = [path for path in sorted(folder.glob("aside-*")) if not path.is_symlink()]
+    found = [path for place in [*aside, folder] for path in place.glob("*")]
     return [path for path in found if path.is_file() and not path.is_symlink()]
 
 
