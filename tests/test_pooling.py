@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import bootstrap
 
 from imdb_conv1d.pooling import RUNS_NEEDED, pooled, recommend
 from imdb_conv1d.rules import History, replay
@@ -170,9 +169,7 @@ def test_pooled_figures() -> None:
     assert rows.loc[1, "regret"] == pytest.approx(0.06)
     assert rows.loc[1, "regret_worst"] == pytest.approx(0.1)
     assert rows.loc[1, "epochs"] == pytest.approx((5 + 5 + 4 + 4 + 4) / 5)
-    expected = bootstrap(([0, 0, 0.1, 0.1, 0.1],), np.mean, method="percentile", n_resamples=20_000, rng=1)
-    assert rows.loc[1, "regret_low"] == pytest.approx(expected.confidence_interval.low, abs=0.01)
-    assert rows.loc[1, "regret_high"] == pytest.approx(expected.confidence_interval.high, abs=0.01)
+    assert np.isnan(rows.loc[1, ["regret_low", "regret_high", "epochs_low", "epochs_high"]].tolist()).all()
     assert rows.loc[13, "runs"] == 0
     assert np.isnan(rows.loc[13, "regret"])
 
@@ -180,7 +177,7 @@ def test_pooled_figures() -> None:
 def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng, inside = np.random.default_rng(0), 0
     for _ in range(200):
-        losses = rng.exponential(0.1, size=30)
+        losses = rng.exponential(0.1, size=40)
         table = pd.DataFrame({"patience": 1, "min_delta": 0.0, "censored": False, "regret": losses,
                               "stopped_epoch": 3, "epochs_saved": 1, "seconds_saved": 1.0})  # fmt: skip
         one = pooled(table).iloc[0]

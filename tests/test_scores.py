@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from imdb_conv1d.scores import calibration_bins, scores
 
@@ -30,6 +31,25 @@ def test_the_interval_is_wilsons() -> None:
     # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
     found = scores([1] * 81 + [0] * 182, [0.9] * 263)
     assert (round(found["accuracy_low"], 4), round(found["accuracy_high"], 4)) == (0.2553, 0.3662)
+
+
+def test_copies_do_not_narrow_the_interval() -> None:
+    labels, probabilities, texts = [1] * 81 + [0] * 182, [0.9] * 263, [f"text {n}" for n in range(263)]
+    found = scores(labels * 5, probabilities * 5, texts * 5)  # as rows of their own: 0.2840 to 0.3333
+    assert found["accuracy"] == pytest.approx(81 / 263)
+    assert (round(found["accuracy_low"], 4), round(found["accuracy_high"], 4)) == (0.2553, 0.3662)
+    # One text fifty times among fifty others: (50 + 50)² / (50² + 50) = 3.9 rows' worth.
+    found = scores([1] * 99 + [0], [0.9] * 100, ["a"] * 50 + texts[:50])
+    assert found["accuracy"] == 0.99
+    assert found["accuracy_low"] < 0.5
+
+
+@given(st.integers(0, 30), st.integers(1, 30))
+@settings(max_examples=30, deadline=None)
+def test_the_interval_without_copies_is_scipys(right: int, wrong: int) -> None:
+    found = scores([1] * right + [1] * wrong + [0], [0.9] * right + [0.1] * wrong + [0.1])
+    expected = binomtest(right + 1, right + wrong + 1).proportion_ci(0.95, method="wilson")
+    assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((expected.low, expected.high))
 
 
 def test_a_threshold_of_one_half_is_not_positive() -> None:

@@ -1,25 +1,30 @@
-"""Numbers from labels and probabilities, by scikit-learn and SciPy."""
+"""Numbers from labels and probabilities, by scikit-learn."""
+
+import math
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
 from sklearn import metrics
 
 BINS = 10
+NORMAL = 1.959964  # the 97.5 % quantile
 
 
-def scores(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
+def scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike | None = None) -> dict[str, float]:
     """Scores of a binary classifier, at a threshold of one half where one is needed.
 
     Args:
         labels: 0 or 1, [n]; both must occur.
         probabilities: probability of 1, [n].
+        texts: keys of the rows' texts, [n]: copies of a text tell no more than one of them, so the interval counts
+            them as one. None where all texts differ.
 
     Returns:
         loss (mean binary cross-entropy in nats); accuracy with ``accuracy_low`` and ``accuracy_high``, its 95 %
-        interval after Wilson (1927); precision, recall and f1 of label 1; roc_auc; average_precision; brier; and
-        calibration_error, the expected calibration error over ten bins of equal width (Naeini et al. 2015).
+        interval after Wilson (1927) of the rows' effective number; precision, recall and f1 of label 1; roc_auc;
+        average_precision; brier; and calibration_error, the expected calibration error over ten bins of equal width
+        (Naeini et al. 2015).
 
     Raises:
         ValueError: if only one label occurs.
@@ -29,15 +34,16 @@ def scores(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
         raise ValueError("reviews of both labels are needed to score a classifier")
     predicted = (p > 0.5).astype(int)
     right = int((predicted == y).sum())
-    interval = binomtest(right, len(y)).proportion_ci(0.95, method="wilson")
+    copies = np.ones(len(y)) if texts is None else np.unique(np.asarray(texts), return_counts=True)[1]
+    low, high = _wilson(right / len(y), len(y) ** 2 / float((copies**2).sum()))
     bins = calibration_bins(y, p)
     filled = bins[bins["reviews"] > 0]
     gaps = (filled["probability"] - filled["positive"]).abs()
     return {
         "loss": float(metrics.log_loss(y, p)),
         "accuracy": right / len(y),
-        "accuracy_low": float(interval.low),
-        "accuracy_high": float(interval.high),
+        "accuracy_low": low,
+        "accuracy_high": high,
         "precision": float(metrics.precision_score(y, predicted, zero_division=0)),
         "recall": float(metrics.recall_score(y, predicted)),
         "f1": float(metrics.f1_score(y, predicted)),
@@ -46,6 +52,14 @@ def scores(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
         "brier": float(metrics.brier_score_loss(y, p)),
         "calibration_error": float((gaps * filled["reviews"]).sum() / len(y)),
     }
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    """Wilson's interval of a share of n independent rows; n need not be whole, which ``binomtest`` asks."""
+    square = NORMAL**2
+    middle = share + square / (2 * n)
+    half = NORMAL * math.sqrt(share * (1 - share) / n + square / (4 * n**2))
+    return max(0.0, (middle - half) / (1 + square / n)), min(1.0, (middle + half) / (1 + square / n))
 
 
 def calibration_bins(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
