@@ -4,10 +4,13 @@ import sys
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 
 import epochs
+import gate
 import replays
+from imdb_conv1d.gate import CAP
 
 LINES = [
     "Epoch 1/2",
@@ -71,3 +74,14 @@ def test_the_table_is_markdown() -> None:
     assert epochs.table(["a", "b"], [["x", 1234.5], ["y", 0.012345]]).splitlines() == [
         "| a | b |", "| --- | ---: |", "| x | 1.23e+03 |", "| y | 0.0123 |",
     ]  # fmt: skip
+
+
+def test_the_gates_simulations_are_worse_by_the_margin_and_make_tables() -> None:
+    rng = np.random.default_rng(1)
+    for draw in gate.POPULATIONS.values():
+        version, champion = gate.worse(draw(rng, 1000), 0.05)
+        assert np.mean(np.minimum(version, CAP) - np.minimum(champion, CAP)) == pytest.approx(0.05)
+    pairs = {"a pair": gate.POPULATIONS["two seeds"](rng, 100)}
+    texts = [*gate.false_passes(1, 1), *gate.copied(1, 1), *gate.power(pairs, 1, 1, (50,))]
+    assert len(texts) == 5
+    assert texts[3].splitlines()[-1].startswith("| a pair, 50 rows | 0.000 |")

@@ -1,0 +1,225 @@
+"""How often the promotion gate lets a version pass that is worse by the margin, and how often one that is equal.
+
+python bench/gate.py
+python bench/gate.py --store=sqlite:///mlflow.db
+
+Before: the percentile bootstrap of the differences, row by row. After: ``gate.decide``. Beside it other bounds of the
+same capped losses. With a store, the rows of its evaluations' predictions are drawn, pair by pair. Four minutes.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from itertools import combinations, product
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import t as student
+
+import epochs
+
+sys.path.insert(0, str(epochs.SRC))
+
+from imdb_conv1d.gate import CAP, decide
+
+ROWS, MARGINS, CONFIDENCES = (50, 200, 1000, 5000), (0.005, 0.02, 0.05, 0.2), (0.5, 0.8, 0.9, 0.95, 0.99)
+POOL, BOOTSTRAP = 400_000, 1000
+Pair = tuple[np.ndarray, np.ndarray]  # losses of the version and of the champion, row by row
+
+
+def logits(rng: np.random.Generator, size: int) -> Pair:
+    """Two models that share most of what they know, as trainings of two seeds do: differences scatter by 0.4."""
+    shared = rng.normal(2.2, 2.2, size)
+    return tuple(np.logaddexp(0, -shared - rng.normal(0, 0.8, size)) for _ in range(2))
+
+
+def sure(rng: np.random.Generator, size: int) -> Pair:
+    margin = rng.normal(2, 1.5, size)
+    return np.logaddexp(0, -4 * margin), np.logaddexp(0, -margin)
+
+
+def rarely(share: float, loss: float) -> Callable[[np.random.Generator, int], Pair]:
+    def draw(rng: np.random.Generator, size: int) -> Pair:
+        return np.where(rng.random(size) < share, loss, 0.1), np.full(size, 0.1)
+
+    return draw
+
+
+POPULATIONS: dict[str, Callable[[np.random.Generator, int], Pair]] = {
+    "two seeds": logits,
+    "logits times four": sure,
+    "exponential": lambda rng, size: tuple(rng.exponential(0.2, (2, size))),
+    "heavy tails (t, 3 degrees)": lambda rng, size: tuple(np.abs(rng.standard_t(3, (2, size))) * 0.3),
+    "1 in 1,000 at 36 nats": rarely(0.001, 36),
+    "1 in 300 at the cap": rarely(1 / 300, CAP),
+    "1 in 100 at 2 nats": rarely(0.01, 2.1),
+    "1 in 20 at 1 nat": rarely(0.05, 1.1),
+}
+
+
+def worse(pair: Pair, margin: float) -> Pair:
+    """Move the losses of one by a constant, so that the version is worse by the margin, counted up to the cap."""
+
+    def moved(by: float) -> Pair:
+        return pair[0] + max(by, 0.0), pair[1] + max(-by, 0.0)
+
+    def beyond(by: float) -> float:
+        version, champion = moved(by)
+        return float(np.mean(np.minimum(version, CAP) - np.minimum(champion, CAP))) - margin
+
+    return moved(brentq(beyond, -36, 36, xtol=1e-12))
+
+
+def equal(pair: Pair) -> Pair:
+    """Make both the same: every row stands there once as it is and once the other way round."""
+    return np.concatenate(pair), np.concatenate(pair[::-1])
+
+
+def draws(pair: Pair, rows: int, samples: int, rng: np.random.Generator) -> Iterator[Pair]:
+    for _ in range(samples):
+        places = rng.integers(0, len(pair[0]), rows)
+        yield pair[0][places], pair[1][places]
+
+
+def passes(one: Pair, margin: float, confidence: float, copies: int = 1) -> bool:
+    """Ask the gate."""
+    version, champion = (np.tile(np.exp(-losses), copies) for losses in one)
+    texts = None if copies == 1 else np.tile(np.arange(len(one[0])), copies)
+    return decide(np.ones(len(version), dtype=int), version, champion, margin, confidence, texts).promoted
+
+
+def percentile(x: np.ndarray, confidence: float, copies: int = 1) -> np.ndarray:
+    """Give the bound of each column of x [n, samples] by a percentile bootstrap, as the gate did before."""
+    return np.quantile(_resampled(x, copies)[0], confidence, axis=0)
+
+
+def studentised(x: np.ndarray, confidence: float) -> np.ndarray:
+    means, squares = _resampled(x)
+    mean, root = x.mean(0), np.sqrt(len(x))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        statistic = (means - mean) / np.sqrt(np.maximum(squares - means**2, 0)) * root
+    worst = np.quantile(np.nan_to_num(statistic, nan=-np.inf, neginf=-np.inf), 1 - confidence, axis=0, method="lower")
+    return mean - worst * x.std(0) / root
+
+
+def _resampled(x: np.ndarray, copies: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng, n = np.random.default_rng(0), len(x)
+    counts = np.stack([np.bincount(rng.integers(0, n, n * copies), minlength=n) for _ in range(BOOTSTRAP)])
+    weights = counts / (n * copies)
+    return weights @ x, weights @ x**2
+
+
+def bernstein(x: np.ndarray, confidence: float) -> np.ndarray:
+    """Maurer and Pontil 2009, of values between -CAP and CAP."""
+    n, log = len(x), np.log(2 / (1 - confidence))
+    return x.mean(0) + np.sqrt(2 * x.var(0, ddof=1) * log / n) + 7 * 2 * CAP * log / (3 * (n - 1))
+
+
+def students(x: np.ndarray, confidence: float) -> np.ndarray:
+    """Student's, and on top the worst that n rows cannot show: the cap in so few rows that none of n may be one."""
+    n, mean = len(x), x.mean(0)
+    unseen = -np.log(1 - confidence) * (CAP - np.minimum(mean, 0)) / n
+    return mean + student.ppf(confidence, n - 1) * x.std(0, ddof=1) / np.sqrt(n) + unseen
+
+
+def false_passes(samples: int, few: int) -> Iterator[str]:
+    """Yield the tables of versions that are worse by exactly the margin."""
+    rng = np.random.default_rng(1)
+    rows, ratios = [], dict.fromkeys(product(CONFIDENCES, ROWS), 0.0)
+    by_margin = dict.fromkeys(product(MARGINS, ROWS), 0.0)
+    for name, draw in POPULATIONS.items():
+        pool = draw(rng, POOL)
+        line: list[str] = []
+        for n in ROWS:
+            for margin, confidence in sorted({(m, 0.95) for m in MARGINS} | {(0.05, c) for c in CONFIDENCES}):
+                found = list(draws(worse(pool, margin), n, samples, rng))
+                share = float(np.mean([passes(one, margin, confidence) for one in found]))
+                ratios[confidence, n] = max(ratios[confidence, n], share)
+                if confidence == 0.95:
+                    by_margin[margin, n] = max(by_margin[margin, n], share)
+                if (margin, confidence) == (0.02, 0.95):
+                    x = np.stack([a - b for a, b in found[:few]], axis=1)
+                    line.append(f"{np.mean(percentile(x, 0.95) <= 0.02):.3f} / {share:.3f}")
+        rows.append([name, *line])
+        print(name, line, flush=True)
+    head = [f"{n:,} rows" for n in ROWS]
+    yield "Worse by the margin of 0.02, at 95 %: passes before / after\n\n" + epochs.table(["losses", *head], rows)
+    table = [[f"confidence {c:g}, margin 0.05", *(f"{ratios[c, n]:.3f}" for n in ROWS)] for c in CONFIDENCES]
+    table += [[f"confidence 0.95, margin {m:g}", *(f"{by_margin[m, n]:.3f}" for n in ROWS)] for m in MARGINS]
+    yield "Passes after, the most of all these losses\n\n" + epochs.table(["", *head], table)
+
+
+def copied(samples: int, few: int) -> Iterator[str]:
+    rng, rows = np.random.default_rng(2), []
+    pool = worse(POPULATIONS["exponential"](rng, POOL), 0.05)
+    for n in ROWS:
+        found = list(draws(pool, n, samples, rng))
+        x = np.stack([a - b for a, b in found[:few]], axis=1)
+        after = np.mean([passes(one, 0.05, 0.95, copies=5) for one in found])
+        rows.append([f"{n:,} texts", f"{np.mean(percentile(x, 0.95, copies=5) <= 0.05):.3f}", f"{after:.3f}"])
+    yield "Five copies of each text, worse by the margin of 0.05\n\n" + epochs.table(["", "before", "after"], rows)
+
+
+def power(pairs: dict[str, Pair], samples: int, few: int, sizes: tuple[int, ...]) -> Iterator[str]:
+    """Yield how often an equal version passes at the default margin, by each bound."""
+    rng, rows, false = np.random.default_rng(3), [], []
+    bounds = (percentile, studentised, bernstein, students)
+    for name, pair in pairs.items():
+        for n in sizes:
+            found = list(draws(equal(pair), n, samples, rng))
+            capped = np.stack([np.minimum(a, CAP) - np.minimum(b, CAP) for a, b in found[:few]], axis=1)
+            shares = [np.mean([passes(one, 0.02, 0.95) for one in found])]
+            shares += [np.mean(bound(capped, 0.95) <= 0.02) for bound in bounds]
+            rows.append([f"{name}, {n:,} rows", *(f"{share:.3f}" for share in shares)])
+            print(rows[-1], flush=True)
+            lost = np.mean([passes(one, 0.02, 0.95) for one in draws(worse(equal(pair), 0.02), n, samples, rng)])
+            false.append([f"{name}, {n:,} rows", f"{lost:.3f}"])
+    head = ["an equal version", "the gate", "percentile", "studentised", "Bernstein", "Student and the unseen"]
+    yield "Equal versions that pass, margin 0.02, at 95 %\n\n" + epochs.table(head, rows)
+    yield "The same, made worse by the margin\n\n" + epochs.table(["", "passes"], false)
+
+
+def stored(uri: str) -> dict[str, Pair]:
+    """Read the losses of pairs of evaluations on the same rows."""
+    import mlflow
+    import pandas as pd
+
+    from imdb_conv1d.paired import log_losses
+
+    mlflow.set_tracking_uri(uri)
+    found = {}
+    for run in mlflow.search_runs(
+        search_all_experiments=True, filter_string="tags.verb = 'evaluate'", output_format="list"
+    ):
+        file = Path(run.info.artifact_uri.removeprefix("file://")) / "predictions.parquet"
+        if file.exists():
+            table = pd.read_parquet(file).sort_values(["text_sha256", "label"], ignore_index=True)
+            key = tuple(table["text_sha256"])
+            found.setdefault(key, []).append(log_losses(table["label"], table["probability"]))
+    losses = max(found.values(), key=len)
+    return {f"stored pair {a + 1}, {b + 1}": (losses[a], losses[b]) for a, b in combinations(range(len(losses)), 2)}
+
+
+def main() -> None:
+    """Simulate, print and write bench/out/gate.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", help="a tracking store with evaluations")
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--only", default="", help="a part's name")
+    options = parser.parse_args()
+    samples, few = options.samples, min(options.samples, 400)
+    pairs = {"two seeds": POPULATIONS["two seeds"](np.random.default_rng(4), POOL)}
+    if options.store:
+        pairs = dict(list(stored(options.store).items())[:6])
+    parts: dict[str, Callable[[], Iterator[str]]] = {
+        "false": lambda: false_passes(samples, few),
+        "copies": lambda: copied(samples, few),
+        "power": lambda: power(pairs, samples, few, (200, 1000, 5000, 25_000)),
+    }
+    texts = [text for name, part in parts.items() if options.only in ("", name) for text in part()]
+    epochs.write("gate.md", "\n\n".join(texts))
+
+
+if __name__ == "__main__":
+    main()
