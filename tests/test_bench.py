@@ -9,6 +9,8 @@ import pytest
 
 import epochs
 import gate
+import intervals
+import recommendation
 import replays
 from imdb_conv1d.gate import CAP
 
@@ -85,3 +87,16 @@ def test_the_gates_simulations_are_worse_by_the_margin_and_make_tables() -> None
     texts = [*gate.false_passes(1, 1), *gate.copied(1, 1), *gate.power(pairs, 1, 1, (50,))]
     assert len(texts) == 5
     assert texts[3].splitlines()[-1].startswith("| a pair, 50 rows | 0.000 |")
+
+
+def test_the_intervals_and_verdicts_of_few_samples_make_tables() -> None:
+    (text,) = intervals.coverage((2, 40), 4)
+    assert len(text.splitlines()) == 2 + len(intervals.POPULATIONS)
+    assert " / none |" in text.splitlines()[2]
+    (text,) = intervals.verdicts((10,), 2)
+    assert text.splitlines()[2].startswith("| logits apart by 0.3 | ")
+
+
+def test_the_recommendations_of_one_trial_make_a_table() -> None:
+    (text,) = recommendation.calibration((8,), 1, ["patience 3, 10 and 20"], ["one minimum"])
+    assert text.splitlines()[2].endswith(" / 0 of 0 |")  # eight are too few

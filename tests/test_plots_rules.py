@@ -42,6 +42,18 @@ def test_the_pooled_picture_has_a_line_a_min_delta_and_the_recommendation() -> N
     assert first.get_ydata().tolist() == pytest.approx([0.04, 0.03])
 
 
+def test_the_pooled_line_breaks_where_other_runs_answer() -> None:
+    """Of seven runs three end after patience 2: their mean is not drawn into one line with that of the other four."""
+    short = [History(f"s{n}", "", "val_loss", "min", np.array([0.5, 0.6, 0.6]), np.arange(3.0)) for n in range(3)]
+    long = [History(f"l{n}", "", "val_loss", "min", np.array(VALUES), np.arange(14.0)) for n in range(4)]
+    pool = pooled(replay([*short, *long], [1, 2, 3], [0.0]))
+    figure = plots_rules.pooled(pool, "val_loss", tolerance=0.01, recommended=None)
+    lines = [line.get_xdata().tolist() for line in figure.axes[0].lines[:2]]
+    assert lines == [[1, 2], [3]]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["7", "4"]
+    assert labels_of(figure) == ["min_delta 0", "tolerance 0.01"]
+
+
 def test_what_is_lost_without_limit_or_not_at_all_can_be_drawn() -> None:
     none_kept = History("n", "", "val_loss", "min", np.array([np.nan, np.nan, 0.5, 0.6, 0.6]), np.arange(5.0))
     flat = History("f", "", "val_loss", "min", np.array([0.5, 0.6, 0.6, 0.6, 0.6]), np.arange(5.0))

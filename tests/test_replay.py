@@ -99,7 +99,7 @@ def test_a_replay_of_one_run_is_linked_to_it_and_holds_its_figures(
     rows = table(run).set_index("patience")
     assert list(table(run).columns) == [
         "run_id", "run_name", "monitor", "mode", "patience", "min_delta", "stopped_epoch", "best_epoch", "best_value",
-        "epochs_saved", "seconds_saved", "regret", "censored",
+        "epochs_saved", "seconds_saved", "regret", "censored", "own_patience", "waited",
     ]  # fmt: skip
     assert rows["censored"].to_dict() == {1: False, 2: False, 3: True, 4: True}
     assert rows.loc[1, ["stopped_epoch", "best_epoch", "epochs_saved", "seconds_saved"]].tolist() == [3, 2, 4, 8.0]
@@ -144,7 +144,7 @@ def test_a_training_that_has_not_finished_is_replayed_and_said_to_be_so(
 def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     experiment = mlflow.create_experiment("films")
     tags = {"verb": "train", "stop_reason": "patience"}
-    for number in range(6):
+    for number in [*range(30), 29, 29]:
         values = np.array([0.5, 0.4, 0.45, 0.45, 0.3, *[0.4] * 6]) + number / 1000
         record(list(values), {"patience": 6, "min_delta": 0.0}, tags, experiment=experiment)
     record([0.5, 0.4], {"patience": 6}, {"verb": "train"}, status="FAILED", experiment=experiment)
@@ -152,21 +152,26 @@ def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: 
     record([0.5, 0.4], {"patience": 6}, tags, status=None, experiment=experiment)
     run = run_replay("--experiment=films")
     out = capsys.readouterr()
-    assert "experiment 'films': 7 finished trainings of 9" in out.out
+    assert "experiment 'films': 33 finished trainings of 35" in out.out
     assert "left out: run: " in out.out
     assert "no value of val_loss between steps 2 and 4" in out.out
     assert run.info.experiment_id == experiment
     assert run.data.tags["source_experiment_id"] == experiment
-    assert run.info.run_name == "replay 6 trainings"
+    assert run.info.run_name == "replay 32 trainings"
     found = run.data.metrics
-    assert (found["runs"], found["runs_compared"], found["recommended_patience"]) == (6, 6, 3)
-    assert (found["epochs_saved"], found["seconds_saved"], found["regret"]) == (6 * 3, 6 * 3 * 2, 0)
-    assert "Patience 3 with min_delta 0 is the shortest" in out.out
-    assert "Patience 3 with min_delta 0 is the shortest" in run.data.tags["mlflow.note.content"]
-    assert len(table(run)) == 6 * 6
-    assert table(run)["run_id"].nunique() == 6
+    assert (found["runs"], found["runs_compared"], found["recommended_patience"]) == (32, 30, 3)
+    assert (found["served"], found["answered"]) == (30, 30)
+    assert (found["epochs_saved"], found["seconds_saved"], found["regret"]) == (30 * 3, 30 * 3 * 2, 0)
+    for said in (
+        "2 trainings left out, as another one has the same values from epoch 1 on",
+        "Patience 3 with min_delta 0 serves at least 90% of such trainings, at 95% confidence",
+    ):
+        assert said in out.out
+        assert said in run.data.tags["mlflow.note.content"]
+    assert len(table(run)) == 32 * 6
+    assert table(run)["run_id"].nunique() == 32
     pool = table(run, "pooled.csv").set_index("patience")
-    assert pool["runs"].to_dict() == dict.fromkeys(range(1, 7), 6)
+    assert pool["runs"].to_dict() == dict.fromkeys(range(1, 7), 30)
     assert pool.loc[1, "regret"] == pytest.approx(0.1)
     assert pool.loc[3, "epochs"] == 8
     files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
@@ -177,7 +182,8 @@ def test_few_runs_are_said_to_be_too_few(store: str, capsys: pytest.CaptureFixtu
     for _ in range(2):
         record([0.5, 0.4, 0.45, 0.46], {"patience": 2}, {"verb": "train"})
     run = run_replay("--run=all")
-    assert "Too few runs to say which patience is enough: 2 answer every patience up to 2" in capsys.readouterr().out
+    said = "Too few runs to say which patience is enough: 1 distinct training, and 29 that went on long enough would do"
+    assert said in capsys.readouterr().out
     assert "recommended_patience" not in run.data.metrics
 
 

@@ -70,6 +70,12 @@ def test_interval_where_too_few_values_differ_is_none() -> None:
     assert not np.isnan(interval(values)).any()
 
 
+def test_interval_of_values_that_differ_by_rounding_is_none() -> None:
+    values = 0.1 + np.arange(40) / 1e17 * 7
+    assert len(np.unique(values)) > DIFFERENT
+    assert np.isnan(interval(values)).all()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_interval_of_values_that_are_not_finite_is_none(bad: float) -> None:
     assert np.isnan(interval(np.append(np.arange(50.0), bad))).all()

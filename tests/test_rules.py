@@ -134,3 +134,22 @@ def test_both_modes_side_by_side() -> None:
     assert row(table, 1, run_id="a")["stopped_epoch"] == 2
     assert row(table, 1, run_id="b")["stopped_epoch"] == 4
     assert row(table, 1, run_id="b")["best_epoch"] == 3
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(VALUES, min_size=1, max_size=20), min_size=1, max_size=4), st.sampled_from([None, 0.0, 0.25]))
+def test_waited_is_the_longest_patience_that_a_history_answers_by_its_own_rule(
+    several: list[list[float]], min_delta: float | None
+) -> None:
+    histories = [
+        History(
+            str(n), "", "val_loss", "min", np.array(values, dtype=float), np.arange(len(values)) * 1.0, 7, min_delta
+        )
+        for n, values in enumerate(several)
+    ]
+    table = replay(histories, range(1, 21), [min_delta or 0.0])
+    for _, rows in table.groupby("run_id"):
+        assert rows["waited"].iloc[0] == rows.loc[~rows["censored"], "patience"].max() or (
+            rows["censored"].all() and rows["waited"].iloc[0] == 0
+        )
+        assert rows["own_patience"].tolist() == [7] * 20

@@ -86,7 +86,10 @@ def curve(history: History, table: pd.DataFrame) -> Figure:
 
 
 def pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended: int | None) -> Figure:
-    """Mean regret and mean epoch of the stop over patience, with 95 % bootstrap intervals, a line a min_delta.
+    """Draw mean regret and mean epoch of the stop over patience, with 95 % intervals, a line a min_delta.
+
+    A line breaks where other runs answer than before, since means of other runs are not comparable; the number of runs
+    stands where a piece begins.
 
     Args:
         table: what ``pooling.pooled`` returns.
@@ -97,14 +100,20 @@ def pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended: int 
         axes, ("regret", "epochs"), (f"mean regret of {metric}", "mean epoch of the stop"), strict=True
     ):
         for color, (min_delta, group) in zip(COLORS, table[table["runs"] > 0].groupby("min_delta"), strict=False):
-            ax.plot(group["patience"], group[value], color=color, marker="o", ms=3, label=f"min_delta {min_delta:g}")
-            ax.fill_between(
-                group["patience"], group[f"{value}_low"], group[f"{value}_high"], color=color, alpha=FAINT / 2, lw=0
-            )
+            label_once = f"min_delta {min_delta:g}"
+            for _, piece in group.groupby((group["population"] != group["population"].shift()).cumsum()):
+                x, y = piece["patience"], piece[value]
+                ax.plot(x, y, color=color, marker="o", ms=3, label=label_once)
+                ax.fill_between(x, piece[f"{value}_low"], piece[f"{value}_high"], color=color, alpha=FAINT / 2, lw=0)
+                if np.isfinite(y.iloc[0]):
+                    runs, at = piece["runs"].iloc[0], (x.iloc[0], y.iloc[0])
+                    where = (0, 5 if color == COLORS[0] else -11)
+                    ax.annotate(f"{runs:,}", at, where, textcoords="offset points", fontsize=8, color=color)
+                label_once = "_"
         if recommended is not None:
             ax.axvline(recommended, color=GREEN, lw=1.4, ls="--", label=f"recommended: {recommended}")
         ax.set_xlabel("patience")
-        ax.set_title(label)
+        ax.set_title(f"{label}, and of how many runs")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=FAINT)
         ax.set_ylim(bottom=0)

@@ -1,31 +1,34 @@
 """Which early-stopping rule serves several trainings: the replayed rows pooled over them, and a recommendation."""
 
+import math
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binom
 
 from imdb_conv1d.console import counted, duration
-from imdb_conv1d.resampling import interval, means_of_samples
+from imdb_conv1d.resampling import interval
 
-RUNS_NEEDED = 5  # of fewer, a bootstrap knows next to nothing
 CONFIDENCE = 0.95
-MOST_RUNS = 0.9  # a share of all runs
+SHARE = 0.9  # of all such trainings, to be served
+ROUNDING = 2.0**-22  # of a value: trainers report float32, so that 0.880 - 0.879 is within 0.001
 
 
 def pooled(table: pd.DataFrame) -> pd.DataFrame:
-    """Regret and cost of each rule over the runs that answer it.
+    """Pool regret and cost of each rule over the runs that answer it.
 
     Args:
-        table: what ``rules.replay`` returns, of several histories of one metric.
+        table: what ``rules.replay`` returns, of several distinct histories of one metric.
 
     Returns:
-        patience, min_delta; runs: how many answer; regret, regret_low, regret_high: their mean regret with its 95 %
-        bootstrap interval; regret_worst; epochs, epochs_low, epochs_high: the mean epoch of the stop, likewise;
-        epochs_saved and seconds_saved: means.
+        patience, min_delta; runs: how many answer; population: a number that two rules share if the same runs answer
+        them, since others' means are not comparable; regret, regret_low, regret_high: their mean regret with its 95 %
+        interval; regret_worst; epochs, epochs_low, epochs_high: the mean epoch of the stop, likewise; epochs_saved and
+        seconds_saved: means.
     """
-    rows = []
+    rows, populations = [], dict[Hashable, int]()
     for (patience, min_delta), group in table.groupby(["patience", "min_delta"]):
         answered = group[~group["censored"]]
         regret, epochs = answered["regret"].to_numpy(), answered["stopped_epoch"].to_numpy(dtype=float)
@@ -36,6 +39,7 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
                 "patience": patience,
                 "min_delta": min_delta,
                 "runs": len(answered),
+                "population": populations.setdefault(frozenset(answered["run_id"]), len(populations)),
                 "regret": answered["regret"].mean(),
                 "regret_low": regret_low,
                 "regret_high": regret_high,
@@ -52,127 +56,121 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """The shortest patience within the tolerance, over ``runs`` of ``of`` trainings.
+    """The shortest patience that is shown to serve ``SHARE`` of such trainings, by ``runs`` of ``of`` trainings.
 
-    They are those that answer every patience up to ``longest``; ``beyond`` answer a longer one as well. ``patience``
-    is None where nothing can be recommended: too few runs, or none of the ``tried`` patiences that end before the runs
-    do is within the tolerance. ``sureness`` is the share of bootstrap samples whose mean regret is within the
-    tolerance, ``served`` the number of runs whose own regret is. ``regret`` and its 95 % bootstrap interval are of the
-    mean; ``regret_of_all`` is that of all ``answered`` runs that answer the rule. epochs_saved and seconds_saved are
-    sums over the runs, as is ``epochs``, all that they trained.
+    A training is served if it loses at most the tolerance against its own longest wait, which is ``wait`` epochs or
+    more; ``served`` of ``runs`` are. ``patience`` is None where nothing is shown: with fewer than ``needed`` runs, or
+    since too many lose more; then ``served`` is of the longest patience tried, ``longest``. ``cut`` runs ended before
+    they had waited that long, and count as not served. regret, its 95 % interval, epochs_saved, seconds_saved and
+    epochs, all that was trained, are of the runs that answer the rule.
     """
 
     metric: str
     tolerance: float
     of: int
+    needed: int
     runs: int
-    longest: int
-    beyond: int
-    tried: int = 0
+    wait: int = 0
+    cut: int = 0
+    longest: int | None = None
+    served: int = 0
     patience: int | None = None
     min_delta: float = 0.0
     regret: float = np.nan
     regret_low: float = np.nan
     regret_high: float = np.nan
     regret_worst: float = np.nan
-    answered: int = 0
-    regret_of_all: float = np.nan
-    sureness: float = np.nan
-    served: int = 0
     epochs: int = 0
     epochs_saved: int = 0
     seconds_saved: float = np.nan
 
     @property
     def sentence(self) -> str:
-        """All of it in one sentence."""
-        which = f"answer every patience up to {self.longest}"
-        if self.runs < RUNS_NEEDED:
-            needed = f"at least {RUNS_NEEDED} are needed"
-            return f"Too few runs to say which patience is enough: {self.runs} {which}, and {needed}."
-        if not self.tried:
-            return f"Nothing tells a longer wait from those tried: each ends where one of the {self.runs} runs did."
-        tolerance = f"{self.tolerance:g} of the best {self.metric}"
-        if self.patience is None:
+        """Say what is shown, by how many trainings and against what, or what it would take."""
+        share, loss = f"{SHARE:.0%} of such trainings", f"{self.tolerance:g} of the best {self.metric}"
+        if not self.wait:
             return (
-                f"None of {self.tried} patiences up to {self.longest} keeps the mean regret of {self.runs} runs within "
-                f"{tolerance}, and {self.beyond or 'no'} runs tell what a longer one does, which is too few."
+                f"Too few runs to say which patience is enough: {counted(self.of, 'distinct training')}, and "
+                f"{self.needed} that went on long enough would do if a patience serves them all."
             )
-        share = f"{self.sureness:.0%} of bootstrap samples"
-        within = f"within {tolerance} in {share}"
-        if self.sureness < CONFIDENCE:
-            within = f"within {tolerance}, but only in {share}, which is too few runs or too little margin to be sure"
-        others = f", as it is {self.regret_of_all:.4f} over all {self.answered} that answer it"
-        at_least = binomtest(self.served, self.runs).proportion_ci(2 * CONFIDENCE - 1, method="exact").low
-        rare = "" if at_least >= MOST_RUNS else ", which does not rule out a rarer loss"
+        if self.longest is None:
+            return f"Nothing tells a longer wait from those tried: none is shorter than the {self.wait} of the runs."
+        against = f"against waiting {counted(self.wait, 'epoch')} or longer"
+        if self.patience is None:
+            cut = f" (of {self.cut} it is not known, as they ended before)" if self.cut else ""
+            return (
+                f"No patience up to {self.longest} is shown to serve {share}: {self.longest} loses more than {loss} "
+                f"{against} in {self.runs - self.served} of {self.runs} runs{cut}."
+            )
+        within = "" if np.isnan(self.regret_low) else f", 95% interval {self.regret_low:.4f} to {self.regret_high:.4f}"
         minutes = "" if np.isnan(self.seconds_saved) else f" and {duration(self.seconds_saved)}"
         return (
-            f"Patience {self.patience} with min_delta {self.min_delta:g} is the shortest of {self.tried} tried whose "
-            f"mean regret stays {within}: over the {self.runs} of {self.of} runs that {which} it is {self.regret:.4f} "
-            f"(95% interval {self.regret_low:.4f} to {self.regret_high:.4f}, {self.regret_worst:.4f} in the worst run)"
-            f"{others if self.answered > self.runs else ''}; it serves {self.served} of the {self.runs}, so at least "
-            f"{at_least:.0%} of such runs at 95% confidence{rare}; it would have saved {self.epochs_saved:,} of their "
-            f"{counted(self.epochs, 'epoch')}{minutes}."
+            f"Patience {self.patience} with min_delta {self.min_delta:g} serves at least {share}, at {CONFIDENCE:.0%} "
+            f"confidence: it loses at most {loss} {against} in {self.served} of {self.runs} distinct runs, of "
+            f"{self.of} in all. On average it loses {self.regret:.4f}{within} ({self.regret_worst:.4f} in the worst "
+            f"run), and it would have saved {self.epochs_saved:,} of their {counted(self.epochs, 'epoch')}{minutes}."
         )
 
 
 def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
-    """The shortest patience whose mean regret stays within ``tolerance`` (in the metric's unit), and how sure that is.
+    """Find the shortest patience that is shown to serve ``SHARE`` of such trainings.
 
-    A run knows of no loss after its own end: the longer it went on, the more it tells. So rules are judged by the runs
-    that answer every rule up to the longest patience for which there are ``RUNS_NEEDED`` of them. The regret that the
-    other runs know of is the least that it can be, so a rule must be within the tolerance over all that answer it, too.
-    A patience that itself ended one of the runs cannot be judged. Preferred is one that is within the tolerance in 95 %
-    of the bootstrap samples; failing that, one that is so by its mean.
+    A run knows of no loss after its own end. So the longest wait is taken that ``SHARE`` of the runs whose own patience
+    allows it are shown to have waited; of those runs, one that ended before counts as not served, since runs that go on
+    improving are the ones that meet an epoch limit. Runs with a shorter patience count where they lose, too. The bound
+    is exact (Clopper and Pearson 1934), one-sided. From the longest patience down, each is tested until one fails:
+    since a shorter one never loses less, so many tests err no more often than one. Several values of min_delta share
+    the error (Bonferroni). bench/recommendation.py shows how often the claim holds.
 
     Args:
-        table: what ``rules.replay`` returns, of several histories of one metric.
+        table: what ``rules.replay`` returns, of several distinct histories of one metric.
+        tolerance: in the metric's unit.
     """
-    answers = ~table["censored"].astype(bool)
-    by_run = answers.groupby([table["run_id"], table["patience"]]).all().unstack()
-    up_to = by_run.cummin(axis=1).sum()
-    enough = up_to[up_to >= RUNS_NEEDED]
-    longest = int((enough if len(enough) else up_to[up_to == up_to.max()]).index.max())
-    runs = by_run.index[by_run.loc[:, :longest].all(axis=1)]
-    judged = table[table["run_id"].isin(runs) & (table["patience"] <= longest)].groupby(["patience", "min_delta"])
-    answered = table[answers].groupby(["patience", "min_delta"])
-    rules = [
-        (group, answered.get_group(rule)) for rule, group in judged if (group["epochs_saved"].astype(int) > 0).all()
-    ]
+    error = (1 - CONFIDENCE) / table["min_delta"].nunique()
+    runs = table.drop_duplicates("run_id").set_index("run_id")
+    waited = runs["waited"].astype(int)
+    allowed = runs["own_patience"].astype(float).fillna(np.inf).clip(lower=waited)
+    waits = [wait for wait in waited.unique() if _shown((waited >= wait).sum(), (allowed >= wait).sum(), error)]
     nothing = Recommendation(
-        metric=str(table["monitor"].iloc[0]), tolerance=tolerance, of=len(by_run), runs=len(runs), longest=longest,
-        beyond=table.loc[answers & (table["patience"] > longest), "run_id"].nunique(),
-        tried=len({int(group["patience"].iloc[0]) for group, _ in rules}),
+        metric=str(table["monitor"].iloc[0]), tolerance=tolerance, of=len(runs), runs=len(runs),
+        needed=math.ceil(math.log(error) / math.log(SHARE)),
     )  # fmt: skip
-    if len(runs) < RUNS_NEEDED:
+    if not waits:
         return nothing
+    wait = int(max(waits))
+    asked, told = (table["run_id"].map(one >= wait).astype(bool) for one in (allowed, waited))
+    within = table["regret"] <= tolerance + ROUNDING * table["best_value"].abs()
+    lost = ~table["censored"].astype(bool) & ~within  # a rule that has not stopped has all that the run found
+    table = table.assign(told=told, counts=asked | lost, fails=lost | (asked & ~told))
+    nothing = replace(nothing, wait=wait, cut=int(((allowed >= wait) & (waited < wait)).sum()))
     found = []
-    for group, everybody in rules:
-        rule, regret, of_all = group.iloc[0], group["regret"].to_numpy(), everybody["regret"].to_numpy()
-        if max(regret.mean(), of_all.mean()) > tolerance:
-            continue
-        saved = group["epochs_saved"].astype(int).sum()
-        samples = means_of_samples(regret)
-        of_all_samples = samples if len(of_all) == len(regret) else means_of_samples(of_all)
-        low, high = np.percentile(samples, [2.5, 97.5])
-        found.append(
-            replace(
-                nothing,
-                patience=int(rule["patience"]),
-                min_delta=float(rule["min_delta"]),
-                regret=float(regret.mean()),
-                regret_low=float(low),
-                regret_high=float(high),
-                regret_worst=float(regret.max()),
-                answered=len(of_all),
-                regret_of_all=float(of_all.mean()),
-                sureness=float(min((samples <= tolerance).mean(), (of_all_samples <= tolerance).mean())),
-                served=int((regret <= tolerance).sum()),
-                epochs=int(saved + group["stopped_epoch"].astype(int).sum()),
-                epochs_saved=int(saved),
-                seconds_saved=float(group["seconds_saved"].sum(skipna=False)),
-            )
-        )
-    sure = [one for one in found if one.sureness >= CONFIDENCE]
+    rules = table[table["patience"] < wait].groupby(["patience", "min_delta"])
+    for min_delta in sorted(set(table["min_delta"].tolist())):
+        shortest = None
+        for patience in sorted({one for one in table["patience"].tolist() if one < wait}, reverse=True):
+            group = rules.get_group((patience, min_delta))
+            count, served = int(group["counts"].sum()), int((group["counts"] & ~group["fails"]).sum())
+            if nothing.longest is None or (patience, served) > (nothing.longest, nothing.served):
+                nothing = replace(nothing, longest=patience, served=served, runs=count)
+            if not _shown(served, count, error):
+                break
+            shortest = (patience, min_delta, served, count, group[group["told"] & ~group["censored"]])
+        if shortest:
+            found.append(shortest)
+    if not found:
+        return nothing
     # Of one patience, the min_delta that stops earliest.
-    return min(sure or found, key=lambda one: (one.patience, -one.epochs_saved), default=nothing)
+    patience, min_delta, served, count, rows = min(found, key=lambda one: (one[0], -one[4]["epochs_saved"].sum()))
+    regret, saved = rows["regret"].to_numpy(dtype=float), int(rows["epochs_saved"].astype(int).sum())
+    low, high = interval(regret)
+    return replace(
+        nothing, patience=patience, min_delta=min_delta, served=served, runs=count,
+        regret=float(regret.mean()), regret_low=low, regret_high=high, regret_worst=float(regret.max()),
+        epochs=saved + int(rows["stopped_epoch"].astype(int).sum()), epochs_saved=saved,
+        seconds_saved=float(rows["seconds_saved"].sum(skipna=False)),
+    )  # fmt: skip
+
+
+def _shown(served: int, runs: int, error: float) -> bool:
+    """Whether so many served of so many runs show that ``SHARE`` of all are."""
+    return bool(binom.sf(served - 1, runs, SHARE) <= error)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from imdb_conv1d import plots_rules
 from imdb_conv1d.console import counted, duration
 from imdb_conv1d.pooling import pooled, recommend
-from imdb_conv1d.rules import History
+from imdb_conv1d.rules import History, distinct
 from imdb_conv1d.tracking import Run, literally
 
 ROWS = 12  # of a table on the terminal
@@ -60,23 +60,30 @@ def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) 
 
 def of_many(run: Run, experiment_id: str, histories: Sequence[History], table: pd.DataFrame, tolerance: float) -> str:
     """Queue the replay of several trainings of one metric; returns lines for the terminal."""
-    pool, found = pooled(table), recommend(table, tolerance)
+    different = distinct(histories)
+    judged = table[table["run_id"].isin([history.run_id for history in different])]
+    pool, found = pooled(judged), recommend(judged, tolerance)
     metric, trained = histories[0].monitor, sum(len(history.values) for history in histories)
     many = counted(len(histories), "training")
     lines = [f"{metric} of {many}, {counted(trained, 'epoch')}", found.sentence]
+    if repeated := len(histories) - len(different):
+        lines.insert(1, f"{counted(repeated, 'training')} left out, as another one has the same values from epoch 1 on")
     if found.patience is not None:
         _figures(run, {
             "recommended_patience": found.patience, "recommended_min_delta": found.min_delta,
             "regret": found.regret, "regret_low": found.regret_low, "regret_high": found.regret_high,
             "regret_worst": found.regret_worst,
-            "sureness": found.sureness, "epochs_saved": found.epochs_saved, "seconds_saved": found.seconds_saved,
+            "served": found.served, "answered": found.runs,
+            "epochs_saved": found.epochs_saved, "seconds_saved": found.seconds_saved,
         })  # fmt: skip
     _figures(run, {"runs": len(histories), "runs_compared": found.runs})
     run.tags({"source_experiment_id": experiment_id})
     link = f"[{many}](#/experiments/{experiment_id}/runs)"
-    run.describe(f"Replay of {link}, named in replay.csv.\n\n{literally(found.sentence)}")
+    run.describe(f"Replay of {link}, named in replay.csv.\n\n" + "\n\n".join(map(literally, lines[1:])))
+    least, most = pool["runs"].min(), pool["runs"].max()
+    answers = f"{most:,} runs" if pool["population"].nunique() == 1 else f"the {least:,} to {most:,} runs that answer"
     pictures = {
-        "heat_map.png": plots_rules.heat_map(pool, f"{metric}: mean regret of each rule, and its mean stop"),
+        "heat_map.png": plots_rules.heat_map(pool, f"{metric}: each rule's mean regret and stop, of {answers}"),
         "pooled.png": plots_rules.pooled(pool, metric, tolerance, found.patience),
     }
     _files(run, {"replay.csv": table, "pooled.csv": pool}, pictures)

@@ -6,6 +6,7 @@ training there too, and a longer run answers for all the shorter ones. What a hi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -49,23 +50,43 @@ def replay(histories: Sequence[History], patience: Sequence[int], min_delta: Seq
         what the recorded run was trained on for (seconds is NaN where they are those of a clock that was set back);
         regret: how much worse than the best value of the whole history, in the metric's unit, never negative, infinite
         where nothing was kept. All are missing in a row that is ``censored``: the history ends before the rule stops.
+        Of the history itself: own_patience, and waited, the most epochs without an improvement by its own min_delta,
+        else by any.
     """
     rules = len(patience) * len(min_delta)
     stopped, kept = np.zeros((2, len(histories), rules), dtype=int)
-    best = np.zeros(len(histories), dtype=int)
+    best, waited = np.zeros((2, len(histories)), dtype=int)
     by_length = np.argsort([len(history.values) for history in histories], kind="stable")
     for start in range(0, len(histories), BLOCK):
         places = by_length[start : start + BLOCK]
         found = _replayed([histories[place] for place in places], patience, min_delta)
         stopped[places], kept[places] = (epochs.reshape(-1, rules) for epochs in found[:2])
-        best[places] = found[2]
-    return _table(histories, [(p, d) for p in patience for d in min_delta], stopped, kept, best)
+        best[places], waited[places] = found[2:]
+    return _table(histories, [(p, d) for p in patience for d in min_delta], stopped, kept, best, waited)
+
+
+def distinct(histories: Sequence[History]) -> list[History]:
+    """Leave out histories that others repeat: those equal to the bit, and those that another one goes on from.
+
+    Trainings of one seed and one set of parameters are one training, however often it was made.
+    """
+    order = sorted(range(len(histories)), key=lambda place: (histories[place].values.astype(float).tobytes(), -place))
+    # In this order what begins like a history stands right behind it.
+    repeated = {
+        one
+        for one, after in pairwise(order)
+        if histories[after].values.astype(float).tobytes().startswith(histories[one].values.astype(float).tobytes())
+    }
+    return [history for place, history in enumerate(histories) if place not in repeated]
 
 
 def _replayed(
     histories: Sequence[History], patience: Sequence[int], min_delta: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Epochs, 0 for none: of the stop and of the checkpoint then [histories, patience, min_delta], of the very best."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Epochs, 0 for none: of the stop and of the checkpoint then [histories, patience, min_delta], of the very best.
+
+    And the longest wait of each history by its own min_delta.
+    """
     lengths = np.array([len(history.values) for history in histories])
     values = np.full((lengths.max(), len(histories)), np.nan)
     for number, history in enumerate(histories):
@@ -77,6 +98,8 @@ def _replayed(
     stopped, kept_then = np.zeros(shape, dtype=int), np.zeros(shape, dtype=int)
     best, wait = np.zeros((len(histories), 1, len(min_delta))), np.zeros((), dtype=int)
     kept, kept_value = np.zeros(len(histories), dtype=int), np.zeros(len(histories))
+    own = np.array([history.min_delta or 0.0 for history in histories])
+    own_best, own_wait, waited = np.zeros(len(histories)), np.zeros((), dtype=int), np.zeros(len(histories), dtype=int)
     for epoch, value in enumerate(values, 1):
         keeps = np.isfinite(value) & ((kept == 0) | improves(mode, value, kept_value))
         kept, kept_value = np.where(keeps, epoch, kept), np.where(keeps, value, kept_value)
@@ -86,7 +109,10 @@ def _replayed(
         if now.any():
             stopped[now] = epoch
             kept_then = np.where(now, kept[:, None, None], kept_then)
-    return stopped, kept_then, kept
+        improved, own_wait, _ = step(mode, 0, own, epoch, own_best, own_wait, value)
+        own_best = np.where(improved, value, own_best)
+        waited = np.where(epoch <= lengths, np.maximum(waited, own_wait), waited)
+    return stopped, kept_then, kept, waited
 
 
 def _table(
@@ -95,6 +121,7 @@ def _table(
     stopped: np.ndarray,
     kept: np.ndarray,
     best: np.ndarray,
+    waited: np.ndarray,
 ) -> pd.DataFrame:
     """The epochs as the table. An epoch 0 is none: a rule may also stop before anything was worth keeping."""
     best_value, lost, seconds = (np.full(stopped.shape, np.nan) for _ in range(3))
@@ -125,5 +152,7 @@ def _table(
             "seconds_saved": seconds.ravel(),
             "regret": lost.ravel(),
             "censored": (stopped == 0).ravel(),
+            "own_patience": pd.array(np.repeat([history.patience for history in histories], len(grid)), dtype="Int64"),
+            "waited": np.repeat(waited, len(grid)),
         }
     )
