@@ -19,7 +19,7 @@ sys.path.insert(0, str(epochs.SRC))
 from imdb_conv1d.paired import log_losses, paired
 from imdb_conv1d.resampling import interval
 
-SIZES, BOOTSTRAP = (2, 3, 5, 8, 15, 30, 60, 200, 1000, 5000), 1000
+SIZES, BOOTSTRAP = (2, 3, 5, 8, 15, 50, 80, 200, 1000, 5000), 1000
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 
 

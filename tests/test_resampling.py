@@ -34,19 +34,20 @@ def three_valued(rng: np.random.Generator, n: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("draw", "mean", "before"),
     [
-        (zero_inflated, 0.2 * math.exp(0.5), 0.83),
-        (lambda rng, n: rng.lognormal(size=n), math.exp(0.5), 0.88),
-        (lambda rng, n: rng.gamma(0.5, size=n), 0.5, 0.90),
-        (three_valued, 0.08, 0.94),
-        (lambda rng, n: rng.standard_t(3, n), 0.0, 0.91),
-        (lambda rng, n: rng.normal(size=n), 0.0, 0.93),
+        (zero_inflated, 0.2 * math.exp(0.5), 0.856),
+        (lambda rng, n: rng.lognormal(size=n), math.exp(0.5), 0.894),
+        (lambda rng, n: rng.gamma(0.5, size=n), 0.5, 0.918),
+        (three_valued, 0.08, 0.92),
+        (lambda rng, n: np.where(rng.random(n) < 0.05, 10.0, 0.0) + rng.normal(size=n), 0.5, 0.906),
+        (lambda rng, n: rng.standard_t(3, n), 0.0, 0.941),
+        (lambda rng, n: rng.normal(size=n), 0.0, 0.934),
     ],
 )
-@pytest.mark.parametrize("n", [LEAST, 60])
+@pytest.mark.parametrize("n", [LEAST, 200])
 def test_interval_of_skewed_values_covers_the_mean(draw: Draw, mean: float, before: float, n: int) -> None:
-    """``before`` is the coverage of the percentile bootstrap at the least number of values."""
+    """``before`` is how many the percentile bootstrap covered at the least number of values."""
     covered, share = coverage(draw, mean, n)
-    assert covered >= 0.925  # the error of 2,000 samples is 0.005
+    assert covered >= max(0.92, before)  # the error of 2,000 samples is 0.006
     assert share > 0.5
 
 
@@ -71,7 +72,7 @@ def test_interval_where_too_few_values_differ_is_none() -> None:
 
 
 def test_interval_of_values_that_differ_by_rounding_is_none() -> None:
-    values = 0.1 + np.arange(40) / 1e17 * 7
+    values = 0.1 + np.arange(80) / 1e17 * 7
     assert len(np.unique(values)) > DIFFERENT
     assert np.isnan(interval(values)).all()
 
@@ -81,7 +82,7 @@ def test_interval_of_values_that_are_not_finite_is_none(bad: float) -> None:
     assert np.isnan(interval(np.append(np.arange(50.0), bad))).all()
 
 
-@given(st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=LEAST, max_size=60), st.randoms())
+@given(st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=LEAST, max_size=LEAST + 20), st.randoms())
 def test_interval_depends_on_the_values_alone_and_moves_with_them(values: list[float], random: object) -> None:
     found = interval(np.array(values))
     if math.isnan(found[0]):
@@ -106,7 +107,7 @@ def test_interval_of_many_values_is_the_usual_one() -> None:
 
 
 def test_interval_of_values_without_a_measurable_spread_is_none() -> None:
-    assert np.isnan(interval(np.array([1e-300] * 30 + [2e-300, 3e-300, 4e-300]))).all()
+    assert np.isnan(interval(np.array([1e-300] * LEAST + [2e-300, 3e-300, 4e-300]))).all()
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-5, 5)), min_size=1, max_size=20))
