@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
@@ -16,8 +16,8 @@ from mlflow.entities import Run
 import evaluate
 import train
 from conftest import TINY, copied_store, make_reviews
-from imdb_conv1d import data, scoring, sources
-from imdb_conv1d.console import Signals, UserError
+from imdb_conv1d import data, evaluations, scoring, sources
+from imdb_conv1d.console import RunFailed, Signals, UserError
 from imdb_conv1d.scores import scores
 
 
@@ -164,6 +164,94 @@ def test_changed_data_is_noticed(trained: Path) -> None:
     finally:
         path.write_text(before)
     assert len(mlflow.search_runs()) == runs
+
+
+def first_text_changed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(text=["another text", *table["text"][1:]])
+
+
+def last_label_changed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(label=[*table["label"][:-1], 1 - table["label"].iloc[-1]])
+
+
+def text_that_is_not_scored_changed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(text=["another text" if split == "train" else text for text, split in
+                              zip(table["text"], table["split"], strict=True)])  # fmt: skip
+
+
+CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "reversed": (lambda table: table[::-1], "row 1 is not"),
+    "first text": (first_text_changed, "row 1 is not"),
+    "last label": (last_label_changed, "row 20 is not"),
+    "a text of the training part": (text_that_is_not_scored_changed, "row 3 is not"),
+    "shorter": (lambda table: table[:15], "15 rows, and 20 before"),
+    "one piece shorter": (lambda table: table[:10], "10 rows, and 20 before"),
+    "longer": (lambda table: pd.concat([table, table[:1]]), "more than 20 rows"),
+    "empty": (lambda table: table[:0], "has no rows"),
+    "a label that is none": (lambda table: table.assign(label=7), "row 1: label '7'"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, change: str) -> None:
+    changed, told = CHANGES[change]
+    first = make_reviews(20).assign(split=["test", "test", "train", "train"] * 5)
+    readings = iter([first, changed(first)])
+
+    def tables() -> Iterator[pd.DataFrame]:
+        table = next(readings)
+        yield from (table[start : start + 10] for start in range(0, len(table), 10))
+
+    source = sources.Source("made up", "", tables)
+    rows = data.index(source)
+    pieces = scoring.chosen(source, rows, scoring.to_score(rows, whole=True))
+    with pytest.raises(RunFailed, match=r"^data: made up changed while it was scored \(") as failed:
+        scoring.score(pieces, lambda texts: np.full(len(texts), 0.7), None, tmp_path / "p.parquet", lambda done: None)
+    assert told in str(failed.value)
+    assert str(failed.value).endswith("; no figure is logged; evaluate it again")
+    assert "\n" not in str(failed.value)
+
+
+def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
+    table = make_reviews(20).assign(split="")
+    sizes = iter([10, 7])
+
+    def tables() -> Iterator[pd.DataFrame]:
+        size = next(sizes)
+        yield from (table[start : start + size] for start in range(0, len(table), size))
+
+    source = sources.Source("made up", "", tables)
+    rows = data.index(source)
+    pieces = pd.concat(scoring.chosen(source, rows, scoring.to_score(rows, whole=True)))
+    assert pieces["text"].tolist() == table["text"].tolist()
+    assert pieces[["hash", "label"]].equals(rows[["hash", "label"]])
+
+
+def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_found(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read = tmp_path / "own.csv", data.index
+    table = make_reviews(40, seed=9)
+    table.to_csv(path, index=False)
+    before = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
+
+    def index(source: sources.Source) -> pd.DataFrame:
+        rows = read(source)
+        table[::-1].to_csv(path, index=False)
+        return rows
+
+    monkeypatch.setattr(data, "index", index)
+    with pytest.raises(RunFailed, match="changed while"):
+        run_evaluate(f"--data={path}")
+    (run,) = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)
+    assert (run.info.status, run.data.metrics) == ("FAILED", {})
+    assert "changed while" in run.data.tags["error"]
+    assert "predictions.parquet" not in {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    found = evaluations.of_version("imdb-conv1d", "1")
+    assert found is None or found.info.run_id != run.info.run_id
+    assert run.info.run_id not in {one.info.run_id for one in evaluations.of_trainings([before.run_id]).values()}
+    after = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
+    assert (after.tags, after.description) == (before.tags, before.description)
 
 
 def test_one_label_alone_is_refused(trained: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def load(source: Source, validation_split: float) -> Reviews:
     Raises:
         UserError: if the source is unreadable, or a part would be left without one of the labels.
     """
-    table = pd.concat([_indexed(table).assign(text=table["text"]) for table in source.tables()], ignore_index=True)
+    table = pd.concat([indexed(table).assign(text=table["text"]) for table in source.tables()], ignore_index=True)
     split = partition(table, validation_split)
     kept = table.assign(split=split)[split.isin(PARTS)].sort_values(["hash", "label"], kind="stable", ignore_index=True)
     reviews = Reviews(source, kept[["hash", "text", "label", "split"]], digest(table), dropped(split))
@@ -65,10 +65,11 @@ def load(source: Source, validation_split: float) -> Reviews:
 
 def index(source: Source) -> pd.DataFrame:
     """Hash, label and given split of every row of a source, in its order, without holding the texts."""
-    return pd.concat([_indexed(table) for table in source.tables()], ignore_index=True)
+    return pd.concat([indexed(table) for table in source.tables()], ignore_index=True)
 
 
-def _indexed(table: pd.DataFrame) -> pd.DataFrame:
+def indexed(table: pd.DataFrame) -> pd.DataFrame:
+    """Hash, label and given split of every row of a table."""
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in table["text"]]
     label = table["label"].to_numpy(dtype="int8")
     return pd.DataFrame({"hash": pd.Series(hashes, dtype="str"), "label": label, "split": table["split"].astype("str")})

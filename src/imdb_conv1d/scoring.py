@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imdb_conv1d import data
-from imdb_conv1d.console import UserError
+from imdb_conv1d.console import RunFailed, UserError
 from imdb_conv1d.sources import Source
 
 MISTAKES = 50  # rows in the table of mistakes
@@ -47,13 +47,33 @@ def to_score(rows: pd.DataFrame, whole: bool) -> pd.Series:
 
 
 def chosen(source: Source, rows: pd.DataFrame, take: pd.Series) -> Iterator[pd.DataFrame]:
-    """Pieces (hash, label, text) of a source: those of its rows that ``take`` is true for."""
+    """Pieces (hash, label, text) of a source: those of its rows that ``take`` is true for.
+
+    Raises:
+        RunFailed: if the source gives other rows than ``rows``, which came of an earlier reading.
+    """
     start = 0
-    for table in source.tables():
-        here = slice(start, start + len(table))
-        piece = rows.iloc[here][["hash", "label"]].assign(text=table["text"].to_numpy())
-        yield piece[take.iloc[here]]
-        start += len(table)
+    try:
+        for table in source.tables():
+            before = rows[["hash", "label"]].iloc[start : start + len(table)]
+            now = data.indexed(table)[["hash", "label"]]
+            if len(before) < len(now):
+                raise _changed(source, f"it has more than {len(rows):,} rows")
+            other = (now.to_numpy() != before.to_numpy()).any(axis=1)
+            if other.any():
+                raise _changed(source, f"row {start + other.argmax() + 1} is not what it was")
+            yield before.assign(text=table["text"].to_numpy())[take.iloc[start : start + len(table)]]
+            start += len(table)
+    except UserError as error:
+        raise _changed(source, str(error)) from None  # what can be read no more could be read before
+    if start < len(rows):
+        raise _changed(source, f"it has {start:,} rows, and {len(rows):,} before")
+
+
+def _changed(source: Source, what: str) -> RunFailed:
+    return RunFailed(
+        f"data: {source.name} changed while it was scored ({what}); no figure is logged; evaluate it again"
+    )
 
 
 def score(
