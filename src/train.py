@@ -63,7 +63,9 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
                 [part["text"] for part in parts], run.folder, parameters.max_features, parameters.maxlen
             )
             learned, validated = zip(ids, [part["label"].to_numpy() for part in parts], strict=True)
-            network = model.build(parameters)
+            network = model.build(parameters, earlier.run.data.tags.get("layers", "") if earlier else "")
+            if network.note:
+                say(network.note)
             run.tags({"layers": "fused" if network.fused else "plain"})
             after = training.restore(network)
             if earlier and (earlier.has_begun or earlier.raised):

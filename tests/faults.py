@@ -36,16 +36,16 @@ TESTS = Path(__file__).resolve().parent
 sys.path[:0] = [str(TESTS.parent / "src"), str(TESTS)]
 
 SMALL = [
-    "--maxlen=20", "--max_features=50", "--embedding_dims=8", "--filters=8", "--hidden_dims=8", "--learning_rate=0.01",
+    "--maxlen=20", "--max_features=50", "--filters=8", "--hidden_dims=8", "--learning_rate=0.01",
 ]  # fmt: skip
+NARROW, WIDE = "--embedding_dims=8", "--embedding_dims=22"  # too narrow and wide enough for fused layers
 SCENARIOS = {
-    "stopped by the rule": [*SMALL, "--batch_size=8", "--patience=3", "--epochs=60"],
-    "two calls an epoch, all epochs": [*SMALL, "--batch_size=4", "--seed=8", "--epochs=6"],
+    "stopped by the rule": [*SMALL, WIDE, "--batch_size=8", "--patience=3", "--epochs=60"],
+    "two calls an epoch, all epochs": [*SMALL, WIDE, "--batch_size=4", "--seed=8", "--epochs=6"],
     "plain layers, accuracy": [
-        *SMALL, "--batch_size=8", "--fused=false", "--monitor=val_accuracy", "--mode=max", "--patience=4",
-        "--epochs=40",
+        *SMALL, NARROW, "--batch_size=8", "--monitor=val_accuracy", "--mode=max", "--patience=4", "--epochs=40",
     ],
-    "plain layers, all epochs": [*SMALL, "--batch_size=16", "--fused=false", "--seed=9", "--epochs=5"],
+    "plain layers, all epochs": [*SMALL, WIDE, "--batch_size=16", "--fused=false", "--seed=9", "--epochs=5"],
 }  # fmt: skip
 PHASES = (
     "begins", "reads data", "makes ids", "builds", "an epoch", "checkpoint", "journal", "snapshot", "report", "settles",

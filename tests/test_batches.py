@@ -111,7 +111,7 @@ def test_validation_has_every_row_once_and_always_the_same_batches() -> None:
 def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where padding decides: its embedding is made the largest of all, or the smallest."""
     parameters = TrainParameters(
-        maxlen=MAXLEN, max_features=700, embedding_dims=4, filters=32, hidden_dims=8, kernel_size=kernel_size
+        maxlen=MAXLEN, max_features=700, embedding_dims=64, filters=32, hidden_dims=8, kernel_size=kernel_size
     )
     monkeypatch.setattr(batches, "VALIDATION_BATCH", 1)  # each review is cut by itself,
     monkeypatch.setattr(batches, "MULTIPLE", 1)  # and to no more than has to stay

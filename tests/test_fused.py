@@ -136,21 +136,23 @@ def test_adams_steps_are_those_of_keras(seed: int, steps: int, rate: float) -> N
 
 
 SMALL = TrainParameters(
-    maxlen=30, max_features=40, embedding_dims=8, filters=16, hidden_dims=8, batch_size=8, learning_rate=0.01
+    maxlen=30, max_features=40, embedding_dims=22, filters=16, hidden_dims=8, batch_size=8, learning_rate=0.01
 )
 NUMBERS = np.random.default_rng(0)
 IDS = keras.utils.pad_sequences([NUMBERS.integers(1, 40, size) for size in NUMBERS.integers(2, 40, 240)], maxlen=30)
 LABELS = (IDS == 7).any(axis=1).astype(int)
 
 
-def train(fast: bool, epochs: int = 3) -> tuple[model.Network, dict[str, list[float]]]:
+def train(
+    fast: bool, epochs: int = 3, parameters: TrainParameters = SMALL, ids: np.ndarray = IDS
+) -> tuple[model.Network, dict[str, list[float]]]:
     keras.utils.set_random_seed(3)
-    network = model.build(SMALL.model_copy(update={"fused": fast}))
+    network = model.build(parameters.model_copy(update={"fused": fast}))
     number = tf.Variable(0, dtype=tf.int64)
     history = network.trained.fit(
-        training_batches(IDS, LABELS, SMALL.batch_size, SMALL.kernel_size, 3, number),
+        training_batches(ids, LABELS, parameters.batch_size, parameters.kernel_size, 3, number),
         epochs=epochs,
-        validation_data=validation_batches(IDS[:50], LABELS[:50], SMALL.kernel_size),
+        validation_data=validation_batches(ids[:50], LABELS[:50], parameters.kernel_size),
         verbose=0,
         callbacks=[EpochNumber(number)],
     )
@@ -169,6 +171,29 @@ def test_a_whole_training_follows_the_plain_one() -> None:
         np.testing.assert_allclose(ours[name], values, rtol=2e-3, err_msg=name)
     for our, their in zip(fast.plain.get_weights(), plain.plain.get_weights(), strict=True):
         np.testing.assert_allclose(our, their, atol=5e-3)
+
+
+@pytest.mark.parametrize(("embedding_dims", "kernel_size"), [(2, 1), (16, 1), (2, 3), (8, 3)])
+def test_narrow_windows_of_repeated_words_train_as_keras_trains_them(embedding_dims: int, kernel_size: int) -> None:
+    """Where equal windows share a maximum, Adam's second moment would depend on who of them gets the gradient."""
+    narrow = SMALL.model_copy(update={"embedding_dims": embedding_dims, "kernel_size": kernel_size, "filters": 64})
+    repeated = np.where(IDS > 0, 1 + IDS % 4, 0)
+    (fast, ours), (plain, theirs) = (train(fast, 1, narrow, repeated) for fast in (True, False))
+    for our, their in zip(fast.plain.get_weights(), plain.plain.get_weights(), strict=True):
+        np.testing.assert_allclose(our, their, atol=1e-6)
+    assert ours["val_loss"] == pytest.approx(theirs["val_loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("embedding_dims", "kernel_size", "fast"),
+    [(50, 3, True), (64, 1, True), (32, 2, True), (63, 1, False), (21, 3, False)],
+)
+def test_fused_layers_train_wide_windows_only(embedding_dims: int, kernel_size: int, fast: bool) -> None:
+    network = model.build(TrainParameters(embedding_dims=embedding_dims, kernel_size=kernel_size))
+    assert network.fused == fast
+    assert any(isinstance(layer, FusedConvolution) for layer in network.trained.layers) == fast
+    assert (type(network.trained.optimizer) is FusedAdam) == fast
+    assert ("below 64" in network.note) == (not fast)
 
 
 def test_gradients_have_the_same_bits_every_time() -> None:

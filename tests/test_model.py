@@ -12,7 +12,7 @@ from imdb_conv1d.config import TrainParameters
 KINDS = [
     "Embedding", "Dropout", "Conv1D", "GlobalMaxPooling1D", "Dense", "Dropout", "Activation", "Dense", "Activation",
 ]  # fmt: skip
-SMALL = TrainParameters(maxlen=20, max_features=30, embedding_dims=4, filters=5, hidden_dims=6, learning_rate=0.01)
+SMALL = TrainParameters(maxlen=20, max_features=30, embedding_dims=22, filters=5, hidden_dims=6, learning_rate=0.01)
 
 
 def test_the_network_is_the_articles() -> None:

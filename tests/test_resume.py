@@ -26,7 +26,7 @@ from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.places import Holder
 from imdb_conv1d.snapshots import Snapshots
-from resuming import ARGUMENTS, break_off, folder, holding, is_whole, last_epoch, resume, unended
+from resuming import ARGUMENTS, break_off, folder, holding, is_whole, last_epoch, metrics, resume, unended
 from test_train import SignalAfter, last_run, points, run_train, table, versions
 
 SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
@@ -52,6 +52,37 @@ def test_what_broke_off_before_its_first_epoch_begins_again_under_its_id(
     run = break_off(noisy, 0)
     resume("--resume=latest")
     assert is_whole(run, straight)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_training_begun_with_fused_layers_goes_on_with_them(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """As those were whose embeddings are too narrow for them now."""
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "LEAST_WIDTH", 0)
+        run_train(f"--data={noisy}", *ARGUMENTS)
+        whole = metrics(last_run())
+        run = break_off(noisy, 2)
+    assert whole != straight
+    assert run.data.tags["layers"] == "fused"
+    if not kept:
+        shutil.rmtree(folder(run))
+    resume("--resume", run.info.run_id)
+    assert mlflow.get_run(run.info.run_id).data.tags["layers"] == "fused"
+    assert metrics(mlflow.get_run(run.info.run_id)) == whole
+
+
+def test_wide_embeddings_go_on_to_the_same_bits(store: str, noisy: Path) -> None:
+    """With fused layers, which the others here are too narrow for."""
+    wide = ["--embedding_dims=22", "--epochs=4"]
+    run_train(f"--data={noisy}", *wide)
+    whole = metrics(last_run())
+    run = break_off(noisy, 2, *wide)
+    resume("--resume", run.info.run_id)
+    found = mlflow.get_run(run.info.run_id)
+    assert (found.data.tags["layers"], found.info.status) == ("fused", "FINISHED")
+    assert metrics(found) == whole
 
 
 def test_latest_is_the_newest_that_is_unfinished_and_dead(

@@ -63,6 +63,27 @@ def versions() -> list[Any]:
     return list(mlflow.MlflowClient().search_model_versions("name = 'imdb-conv1d'"))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "layers", "said"),
+    [
+        ([], "plain", ["embedding_dims * kernel_size is 24, below 64: Keras's own layers train, as with fused=false"]),
+        (["--fused=false"], "plain", []),
+        (["--embedding_dims=22"], "fused", []),
+    ],
+)
+def test_layers_are_fused_where_asked_for_and_wide_enough(
+    store: str,
+    reviews_csv: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    layers: str,
+    said: list[str],
+) -> None:
+    run_train(f"--data={reviews_csv}", "--epochs=1", *arguments)
+    assert last_run().data.tags["layers"] == layers
+    assert [line for line in capsys.readouterr().out.splitlines() if "kernel_size" in line] == said
+
+
 def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--patience=2", "--epochs=50")
     run, client = last_run(), mlflow.MlflowClient()
@@ -75,7 +96,7 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     )
     assert run.data.params["patience"] == "2"
     assert run.data.params["min_delta"] == "0.0001"
-    assert run.data.tags["layers"] == "fused"
+    assert run.data.tags["layers"] == "plain"  # as its embeddings are narrow
     assert len(run.data.params) == 19
 
     # The rule and the checkpoint, followed through the values that the store has.
@@ -223,7 +244,7 @@ def test_a_signal_in_mid_epoch_does_not_wait_for_its_end(
     from imdb_conv1d import model
 
     networks, build = [], model.build
-    monkeypatch.setattr(model, "build", lambda parameters: networks.append(build(parameters)) or networks[-1])
+    monkeypatch.setattr(model, "build", lambda *named: networks.append(build(*named)) or networks[-1])
     # 32 batches an epoch, so two calls: the fifth look is between these two in the second epoch.
     with pytest.raises(Interrupted):
         run_train(f"--data={reviews_csv}", "--batch_size=4", signals=SignalAfter(5))

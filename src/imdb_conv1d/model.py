@@ -9,7 +9,7 @@ import numpy as np
 
 from imdb_conv1d import environment
 from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.fused import FusedAdam, FusedConvolution
+from imdb_conv1d.fused import LEAST_WIDTH, FusedAdam, FusedConvolution
 
 STEPS_PER_CALL = 16  # steps at most between two returns to Python, where a signal gets through
 REVIEWS_PER_CALL = 512  # and reviews, so that a signal does not wait longer for larger batches
@@ -21,12 +21,13 @@ class Network:
 
     ``plain`` consists of Keras's own layers and is what is saved: ids int [batch, maxlen] to the probability of a
     positive review, float [batch, 1]. ``trained`` is what is fitted: it takes batches of any length from kernel_size
-    on. ``fused`` tells whether it has fused layers.
+    on. ``fused`` tells whether it has fused layers; ``note`` says why not, though they are asked for, or is empty.
     """
 
     plain: keras.Sequential
     trained: keras.Model
     fused: bool
+    note: str
 
     def save(self, path: Path) -> None:
         """Write the plain network with the optimizer's state, as ``keras.Model.save`` does; after a step or more."""
@@ -58,11 +59,17 @@ class Network:
         return [*self.trained.variables, *optimizer.variables]
 
 
-def build(parameters: TrainParameters) -> Network:
-    """Both networks, compiled."""
+def build(parameters: TrainParameters, former: str = "") -> Network:
+    """Both networks, compiled.
+
+    Args:
+        former: the layers that a training was begun with which goes on: fused ones stay fused, however narrow.
+    """
     plain = _plain(parameters)
+    width = parameters.embedding_dims * parameters.kernel_size
+    wide = width >= LEAST_WIDTH or former == "fused"
     # The fused layers are written for a CPU. On a GPU, Keras's own are fast, and have been tried by many.
-    fused = parameters.fused and not environment.gpus()
+    fused = parameters.fused and wide and not environment.gpus()
     layers = _fused_layers(plain) if fused else plain.layers
     trained = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
     settings = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
@@ -70,7 +77,9 @@ def build(parameters: TrainParameters) -> Network:
     adam = FusedAdam if fused else keras.optimizers.Adam
     steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
     trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=steps, **settings)
-    return Network(plain, trained, fused)
+    narrow = f"embedding_dims * kernel_size is {width}, below {LEAST_WIDTH}"
+    note = f"{narrow}: Keras's own layers train, as with fused=false" if parameters.fused and not wide else ""
+    return Network(plain, trained, fused, note)
 
 
 def _plain(parameters: TrainParameters) -> keras.Sequential:
