@@ -42,10 +42,13 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
     say(source.note or f"data: {source.name}")
     reviews = data.load(source, parameters.validation_split)
     say(reviews.summary())
+    if earlier:
+        resumption.require_same_data(earlier, source.name, reviews.digest)
 
     environment.make_repeatable(parameters.seed)
 
-    from imdb_conv1d import completion, model, publishing, report, text
+    from imdb_conv1d import completion, model, publishing, report, text, tracking
+    from imdb_conv1d.journal import HistoryError
     from imdb_conv1d.training import Training
 
     beginning = resumption.beginning(parameters, source.name, claim, earlier)
@@ -54,16 +57,28 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
         say(f"run {run.id} {parameters.headline!r}")
         versions, machine = environment.versions(), environment.machine()
         facts = {"data": reviews.digest, "code": environment.code()} | machine | versions
-        training = Training(parameters, run.folder, run.epoch, signals, facts, earlier.logged if earlier else None)
+        logged, former = (earlier.logged, earlier.run.data.tags) if earlier else ({}, {})
+        noted = not logged
+
+        def deliver(step: int, milliseconds: int, values: dict[str, float]) -> None:
+            nonlocal noted
+            if not noted:  # what the run has was trained under what it says, until something is added
+                run.environment(versions, machine)
+                noted = True
+            run.epoch(step, milliseconds, values)
+
+        before = tracking.environment(former, machine | versions)
+        training = Training(parameters, run.folder, deliver, signals, facts, logged, before)
         try:
             run.training_data(reviews)
-            run.environment(versions, machine)
+            if noted:
+                run.environment(versions, machine)
             parts = [reviews.part(name) for name in ("train", "validation")]
             vocabulary, ids = text.prepare(
                 [part["text"] for part in parts], run.folder, parameters.max_features, parameters.maxlen
             )
             learned, validated = zip(ids, [part["label"].to_numpy() for part in parts], strict=True)
-            network = model.build(parameters, earlier.run.data.tags.get("layers", "") if earlier else "")
+            network = model.build(parameters, former.get("layers", ""))
             if network.note:
                 say(network.note)
             run.tags({"layers": "fused" if network.fused else "plain"})
@@ -73,6 +88,9 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
                 earlier.note(after)
             say(f"training a network of {network.plain.count_params():,} weights, at most {parameters.epochs:,} epochs")
             training.fit(network, learned, validated)
+        except HistoryError:
+            training.network = None  # what it came to is not the run's
+            raise
         except Interrupted:
             training.reason = "interrupted"
             raise
@@ -83,7 +101,7 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
         signals.check()
         say(report.headline(training))
         run.settle()
-        version = completion.complete(run, reviews, training, vocabulary, validated, signals)
+        version = completion.complete(run, reviews, training, vocabulary, signals)
     say(f"registered {parameters.model_name} version {version}, alias {publishing.CANDIDATE}")
 
 

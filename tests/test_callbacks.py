@@ -1,5 +1,7 @@
 import json
 import math
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from imdb_conv1d import epoch_record
 from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint, file_of
 from imdb_conv1d.console import Interrupted, Signals
 from imdb_conv1d.epoch_record import EpochRecord
-from imdb_conv1d.journal import Entry, Journal
+from imdb_conv1d.journal import Entry, HistoryError, Journal, read
 from imdb_conv1d.stopping import Rule
 
 Delivered = list[tuple[int, int, dict[str, float]]]
@@ -208,15 +210,35 @@ def test_an_epoch_that_the_store_knows_keeps_its_time_and_is_not_told_again(
     assert capsys.readouterr().err == ""
 
 
-def test_an_epoch_that_comes_out_otherwise_than_the_store_knows_it_is_said(
-    network: keras.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["val_loss", "early_stopping/wait"])
+def test_an_epoch_that_comes_out_otherwise_than_the_store_knows_it_is_not_kept(
+    network: keras.Model, tmp_path: Path, name: str
 ) -> None:
-    _, _, first = feed(network, tmp_path, [0.5], Rule("min", 9))
+    _, _, first = feed(network, tmp_path, [0.5, 0.4], Rule("min", 9))
     again = tmp_path / "again"
     again.mkdir()
-    _, _, told = feed(network, again, [math.nextafter(0.5, 1)], Rule("min", 9), logged={1: Entry(*first[0])})
-    assert told == []
-    assert "epoch 1 came out as" in capsys.readouterr().err
+    known = {step: Entry(step, time, dict(values)) for step, time, values in first}
+    now = known[2].values[name]
+    known[2].values[name] = before = math.nextafter(now, 1)
+    kept: list[int] = []
+    with pytest.raises(HistoryError, match=re.escape(f"the run has it ({name} {before!r} -> {now!r}); what changed")):
+        feed(network, again, [0.5, 0.4, 0.3], Rule("min", 9), logged=known, keep=kept.append)
+    assert kept == [1]
+    assert [entry.epoch for entry in read(again / "journal.jsonl")] == [1]
+
+
+@pytest.mark.parametrize(("value", "stored"), [(math.nan, math.nan), (math.inf, sys.float_info.max)])
+def test_what_is_no_finite_number_is_as_the_store_knows_it(
+    network: keras.Model, tmp_path: Path, value: float, stored: float
+) -> None:
+    """NaN is not equal to itself, and a SQL store keeps no infinity."""
+    _, _, first = feed(network, tmp_path, [value], Rule("min", 9))
+    known = {1: Entry(1, 1000, {name: stored if number == value or number != number else number
+                                for name, number in first[0][2].items()})}  # fmt: skip
+    again = tmp_path / "again"
+    again.mkdir()
+    stopping, _, told = feed(network, again, [value], Rule("min", 9), logged=known)
+    assert (stopping.reason, told) == ("not_a_number", [])
 
 
 def test_a_clock_that_is_set_back_puts_no_epoch_before_another(

@@ -1,8 +1,11 @@
 """A training that broke off goes on as the same run: in this process, on tiny reviews, with a store of its own."""
 
+import hashlib
 import json
+import math
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +24,20 @@ from mlflow.entities import Run
 
 import train
 from conftest import TINY
-from imdb_conv1d import closing, environment, epoch_record, model, publishing, snapshots, stands, trainings
+from imdb_conv1d import (
+    closing,
+    data,
+    environment,
+    epoch_record,
+    journal,
+    model,
+    publishing,
+    snapshots,
+    sources,
+    stands,
+    trainings,
+)
+from imdb_conv1d.callbacks import EarlyStopping
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.places import Holder
@@ -242,20 +258,143 @@ def test_the_alias_stays_with_a_newer_version(store: str, noisy: Path, monkeypat
     assert mlflow.get_run(older.info.run_id).data.tags["registered_version"] == "1"
 
 
-def other_data(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
+def change_data(path: Path) -> None:
     """Another word, and the other labels: one epoch does not unlearn what was learned, so the second stays the best."""
-    reviews = pd.read_csv(noisy)
+    reviews = pd.read_csv(path)
     reviews["text"] = reviews["text"].str.replace("film", "another kind of movie")
     reviews["label"] = 1 - reviews["label"]
-    reviews.to_csv(noisy, index=False)
+    reviews.to_csv(path, index=False)
 
 
-def another_machine(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
+def state(run: Run) -> tuple[object, ...]:
+    """All that the store has of a run, and its folder's files."""
+    found, client = mlflow.get_run(run.info.run_id), mlflow.MlflowClient()
+    files = {path.name: path.read_bytes() for path in folder(run).glob("*") if path.is_file() and path.name != "lock"}
+    listed = sorted((item.path, item.file_size) for item in client.list_artifacts(run.info.run_id))
+    return found.info.status, found.info.end_time, found.data.tags, found.data.metrics, listed, files
+
+
+@pytest.mark.parametrize("known_by", ["tag", "newest snapshot", "older snapshot"])
+def test_resume_on_changed_data_is_refused_before_anything_changes(
+    store: str,
+    noisy: Path,
+    tmp_path: Path,
+    straight: dict[str, dict[int, float]],
+    capsys: pytest.CaptureFixture[str],
+    known_by: str,
+) -> None:
+    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
+    run = break_off(own, 2)
+    digest = run.data.tags["data_digest"]
+    if known_by != "tag":
+        mlflow.MlflowClient().delete_tag(run.info.run_id, "data_digest")  # the server was away
+    if known_by == "older snapshot":
+        (newest,) = folder(run).glob("epoch-2-*.npz")
+        truncate(newest)
+    before, content = state(run), own.read_text()
+    change_data(own)
+    now = data.digest(data.index(sources.resolve(str(own))))
+    for _ in range(2):
+        with pytest.raises(UserError) as refused:
+            resume("--resume", run.info.run_id)
+        assert str(refused.value) == (
+            f"data: {own} has changed since run {run.info.run_id} was trained on it "
+            f"(digest {digest[:12]} -> {now[:12]}); "
+            "allowed: the data as they were, or a new training, without --resume or --run-id"
+        )
+        assert state(run) == before
+    assert "cannot be used" not in capsys.readouterr().err
+    assert not getattr(refused.value, "__notes__", [])  # such as a command that goes on
+    own.write_text(content)
+    resume("--resume", run.info.run_id)
+    assert is_whole(run, straight)
+
+
+def test_under_mlflow_run_changed_data_are_refused_as_well(
+    store: str, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
+    made = mlflow.MlflowClient().create_run("0", tags={"mlflow.project.entryPoint": "main"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(Interrupted):
+        run_train(f"--data={own}", signals=SignalAfter(4))
+    before = state(made)
+    change_data(own)
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(UserError, match=r"^data: .* has changed since run .*\(digest"):
+        run_train(f"--data={own}")
+    assert state(made) == before
+
+
+def test_data_in_another_order_are_the_same_data(
+    store: str, noisy: Path, tmp_path: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
+    run = break_off(own, 2)
+    pd.read_csv(own)[::-1].to_csv(own, index=False)
+    resume("--resume=latest")
+    assert is_whole(run, straight)
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the facts of a snapshot's file, as another version of this project would have written them."""
+    epoch = int(path.name.split("-")[1])
+    snapshot = snapshots._unpacked(epoch, path)
+    facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
+    change(facts)
+    content = snapshots._packed(snapshots.Snapshot(epoch, facts, snapshot.arrays))
+    path.unlink()
+    path.with_name(f"epoch-{epoch}-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: facts["facts"].update(data="a" * 64), r"^epoch 3 was trained on other data \(digest a{12} -> "),
+        (
+            lambda facts: facts["checkpoint"].update(data="a" * 64),
+            r"^epoch 2, the best one, was chosen on other data \(d",
+        ),
+    ],
+)
+def test_a_snapshot_of_other_data_is_not_gone_on_with(
+    store: str, noisy: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    """As where an earlier version went on with changed data: the tag has the last ones."""
+    run = break_off(noisy, 3)
+    for path in list(folder(run).glob("epoch-*.npz")):
+        rewritten(path, change)
+    _, _, tags, metrics, artifacts, files = state(run)
+    for _ in range(2):
+        with pytest.raises(RunFailed, match=message) as refused:
+            resume("--resume", run.info.run_id)
+        assert "\n" not in str(refused.value)
+        assert not getattr(refused.value, "__notes__", [])
+    found = mlflow.get_run(run.info.run_id)
+    assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "error", [])
+    assert found.data.tags["mlflow.note.content"] == tags["mlflow.note.content"]
+    assert state(run)[3:5] == (metrics, artifacts)
+    assert {name: state(run)[5][name] for name in files if name != "attempts"} == {
+        name: content for name, content in files.items() if name != "attempts"
+    }
+
+
+def test_snapshots_have_the_keys_that_they_had(store: str, noisy: Path) -> None:
+    run = break_off(noisy, 3)
+    digest = run.data.tags["data_digest"]
+    for path in folder(run).glob("epoch-*.npz"):
+        facts = snapshots._unpacked(int(path.name.split("-")[1]), path).facts
+        assert list(facts) == ["format", "epoch", "journal", "checkpoint", "random", "facts"]
+        assert list(facts["checkpoint"]) == ["epoch", "value", "sha256", "data"]
+        assert facts["checkpoint"]["data"] == facts["facts"]["data"] == digest
+
+
+def another_machine(patch: pytest.MonkeyPatch) -> None:
     machine = environment.machine()
     patch.setattr(environment, "machine", lambda: machine | {"cpu": "another one"})
 
 
-def other_versions(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
+def other_versions(patch: pytest.MonkeyPatch) -> None:
     versions = environment.versions()
     patch.setattr(environment, "versions", lambda: versions | {"tensorflow": "3.0"})
 
@@ -263,7 +402,6 @@ def other_versions(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (other_data, "data is '"),
         (another_machine, "cpu is 'another one', and was '"),
         (other_versions, "tensorflow is '3.0', and was '2."),
     ],
@@ -271,15 +409,13 @@ def other_versions(noisy: Path, run: Run, patch: pytest.MonkeyPatch) -> None:
 def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes_on(
     store: str,
     noisy: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    change: Callable[[Path, Run, pytest.MonkeyPatch], None],
+    change: Callable[[pytest.MonkeyPatch], None],
     message: str,
 ) -> None:
-    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
-    run = break_off(own, 2, "--epochs=3")
-    change(own, run, monkeypatch)
+    run = break_off(noisy, 2, "--epochs=3")
+    change(monkeypatch)
     capsys.readouterr()
     resume("--resume", run.info.run_id)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "equal bits" in line]
@@ -288,8 +424,79 @@ def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes
     found = mlflow.get_run(run.info.run_id)
     assert list(points(found, "val_loss")) == [1, 2, 3]
     assert found.info.status == "FINISHED"
-    if change is other_data:
-        assert found.data.metrics["best_epoch"] == 2  # which is scored on rows that it was not chosen by
+    assert ("cpu another one" in found.data.tags["machine"]) == (change is another_machine)
+    assert ("tensorflow 3.0" in found.data.tags["versions"]) == (change is other_versions)
+
+
+def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
+    """From an epoch on, the losses come out a last bit higher, as on another machine."""
+    take = EarlyStopping.on_epoch_end
+
+    def on_epoch_end(self: EarlyStopping, number: int, logs: dict[str, float]) -> None:
+        if number + 1 >= epoch:
+            logs["val_loss"] = math.nextafter(logs["val_loss"], 1)
+        take(self, number, logs)
+
+    patch.setattr(EarlyStopping, "on_epoch_end", on_epoch_end)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("change", [another_machine, None])
+def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training(
+    store: str,
+    noisy: Path,
+    straight: dict[str, dict[int, float]],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[pytest.MonkeyPatch], None] | None,
+    epoch: int,
+) -> None:
+    run = break_off(noisy, 3)
+    _, _, tags, _, artifacts, _ = state(run)
+    before, seconds = metrics(run), points(run, "epoch_seconds")
+    shutil.rmtree(folder(run))
+    old = straight["val_loss"][epoch]
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            nudge(patch, epoch)
+            if change:
+                change(patch)
+            with pytest.raises(RunFailed) as failed:
+                resume("--resume", run.info.run_id)
+        text = str(failed.value)
+        assert text.startswith(
+            f"epoch {epoch} came out otherwise than the run has it (val_loss {old!r} -> {math.nextafter(old, 1)!r}, "
+        )
+        cause = r"cpu '.+' -> 'another one' changed" if change else "what changed is not known"
+        assert re.search(rf"\); {cause}; the run's epochs and its checkpoint stay; start a new training, without", text)
+        assert "\n" not in text
+        assert not getattr(failed.value, "__notes__", [])  # going on would say the same again
+        found = mlflow.get_run(run.info.run_id)
+        assert (metrics(found), points(found, "epoch_seconds")) == (before, seconds)
+        assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "error", [])
+        same = ("mlflow.note.content", "machine", "versions", "data_digest", "layers")
+        assert {name: found.data.tags[name] for name in same} == {name: tags[name] for name in same}
+        assert state(run)[4] == artifacts
+        assert last_epoch(run) == epoch - 1
+        assert [entry.epoch for entry in journal.read(folder(run) / "journal.jsonl")] == list(range(1, epoch))
+    resume("--resume", run.info.run_id)  # where it comes out as it did
+    assert is_whole(run, straight)
+
+
+def test_a_snapshot_whose_epochs_are_not_those_of_the_run_is_not_gone_on_with(store: str, noisy: Path) -> None:
+    """As where the training went on elsewhere meanwhile, or an earlier version let both stand."""
+    run = break_off(noisy, 2)
+    client = mlflow.MlflowClient()
+    (point,) = (point for point in client.get_metric_history(run.info.run_id, "loss") if point.step == 2)
+    other = client.create_run("0", tags=run.data.tags)
+    for name, values in metrics(run).items():
+        for step, value in values.items():
+            changed = value + 0.25 if (name, step) == ("loss", 2) else value
+            client.log_metric(other.info.run_id, name, changed, timestamp=point.timestamp, step=step)
+    folder(run).rename(folder(other))
+    with pytest.raises(RunFailed, match=r"^epoch 2 came out otherwise than the run has it \(loss [\d.]+ -> [\d.]+\); "):
+        resume("--resume", other.info.run_id)
+    assert points(other, "loss")[2] == point.value + 0.25
+    assert versions() == []
 
 
 def truncate(path: Path) -> None:
@@ -654,21 +861,6 @@ def test_a_full_disk_is_said_and_what_is_not_kept_is_not_reported(
     assert is_whole(run, straight)
 
 
-def test_rows_that_a_training_has_learned_from_stay_known_when_its_data_change(
-    store: str, noisy: Path, tmp_path: Path
-) -> None:
-    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
-    run = break_off(own, 1, "--epochs=2")
-    before = rows_of(run)
-    lines = own.read_text().splitlines()
-    own.write_text("\n".join([*lines[:100], *(f"another review {n},{n % 2}" for n in range(80))]) + "\n")
-    resume("--resume=latest")
-    after = rows_of(run)
-    assert set(before.index) < set(after.index)
-    assert set(before[before["split"] == "train"].index) <= set(after[after["split"] == "train"].index)
-    assert after.index.is_unique
-
-
 def rows_of(run: Run) -> pd.DataFrame:
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="data/rows.parquet")
     return pd.read_parquet(path).set_index("hash")
@@ -776,12 +968,13 @@ def test_a_launch_tag_that_is_none_of_ours_is_passed_over(store: str, noisy: Pat
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
 
 
-def test_rows_that_are_damaged_are_made_anew(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_are_damaged_are_made_anew(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
+    before = rows_of(run)
     truncate(folder(run) / "rows.parquet")
     resume("--resume=latest")
-    assert "rows.parquet cannot be read, and is made anew" in capsys.readouterr().err
-    assert len(rows_of(run)) == 200
+    assert len(before) == 200
+    assert rows_of(run).equals(before)
 
 
 def test_a_training_that_stores_its_model_on_another_host_is_left_to_it(store: str, noisy: Path) -> None:

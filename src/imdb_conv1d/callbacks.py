@@ -56,14 +56,11 @@ class BestCheckpoint(keras.callbacks.Callback):
     not a finite number is not saved. ``best_epoch`` is 0 as long as nothing is saved.
 
     ``write`` writes the network to a path; the trained one's ``save``, unless another is set.
-
-    Args:
-        data: a digest of what the values are measured on; ``best_data`` is that of the best epoch.
     """
 
-    def __init__(self, folder: Path, monitor: str, mode: Literal["min", "max"], data: str = "") -> None:
+    def __init__(self, folder: Path, monitor: str, mode: Literal["min", "max"]) -> None:
         super().__init__()
-        self.folder, self.monitor, self.data, self.best_data = folder, monitor, data, data
+        self.folder, self.monitor = folder, monitor
         self.write: Callable[[Path], None] | None = None
         self.rule = Rule(mode, patience=0)
         self.best: float | None = None
@@ -73,7 +70,7 @@ class BestCheckpoint(keras.callbacks.Callback):
     @property
     def facts(self) -> dict[str, Any]:
         """What a snapshot says of it."""
-        return {"epoch": self.best_epoch, "value": self.best, "sha256": self._digest, "data": self.best_data}
+        return {"epoch": self.best_epoch, "value": self.best, "sha256": self._digest}
 
     def restore(self, facts: Mapping[str, Any]) -> None:
         """Go back to what a snapshot says.
@@ -83,7 +80,6 @@ class BestCheckpoint(keras.callbacks.Callback):
         """
         require_checkpoint(self.folder, facts)
         self.best_epoch, self.best, self._digest = facts["epoch"], facts["value"], facts["sha256"]
-        self.best_data = facts["data"]
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save the network if the epoch's value is the best so far."""
@@ -91,7 +87,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         if math.isfinite(value) and self.rule.improves(value, self.best):
             path = self.folder / file_of(epoch + 1)
             write_safely(path, self.write or self.model.save)
-            self.best, self.best_epoch, self._digest, self.best_data = value, epoch + 1, digest(path), self.data
+            self.best, self.best_epoch, self._digest = value, epoch + 1, digest(path)
 
 
 class EpochNumber(keras.callbacks.Callback):

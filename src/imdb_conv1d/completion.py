@@ -7,20 +7,15 @@ from imdb_conv1d.console import Signals
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.registry import Record
 from imdb_conv1d.tracking import Run
-from imdb_conv1d.training import Part, Training
+from imdb_conv1d.training import Training
 from imdb_conv1d.trainings import REGISTERED
 
 
-def complete(
-    run: Run, reviews: Reviews, training: Training, vocabulary: Path, validation: Part, signals: Signals
-) -> str:
+def complete(run: Run, reviews: Reviews, training: Training, vocabulary: Path, signals: Signals) -> str:
     """Store the best checkpoint as a model, compare it, register it, and note it at the run; returns the version.
 
     Each step finds what an earlier attempt has done of it, and leaves it or does it anew. What is done last says that
     all of it is done.
-
-    Args:
-        validation: ids and labels of the validation part.
 
     Raises:
         Interrupted: if a signal comes before the model is registered; one that comes later undoes nothing.
@@ -39,7 +34,7 @@ def complete(
             parameters.spelled(),
             Record(reviews.source.name, reviews.digest, parameters.log_texts),
         )
-        publishing.require_same_loss(model_id, reviews.part("validation"), training.best_loss(validation))
+        publishing.require_same_loss(model_id, reviews.part("validation"), training.best["val_loss"])
     tags = {"best_epoch": str(training.best_epoch), f"best_{monitor}": repr(training.best[monitor])}
     tags["data_digest"] = reviews.digest
     signals.hold_to_the_end()  # from here on the work is done: a signal no longer undoes it

@@ -1,6 +1,7 @@
 """The record of an epoch: a line in the journal, a snapshot, what the tracking store is told, a line to read."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,19 +10,23 @@ import keras
 import numpy as np
 
 from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, Logs
-from imdb_conv1d.console import say, warn
-from imdb_conv1d.journal import Entry, Journal, lacking
+from imdb_conv1d.console import say
+from imdb_conv1d.journal import Entry, HistoryError, Journal, lacking
 from imdb_conv1d.stopping import State
 
 Deliver = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
 MEASURED = "epoch_seconds"  # the one metric that another training of the same epoch does not repeat
+LARGEST = sys.float_info.max  # what a SQL store has in place of an infinity
 
 
 class EpochRecord(keras.callbacks.Callback):
     """Keeps each epoch, and then tells it: first the disk, last the store.
 
     So what is told is never lost, and never told once more with another time. An epoch that the store knows already,
-    because it was trained before and its snapshot is gone, keeps the time and the seconds that the store has.
+    because it was trained before and its snapshot is gone, keeps the time and the seconds that the store has. One that
+    comes out otherwise than the store knows it ends the training, and is not kept: a run has one history.
+
+    ``changed`` lists what has changed since then of what the epochs depend on, as far as it is known.
 
     What is not kept, because the disk is full, say, is in none of its attributes.
 
@@ -42,12 +47,19 @@ class EpochRecord(keras.callbacks.Callback):
         super().__init__()
         self.journal, self.stopping, self.checkpoint = journal, stopping, checkpoint
         self.keep, self.deliver, self.logged = keep, deliver, logged
+        self.changed: list[str] = []
         self.best: dict[str, float] = {}  # all metrics of the best epoch, which the checkpoint has
         self.best_epoch = 0
         self.epoch, self.milliseconds = 0, 0  # the last epoch that is kept, and when it ended
 
     def restore(self, entries: list[Entry]) -> None:
-        """Stand where the record stood after these epochs, and tell those that the store does not know."""
+        """Stand where the record stood after these epochs, and tell those that the store does not know.
+
+        Raises:
+            HistoryError: if the store knows one of them otherwise.
+        """
+        for entry in entries:
+            self._require_as_logged(entry)
         for entry in entries:
             self._note(entry)
             self._tell(entry)
@@ -88,12 +100,23 @@ class EpochRecord(keras.callbacks.Callback):
         known = self.logged.get(entry.epoch)
         if known is None:
             return entry
-        again = {name: entry.values.get(name) for name in known.values if name != MEASURED}
-        before = {name: value for name, value in known.values.items() if name != MEASURED}
-        if str(again) != str(before):  # as texts, since NaN is not equal to itself
-            warn(f"epoch {entry.epoch} came out as {again}, and is logged as {before}, which stays")
+        self._require_as_logged(entry)
         measured = known.values.get(MEASURED, entry.values[MEASURED])
         return replace(entry, time=known.time, values=entry.values | {MEASURED: measured})
+
+    def _require_as_logged(self, entry: Entry) -> None:
+        known = self.logged[entry.epoch].values if entry.epoch in self.logged else {}
+        differing = [
+            f"{name} {known[name]!r} -> {now!r}"
+            for name, now in entry.values.items()
+            if name in known and name != MEASURED
+            # As texts, since NaN is not equal to itself.
+            if str(max(min(now, LARGEST), -LARGEST)) != str(known[name])
+        ]
+        if differing:
+            cause = f"{', '.join(self.changed)} changed" if self.changed else "what changed is not known"
+            what = f"epoch {entry.epoch} came out otherwise than the run has it ({', '.join(differing)})"
+            raise HistoryError(f"{what}; {cause}")
 
     def _line(self, step: int, values: dict[str, float], state: State) -> str:
         shown = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from imdb_conv1d.console import RunFailed
 from imdb_conv1d.snapshots import flush
 from imdb_conv1d.stopping import Rule, follow
 
@@ -17,6 +18,14 @@ METRICS = (
     "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds", "early_stopping/wait",
     "early_stopping/best",
 )  # fmt: skip
+
+
+class HistoryError(RunFailed):
+    """What is trained and what its run has are two histories; going on as this run cannot make them one."""
+
+    def __init__(self, what: str) -> None:
+        advice = "start a new training, without --resume or --run-id"
+        super().__init__(f"{what}; the run's epochs and its checkpoint stay; {advice}")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from imdb_conv1d.delivery import persist
 from imdb_conv1d.journal import METRICS, Entry
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.places import Claim, HeldError
+from imdb_conv1d.snapshots import Snapshots
 from imdb_conv1d.stores import refuses
 from imdb_conv1d.trainings import RAISED, REGISTERED, RESUMED, VERB, Recorded
 
@@ -104,6 +105,25 @@ def find(command: TrainCommand, claim: Claim) -> Earlier | None:
     former, raised = merging.merged(run, command)
     source = stands.launch(run).get("source") or run.data.tags.get("data_source") or former.data
     return Earlier(run, former, raised, str(source), logged(run))
+
+
+def require_same_data(earlier: Earlier, name: str, digest: str) -> None:
+    """Make sure that a training goes on with the data that it was begun with, before its run is changed.
+
+    The run's tag has their digest; where it never arrived, the newest snapshot has it.
+
+    Raises:
+        UserError: if the data are others.
+        OSError: if a snapshot cannot be read just now.
+    """
+    before = earlier.run.data.tags.get("data_digest")
+    if before is None:
+        before = Snapshots(stands.folder(earlier.run)).facts().get("facts", {}).get("data", digest)
+    if before != digest:
+        changed = f"has changed since run {earlier.id} was trained on it (digest {before[:12]} -> {digest[:12]})"
+        raise UserError(
+            f"data: {name} {changed}; allowed: the data as they were, or a new training, without --resume or --run-id"
+        )
 
 
 def hold(folder: Path, claim: Claim, held: Callable[[str], UserError]) -> None:

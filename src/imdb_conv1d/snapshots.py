@@ -18,6 +18,7 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,17 @@ class Snapshots:
             place = self._set_aside([*unread, *rest])
             warn(f"no snapshot can be used, so it begins at epoch 1 again; what there was is in {place}")
         return None
+
+    def facts(self) -> dict[str, Any]:
+        """Read the facts of the newest snapshot that is whole, and change nothing; empty if there is none.
+
+        Raises:
+            OSError: if one cannot be read just now.
+        """
+        for epoch, path in self._files():
+            with suppress(ValueError, FileNotFoundError):
+                return _unpacked(epoch, path).facts
+        return {}
 
     @property
     def last_epoch(self) -> int:

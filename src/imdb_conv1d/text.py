@@ -71,7 +71,8 @@ def _lines(known: Iterable[str]) -> bytes:
 def keep_vocabulary(folder: Path, make: Callable[[], list[str]]) -> Path:
     """The vocabulary's file in a training's folder: the one that is there, if it is whole, else a new one.
 
-    A network's weights mean nothing with other words, which other data may have when the training goes on.
+    A network's weights mean nothing with other words, which another version of the code may find when the training
+    goes on.
     """
     for path in folder.glob("vocabulary-*.txt"):
         if path.stem == f"vocabulary-{digest(path)}":

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
-from imdb_conv1d.console import RunFailed, one_line, warn
+from imdb_conv1d.console import RunFailed, warn
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.delivery import BOUND, Delivery
 from imdb_conv1d.snapshots import write_safely
@@ -31,6 +31,13 @@ PATIENCE = 60.0  # seconds without a success, after the work, before what is und
 def literally(text: str) -> str:
     """A text in one line of Markdown that shows it as it is, in a table's cell too."""
     return re.sub(r"([\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
+
+
+def environment(tags: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Of the facts with these names, those that :meth:`Run.environment` has told in a run's tags."""
+    begin = re.compile(rf", (?=(?:{'|'.join(map(re.escape, names))}) )")
+    told = [part for tag in ("versions", "machine") if tag in tags for part in begin.split(tags[tag])]
+    return dict(part.split(" ", 1) for part in told)
 
 
 class Run:
@@ -133,12 +140,6 @@ class Run:
         self.tags({"data_rows": reviews.summary()})
         path = self.folder / "rows.parquet"  # without texts: later runs learn from it what was trained on
         rows = reviews.table[["hash", "label", "split"]]
-        if path.exists():  # an earlier attempt's, which may have had other data
-            try:
-                former = pd.read_parquet(path)
-                rows = pd.concat([former[former["split"] == "train"], rows, former]).drop_duplicates("hash")
-            except (OSError, ValueError, KeyError) as error:
-                warn(f"{path} cannot be read, and is made anew ({one_line(error)})")
         write_safely(path, lambda to: rows.to_parquet(to, index=False))
         self.file(path, "data")
 

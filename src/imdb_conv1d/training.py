@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from imdb_conv1d import environment
-from imdb_conv1d.batches import VALIDATION_BATCH, training_batches, validation_batches
+from imdb_conv1d.batches import training_batches, validation_batches
 from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import RunFailed, Signals, one_line, warn
 from imdb_conv1d.epoch_record import Deliver, EpochRecord
-from imdb_conv1d.journal import Entry, Journal
+from imdb_conv1d.journal import Entry, HistoryError, Journal
 from imdb_conv1d.model import Network
 from imdb_conv1d.snapshots import Snapshot, Snapshots, file_of, files
 from imdb_conv1d.stopping import NOT_A_NUMBER, Rule
@@ -31,6 +30,7 @@ class Training:
         signals: end the training between two calls of TensorFlow, each of a few batches.
         facts: what equal bits depend on, by name; a snapshot that was made under others is told so.
         logged: what the tracking store has already, by epoch.
+        former: the facts that these epochs were trained under, as far as the store knows them.
     """
 
     def __init__(
@@ -41,13 +41,15 @@ class Training:
         signals: Signals,
         facts: Mapping[str, str] | None = None,
         logged: Mapping[int, Entry] | None = None,
+        former: dict[str, str] | None = None,
     ) -> None:
         self.parameters, self.signals, self.folder, self.facts = parameters, signals, folder, dict(facts or {})
+        self.former = former or {}
         self.rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
         self.snapshots = Snapshots(folder, lambda facts: files(facts["checkpoint"]))
         self.journal = Journal(folder / "journal.jsonl")
         self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs)
-        self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction, self.facts.get("data", ""))
+        self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction)
         self.record = EpochRecord(self.journal, self.stopping, self.checkpoint, self._keep, deliver, logged or {})
         self.network: Network | None = None  # once it is where it was
         self.reason = "error"  # until something else is known
@@ -57,11 +59,13 @@ class Training:
 
         Raises:
             RunFailed: if its history goes on after what the parameters allow.
+            HistoryError: if it was trained on other data, or its epochs are not those that the tracking store has.
             OSError: if the folder cannot be read just now.
         """
         entries: list[Entry] = []
 
         def use(snapshot: Snapshot) -> None:
+            self._require_same_data(snapshot)
             entries[:] = self.journal.restore(snapshot.facts["journal"])
             self.checkpoint.restore(snapshot.facts["checkpoint"])
             environment.restore_random_states(snapshot.facts["random"])
@@ -71,11 +75,10 @@ class Training:
         snapshot = self.snapshots.newest(use)
         if snapshot is None:
             use(beginning)  # one that could not be used may have been put back in part
+            self._tell_changes(self.former)
             self.network = network
             return 0
-        for name, value in snapshot.facts["facts"].items():
-            if (now := self.facts.get(name)) != value:
-                warn(f"{name} is {now!r}, and was {value!r} before: equal bits are not promised from here on")
+        self._tell_changes(snapshot.facts["facts"] | self.former)
         try:
             self.stopping.restore(entry.values for entry in entries)
         except ValueError as error:
@@ -83,6 +86,23 @@ class Training:
         self.record.restore(entries)
         self.network = network
         return snapshot.epoch
+
+    def _require_same_data(self, snapshot: Snapshot) -> None:
+        """The second line of defence: data are compared before the run goes on."""
+        best, now = snapshot.facts["checkpoint"], self.facts.get("data", "")
+        before = snapshot.facts["facts"].get("data", "")
+        if before != now:
+            changed = f"(digest {before[:12]} -> {now[:12]})"
+            raise HistoryError(f"epoch {snapshot.epoch} was trained on other data {changed}")
+        if best["data"] != now:  # an earlier version went on with changed data
+            changed = f"(digest {best['data'][:12]} -> {now[:12]})"
+            raise HistoryError(f"epoch {best['epoch']}, the best one, was chosen on other data {changed}")
+
+    def _tell_changes(self, before: Mapping[str, str]) -> None:
+        for name, value in before.items():
+            if (now := self.facts.get(name)) != value:
+                warn(f"{name} is {now!r}, and was {value!r} before: equal bits are not promised from here on")
+                self.record.changed.append(f"{name} {value!r} -> {now!r}")
 
     def fit(self, network: Network, train: Part, validation: Part) -> None:
         """Train the network to the end, from where :meth:`restore` has put it, and keep every epoch.
@@ -135,7 +155,7 @@ class Training:
         """All that the epochs to come depend on."""
         facts: dict[str, Any] = {
             "journal": self.journal.mark,
-            "checkpoint": self.checkpoint.facts,
+            "checkpoint": self.checkpoint.facts | {"data": self.facts.get("data", "")},
             "random": environment.random_states(),
             "facts": self.facts,
         }
@@ -164,13 +184,6 @@ class Training:
     def entries(self) -> list[Entry]:
         """All epochs that are kept."""
         return [entry for entry in self.journal.entries() if entry.epoch <= self.stopped_epoch]
-
-    def best_loss(self, validation: Part) -> float:
-        """The loss of the best epoch on the validation part: the logged one, unless the data are others since."""
-        if self.checkpoint.best_data == self.checkpoint.data:
-            return self.best["val_loss"]
-        network = keras.saving.load_model(self.checkpoint_path)
-        return float(network.evaluate(*validation, batch_size=VALIDATION_BATCH, verbose=0, return_dict=True)["loss"])
 
     @property
     def best(self) -> dict[str, float]:
