@@ -2,8 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 HERE = Path(__file__).parent
 FILE = HERE / "out" / "ids.npz"
@@ -38,6 +42,15 @@ def load(file: str, maxlen: int = 400, times: int = 1) -> tuple[tuple[np.ndarray
     with np.load(file) as found:
         parts = [(found[f"x{part}"][:, -maxlen:], found[f"y{part}"].astype(np.float32)) for part in ("", "_validation")]
     return tuple((np.tile(ids, (times, 1)), np.tile(labels, times)) for ids, labels in parts)
+
+
+def shuffled(x: np.ndarray, y: np.ndarray, seed: int) -> "tf.data.Dataset":
+    """Batches of 32 rows, in another order in each epoch: given arrays and a seed, Keras's fit repeats one order."""
+    import tensorflow as tf
+
+    ids, labels = tf.constant(x), tf.constant(y)
+    rows = tf.data.Dataset.range(len(x)).shuffle(len(x), seed=seed, reshuffle_each_iteration=True)
+    return rows.batch(32).map(lambda batch: (tf.gather(ids, batch), tf.gather(labels, batch))).prefetch(8)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The article's model as a plain Keras script, alone or tracked by what MLflow brings along for Keras.
 
-python bench/keras_peer.py bench/out/ids.npz 3 7 none|autolog|callback
+python bench/keras_peer.py bench/out/ids.npz 3 7 none|autolog|callback [anew]
+
+With ``anew``, each epoch has another order of the reviews. As a user writes it, with a seed, each has the same.
 """
 
 import sys
@@ -11,6 +13,7 @@ from keras import layers
 import ids
 
 file, epochs, seed, tracking = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+anew = sys.argv[5:] == ["anew"]
 (x_train, y_train), (x_validation, y_validation) = ids.load(file)
 keras.utils.set_random_seed(seed)
 
@@ -43,10 +46,9 @@ if tracking == "callback":
     run = mlflow.start_run()
     callbacks.append(mlflow.tensorflow.MlflowCallback(run))
 
+data = {"x": ids.shuffled(x_train, y_train, seed)} if anew else {"x": x_train, "y": y_train, "batch_size": 32}
 model.fit(
-    x_train,
-    y_train,
-    batch_size=32,
+    **data,
     epochs=epochs,
     validation_data=(x_validation, y_validation),
     validation_batch_size=256,

@@ -2,14 +2,19 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import keras
 import mlflow
 import numpy as np
 import pytest
 
+import accuracy
 import epochs
 import gate
+import ids
 import intervals
+import peers
 import recommendation
 import replays
 from imdb_conv1d.gate import CAP
@@ -56,6 +61,45 @@ def test_a_peer_has_a_store_of_its_own_that_is_removed(tmp_path: Path) -> None:
 def test_a_peer_may_be_held_to_one_core(tmp_path: Path) -> None:
     text = "import os; print('val_loss', float(len(os.sched_getaffinity(0))))"
     assert epochs.run(script(tmp_path, text), cores=1).val_loss == [1.0]
+
+
+class Recorder(keras.Model):
+    """Notes the labels of all batches that a fit gives it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+
+    def train_step(self, data: tuple[Any, Any]) -> dict[str, Any]:
+        self.seen += [int(label) for label in data[1]]
+        return {"loss": keras.ops.zeros(())}
+
+
+def orders(seed: int) -> list[list[int]]:
+    """The rows of two epochs of a fit; each label is its row's number."""
+    keras.utils.set_random_seed(seed)
+    model = Recorder()
+    model.compile(run_eagerly=True)
+    model.fit(ids.shuffled(np.arange(70).reshape(70, 1), np.arange(70.0), seed), epochs=2, verbose=0)
+    return [model.seen[:70], model.seen[70:]]
+
+
+def test_batches_shuffled_anew_have_another_order_in_each_epoch_and_the_same_by_seed() -> None:
+    first, second = orders(7)
+    assert sorted(first) == sorted(second) == list(range(70))
+    assert first != second
+    assert orders(7) == [first, second]
+    assert orders(8)[0] != first
+    (x, y), *_ = ids.shuffled(np.arange(70).reshape(70, 1), np.arange(70.0), 7)
+    assert x.shape == (32, 1)
+    assert np.array_equal(x[:, 0], y)
+
+
+def test_in_the_table_of_learning_plain_keras_shuffles_each_epoch_anew_and_for_speed_it_is_as_users_write_it() -> None:
+    assert accuracy.commands("ids.npz", 7)["plain Keras"][-2:] == ["none", "anew"]
+    assert peers.commands("ids.npz", 4, 7)["plain Keras"][-1] == "none"
+    assert set(accuracy.commands("ids.npz", 7)) >= {"this project", "this project, fused=false", "plain Keras"}
+    assert not [name for name in accuracy.commands("ids.npz", 7) if name.startswith("plain Keras, ")]
 
 
 def test_a_replay_is_measured_on_the_runs_that_it_says(store: str) -> None:
