@@ -19,7 +19,7 @@ sys.path.insert(0, str(epochs.SRC))
 from imdb_conv1d.paired import log_losses, paired
 from imdb_conv1d.resampling import interval
 
-SIZES, BOOTSTRAP = (2, 3, 5, 8, 15, 50, 80, 200, 1000, 5000), 1000
+SIZES, BOOTSTRAP = (2, 3, 5, 8, 15, 50, 120, 200, 1000, 5000), 1000
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 
 
@@ -43,6 +43,10 @@ def _exponential(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
     return rng.exponential(size=size)
 
 
+def _far(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    return rng.normal(10, 1, size)
+
+
 def hits(discordant: float) -> Draw:
     share = [0.3 * discordant, 1 - discordant, 0.7 * discordant]
     return lambda rng, size: rng.choice([-1.0, 0.0, 1.0], size, p=share)
@@ -60,7 +64,9 @@ POPULATIONS: dict[str, tuple[Draw, float]] = {
     "50 % lognormal, else 0": (mixed(0.5, _nothing, _lognormal), 0.5 * np.exp(0.5)),
     "hits, 2 % apart": (hits(0.02), 0.008),
     "hits, 20 % apart": (hits(0.2), 0.08),
-    "normal, and 5 % at 10": (mixed(0.05, _normal, lambda rng, size: rng.normal(10, 1, size)), 0.5),
+    "normal, and 5 % at 10": (mixed(0.05, _normal, _far), 0.5),
+    "normal, and 2 % at 10": (mixed(0.02, _normal, _far), 0.2),
+    "normal, and 1 % at 10": (mixed(0.01, _normal, _far), 0.1),
 }
 
 

@@ -77,7 +77,7 @@ def test_verdict_on_equal_models_errs_in_at_most_one_of_twenty(rows: int, before
 
 
 def test_a_difference_at_one_in_thirty_is_not_called_more_than_chance() -> None:
-    labels, first, second = np.ones(60, dtype=int), np.full(60, 0.9), np.full(60, 0.9)
+    labels, first, second = np.ones(150, dtype=int), np.full(150, 0.9), np.full(150, 0.9)
     second[:10], first[39], first[38] = 0.1, 0.1, 0.1
     found = paired(labels, first, second)
     assert found.p_value == pytest.approx(0.0386, abs=1e-4)

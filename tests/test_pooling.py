@@ -234,7 +234,7 @@ def test_rules_that_other_runs_answer_are_another_population() -> None:
 def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng, inside = np.random.default_rng(0), 0
     for _ in range(200):
-        losses = rng.exponential(0.1, size=80)
+        losses = rng.exponential(0.1, size=150)
         table = pd.DataFrame({"patience": 1, "min_delta": 0.0, "censored": False, "regret": losses, "run_id": "r",
                               "stopped_epoch": 3, "epochs_saved": 1, "seconds_saved": 1.0})  # fmt: skip
         one = pooled(table).iloc[0]
