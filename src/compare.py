@@ -37,8 +37,11 @@ def main(argv: Sequence[str], signals: Signals) -> None:
         monitor = Counter(map(trainings.monitor, ended)).most_common(1)[0][0]
     read = histories.read_all(ended, monitor, parameters.mode, say, all_of_them=parameters.runs != "all")
     by_id = {history.run_id: history for history in read}
-    evaluated = evaluations.of_trainings(run.info.run_id for run in ended)
-    table = comparison.compared(ended, by_id, evaluated)
+    versions = trainings.versions_of([run.info.run_id for run in ended])
+    models = {run_id: trainings.model_ids(some) for run_id, some in versions.items()}
+    evaluated = evaluations.of_trainings(models)
+    names = {run.info.run_id: trainings.version_names(run, versions[run.info.run_id]) for run in ended}
+    table = comparison.compared(ended, by_id, evaluated, names)
     experiment, name = found.experiment, f"compare {counted(len(ended), 'training')}"
     with runs.run("compare", name, parameters.spelled(), signals, experiment.experiment_id) as run:
         say(report_compare.queue(run, experiment.name, table, unfinished, by_id, evaluated))

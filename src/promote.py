@@ -24,6 +24,7 @@ def main(argv: Sequence[str], signals: Signals) -> int:
     stores.require_answers()
     kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would call a run with that status FAILED
     version = registry.find(parameters.model)
+    champions.require_not_withdrawn(version, parameters.model)
     with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder, champions.alone(version.name):
         contest = promotion.contest(version, parameters.data, Path(folder))
         with runs.run("promote", f"promote {version.short}", parameters.spelled(), signals) as run:

@@ -41,7 +41,9 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     name = f"replay {counted(len(read), 'training')}" if several else f"replay {read[0].run_name or read[0].run_id}"
     with runs.run("replay", name, parameters.spelled(), signals, experiment_id) as run:
         if several:
-            say(report_replay.of_many(run, experiment_id, read, table, parameters.tolerance))
+            data = {one.info.run_id: trainings.data_of(one) for one in chosen}
+            unlike = trainings.of_unlike_data([data[history.run_id] for history in read])
+            say(report_replay.of_many(run, experiment_id, read, table, parameters.tolerance, unlike))
         else:
             say(report_replay.of_one(run, experiment_id, read[0], table))
         say(f"run {run.id} {name!r} in experiment {found.experiment.name!r}")

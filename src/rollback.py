@@ -29,10 +29,11 @@ def main(argv: Sequence[str], signals: Signals) -> None:
         former = before[-1]
         with runs.run("rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
             say(f"run {run.id} 'rollback to v{former} {name}'")
-            signals.hold_to_the_end()
-            champions.roll_back(name, before)
             place = f", in place of version {current}." if current else "; no version had the alias."
             sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again{place}"
+            run.settle()  # a store that takes nothing more is seen before anything moves
+            signals.hold_to_the_end()
+            champions.roll_back(name, before)
             run.describe(sentence)
             run.tags({"model_name": name, "model_version": former, "champion_version": current or "none"})
             champions.tell(run, name, former, "restored", current, sentence, None)

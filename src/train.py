@@ -47,7 +47,7 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
 
     environment.make_repeatable(parameters.seed)
 
-    from imdb_conv1d import completion, model, publishing, report, text, tracking
+    from imdb_conv1d import completion, leaks, model, publishing, report, text, tracking
     from imdb_conv1d.journal import HistoryError
     from imdb_conv1d.training import Training
 
@@ -74,9 +74,10 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
             if noted:
                 run.environment(versions, machine)
             parts = [reviews.part(name) for name in ("train", "validation")]
-            vocabulary, ids = text.prepare(
-                [part["text"] for part in parts], run.folder, parameters.max_features, parameters.maxlen
-            )
+            words = [text.split(part["text"]) for part in parts]
+            run.training_rows(leaks.recorded(reviews.table, parts, words, parameters.maxlen))
+            vocabulary, ids = text.prepare(words, run.folder, parameters.max_features, parameters.maxlen)
+            del words  # many times the size of the ids
             learned, validated = zip(ids, [part["label"].to_numpy() for part in parts], strict=True)
             network = model.build(parameters, former.get("layers", ""))
             if network.note:

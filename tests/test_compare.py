@@ -15,7 +15,7 @@ from imdb_conv1d.console import Signals, UserError
 from imdb_conv1d.rules import History
 from recording import record
 
-FINISHED = {"verb": "train", "stop_reason": "patience"}
+FINISHED = {"verb": "train", "stop_reason": "patience", "data_digest": "ab" * 32}
 
 
 def comparisons() -> list[Run]:
@@ -44,19 +44,27 @@ def trained(values: Sequence[float], tags: dict[str, str] = FINISHED, **paramete
 
 
 def evaluated(
-    training: str, folder: Path, probabilities: Sequence[float], digest: str = "d", first: int = 0, leaked: int = 0
-) -> str:
-    """An evaluation of a training: rows first, first + 1, …, all with label 1."""
+    training: str, folder: Path, probabilities: Sequence[float], digest: str = "d", first: int = 0,
+    leaked: int | None = 0,
+) -> str:  # fmt: skip
+    """An evaluation of a training: rows first, first + 1, …, all with label 1; the model has seen the ``leaked`` first.
+
+    With ``leaked`` of None it is one of an earlier version.
+    """
     client = mlflow.MlflowClient()
     tags = {"verb": "evaluate", "training_run_id": training, "data_digest": "whole", "rows_digest": digest}
+    if leaked is not None:
+        tags["evaluation_format"] = "2"
     run_id = client.create_run("0", tags=tags).info.run_id
     rows = range(first, first + len(probabilities))
     table = pd.DataFrame({"text_sha256": [f"{row:04}" for row in rows], "label": 1, "probability": probabilities})
+    if leaked is not None:
+        table = table.assign(words=table["text_sha256"], seen=np.arange(len(rows)) < leaked)
+        client.log_metric(run_id, "test_reviews_seen", leaked)
     table.sample(frac=1, random_state=len(run_id)).to_parquet(folder / "predictions.parquet")
     client.log_artifact(run_id, str(folder / "predictions.parquet"))
     accuracy = float((np.array(probabilities) > 0.5).mean())
-    for name, value in (("test_accuracy", accuracy), ("test_loss", 0.3), ("test_reviews", len(rows)),
-                        ("test_texts_in_training", leaked)):  # fmt: skip
+    for name, value in (("test_accuracy", accuracy), ("test_loss", 0.3), ("test_reviews", len(rows))):
         client.log_metric(run_id, name, value)
     client.set_terminated(run_id)
     return run_id
@@ -71,7 +79,7 @@ def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.Captu
         "interrupted": trained([0.2], {"verb": "train", "stop_reason": "interrupted"}, seed=2),
         "failed": trained([], {"verb": "train", "stop_reason": "error"}, seed=3),
     }
-    better, worse = np.full(100, 0.9), np.concatenate([np.full(80, 0.9), np.full(20, 0.1)])
+    better, worse = np.full(150, 0.9), np.concatenate([np.full(120, 0.9), np.full(30, 0.1)])
     evaluated(first, tmp_path, better)
     newest = evaluated(first, tmp_path, better)
     evaluated(second, tmp_path, worse)
@@ -94,9 +102,9 @@ def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.Captu
     assert pairs["second_run_id"].tolist() == [second, third]
     assert pairs["same_rows"].tolist() == [True, False]
     assert pairs["accuracy"].iloc[0] == pytest.approx(0.2)
-    assert (pairs["first_only"].iloc[0], pairs["second_only"].iloc[0]) == (20, 0)
+    assert (pairs["first_only"].iloc[0], pairs["second_only"].iloc[0]) == (30, 0)
     assert "both differences are more than chance does" in pairs["sentence"].iloc[0]
-    assert "not paired, other rows (100 and 100 reviews)" in pairs["sentence"].iloc[1]
+    assert "not paired, other rows (150 and 150 reviews)" in pairs["sentence"].iloc[1]
 
     out, note = capsys.readouterr().out, run.data.tags["mlflow.note.content"]
     for text in (out, note):
@@ -112,6 +120,29 @@ def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.Captu
     assert "| patience=3 seed=7 | 0.3000 | 3 | 4 | 1.0000 | 7 | 0.3000 | 8 |" in note
     assert "Not finished: 3." in note
     assert run.info.status == "FINISHED"
+
+
+def test_the_version_is_the_one_that_there_is_and_its_model_the_one_that_was_evaluated(
+    store: str, tmp_path: Path
+) -> None:
+    client = mlflow.MlflowClient()
+    first, second, third = (
+        trained([0.5, 0.3 + n / 10], FINISHED | {"registered_version": "1"}, seed=n, model_name="m") for n in range(3)
+    )
+    client.create_registered_model("m")
+    client.create_registered_model("copy")
+    ids = [client.create_logged_model("0", source_run_id=run_id).model_id for run_id in (first, third, first)]
+    for name, model_id, run_id in (("m", ids[0], first), ("copy", ids[0], first), ("m", ids[1], third)):
+        client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
+    own = evaluated(first, tmp_path, np.full(100, 0.9))
+    client.set_tag(own, "model_id", ids[0])
+    added = evaluated(first, tmp_path, np.full(100, 0.1))  # newer, of a model that somebody has added to the run
+    client.set_tag(added, "model_id", ids[2])
+    table = pd.read_csv(artifact(run_compare(), "comparison.csv"), dtype={"version": str})
+    assert table["run_id"].tolist() == [first, second, third]
+    assert set(table["version"].iloc[0].split(", ")) == {"1", "copy 1"}
+    assert table["version"].tolist()[1:] == ["1 (deleted)", "2"]
+    assert table["evaluation_run_id"].iloc[0] == own
 
 
 def test_chosen_runs_alone(store: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,12 +180,60 @@ def test_evaluations_on_the_rows_that_most_have_are_taken_and_texts_of_the_train
     assert pd.read_csv(artifact(run, "pairs.csv"))["same_rows"].tolist() == [True, False, False]
 
 
-def test_an_evaluation_on_texts_of_the_training_is_said_to_be_one(store: str, tmp_path: Path) -> None:
+def test_test_figures_with_texts_of_the_training_are_marked_and_pairs_leave_those_texts_out(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
-    evaluated(first, tmp_path, np.full(10, 0.9))
-    evaluated(second, tmp_path, np.full(10, 0.9), leaked=4)
-    (sentence,) = pd.read_csv(artifact(run_compare(), "pairs.csv"))["sentence"]
-    assert sentence.endswith(" seed=2 was trained on 4 of its test texts.")
+    evaluated(first, tmp_path, np.full(100, 0.9))
+    evaluated(second, tmp_path, np.full(100, 0.9), leaked=40)
+    run = run_compare()
+    pairs = pd.read_csv(artifact(run, "pairs.csv"))
+    assert pairs["rows"].tolist() == [60]
+    assert "seed=2 has seen 40 of its test texts in its training." in pairs["sentence"].iloc[0]
+    table = pd.read_csv(artifact(run, "comparison.csv"))
+    assert (table["test_seen"].tolist(), table["test_accuracy"].tolist()) == ([0, 40], [1, 1])
+    out = capsys.readouterr().out
+    for text in (out, run.data.tags["mlflow.note.content"], artifact(run, "comparison.html").read_text()):
+        assert text.count("1.0000 (40 seen)") == 1
+        assert "1.0000 (0 seen)" not in text
+
+
+def test_an_older_evaluation_does_not_tell_what_was_seen_and_that_is_said(store: str, tmp_path: Path) -> None:
+    first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
+    evaluated(first, tmp_path, np.full(100, 0.9))
+    evaluated(second, tmp_path, np.full(100, 0.8), leaked=None)
+    run = run_compare()
+    (sentence,) = pd.read_csv(artifact(run, "pairs.csv"))["sentence"]
+    assert "Whether seed=2 was trained on some of its test texts is not known." in sentence
+    assert "| 1.0000 (? seen) |" in run.data.tags["mlflow.note.content"]
+
+
+def test_trainings_on_other_data_are_not_ranked_among_each_other(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on(data: str, value: float, seed: int, **parameters: object) -> str:
+        return trained([0.5, value], FINISHED | {"data_digest": data * 20}, seed=seed, **parameters)
+
+    easy, unknown = on("easy", 0.1, 1), trained([0.5, 0.01], {"verb": "train", "stop_reason": "patience"}, seed=2)
+    worse, better = on("hard", 0.4, 3), on("hard", 0.3, 4)
+    split = on("hard", 0.2, 5, validation_split=0.5)
+    for run_id in (easy, better):
+        evaluated(run_id, tmp_path, np.full(100, 0.9))
+    run = run_compare()
+    table = pd.read_csv(artifact(run, "comparison.csv"))
+    assert table["run_id"].tolist() == [better, worse, easy, split, unknown]
+    assert table["data"].fillna("").tolist() == ["hardhardhard"] * 2 + ["easyeasyeasy", "hardhardhard split 0.5", ""]
+    (sentence,) = pd.read_csv(artifact(run, "pairs.csv"))["sentence"]
+    assert sentence.endswith("They were trained on other data.")
+    told = "These 5 trainings are not all known to be measured on the same data (2 on hardhardhard; 1 on easyeasyeasy; "
+    for text in (
+        capsys.readouterr().out,
+        run.data.tags["mlflow.note.content"],
+        artifact(run, "comparison.html").read_text(),
+    ):
+        assert told in text.replace("\\", "")
+    same = artifact(run_compare(f"--runs={worse},{better}"), "comparison.html").read_text()
+    assert "measured on the same data" not in same
 
 
 def test_an_evaluation_without_its_predictions_is_not_paired_and_said(

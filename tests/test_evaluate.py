@@ -16,7 +16,7 @@ from mlflow.entities import Run
 import evaluate
 import train
 from conftest import TINY, copied_store, make_reviews
-from imdb_conv1d import data, evaluations, scoring, sources
+from imdb_conv1d import data, evaluations, leaks, registry, scoring, sources
 from imdb_conv1d.console import RunFailed, Signals, UserError
 from imdb_conv1d.scores import scores
 
@@ -65,22 +65,27 @@ def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
     expected = scores(predictions["label"], predictions["probability"])
     assert {name: run.data.metrics[f"test_{name}"] for name in expected} == pytest.approx(expected)
     assert run.data.metrics["test_reviews"] == 40
-    assert run.data.metrics["test_texts_in_training"] == 0
+    found = run.data.metrics
+    assert (found["test_reviews_seen"], found["test_reviews_unseen"], found["test_reviews_distinct"]) == (0, 40, 40)
+    assert found["test_accuracy_unseen"] == found["test_accuracy"]
+    assert not predictions["seen"].any()
+    assert predictions["words"].nunique() == 40
 
     version = client.get_model_version("imdb-conv1d", "1")
     assert run.data.tags["model_version"] == "1"
     assert run.data.tags["training_run_id"] == version.run_id
     model_id = version.source.removeprefix("models:/")
-    assert [used.model_id for used in run.inputs.model_inputs] == [model_id]
+    assert [used.model_id for used in run.inputs.model_inputs] == [run.data.tags["model_id"]] == [model_id]
     at_the_model = {metric.key: metric.value for metric in client.get_logged_model(model_id).metrics or []}
     assert at_the_model["test_accuracy"] == run.data.metrics["test_accuracy"]
+    assert at_the_model["test_reviews_seen"] == 0
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {
         "predictions.parquet", "confusion.png", "roc.png", "precision_recall.png", "calibration.png", "mistakes.json",
     }  # fmt: skip
     shown = client.get_model_version("imdb-conv1d", "1").tags
     assert float(shown["test_accuracy"]) == run.data.metrics["test_accuracy"]
     assert float(shown["test_loss"]) == run.data.metrics["test_loss"]
-    assert shown["evaluation_run_id"] == run.info.run_id
+    assert (shown["evaluation_run_id"], shown["test_reviews_seen"]) == (run.info.run_id, "0")
     evaluate.main([], Signals())  # once more: the line in the description is replaced
     best, about_data, line = client.get_model_version("imdb-conv1d", "1").description.split("\n\n")
     assert best.startswith("Best epoch")
@@ -128,8 +133,11 @@ def test_without_the_trainings_run_what_is_not_known_is_said_so_and_texts_stay_h
     source = mlflow.MlflowClient().get_model_version("lost", "1").run_id
     shutil.rmtree(Path(mlflow.get_run(source).info.artifact_uri.removeprefix("file://")) / "data")
     run = run_evaluate("--model=models:/lost@candidate", f"--data={tmp_path / 'lost.csv'}")
-    assert "test_texts_in_training" not in run.data.metrics
-    assert "texts that also stand in the model's training part: unknown" in capsys.readouterr().out
+    assert not {"test_reviews_seen", "test_reviews_unseen", "test_accuracy_unseen"} & set(run.data.metrics)
+    told = "Which of these texts the model was trained or chosen on is not known."
+    assert told in capsys.readouterr().out
+    assert told in run.data.tags["mlflow.note.content"]
+    assert pd.read_parquet(artifact(run, "predictions.parquet"))["seen"].isna().all()
     assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
 
 
@@ -145,11 +153,70 @@ def test_a_file_without_split_is_read_whole_and_one_with_split_in_part(trained: 
     assert run_evaluate(f"--data={tmp_path / 'train.csv'}").data.metrics["test_reviews"] == 50
 
 
-def test_texts_that_were_trained_on_are_counted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_texts_of_training_and_validation_are_counted_and_left_out_of_a_second_set_of_figures(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = run_evaluate(f"--data={trained / 'reviews.csv'}")
-    assert run.data.metrics["test_reviews"] == 200
-    assert run.data.metrics["test_texts_in_training"] == 128
-    assert "texts that also stand in the model's training part: 128" in capsys.readouterr().out
+    found = run.data.metrics
+    assert (found["test_reviews"], found["test_reviews_seen"], found["test_reviews_unseen"]) == (200, 160, 40)
+    model = mlflow.MlflowClient().get_logged_model(run.data.tags["model_id"])
+    assert 200 not in {metric.value for metric in model.metrics or [] if metric.key == "test_reviews"}
+    predictions = pd.read_parquet(artifact(run, "predictions.parquet"))
+    others = predictions[~predictions["seen"]]
+    expected = scores(others["label"], others["probability"])
+    assert {name: found[f"test_{name}_unseen"] for name in expected} == pytest.approx(expected)
+    whole = scores(predictions["label"], predictions["probability"])
+    assert found["test_accuracy"] == whole["accuracy"]
+    out, note = capsys.readouterr().out, run.data.tags["mlflow.note.content"]
+    for told in (out, note):
+        assert "on 200 reviews, of which the model has seen 160 in its training" in told
+        assert "The model has seen 160 of these texts in its training; over the other 40: test_loss " in told
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: f"{t}\n", str.upper, lambda t: t.replace(" ", "<br />"), lambda t: t.replace(" ", "\u3000")]
+)
+def test_texts_of_the_same_words_are_no_other_texts(
+    trained: Path, tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    reviews = data.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    table = reviews.part("train")[["text", "label"]]
+    table.assign(text=table["text"].map(change)).to_parquet(tmp_path / "disguised.parquet")
+    run = run_evaluate(f"--data={tmp_path / 'disguised.parquet'}")
+    assert run.data.metrics["test_reviews_seen"] == run.data.metrics["test_reviews"] == 128
+    assert "test_accuracy_unseen" not in run.data.metrics  # there is none
+
+
+def test_a_model_that_gets_the_last_words_has_seen_a_text_by_those(trained: Path, tmp_path: Path) -> None:
+    reviews = data.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    table = reviews.part("validation")[["text", "label"]]
+    longer = [f"{'another word ' * 15}{text}" for text in table["text"]]  # more words than maxlen
+    table.assign(text=longer).to_csv(tmp_path / "longer.csv", index=False)
+    assert run_evaluate(f"--data={tmp_path / 'longer.csv'}").data.metrics["test_reviews_seen"] == 0
+    model = ["--maxlen=5", "--max_features=50", "--embedding_dims=8", "--filters=8", "--epochs=1", "--model_name=short"]
+    train.main([*model, f"--data={trained / 'reviews.csv'}"], Signals())
+    run = run_evaluate("--model=models:/short@candidate", f"--data={tmp_path / 'longer.csv'}")
+    assert run.data.metrics["test_reviews_seen"] == len(table)
+
+
+def test_what_an_older_training_did_not_store_is_read_off_its_data_or_not_known(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trainings have stored hashes of the texts' bytes alone."""
+    make_reviews(200, seed=7).to_csv(tmp_path / "older.csv", index=False)
+    train.main([*TINY, f"--data={tmp_path / 'older.csv'}", "--epochs=1", "--model_name=older"], Signals())
+    source = mlflow.MlflowClient().get_model_version("older", "1").run_id
+    rows = Path(mlflow.get_run(source).info.artifact_uri.removeprefix("file://")) / "data" / "rows.parquet"
+    pd.read_parquet(rows)[["hash", "label", "split"]].to_parquet(rows)
+    own = run_evaluate("--model=models:/older@candidate")
+    assert own.data.metrics["test_reviews_seen"] == 0
+    whole = run_evaluate("--model=models:/older@candidate", f"--data={tmp_path / 'older.csv'}")
+    assert whole.data.metrics["test_reviews_seen"] == 160
+    assert "reading again what the model was trained on" in capsys.readouterr().out
+    pd.read_csv(tmp_path / "older.csv").iloc[:80].to_csv(tmp_path / "other.csv", index=False)
+    other = run_evaluate("--model=models:/older@candidate", f"--data={tmp_path / 'other.csv'}")
+    assert "test_reviews_seen" not in other.data.metrics
+    assert "is not known." in capsys.readouterr().out
 
 
 def test_changed_data_is_noticed(trained: Path) -> None:
@@ -247,9 +314,9 @@ def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_foun
     assert (run.info.status, run.data.metrics) == ("FAILED", {})
     assert "changed while" in run.data.tags["error"]
     assert "predictions.parquet" not in {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    found = evaluations.of_version("imdb-conv1d", "1")
+    found = evaluations.of_model(registry.find("models:/imdb-conv1d/1"))
     assert found is None or found.info.run_id != run.info.run_id
-    assert run.info.run_id not in {one.info.run_id for one in evaluations.of_trainings([before.run_id]).values()}
+    assert run.info.run_id not in {one.info.run_id for one in evaluations.of_trainings({before.run_id: []}).values()}
     after = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
     assert (after.tags, after.description) == (before.tags, before.description)
 
@@ -282,7 +349,7 @@ def test_scoring_needs_no_more_memory_for_more_reviews(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         pieces = scoring.chosen(source, rows, scoring.to_score(rows, whole=True))
-        scored = scoring.score(pieces, scorer, frozenset(), tmp_path / "p.parquet", lambda done: None)
+        scored = scoring.score(pieces, scorer, leaks.Seen(frozenset(), 400), tmp_path / "p.parquet", lambda done: None)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

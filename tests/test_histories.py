@@ -40,7 +40,7 @@ def test_seconds_are_those_of_the_epochs_and_not_those_in_which_the_training_lay
     read = histories.read(run(resumed))
     assert read.seconds.tolist() == [2.0, 3.0, 4.5, 6.0]
     assert replay([read], [1], [0.0])["seconds_saved"].tolist() == [1.5]
-    table = compared([run(resumed)], {resumed: read}, {})
+    table = compared([run(resumed)], {resumed: read}, {}, {})
     assert table["seconds"].tolist() == [6.0]
 
 

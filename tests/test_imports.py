@@ -36,6 +36,7 @@ LEVELS = [
         "data",
         "environment",
         "text",
+        "leaks",
         "batches",
         "model",
         "serving",
@@ -126,6 +127,15 @@ def test_a_verb_imports_nothing_heavy_before_the_parameters_are_checked(verb: st
         f"import sys; sys.path.insert(0, {str(SRC)!r}); import {verb}\n"
         "heavy = {'tensorflow', 'keras', 'mlflow', 'pandas', 'numpy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
         "sys.exit(f'imports {heavy}' if heavy else 0)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
+def test_promotion_imports_tensorflow_where_its_notes_are_kept_from_the_terminal() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(SRC)!r}); import imdb_conv1d.promotion\n"
+        "sys.exit('imports TensorFlow' if 'tensorflow' in sys.modules else 0)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr

@@ -1,9 +1,9 @@
 """The verbs promote and rollback on real versions: the alias, the tags and runs they leave, and what they refuse."""
 
+import dataclasses
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ import promote
 import rollback
 import train
 from conftest import TINY, copied_store, make_reviews
-from imdb_conv1d import champions, locks, promotion
+from imdb_conv1d import champions, data, evaluations, locks, promotion, registry, sources, tracking
 from imdb_conv1d.console import RunFailed, Signals, UserError
 
 NAME = "imdb-conv1d"
@@ -154,41 +154,114 @@ def test_evaluations_on_other_reviews_are_not_used(tmp_path: Path) -> None:
     assert len(runs("evaluate")) == 4
 
 
-def test_a_version_is_not_promoted_on_reviews_that_it_was_trained_on(
-    versions: Path, capsys: pytest.CaptureFixture[str]
+def test_reviews_that_a_training_has_seen_decide_nothing(
+    versions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Their bytes may be others: here each ends with a line break."""
     run_promote(3)
-    whole = f"--data={versions / 'reviews.csv'}"
-    assert run_promote(1, WIDE, whole) == 3
-    assert "it was trained on 256 of these test texts, so they cannot tell how good it is" in capsys.readouterr().out
+    reviews = data.load(sources.resolve(str(versions / "reviews.csv")), 0.2)
+    seen = pd.concat([reviews.part("train"), reviews.part("validation")])[["text", "label"]]
+    seen.assign(text=seen["text"] + "\n").to_csv(tmp_path / "disguised.csv", index=False)
+    assert run_promote(1, WIDE, f"--data={tmp_path / 'disguised.csv'}") == 3
+    out = capsys.readouterr().out
+    assert "left out are 320 reviews that a training has seen, 320 the version's and 320 the champion's" in out
     assert champion() == "3"
+    run = runs("promote")[0]
+    assert "decisions_on_these_reviews" not in run.data.metrics
+    assert "log_loss_upper" not in run.data.metrics
 
 
-def forget_metric(run: Run, name: str) -> None:
-    with sqlite3.connect(mlflow.get_tracking_uri().removeprefix("sqlite:///")) as connection:
-        for table in ("metrics", "latest_metrics"):
-            connection.execute(f"delete from {table} where run_uuid = ? and key = ?", (run.info.run_id, name))
+def test_the_gate_decides_on_what_neither_has_seen(versions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_promote(3)
+    assert run_promote(1, NARROW, f"--data={versions / 'reviews.csv'}") == 0
+    found = runs("promote")[0].data.metrics
+    assert found["test_reviews"] == 80  # of 400
+    evaluated = {one.data.tags["model_version"]: one.data.metrics for one in runs("evaluate")}
+    assert evaluated["1"]["test_reviews"] == 400
+    assert "left out are 320 reviews that a training has seen" in capsys.readouterr().out
 
 
-def test_what_is_known_of_training_texts_among_the_reviews(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the version's none may be among them; of the champion's it is said."""
+def test_copies_of_a_text_are_one_row(versions: Path, tmp_path: Path) -> None:
+    run_promote(3)
+    fresh = make_reviews(100, seed=11)
+    copies = [fresh.assign(text=fresh["text"] + " " * n + "." * n) for n in range(5)]
+    pd.concat(copies).to_csv(tmp_path / "copies.csv", index=False)
+    assert run_promote(1, NARROW, f"--data={tmp_path / 'copies.csv'}") == 0
+    assert runs("promote")[0].data.metrics["test_reviews"] == 100
+    assert runs("evaluate")[0].data.metrics["test_reviews"] == 500
+    assert runs("evaluate")[0].data.metrics["test_reviews_distinct"] == 100
+
+
+def test_too_few_reviews_decide_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_promote(3)
+    make_reviews(10, seed=11).to_csv(tmp_path / "few.csv", index=False)
+    assert run_promote(1, WIDE, f"--data={tmp_path / 'few.csv'}") == 3
+    assert champion() == "3"
+    assert "decisions_on_these_reviews" not in runs("promote")[0].data.metrics
+    assert "are needed" in capsys.readouterr().out
+
+
+def forget(run: Run, **columns: object) -> None:
+    """Write other columns into an evaluation's predictions."""
+    path = Path(run.info.artifact_uri, "predictions.parquet")
+    pd.read_parquet(path).assign(**columns).to_parquet(path)
+
+
+def test_what_is_not_known_of_the_champion_is_said_and_of_the_version_keeps_it_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     run_promote(1)
     for version in (1, 2):
         evaluate.main([model(version)], Signals())
     second, first = runs("evaluate")
-    mlflow.MlflowClient().log_metric(first.info.run_id, "test_texts_in_training", 3)
-    assert run_promote(2, WIDE) == 0
-    assert "; the champion was trained on 3 of them, to its advantage;" in capsys.readouterr().out
-    rollback.main([], Signals())
-    forget_metric(first, "test_texts_in_training")
+    forget(first, seen=None)
     assert run_promote(2, WIDE) == 0
     assert "; whether the champion was trained on some of them is not known;" in capsys.readouterr().out
     rollback.main([], Signals())
-    forget_metric(second, "test_texts_in_training")
+    forget(second, seen=None)
     assert run_promote(2, WIDE) == 3
     assert "whether it was trained on some of these test texts is not known" in capsys.readouterr().out
     assert champion() == "1"
     assert "decisions_on_these_reviews" not in runs("promote")[0].data.metrics  # they have decided nothing
+
+
+def test_an_evaluation_is_of_a_model_and_not_of_its_number() -> None:
+    """Numbers begin again when a registered model is deleted, and the former versions' evaluations are still there."""
+    client = mlflow.MlflowClient()
+    evaluate.main([model(1)], Signals())
+    evaluate.main([model(2)], Signals())
+    sources = [client.get_model_version(NAME, str(version)) for version in (1, 3)]
+    client.delete_registered_model(NAME)
+    client.create_registered_model(NAME)
+    for one in sources:  # the good one is version 1 again, the one that has learnt nothing is version 2 now
+        client.create_model_version(NAME, one.source, one.run_id, model_id=one.source.removeprefix("models:/"))
+    assert run_promote(1) == 0
+    assert run_promote(2) == 3
+    assert champion() == "1"
+    run = runs("promote")[0]
+    assert run.data.metrics["log_loss_difference"] > 0.1
+    used = [runs_by_id(run.data.tags[tag]) for tag in ("evaluation_run_id", "champion_evaluation_run_id")]
+    assert [one.data.tags["training_run_id"] for one in used] == [sources[1].run_id, sources[0].run_id]
+    assert len(runs("evaluate")) == 3  # that of version 1 is still of this model, and is used
+
+
+def runs_by_id(run_id: str) -> Run:
+    return mlflow.get_run(run_id)
+
+
+def test_an_older_evaluation_is_known_by_the_model_that_it_used() -> None:
+    """It has no tag of its own for that, and tells nothing of words: it is made again."""
+    run_promote(1)
+    for version in (1, 2):
+        evaluate.main([model(version)], Signals())
+    for run in runs("evaluate"):
+        for tag in ("evaluation_format", "model_id"):
+            mlflow.MlflowClient().delete_tag(run.info.run_id, tag)
+    stored = registry.find(f"models:/{NAME}/2")
+    assert evaluations.of_model(stored).info.run_id == runs("evaluate")[0].info.run_id
+    assert evaluations.of_model(dataclasses.replace(stored, model_id="m-another")) is None
+    assert run_promote(2, WIDE) == 0
+    assert len(runs("evaluate")) == 4
 
 
 def evaluation_of(version: int) -> Run:
@@ -481,3 +554,73 @@ def test_two_evaluations_of_the_same_rows_have_the_same_digest_in_any_order(vers
         evaluate.main([model(1), f"--data={tmp_path / f'{number}.csv'}"], Signals())
         digests.append(runs("evaluate")[0].data.tags["rows_digest"])
     assert digests[0] == digests[1] != digests[2]
+
+
+def other_data(folder: Path, **arguments: object) -> None:
+    """Version 4, trained on other data."""
+    make_reviews(400, seed=5).to_csv(folder / "other.csv", index=False)
+    told = [f"--{name}={value}" for name, value in arguments.items()]
+    train.main([*TINY, f"--data={folder / 'other.csv'}", "--epochs=8", "--seed=4", *told], Signals())
+
+
+def test_a_champion_of_other_data_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_promote(1)
+    other_data(tmp_path)
+    run_promote(4, WIDE)
+    digests = [registry.find(f"models:/{NAME}/{version}").data_digest[:12] for version in (4, 1)]
+    told = f"they were trained on different data (the version on digest {digests[0]}, the champion on {digests[1]})"
+    assert told in capsys.readouterr().out
+    assert told in tags_description(4)
+    run_promote(2, WIDE)
+    capsys.readouterr()
+    run_promote(3, f"--data={tmp_path / 'other.csv'}")
+    assert "different data" not in capsys.readouterr().out  # versions 2 and 3 are of one
+
+
+def tags_description(version: int) -> str:
+    return str(mlflow.MlflowClient().get_model_version(NAME, str(version)).description)
+
+
+def test_texts_of_private_data_stay_hidden_in_the_evaluation_of_another_version(tmp_path: Path) -> None:
+    run_promote(1)
+    other_data(tmp_path, log_texts="false")
+    run_promote(4, WIDE)
+    for run in runs("evaluate"):
+        path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="mistakes.json")
+        assert "text" not in json.loads(Path(path).read_text())["columns"]
+
+
+def test_the_same_texts_in_another_file_have_decided_before(versions: Path, tmp_path: Path) -> None:
+    run_promote(1)
+    run_promote(2, WIDE)
+    table = pd.read_csv(versions / "reviews.csv")
+    table.assign(text=table["text"] + "\n").to_csv(tmp_path / "again.csv", index=False)  # the unseen ones are the same
+    run_promote(3, f"--data={tmp_path / 'again.csv'}")
+    assert runs("promote")[0].data.metrics["decisions_on_these_reviews"] == 2
+    make_reviews(100, seed=12).to_csv(tmp_path / "fresh.csv", index=False)
+    run_promote(3, f"--data={tmp_path / 'fresh.csv'}")
+    assert runs("promote")[0].data.metrics["decisions_on_these_reviews"] == 1
+
+
+def test_a_version_that_a_rollback_has_withdrawn_comes_back_by_its_number_alone() -> None:
+    client = mlflow.MlflowClient()
+    run_promote(1)
+    run_promote(2, WIDE)
+    client.set_registered_model_alias(NAME, "candidate", "2")
+    rollback.main([], Signals())
+    with pytest.raises(
+        UserError, match=r"^model: 'models:/imdb-conv1d@candidate' is version 2, which a rollback has with"
+    ):
+        promote.main([WIDE], Signals())
+    assert champion() == "1"
+    assert run_promote(2, WIDE) == 0
+    assert promote.main([WIDE], Signals()) == 0  # promoted since
+
+
+def test_a_rollback_that_cannot_be_noted_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in (1, 2):
+        run_promote(version, WIDE)
+    monkeypatch.setattr(tracking.Run, "settle", lambda *_, **__: (_ for _ in ()).throw(RunFailed("no store")))
+    with pytest.raises(RunFailed, match="no store"):
+        rollback.main([], Signals())
+    assert champion() == "2"

@@ -137,7 +137,7 @@ def test_a_model_of_somebody_else_has_no_record(store: str, tmp_path: Path) -> N
     log_lengths()
     stored = registry.find("models:/m/1")
     assert registry.fetch(stored, tmp_path).record is None
-    assert registry.trained_on(stored, tmp_path) is None
+    assert registry.training_rows(stored, tmp_path) is None
 
 
 def test_what_is_no_probability_is_refused(store: str, tmp_path: Path) -> None:

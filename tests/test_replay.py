@@ -178,6 +178,16 @@ def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: 
     assert files == {"replay.csv", "pooled.csv", "heat_map.png", "pooled.png"}
 
 
+def test_trainings_on_other_data_are_pooled_and_said_to_be_so(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        tags = {"verb": "train", "stop_reason": "patience", "data_digest": ("old" if number else "new") * 20}
+        record([0.5, 0.4, 0.41 + number / 100, 0.45], {"patience": 2}, tags)
+    told = "These 4 trainings are not all known to be measured on the same data (3 on oldoldoldold; 1 on newnewnewnew)"
+    run = run_replay("--experiment=Default")
+    assert told in capsys.readouterr().out
+    assert told in run.data.tags["mlflow.note.content"]
+
+
 def test_few_runs_are_said_to_be_too_few(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         record([0.5, 0.4, 0.45, 0.46], {"patience": 2}, {"verb": "train"})

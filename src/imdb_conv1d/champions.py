@@ -9,11 +9,12 @@ import mlflow
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
-from imdb_conv1d.console import RunFailed, say
+from imdb_conv1d.console import RunFailed, UserError, say
 from imdb_conv1d.delivery import Result, persist
 from imdb_conv1d.gate import Decision
 from imdb_conv1d.locks import lock
 from imdb_conv1d.parameters import refusal
+from imdb_conv1d.registry import Stored
 from imdb_conv1d.stores import refuses
 from imdb_conv1d.tracking import Run
 
@@ -57,6 +58,22 @@ def standing(name: str) -> tuple[str, list[str]]:
     """
     past, current = _past(name), present(name)
     return current, _before(name, past, current)
+
+
+def require_not_withdrawn(version: Stored, uri: str) -> None:
+    """Make sure that no alias brings back a version that a rollback has withdrawn, as a promotion every night would.
+
+    Raises:
+        UserError: if one would; its number, given by hand, does.
+        RunFailed: if the registry keeps failing.
+    """
+    call = partial(mlflow.MlflowClient().get_model_version, version.name, version.version)
+    found = _if_there(f"reading {version.title}", call)
+    if "@" in uri and found and found.tags.get("promotion") == "withdrawn":
+        raise UserError(
+            f"model: {uri!r} is version {version.version}, which a rollback has withdrawn; allowed: {version.uri} to "
+            "promote it all the same, or another version"
+        )
 
 
 def promote(name: str, version: str, former: str) -> bool:

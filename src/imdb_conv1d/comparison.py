@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from imdb_conv1d.evaluations import leaked
 from imdb_conv1d.rules import History
-from imdb_conv1d.trainings import VERB, Recorded, parameters, stand
+from imdb_conv1d.trainings import VERB, Recorded, data_of, parameters, stand
 
 FIXED = (
-    "run_id", "run_name", "state", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds", "test_loss",
-    "test_accuracy", "test_reviews", "evaluation_run_id", "version",
+    "run_id", "run_name", "state", "data", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds",
+    "test_loss", "test_accuracy", "test_reviews", "test_seen", "test_rows", "evaluation_run_id", "version",
 )  # fmt: skip
 
 
@@ -22,23 +23,34 @@ def differing(runs: Sequence[Recorded]) -> dict[str, list[str]]:
 
 
 def compared(
-    runs: Sequence[Recorded], histories: Mapping[str, History], evaluations: Mapping[str, Recorded]
+    runs: Sequence[Recorded],
+    histories: Mapping[str, History],
+    evaluations: Mapping[str, Recorded],
+    versions: Mapping[str, str],
 ) -> pd.DataFrame:
-    """One row a finished training, the best first.
+    """One row a finished training, the best first: of those on the data that most have, then of those on other data.
 
     Args:
         runs: all that are compared; the parameters that differ among them have a column each.
         histories: by run id, of one metric; runs without one come last.
         evaluations: by run id; the test figures are theirs.
+        versions: by run id, as people read them.
 
     Returns:
-        ``FIXED``, and the parameters. best_value is the metric at best_epoch, the epoch that the checkpoint keeps;
-        seconds are those of training until the last epoch's end, as a history has them.
+        ``FIXED``, and the parameters. data names what the training's figures are of, test_rows what the test figures
+        are of, and test_seen how many of those the model had seen in its training; empty or missing where that is not
+        known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are those of
+        training until the last epoch's end, as a history has them.
     """
     rows = []
     for run in runs:
         history, tags = histories.get(run.info.run_id), run.data.tags
-        row = {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": stand(run)}
+        row = {
+            "run_id": run.info.run_id,
+            "run_name": run.info.run_name or "",
+            "state": stand(run),
+            "data": data_of(run),
+        }
         if history is not None:
             # A training of this project may watch another metric than the one that is compared.
             kept = int(run.data.metrics.get("best_epoch", 0)) if VERB in tags else 0
@@ -49,19 +61,38 @@ def compared(
                 "stopped_epoch": len(history.values),
                 "seconds": history.seconds[-1],
             }
-        row |= {"stop_reason": tags.get("stop_reason", ""), "version": tags.get("registered_version", "")}
+        row |= {"stop_reason": tags.get("stop_reason", ""), "version": versions.get(run.info.run_id, "")}
         if evaluation := evaluations.get(run.info.run_id):
             metrics = evaluation.data.metrics
             row |= {name: metrics.get(name) for name in ("test_loss", "test_accuracy", "test_reviews")}
-            row["evaluation_run_id"] = evaluation.info.run_id
+            row["evaluation_run_id"], row["test_seen"] = evaluation.info.run_id, leaked(evaluation)
+            row["test_rows"] = evaluation.data.tags.get("rows_digest", "")[:12]
         rows.append(row)
     table = pd.DataFrame(rows, columns=list(FIXED))
     for name, column in differing(runs).items():
         table[name if name not in FIXED else f"param_{name}"] = column
-    for name in ("best_epoch", "stopped_epoch", "test_reviews"):
+    for name in ("best_epoch", "stopped_epoch", "test_reviews", "test_seen"):
         table[name] = table[name].astype("Int64")
     less = next(iter(histories.values())).mode == "min" if histories else True
-    return table.sort_values("best_value", ascending=less, kind="stable", ignore_index=True)
+    table = table.sort_values("best_value", ascending=less, kind="stable", ignore_index=True)
+    known = table["data"].where(table["data"] != "")
+    groups = known.map(known.value_counts()).fillna(0)  # what is on unknown data comes last
+    order = table.assign(size=groups, first=table.groupby("data", sort=False).ngroup())
+    return table.loc[order.sort_values(["size", "first"], ascending=[False, True], kind="stable").index].reset_index(
+        drop=True
+    )
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for people: test figures that leak are marked, as are those of which it is not known."""
+    marked = readable(table)
+    for name in ("test_loss", "test_accuracy"):
+        if name in marked:
+            marked[name] = [
+                value if value == "-" or seen == "0" else f"{value} ({'?' if seen == '-' else seen} seen)"
+                for value, seen in zip(marked[name], marked["test_seen"], strict=True)
+            ]
+    return marked
 
 
 def others(runs: Sequence[Recorded]) -> pd.DataFrame:

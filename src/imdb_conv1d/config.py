@@ -141,7 +141,9 @@ class ReplayParameters(Parameters):
         "auto", description="Values of min_delta to try; auto: 0 and the run's own", json_schema_extra={
             "allowed": "auto, or finite numbers from 0 such as 0,0.001, 10000 at most"})  # fmt: skip
     tolerance: Finite = Field(
-        0.001, ge=0, description="What a shorter wait may lose on average, in the metric's unit, to be recommended"
+        0.001,
+        ge=0,
+        description="What a training may lose by a shorter wait, in the metric's unit, and still count as served",
     )
 
     @property

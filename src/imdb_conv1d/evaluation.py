@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from imdb_conv1d import data, environment, registry, report_scores, runs, scoring, sources
+from imdb_conv1d import data, environment, evaluations, leaks, registry, report_scores, runs, scoring, sources
 from imdb_conv1d.console import Signals, UserError, say
-from imdb_conv1d.evaluations import PREDICTIONS
+from imdb_conv1d.evaluations import FORMAT, FORMAT_TAG, MODEL_ID, PREDICTIONS
+from imdb_conv1d.leaks import Seen
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.registry import Record, Stored
 from imdb_conv1d.sources import Source
@@ -75,14 +76,15 @@ def run(
     environment.import_tensorflow()
     score = registry.scorer(model.path)
     with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder:
-        trained_on = registry.trained_on(stored, Path(folder))
+        trained_on = _seen(stored, model.record, chosen, Path(folder))
     with runs.run("evaluate", f"evaluate {stored.short}", parameters, signals) as run:
         say(f"run {run.id} 'evaluate {stored.short}'")
         run.data(chosen.source.name, chosen.digest, "evaluation", {"rows": len(chosen.rows)})
         run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version,
-                  "rows_digest": chosen.rows_digest})  # fmt: skip
+                  "rows_digest": chosen.rows_digest, FORMAT_TAG: FORMAT})  # fmt: skip
         if stored.model_id:
             run.model(stored.model_id)
+            run.tags({MODEL_ID: stored.model_id})
         if stored.run_id:
             run.tags({"training_run_id": stored.run_id})
         started = time.perf_counter()
@@ -91,5 +93,24 @@ def run(
         scored = scoring.score(pieces, score, trained_on, predictions, lambda n: say(f"scored {n:,} reviews"))
         seconds = time.perf_counter() - started
         with_texts = log_texts and (model.record is None or model.record.log_texts)
+        with_texts = with_texts and not evaluations.are_private(chosen.digest)
         say(report_scores.queue(run, stored, scored, seconds, with_texts, chosen.own_test_part))
     return run.id
+
+
+def _seen(stored: Stored, record: Record | None, chosen: Subject, folder: Path) -> Seen | None:
+    """What the model was trained and chosen on, None where that cannot be known.
+
+    A training of an earlier version has stored bytes' hashes alone. Where its data are the ones at hand, the words are
+    read off them again.
+    """
+    rows = registry.training_rows(stored, folder)
+    if rows is None or (found := leaks.seen(rows)):
+        return None if rows is None else found
+    if record is None or record.data_digest != chosen.digest or (maxlen := registry.maxlen(stored)) is None:
+        return None
+    say("reading again what the model was trained on: its training has not stored the words")
+    hashes = frozenset(rows.loc[rows["split"].isin(leaks.SEEN_PARTS), "hash"])
+    pieces = scoring.chosen(chosen.source, chosen.rows, chosen.rows["hash"].isin(hashes))
+    keys = [leaks.digests(leaks.split(piece["text"].tolist()), maxlen) for piece in pieces if len(piece)]
+    return Seen(frozenset(key for some in keys for key in some), maxlen)

@@ -1,7 +1,7 @@
 """Evaluations in the store: which there are of a training or of a model version, and the predictions they hold."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +12,17 @@ from mlflow.exceptions import MlflowException
 
 from imdb_conv1d.console import RunFailed, one_line
 from imdb_conv1d.delivery import persist
+from imdb_conv1d.registry import Stored
 from imdb_conv1d.stores import refuses
 from imdb_conv1d.trainings import search
 
 PREDICTIONS = "predictions.parquet"  # of each row
-LEAKED = "test_texts_in_training"  # the metric that counts them; lacking where it is not known
+LEAKED = "test_reviews_seen"  # the metric that counts those the model was trained or chosen on; lacking if unknown
+MODEL_ID = "model_id"  # the tag with the model that was evaluated
+# The tag with the form of what an evaluation leaves. Without it, predictions tell neither words nor what was seen, and
+# the model is known by the run's inputs.
+FORMAT_TAG, FORMAT = "evaluation_format", "2"
+IS_WHOLE = f"tags.{FORMAT_TAG} = '{FORMAT}'"
 FINISHED = "attributes.status = 'FINISHED'"
 ROW = ["text_sha256", "label"]  # what makes two rows the same
 
@@ -36,47 +42,69 @@ def of_verb(verb: str, *conditions: str) -> list[Run]:
     return search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.verb = '{verb}'", *conditions]))
 
 
-def of_trainings(trainings: Iterable[str]) -> dict[str, Run]:
+def are_private(data_digest: str) -> bool:
+    """Whether a training on these data forbids to store their texts, so that no other model's evaluation may."""
+    return bool(of_verb("train", f"tags.data_digest = '{data_digest}'", "params.log_texts = 'false'"))
+
+
+def of_trainings(trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
     """An evaluation of each training that has one: the newest on the rows on which most of them have one.
 
-    Where a training has none on those, it is the newest; evaluations on texts that the model was trained on come last.
+    Where a training has none on those, it is the newest. Evaluations that tell what the model had seen come before
+    those that do not, and last come those on texts that it had.
 
     Args:
-        trainings: ids of the trainings' runs.
+        trainings: by the id of a training's run, the ids of its registered models: a run may hold other models, which
+            somebody has added. Where there are none, any model of the run is taken for the training's.
     """
-    wanted = set(trainings)
     by_training: dict[str, dict[str, Run]] = {}
     for run in reversed(of_verb("evaluate", FINISHED)):
         training = run.data.tags.get("training_run_id", "")
-        if training in wanted:
+        if training in trainings and (not trainings[training] or _model(run) in {"", *trainings[training]}):
             rows = run.data.tags.get("rows_digest") or run.data.tags.get("data_digest", "")
             by_training.setdefault(training, {})[rows] = run
     common = Counter(rows for found in by_training.values() for rows, run in found.items() if not leaked(run))
     most = common.most_common(1)[0][0] if common else ""
 
-    def preference(one: tuple[str, Run]) -> tuple[bool, bool, int]:
+    def preference(one: tuple[str, Run]) -> tuple[bool, bool, bool, int]:
         rows, run = one
-        return not leaked(run), rows == most, run.info.start_time
+        return not leaked(run), rows == most, leaked(run) is not None, run.info.start_time
 
     return {training: max(found.items(), key=preference)[1] for training, found in by_training.items()}
 
 
 def leaked(run: Run) -> int | None:
-    """How many of the reviews of an evaluation the model was trained on; None where that is not known."""
+    """How many of the reviews of an evaluation the model was trained or chosen on; None where that is not known."""
     found = run.data.metrics.get(LEAKED)
     return None if found is None else int(found)
 
 
-def of_version(name: str, version: str, *conditions: str) -> Run | None:
-    """The newest evaluation of a model version that has its predictions, None if there is none.
+def of_model(stored: Stored, *conditions: str) -> Run | None:
+    """The newest evaluation of a model that has its predictions, None if there is none.
+
+    A version's name and number do not name a model: they begin again when a registered model is deleted.
 
     Args:
         conditions: further ones, as for :func:`of_verb`.
     """
-    found = of_verb(
-        "evaluate", FINISHED, f"tags.model_name = '{name}'", f"tags.model_version = '{version}'", *conditions
-    )
-    return next(filter(_has_predictions, found), None)
+    by = f"tags.training_run_id = '{stored.run_id}'" if stored.run_id else f"tags.{MODEL_ID} = '{stored.model_id}'"
+    found = of_verb("evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
+    return next((run for run in found if _is_of(run, stored) and _has_predictions(run)), None)
+
+
+def _is_of(run: Run, stored: Stored) -> bool:
+    """Whether an evaluation is of this very model; one that names none is of its training's."""
+    return not stored.model_id or _model(run) in ("", stored.model_id)
+
+
+def _model(run: Run) -> str:
+    """The id of the model that was evaluated; empty if the evaluation names none."""
+    if MODEL_ID in run.data.tags:
+        return str(run.data.tags[MODEL_ID])
+    # A search leaves out the models that a run used.
+    call = partial(mlflow.MlflowClient().get_run, run.info.run_id)
+    inputs = persist(f"reading evaluation {run.info.run_id}", call, refuses).inputs
+    return str(inputs.model_inputs[0].model_id) if inputs and inputs.model_inputs else ""
 
 
 def _has_predictions(run: Run) -> bool:
@@ -86,7 +114,10 @@ def _has_predictions(run: Run) -> bool:
 
 
 def predictions(run: Run, folder: Path) -> pd.DataFrame:
-    """What an evaluation predicted: text_sha256, label and probability, sorted by its rows.
+    """What an evaluation predicted, sorted by its rows: text_sha256, label, probability, words (a key of the text's
+    words) and seen (whether the model was trained or chosen on it).
+
+    Of an evaluation that told neither, words are the text's hash, and seen is missing.
 
     Raises:
         RunFailed: if it has no such file that can be read.
@@ -97,8 +128,11 @@ def predictions(run: Run, folder: Path) -> pd.DataFrame:
         file = mlflow.artifacts.download_artifacts(
             run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=str(place)
         )
-        table = pd.read_parquet(file, columns=[*ROW, "probability"])
-    except (MlflowException, OSError, ValueError) as error:
+        table = pd.read_parquet(file)
+        if FORMAT_TAG not in run.data.tags:
+            table = table.assign(words=table["text_sha256"], seen=None)
+        table = table[[*ROW, "probability", "words", "seen"]].astype({"seen": "boolean"})
+    except (MlflowException, OSError, ValueError, KeyError) as error:
         raise RunFailed(
             f"evaluation {run.info.run_id} has no {PREDICTIONS} that can be read ({one_line(error)}); delete that run, "
             "and the model is evaluated again"

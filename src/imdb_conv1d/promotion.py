@@ -1,10 +1,13 @@
 """A promotion: both versions' predictions of the same reviews, the gate, the move, and what is said of it where."""
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import pandas as pd
 
 from imdb_conv1d import champions, evaluation, evaluations, gate, registry
 from imdb_conv1d.config import PromoteParameters
@@ -12,6 +15,8 @@ from imdb_conv1d.console import RunFailed, Signals, counted, say
 from imdb_conv1d.registry import Fetched, Stored
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.trainings import Recorded
+
+DECIDED_BY = "deciding_digest"  # tag: of the texts that decided, by their words
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ def contest(version: Stored, data: str, folder: Path) -> Contest:
         return Contest(version, holder, again=bool(defender))
     champion = registry.find(f"models:/{version.name}/{defender}")
     if data == "auto":
-        own = evaluations.of_version(version.name, version.version, "params.data = 'auto'", "tags.rows_digest != ''")
+        own = evaluations.of_model(version, "params.data = 'auto'", "tags.rows_digest != ''", evaluations.IS_WHOLE)
         if own and _evaluation(champion, own.data.tags["rows_digest"]):
             return Contest(version, holder, champion, rows_digest=own.data.tags["rows_digest"])
     models = {stored.version: registry.fetch(stored, folder / stored.version) for stored in (version, champion)}
@@ -95,27 +100,42 @@ def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Sig
 def _judged(
     run: Run, found: Contest, champion: Stored, parameters: PromoteParameters, signals: Signals
 ) -> tuple[gate.Decision | None, str]:
-    """The gate's decision and why it is so; None if the reviews cannot tell how good the version is."""
+    """The gate's decision and why it is so; None if the reviews cannot tell how good the version is.
+
+    It is made on the texts that neither model has seen in its training, each once.
+    """
     recorded = [_evaluated(found, stored, parameters.log_texts, signals) for stored in (found.version, champion)]
     ids = [one.info.run_id for one in recorded]
     run.tags(dict(zip(("evaluation_run_id", "champion_evaluation_run_id"), ids, strict=True)))
-    ours, theirs = map(evaluations.leaked, recorded)
-    if ours is None:
+    first, second = (evaluations.predictions(one, run.folder) for one in recorded)
+    if not evaluations.same_rows(first, second):
+        raise RunFailed(f"the evaluations {' and '.join(ids)} are not of the same reviews")
+    if first["seen"].isna().any():
         return (
             None,
             "whether it was trained on some of these test texts is not known, so they cannot tell how good it is",
         )
-    if ours:
-        return None, f"it was trained on {ours:,} of these test texts, so they cannot tell how good it is"
-    first, second = (evaluations.predictions(one, run.folder) for one in recorded)
-    if not evaluations.same_rows(first, second):
-        raise RunFailed(f"the evaluations {' and '.join(ids)} are not of the same reviews")
-    run.tags({"rows_digest": found.rows_digest})
-    decided = evaluations.of_verb("promote", f"tags.rows_digest = '{found.rows_digest}'", "tags.decision != ''")
-    uses = len({one.info.run_id for one in decided} | {run.id})
+    ours, theirs = first["seen"], second["seen"].fillna(False)
+    fresh, others = first[~(ours | theirs)], second[~(ours | theirs)]
+    left_out = ""
+    if len(fresh) < len(first):
+        left_out = (
+            f"; left out are {len(first) - len(fresh):,} reviews that a training has seen, {ours.sum():,} the "
+            f"version's and {theirs.sum():,} the {champions.CHAMPION}'s"
+        )
+    if fresh.empty:
+        return None, f"no review is left that neither has seen in its training{left_out}"
     decision = gate.decide(
-        first["label"], first["probability"], second["probability"], parameters.margin, parameters.confidence
+        fresh["label"],
+        fresh["probability"],
+        others["probability"],
+        parameters.margin,
+        parameters.confidence,
+        fresh["words"],
     )
+    if not decision.enough:
+        return None, f"{decision.sentence}{left_out}"
+    uses = _decided_before(run, found, fresh) + 1
     figures = {
         "log_loss_difference": decision.difference,
         "log_loss_upper": decision.upper,
@@ -123,11 +143,30 @@ def _judged(
         "decisions_on_these_reviews": float(uses),
     }
     run.metrics(figures, round(time.time() * 1000), step=0)
-    leak = f"; the {champions.CHAMPION} was trained on {theirs:,} of them, to its advantage" if theirs else ""
-    if theirs is None:
-        leak = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
+    unknown = ""
+    if second["seen"].isna().any():
+        unknown = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
     used = f"; these reviews have decided {counted(uses, 'promotion')} so far"
-    return decision, f"{decision.sentence}{leak}{used}"
+    return decision, f"{decision.sentence}{left_out}{unknown}{_of_unlike_data(found.version, champion)}{used}"
+
+
+def _decided_before(run: Run, found: Contest, rows: pd.DataFrame) -> int:
+    """How many other promotions the same texts have decided, whichever file or test part they came in."""
+    digest = hashlib.sha256("\n".join(sorted(set(rows["words"]))).encode()).hexdigest()
+    run.tags({"rows_digest": found.rows_digest, DECIDED_BY: digest})
+    # Earlier versions of this project have noted the file's rows alone.
+    same = (f"tags.rows_digest = '{found.rows_digest}'", f"tags.{DECIDED_BY} = '{digest}'")
+    decided = {one.info.run_id for by in same for one in evaluations.of_verb("promote", by, "tags.decision != ''")}
+    return len(decided - {run.id})
+
+
+def _of_unlike_data(version: Stored, champion: Stored) -> str:
+    if "" in (version.data_digest, champion.data_digest):
+        return "; whether both were trained on the same data is not known"
+    if version.data_digest == champion.data_digest:
+        return ""
+    digests = f"digest {version.data_digest[:12]}, the {champions.CHAMPION} on {champion.data_digest[:12]}"
+    return f"; they were trained on different data (the version on {digests}), whose reviews need not be alike"
 
 
 def _evaluated(found: Contest, stored: Stored, log_texts: bool, signals: Signals) -> Recorded:
@@ -146,7 +185,8 @@ def _evaluated(found: Contest, stored: Stored, log_texts: bool, signals: Signals
 
 
 def _evaluation(stored: Stored, rows_digest: str) -> Recorded | None:
-    return evaluations.of_version(stored.name, stored.version, f"tags.rows_digest = '{rows_digest}'")
+    """The newest evaluation of that very model on the reviews, if it tells what the model had seen of them."""
+    return evaluations.of_model(stored, f"tags.rows_digest = '{rows_digest}'", evaluations.IS_WHOLE)
 
 
 def tell(run: Run, found: Contest, verdict: Verdict) -> None:

@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
+from imdb_conv1d import trainings
 from imdb_conv1d.console import RunFailed, UserError, one_line
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.stores import refuses
@@ -24,13 +25,15 @@ CODE_ENDINGS = (".pkl", ".pickle", ".cloudpickle", ".joblib", ".dill", ".py", ".
 
 @dataclass(frozen=True)
 class Stored:
-    """A model found in the registry or at a run. ``version`` is empty for a model without one."""
+    """A model found in the registry or at a run. ``version`` is empty for a model without one, ``data_digest`` for one
+    that does not tell what it was trained on."""
 
     uri: str
     name: str
     version: str
     model_id: str
     run_id: str
+    data_digest: str = ""
 
     @property
     def title(self) -> str:
@@ -55,8 +58,9 @@ def find(uri: str) -> Stored:
             name, alias, number = match.groups()
             found = client.get_model_version_by_alias(name, alias) if alias else _version(client, name, number)
             exact = f"models:/{name}/{found.version}"
-            model_id = mlflow.models.get_model_info(exact).model_id or ""
-            return Stored(exact, name, str(found.version), model_id, found.run_id or "")
+            info = mlflow.models.get_model_info(exact)
+            digest = str((info.metadata or {}).get("data_digest", ""))
+            return Stored(exact, name, str(found.version), info.model_id or "", found.run_id or "", digest)
         info = mlflow.models.get_model_info(uri)
         return Stored(uri, "", "", info.model_id or "", info.run_id or "")
     except (MlflowException, OSError) as error:
@@ -140,8 +144,8 @@ def scorer(path: Path) -> Callable[[pd.Series], np.ndarray]:
     return score
 
 
-def trained_on(stored: Stored, folder: Path) -> frozenset[str] | None:
-    """Hashes of the texts in a model's training part, by its run; None if they are not there.
+def training_rows(stored: Stored, folder: Path) -> pd.DataFrame | None:
+    """The table of its rows that a model's training has left (``leaks.recorded``); None if it is not there.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -157,7 +161,11 @@ def trained_on(stored: Stored, folder: Path) -> frozenset[str] | None:
             raise
 
     path = persist("reading what the model was trained on", attempt) if stored.run_id else None
-    if path is None:
-        return None
-    rows = pd.read_parquet(path)
-    return frozenset(rows.loc[rows["split"] == "train", "hash"])
+    return None if path is None else pd.read_parquet(path)
+
+
+def maxlen(stored: Stored) -> int | None:
+    """How many words of a text a model of this project gets, by its training's run; None if that does not tell."""
+    run = persist("reading the training", partial(mlflow.MlflowClient().get_run, stored.run_id), refuses)
+    found = trainings.parameters(run).get("maxlen", "")
+    return int(found) if found.isdecimal() else None

@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 import pandas as pd
 
 from imdb_conv1d import evaluations, page
-from imdb_conv1d.comparison import FIXED, fitting, others, readable, told_apart
+from imdb_conv1d.comparison import FIXED, fitting, others, shown, told_apart
 from imdb_conv1d.console import RunFailed, counted, warn
 from imdb_conv1d.paired import paired
 from imdb_conv1d.rules import History
 from imdb_conv1d.tracking import Run, literally
-from imdb_conv1d.trainings import Recorded
+from imdb_conv1d.trainings import Recorded, of_unlike_data
 
 BEFORE = ("run_name", "best_value", "best_epoch", "stopped_epoch", "test_accuracy")
 AFTER = ("test_loss", "seconds")  # what differs stands between them: the last columns give way where there is no room
@@ -25,6 +25,8 @@ PAIR_COLUMNS = ("first_run_id", "second_run_id", "same_rows", "sentence")
 def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.DataFrame:
     """The best training's evaluation against each other one: figures where they are on the same rows, else that.
 
+    They are of the texts that neither model has seen in its training, each once.
+
     Args:
         table: what ``comparison.compared`` returns.
         found: the evaluations, by the training's run id.
@@ -36,20 +38,36 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
                 read[run_id] = (name, evaluations.predictions(found[run_id], run.folder))
             except RunFailed as error:
                 warn(f"not paired: {error}")
+    data = table.set_index("run_id")["data"]
     evaluated = list(read.items())
     for run_id, (name, predictions) in evaluated[1:]:
         first_id, (first_name, first) = evaluated[0]
         same = evaluations.same_rows(first, predictions)
         pair = {"first_run_id": first_id, "second_run_id": run_id, "same_rows": same}
-        if same:
-            result = paired(first["label"], first["probability"], predictions["probability"])
+        fresh = ~(first["seen"].fillna(False) | predictions["seen"].fillna(False)) if same else pd.Series(dtype=bool)
+        if same and fresh.sum() > 1:
+            result = paired(
+                first.loc[fresh, "label"],
+                first.loc[fresh, "probability"],
+                predictions.loc[fresh, "probability"],
+                first.loc[fresh, "words"],
+            )
             rows.append(pair | {"sentence": result.sentence(first_name, name)} | asdict(result))
         else:
             counts = f"{len(first):,} and {len(predictions):,} reviews"
-            rows.append(pair | {"sentence": f"{first_name} against {name}: not paired, other rows ({counts})."})
-        for one_id, one_name in ((first_id, first_name), (run_id, name)):
-            if seen := evaluations.leaked(found[one_id]):
-                rows[-1]["sentence"] += f" {one_name} was trained on {seen:,} of its test texts."
+            why = "no rows that neither was trained on" if same else f"other rows ({counts})"
+            rows.append(pair | {"sentence": f"{first_name} against {name}: not paired, {why}."})
+        told = []
+        for one_name, one in ((first_name, first), (name, predictions)):
+            if one["seen"].isna().any():
+                told.append(f"Whether {one_name} was trained on some of its test texts is not known.")
+            elif seen := int(one["seen"].sum()):
+                told.append(f"{one_name} has seen {seen:,} of its test texts in its training.")
+        if "" in (data[first_id], data[run_id]):
+            told.append("Whether they were trained on the same data is not known.")
+        elif data[first_id] != data[run_id]:
+            told.append("They were trained on other data.")
+        rows[-1]["sentence"] = " ".join([str(rows[-1]["sentence"]), *told])
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(PAIR_COLUMNS))
 
 
@@ -66,15 +84,22 @@ def queue(
     any_history = next(iter(histories.values()))
     metric = f"{any_history.monitor}, {'less' if any_history.mode == 'min' else 'more'} is better"
     title = f"{counted(len(table), 'training')} of {experiment}, by {metric}"
+    unlike = list(filter(None, [of_unlike_data(table["data"].tolist())]))
     texts = {"comparison.csv": table.to_csv(index=False), "pairs.csv": pair_table.to_csv(index=False)}
     drawn = table[table["run_id"].isin(histories)]
     names = told_apart(drawn["run_name"].tolist())
     curves = [replace(histories[run_id], run_name=name) for run_id, name in zip(drawn["run_id"], names, strict=True)]
     figure = page.curves(curves, drawn["best_epoch"].tolist())
-    shown = [*BEFORE, *(str(name) for name in table if name not in FIXED), *AFTER]
+    columns = [*BEFORE, *(str(name) for name in table if name not in FIXED), *AFTER]
+    columns[1:1] = ["data"] if table["data"].nunique() > 1 else []
+    people = shown(table)
     verdicts = pair_table["sentence"].tolist() or ["No two trainings have an evaluation on the same rows."]
     sections = [
-        ("Trainings", f"The best first, by {metric}.", readable(table[[*shown, "stop_reason", "version", "run_id"]])),
+        (
+            "Trainings",
+            " ".join([f"The best first, by {metric}.", *unlike]),
+            people[[*columns, "stop_reason", "version", "run_id"]],
+        ),
         ("Test figures, paired", "The best evaluated training against each other one.", pair_table[["sentence"]]),
         ("Not finished", "Not compared: still going, failed or interrupted.", apart),
     ]
@@ -82,12 +107,12 @@ def queue(
     for name, text in texts.items():
         (run.folder / name).write_text(text, encoding="utf-8")
         run.file(run.folder / name)
-    unfinished_too = [f"Not finished: {len(apart):,}."] if len(apart) else []
-    run.describe(_description(f"{title[0].upper()}{title[1:]}.", readable(table[shown]), [*unfinished_too, *verdicts]))
+    sentences = [*unlike, *([f"Not finished: {len(apart):,}."] if len(apart) else []), *verdicts]
+    run.describe(_description(f"{title[0].upper()}{title[1:]}.", people[columns], sentences))
 
     width = shutil.get_terminal_size().columns
-    first = table[[*shown, "run_id"]].head(ROWS)
-    lines = [title, fitting(first.assign(run_name=told_apart(first["run_name"].tolist())), width)]
+    first = people[[*columns, "run_id"]].head(ROWS)
+    lines = [title, *unlike, fitting(first.assign(run_name=told_apart(first["run_name"].tolist())), width)]
     if len(table) > ROWS:
         lines.append(f"{ROWS} of {len(table):,}; all of them are in comparison.csv")
     lines += pair_table["sentence"].head(3).tolist()

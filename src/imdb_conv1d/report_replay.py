@@ -58,14 +58,20 @@ def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) 
     return "\n".join([*lines, _shown(table, "best_epoch", columns)])
 
 
-def of_many(run: Run, experiment_id: str, histories: Sequence[History], table: pd.DataFrame, tolerance: float) -> str:
-    """Queue the replay of several trainings of one metric; returns lines for the terminal."""
+def of_many(
+    run: Run, experiment_id: str, histories: Sequence[History], table: pd.DataFrame, tolerance: float, unlike: str
+) -> str:
+    """Queue the replay of several trainings of one metric; returns lines for the terminal.
+
+    Args:
+        unlike: a sentence where the trainings are not of the same data; else empty.
+    """
     different = distinct(histories)
     judged = table[table["run_id"].isin([history.run_id for history in different])]
     pool, found = pooled(judged), recommend(judged, tolerance)
     metric, trained = histories[0].monitor, sum(len(history.values) for history in histories)
     many = counted(len(histories), "training")
-    lines = [f"{metric} of {many}, {counted(trained, 'epoch')}", found.sentence]
+    lines = [f"{metric} of {many}, {counted(trained, 'epoch')}", *filter(None, [unlike]), found.sentence]
     if repeated := len(histories) - len(different):
         lines.insert(1, f"{counted(repeated, 'training')} left out, as another one has the same values from epoch 1 on")
     if found.patience is not None:

@@ -1,6 +1,9 @@
 """What an evaluation leaves at its run: scores, pictures, predictions, mistakes."""
 
 import time
+from collections.abc import Mapping
+
+import numpy as np
 
 from imdb_conv1d import plots
 from imdb_conv1d.evaluations import LEAKED, PREDICTIONS
@@ -19,31 +22,53 @@ def queue(run: Run, stored: Stored, scored: Scored, seconds: float, with_texts: 
         own_test_part: whether the reviews are the test part of the model's own data: those figures stand at its
             version, in its description and as tags, since the UI shows no metrics there.
     """
-    labels, probabilities = scored.labels, scored.probabilities
-    found = {f"test_{name}": value for name, value in scores(labels, probabilities).items()}
+    labels, probabilities, seen = scored.labels, scored.probabilities, scored.seen
+    found = {f"test_{name}": value for name, value in scores(labels, probabilities, scored.words).items()}
+    counts = {"test_reviews": float(len(labels)), "test_reviews_distinct": float(len(set(scored.words)))}
+    mark, line = "", "Which of these texts the model was trained or chosen on is not known."
+    if seen is not None:
+        leaked = int(seen.sum())
+        counts |= {LEAKED: float(leaked), "test_reviews_unseen": float(len(labels) - leaked)}
+        others = _scores_of(labels[~seen], probabilities[~seen], scored.words[~seen])
+        found |= {f"test_{name}_unseen": value for name, value in others.items()}
+        mark = f", of which the model has seen {leaked:,} in its training" if leaked else ""
+        line = "The model has seen none of these texts in its training."
+        if leaked:
+            line = f"The model has seen {leaked:,} of these texts in its training; over the other {(~seen).sum():,}: "
+            line += _figures(others) if others else "no figures, since they do not have both labels"
+            line += "."
     now = round(time.time() * 1000)
-    run.metrics(found, now, step=0, model_id=stored.model_id or None)
-    counts = {"test_reviews": float(len(labels))}
-    if scored.in_training is not None:
-        counts[LEAKED] = float(scored.in_training)
-    run.metrics({**counts, "test_seconds": seconds}, now, step=0)
+    # A model shows no data beside its figures: its own test part is the one that they may be taken for.
+    run.metrics(found | counts, now, step=0, model_id=(stored.model_id or None) if own_test_part else None)
+    run.metrics({"test_seconds": seconds}, now, step=0)
     run.file(run.folder / PREDICTIONS)
-    run.figure(plots.confusion(labels, probabilities), "confusion.png")
-    run.figure(plots.roc(labels, probabilities), "roc.png")
-    run.figure(plots.precision_recall(labels, probabilities), "precision_recall.png")
-    run.figure(plots.calibration(calibration_bins(labels, probabilities)), "calibration.png")
+    for name, figure in (
+        ("confusion.png", plots.confusion(labels, probabilities, mark)),
+        ("roc.png", plots.roc(labels, probabilities, mark)),
+        ("precision_recall.png", plots.precision_recall(labels, probabilities, mark)),
+        ("calibration.png", plots.calibration(calibration_bins(labels, probabilities), mark)),
+    ):
+        run.figure(figure, name)
     columns = ["label", "probability", "text"] if with_texts else ["label", "probability", "hash"]
     run.table(scored.mistakes[columns], "mistakes.json")
-    twice = "unknown" if scored.in_training is None else f"{scored.in_training:,}"
-    lines = [
-        f"test_loss {found['test_loss']:.4f}, test_accuracy {found['test_accuracy']:.4f} "
-        f"(95 % interval {found['test_accuracy_low']:.4f} to {found['test_accuracy_high']:.4f}), "
-        f"ROC AUC {found['test_roc_auc']:.4f} on {len(labels):,} reviews",
-        f"texts that also stand in the model's training part: {twice}",
-    ]
+    whole = {name.removeprefix("test_"): value for name, value in found.items()}
+    lines = [f"{_figures(whole)} on {len(labels):,} reviews{mark}", line]
     if stored.version and own_test_part:
         shown = {name: found[name] for name in ("test_loss", "test_accuracy")}
-        run.version(stored.name, stored.version, {**shown, "evaluation_run_id": run.id})
-        run.version_line(stored.name, stored.version, "Test part:", f"{lines[0]}.")
-    run.describe("\n\n".join([f"{stored.title}: {lines[0]}.", f"{lines[1][0].upper()}{lines[1][1:]}."]))
+        told = {**shown, LEAKED: "unknown" if seen is None else leaked, "evaluation_run_id": run.id}
+        run.version(stored.name, stored.version, told)
+        run.version_line(stored.name, stored.version, "Test part:", f"{lines[0]}. {line}")
+    run.describe("\n\n".join([f"{stored.title}: {lines[0]}.", line]))
     return "\n".join([*lines, f"read and scored in {seconds:.1f} s"])
+
+
+def _scores_of(labels: np.ndarray, probabilities: np.ndarray, words: np.ndarray) -> dict[str, float]:
+    """The scores of some rows; none if they do not have both labels."""
+    return scores(labels, probabilities, words) if len(np.unique(labels)) == 2 else {}
+
+
+def _figures(of: Mapping[str, float]) -> str:
+    return (
+        f"test_loss {of['loss']:.4f}, test_accuracy {of['accuracy']:.4f} (95 % interval {of['accuracy_low']:.4f} to "
+        f"{of['accuracy_high']:.4f}), ROC AUC {of['roc_auc']:.4f}"
+    )

@@ -9,26 +9,31 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imdb_conv1d import data
+from imdb_conv1d import data, leaks
 from imdb_conv1d.console import RunFailed, UserError
+from imdb_conv1d.leaks import Seen
 from imdb_conv1d.sources import Source
 
 MISTAKES = 50  # rows in the table of mistakes
 PROGRESS = 5000  # reviews between two calls of ``progress``
-SCHEMA = pa.schema([("text_sha256", pa.string()), ("label", pa.int8()), ("probability", pa.float64())])
+SCHEMA = pa.schema(
+    [("text_sha256", pa.string()), ("label", pa.int8()), ("probability", pa.float64()), ("words", pa.string()),
+     ("seen", pa.bool_())]
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Labels and probabilities [n] in the order of the source, and the most confident mistakes.
+    """Labels, probabilities and keys of the words [n] in the order of the source, and the most confident mistakes.
 
-    ``in_training`` is how many of the texts the model was trained on, None where that is not known.
+    ``seen`` [n] tells which texts the model was trained or chosen on, None where that is not known.
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
+    words: np.ndarray
+    seen: np.ndarray | None
     mistakes: pd.DataFrame
-    in_training: int | None
 
 
 def to_score(rows: pd.DataFrame, whole: bool) -> pd.Series:
@@ -79,36 +84,38 @@ def _changed(source: Source, what: str) -> RunFailed:
 def score(
     pieces: Iterable[pd.DataFrame],
     scorer: Callable[[pd.Series], np.ndarray],
-    trained_on: frozenset[str] | None,
+    trained_on: Seen | None,
     predictions: Path,
     progress: Callable[[int], None],
 ) -> Scored:
     """Score pieces (hash, label, text) and write a row a review to ``predictions``, a Parquet file.
 
     Args:
-        trained_on: hashes of the texts in the model's training part, None where they are not known.
+        trained_on: what the model was trained and chosen on, None where that is not known.
         progress: is told the number of reviews scored so far.
     """
-    labels: list[np.ndarray] = []
-    probabilities: list[np.ndarray] = []
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("label", "probability", "words", "seen")}
     mistakes = pd.DataFrame({"text": [], "label": [], "probability": [], "error": []})
-    in_training = done = 0
+    done = 0
     with pq.ParquetWriter(predictions, SCHEMA) as writer:
         for piece in pieces:
             if piece.empty:
                 continue
-            found = scorer(piece["text"])
-            label = piece["label"].to_numpy()
-            writer.write_table(pa.table([piece["hash"].tolist(), label, found], schema=SCHEMA))
-            labels.append(label.astype(np.int8))
-            probabilities.append(found)
-            in_training += int(piece["hash"].isin(trained_on or ()).sum())
+            found, label = scorer(piece["text"]), piece["label"].to_numpy(dtype=np.int8)
+            split = leaks.split(piece["text"].tolist())
+            scored = {"label": label, "probability": found, "words": leaks.digests(split)}
+            if trained_on:
+                mine = leaks.digests(split, trained_on.maxlen)
+                scored["seen"] = np.array([key in trained_on.keys for key in mine], dtype=bool)
+            for name, values in scored.items():
+                columns[name].append(values)
+            told = {"text_sha256": piece["hash"].tolist(), "seen": [None] * len(piece)} | scored
+            writer.write_table(pa.table([told[name] for name in SCHEMA.names], schema=SCHEMA))
             wrong = piece.assign(probability=found, error=np.abs(label - found))[(found > 0.5) != (label == 1)]
             both = [mistakes, wrong] if len(mistakes) else [wrong]
             mistakes = pd.concat(both).nlargest(MISTAKES, "error")
             done += len(piece)
             if done // PROGRESS > (done - len(piece)) // PROGRESS:
                 progress(done)
-    return Scored(
-        np.concatenate(labels), np.concatenate(probabilities), mistakes, None if trained_on is None else in_training
-    )
+    label, probability, words = (np.concatenate(columns[name]) for name in ("label", "probability", "words"))
+    return Scored(label, probability, words, np.concatenate(columns["seen"]) if trained_on else None, mistakes)

@@ -115,7 +115,8 @@ def folder(run: Recorded) -> Path:
     """
     here, told = places.root(mlflow.get_tracking_uri()) / run.info.run_id, launch(run)
     there = Path(told.get("snapshots") or here.parent) / run.info.run_id
-    return there if told.get("token") in places.attempts(there) else here
+    # A store that was copied with its folders has its own here, and the tag names the original's.
+    return next((one for one in (here, there) if told.get("token") in places.attempts(one)), here)
 
 
 def reason_against(run: Recorded) -> str:

@@ -36,6 +36,12 @@ def split(texts: Iterable[str]) -> list[tf.RaggedTensor]:
     return list(chunks.map(words, num_parallel_calls=cores()).with_options(untuned()))
 
 
+def joined(pieces: Iterable[tf.RaggedTensor], maxlen: int | None = None) -> list[bytes]:
+    """Each text's words with blanks between them, in UTF-8; with ``maxlen``, its last words alone."""
+    kept = (piece if maxlen is None else piece[:, -maxlen:] for piece in pieces)
+    return [one for piece in kept for one in tf.strings.reduce_join(piece, axis=-1, separator=" ").numpy()]
+
+
 def vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str]:
     """The word of each id: the reserved ones, then the most frequent words of all; ties in alphabetical order."""
     found = tf.concat([piece.flat_values for piece in pieces], axis=0)
@@ -46,17 +52,19 @@ def vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str
 
 
 def prepare(
-    parts: Sequence[Iterable[str]], folder: Path, max_features: int, maxlen: int
+    parts: Sequence[Sequence[tf.RaggedTensor]], folder: Path, max_features: int, maxlen: int
 ) -> tuple[Path, list[np.ndarray]]:
     """The vocabulary of the first part, as a file in a training's folder, and the ids of all parts.
+
+    Args:
+        parts: the words of each part, as :func:`split` gives them.
 
     Returns:
         the vocabulary's path, and int32 [n, maxlen] for each part.
     """
-    pieces = [split(part) for part in parts]
-    path = keep_vocabulary(folder, lambda: vocabulary(pieces[0], max_features))
+    path = keep_vocabulary(folder, lambda: vocabulary(parts[0], max_features))
     table = lookup(path)
-    return path, [encode(part, table, maxlen) for part in pieces]
+    return path, [encode(part, table, maxlen) for part in parts]
 
 
 def write_vocabulary(path: Path, known: Iterable[str]) -> None:

@@ -138,8 +138,10 @@ class Run:
         """What a training learns from, and how its rows were divided."""
         self.data(reviews.source.name, reviews.digest, "training", reviews.counts())
         self.tags({"data_rows": reviews.summary()})
-        path = self.folder / "rows.parquet"  # without texts: later runs learn from it what was trained on
-        rows = reviews.table[["hash", "label", "split"]]
+
+    def training_rows(self, rows: pd.DataFrame) -> None:
+        """What a training saw of each row, without texts: later runs learn from it what the model knows."""
+        path = self.folder / "rows.parquet"
         write_safely(path, lambda to: rows.to_parquet(to, index=False))
         self.file(path, "data")
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ REGISTERED = "registered_version"  # comes last: with it a training is complete,
 RAISED = "raised"  # patience or epochs, which were raised when it was resumed
 RESUMED = "resumed"
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
+AT_ONCE = 100  # runs whose versions are asked for by one question
+SHOWN = 3  # data told of, where trainings are of several
 Stand = Literal["finished", "running", "interrupted", "failed"]
 
 
@@ -100,6 +103,39 @@ def raised(run: Recorded) -> dict[str, str]:
     return dict(re.findall(r"(\w+) to (\d+) after epoch", run.data.tags.get(RAISED, "")))
 
 
+def data_of(run: Recorded) -> str:
+    """Name what a training's figures were measured on; empty if that is not known.
+
+    Of this project's it is the data's digest with the part that validates, of others' the digests of the data sets
+    that they have logged.
+    """
+    logged = {one.dataset.digest for one in run.inputs.dataset_inputs} if run.inputs else set()
+    digest = run.data.tags.get("data_digest", "")[:12] or ", ".join(sorted(logged))
+    split = parameters(run).get("validation_split", "")
+    return f"{digest} split {split}" if digest and split else digest
+
+
+def of_unlike_data(data: Sequence[str]) -> str:
+    """Say in one sentence that trainings were not measured on the same data, or that it is not known; else empty.
+
+    Args:
+        data: of each training, what :func:`data_of` returns.
+    """
+    counts = Counter(data)
+    if len(data) < 2 or (len(counts) == 1 and "" not in counts):
+        return ""
+    unknown = counts.pop("", 0)
+    told = [f"{count:,} on {one}" for one, count in counts.most_common(SHOWN)]
+    if rest := sum(counts.values()) - sum(count for _, count in counts.most_common(SHOWN)):
+        told.append(f"{rest:,} on others")
+    if unknown:
+        told.append(f"{unknown:,} on data that the runs do not name")
+    return (
+        f"These {len(data):,} trainings are not all known to be measured on the same data ({'; '.join(told)}): "
+        "figures of other data do not compare."
+    )
+
+
 def monitor(run: Recorded, given: str = "auto") -> str:
     """The metric that is meant: the one given, or for auto the one that the run watched."""
     return parameters(run).get("monitor", MONITOR) if given == "auto" else given
@@ -108,6 +144,44 @@ def monitor(run: Recorded, given: str = "auto") -> str:
 def versions(run_id: str) -> list[ModelVersion]:
     """The model versions that a run has registered."""
     return list(mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'"))
+
+
+def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
+    """The model versions that there are of each run.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    found: dict[str, list[ModelVersion]] = {run_id: [] for run_id in run_ids}
+    client = mlflow.MlflowClient()
+    for start in range(0, len(run_ids), AT_ONCE):
+        some = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + AT_ONCE])
+        token: str | None = None
+        while token != "":
+            call = partial(client.search_model_versions, f"run_id IN ({some})", page_token=token)
+            page = persist("reading the versions of the trainings", call, refuses)
+            for version in page:
+                found[str(version.run_id)].append(version)
+            token = page.token or ""
+    return found
+
+
+def model_ids(versions: Sequence[ModelVersion]) -> set[str]:
+    """The ids of the models that versions are of; a version that was not made from one has none."""
+    return {
+        (one.source or "").removeprefix("models:/") for one in versions if (one.source or "").startswith("models:/")
+    }
+
+
+def version_names(run: Recorded, versions: Sequence[ModelVersion]) -> str:
+    """Name a training's versions: by the number, and by the name where it is not the one that the training gave.
+
+    One that has been deleted is said to be: its number may be another model's by now.
+    """
+    own = parameters(run).get("model_name", "")
+    told = [str(one.version) if one.name == own else f"{one.name} {one.version}" for one in versions]
+    noted = run.data.tags.get(REGISTERED, "")
+    return ", ".join(told) or (f"{noted} (deleted)" if noted else "")
 
 
 def is_training(run: Recorded, metric: str = "auto") -> bool:
