@@ -18,9 +18,10 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     """Parameters, runs, histories, evaluations, report. What is slow to import comes after the parameters' check."""
     parameters = CompareParameters.parse(argv)
 
-    from imdb_conv1d import comparison, evaluations, histories, report_compare, runs, stores, trainings
+    from imdb_conv1d import beginnings, comparison, evaluations, histories, report_compare, runs, stores, trainings
 
     stores.require_answers()
+    beginnings.require_own_run("compare")
     if parameters.runs == "all":
         found = trainings.in_experiment(parameters.experiment, parameters.monitor)
     else:

@@ -18,9 +18,10 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     """Registry, data, scores, tracking. What is slow to import comes after the parameters' check."""
     parameters = EvaluateParameters.parse(argv)
 
-    from imdb_conv1d import evaluation, registry, stores
+    from imdb_conv1d import beginnings, evaluation, registry, stores
 
     stores.require_answers()
+    beginnings.require_own_run("evaluate")
     with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder:
         stored = registry.find(parameters.model)
         say(f"model: {stored.title}" + (f" ({parameters.model})" if stored.uri != parameters.model else ""))

@@ -19,9 +19,10 @@ def main(argv: Sequence[str], signals: Signals) -> int:
     """Registry, the contest, the gate, the move. What is slow to import comes after the parameters' check."""
     parameters = PromoteParameters.parse(argv)
 
-    from imdb_conv1d import champions, promotion, registry, runs, stores
+    from imdb_conv1d import beginnings, champions, promotion, registry, runs, stores
 
     stores.require_answers()
+    beginnings.require_own_run("promote")
     kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would call a run with that status FAILED
     version = registry.find(parameters.model)
     champions.require_not_withdrawn(version, parameters.model)

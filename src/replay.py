@@ -17,9 +17,10 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     """Parameters, histories, the grid of rules, report. What is slow to import comes after the parameters' check."""
     parameters = ReplayParameters.parse(argv)
 
-    from imdb_conv1d import histories, report_replay, rules, runs, stores, trainings
+    from imdb_conv1d import beginnings, histories, report_replay, rules, runs, stores, trainings
 
     stores.require_answers()
+    beginnings.require_own_run("replay")
     several = parameters.run == "all" or (parameters.run == "auto" and parameters.experiment != "auto")
     if parameters.run in ("auto", "all"):
         found = trainings.in_experiment(parameters.experiment, parameters.monitor)

@@ -16,9 +16,10 @@ def main(argv: Sequence[str], signals: Signals) -> None:
     """Registry, the move, tracking. What is slow to import comes after the parameters' check."""
     parameters = RollbackParameters.parse(argv)
 
-    from imdb_conv1d import champions, runs, stores
+    from imdb_conv1d import beginnings, champions, runs, stores
 
     stores.require_answers()
+    beginnings.require_own_run("rollback")
     name = parameters.model_name
     with champions.alone(name):
         current, before = champions.standing(name)

@@ -164,6 +164,15 @@ def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
     again = mlflow_run(server, folder, "--run-id", place.name)
     assert again.returncode == 0, again.stdout + again.stderr
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+    # It is no other verb's; the status alone is mlflow run's own, which train puts right again.
+    refused = mlflow_run(server, folder, "-e", "unfinished", "--run-id", place.name)
+    assert refused.returncode == 1
+    assert f"error: MLFLOW_RUN_ID: run {place.name} is a run of train and cannot become one of" in refused.stderr
+    left = mlflow.get_run(place.name)
+    assert (left.data.to_dictionary(), left.info.run_name) == (run.data.to_dictionary(), run.info.run_name)
+    assert left.info.status == "FAILED"
+    assert mlflow_run(server, folder, "--run-id", place.name).returncode == 0
+    assert mlflow.get_run(place.name).info.status == "FINISHED"
     listed = mlflow_run(server, folder, "-e", "unfinished", "--experiment-name", experiment)
     assert "no training in the experiment killed is unfinished" in listed.stdout
 

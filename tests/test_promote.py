@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import mlflow
 import pandas as pd
@@ -387,6 +388,21 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments: list[str], message:
     assert "\n" not in str(raised.value)
     assert len(runs("promote")) == 1
     assert champion() == "3"
+
+
+@pytest.mark.parametrize("verb", [evaluate, promote, rollback])
+def test_a_training_and_an_evaluation_are_not_written_over(monkeypatch: pytest.MonkeyPatch, verb: ModuleType) -> None:
+    run_promote(1)
+    evaluate.main([model(1)], Signals())
+    (training,) = mlflow.search_runs(filter_string="params.seed = '1'", output_format="list")
+    evidence = runs("evaluate")[0].info.run_id
+    before = {run.info.run_id: run.to_dictionary() for run in mlflow.search_runs(output_format="list")}
+    for run_id in (training.info.run_id, evidence):
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        with pytest.raises(UserError, match=f"^MLFLOW_RUN_ID: run {run_id} is a run of (train|evaluate) and cannot"):
+            verb.main([], Signals())
+    assert {run.info.run_id: run.to_dictionary() for run in mlflow.search_runs(output_format="list")} == before
+    assert champion() == "1"
 
 
 def test_rollback_puts_back_the_former_champion_each_time_one_further(capsys: pytest.CaptureFixture[str]) -> None:

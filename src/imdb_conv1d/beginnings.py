@@ -13,13 +13,13 @@ import mlflow
 from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils import name_utils
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from imdb_conv1d.console import RunFailed, UserError, one_line
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.places import Claim
 from imdb_conv1d.stores import refuses, single_calls
-from imdb_conv1d.trainings import LAUNCH, VERB
+from imdb_conv1d.trainings import LAUNCH, VERB, Recorded
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,49 @@ class Beginning:
     earlier: str = ""
 
 
+def require_own_run(verb: str) -> Recorded | None:
+    """Make sure that the run that MLFLOW_RUN_ID names may become one of this verb; returns it, None if none is named.
+
+    It is one that nothing has begun; train goes on with a training too. What is refused keeps all that it has. Its
+    status alone may change afterwards: ``mlflow run --run-id`` sets it to FAILED after an error.
+
+    Raises:
+        UserError: if there is no such run, or it is another verb's or an earlier one of this verb.
+        RunFailed: if the store keeps failing.
+    """
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return None
+    run = named(run_id)
+    begun, made_for = run.data.tags.get(VERB), run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT)
+    if begun == "train" == verb or (not begun and made_for in (None, "main" if verb == "train" else verb)):
+        return run
+    what = f"is a run of {begun}" if begun else f"was made by mlflow run for {made_for}"
+    allowed = "a training, a run that nothing has begun" if verb == "train" else "a run that nothing has begun"
+    raise UserError(
+        f"MLFLOW_RUN_ID: run {run_id} {what} and cannot become one of {verb}; allowed: {allowed}, or no --run-id"
+    )
+
+
+def named(run_id: str) -> Recorded:
+    """The run with the id that MLFLOW_RUN_ID gives.
+
+    Raises:
+        UserError: if there is none, or it is deleted.
+        RunFailed: if the store keeps failing.
+    """
+    try:
+        run = persist("finding the run", partial(mlflow.MlflowClient().get_run, run_id), refuses)
+    except RunFailed as error:
+        if not refuses(error.__cause__):
+            raise
+        run = None
+    if run is None or run.info.lifecycle_stage != "active":
+        told = f"MLFLOW_RUN_ID: no run can begin, as there is no run {run_id!r}"
+        raise UserError(f"{told}; allowed: a run that exists and is not deleted")
+    return run
+
+
 def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier: str) -> tuple[mlflow.ActiveRun, bool]:
     """The run, active, and whether it is a new one.
 
@@ -49,13 +92,12 @@ def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier:
         UserError: if MLflow's settings name an experiment or a run that cannot be used.
         RunFailed: if the store keeps failing.
     """
-    client, made_for_us = mlflow.MlflowClient(), os.environ.get("MLFLOW_RUN_ID")
+    client = mlflow.MlflowClient()
+    made = None if earlier else require_own_run(verb)  # asked again: another process may have begun it meanwhile
     try:
-        made = None
-        if made_for_us and not earlier:
-            made = persist("finding the run", partial(client.get_run, made_for_us), refuses)
-        if earlier or (made and experiment_id in (None, made.info.experiment_id)):
-            resume = partial(mlflow.start_run, run_id=earlier or made_for_us)
+        there = earlier or (made.info.run_id if made and experiment_id in (None, made.info.experiment_id) else "")
+        if there:
+            resume = partial(mlflow.start_run, run_id=there)
             active = persist("going on with the run", resume, refuses)
             os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
             noted = [RunTag(VERB, verb), RunTag(LAUNCH, launch)]

@@ -1,7 +1,6 @@
 """Trainings that did not come to their end: how each stands, and how one that nobody goes on with is closed."""
 
 import math
-import os
 import re
 import shutil
 import zipfile
@@ -15,7 +14,7 @@ import mlflow
 from mlflow.entities import Metric, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
 
-from imdb_conv1d import journal, merging, resumption, stands
+from imdb_conv1d import beginnings, journal, merging, resumption, stands
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import RunFailed, UserError, one_line
 from imdb_conv1d.delivery import persist
@@ -177,7 +176,12 @@ def table(found: Sequence[Unfinished]) -> str:
 
 
 def name_own_run() -> None:
-    """Where ``mlflow run`` has made a run for this verb, say at it what it is: else it would look like a training."""
-    if made := os.environ.get("MLFLOW_RUN_ID"):
+    """Where ``mlflow run`` has made a run for this verb, say at it what it is: else it would look like a training.
+
+    Raises:
+        UserError: if MLFLOW_RUN_ID names a run that is not this verb's.
+        RunFailed: if the store keeps failing.
+    """
+    if made := beginnings.require_own_run("unfinished"):
         tags = [RunTag(VERB, "unfinished"), RunTag(MLFLOW_RUN_NAME, "unfinished")]
-        persist("naming the run", partial(mlflow.MlflowClient().log_batch, made, tags=tags), refuses)
+        persist("naming the run", partial(mlflow.MlflowClient().log_batch, made.info.run_id, tags=tags), refuses)

@@ -1,6 +1,5 @@
 """Which training is to go on, and with what: found in the store, held, and checked against what is asked."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,10 +8,10 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import RunTag
 
-from imdb_conv1d import merging, places, stands, trainings
+from imdb_conv1d import beginnings, merging, places, stands, trainings
 from imdb_conv1d.beginnings import Beginning
 from imdb_conv1d.config import TrainCommand, TrainParameters
-from imdb_conv1d.console import RunFailed, UserError, one_line, say
+from imdb_conv1d.console import UserError, one_line, say
 from imdb_conv1d.delivery import persist
 from imdb_conv1d.journal import METRICS, Entry
 from imdb_conv1d.parameters import refusal
@@ -81,11 +80,11 @@ def find(command: TrainCommand, claim: Claim) -> Earlier | None:
         UserError: if there is none, it cannot go on, another process holds it, or a parameter would have to change.
         RunFailed: if the store keeps failing.
     """
-    made = os.environ.get("MLFLOW_RUN_ID")
+    made = beginnings.require_own_run("train")
     if made and command.resume != "no":
         raise refusal("resume", command.resume, "no under mlflow run: mlflow run . --run-id RUN_ID resumes a training")
     if made:
-        run = _named(made)
+        run = made
     elif command.resume == "no":
         _require_place(places.root(mlflow.get_tracking_uri()))
         return None
@@ -101,7 +100,7 @@ def find(command: TrainCommand, claim: Claim) -> Earlier | None:
     if (starting := stands.starting(run)) is not None:
         raise _held(run, str(starting))
     hold(stands.folder(run), claim, partial(_held, run))
-    run = _named(run.info.run_id)  # it may have gone on and finished until we held it
+    run = beginnings.named(run.info.run_id)  # it may have gone on and finished until we held it
     former, raised = merging.merged(run, command)
     source = stands.launch(run).get("source") or run.data.tags.get("data_source") or former.data
     return Earlier(run, former, raised, str(source), logged(run))
@@ -164,19 +163,6 @@ def _require_place(root: Path) -> None:
         raise UserError(
             f"{places.SETTING}: {str(root)!r} cannot be written to ({one_line(error)}); allowed: a folder that can"
         ) from None
-
-
-def _named(run_id: str) -> Recorded:
-    try:
-        run = persist("finding the run", partial(mlflow.MlflowClient().get_run, run_id), refuses)
-    except RunFailed as error:
-        if not refuses(error.__cause__):
-            raise
-        run = None
-    if run is None or run.info.lifecycle_stage != "active":
-        told = f"MLFLOW_RUN_ID: no run can begin, as there is no run {run_id!r}"
-        raise UserError(f"{told}; allowed: a run that exists and is not deleted")
-    return run
 
 
 def _latest() -> Recorded:
