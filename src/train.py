@@ -103,7 +103,7 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
         say(report.headline(training))
         run.settle()
         version = completion.complete(run, reviews, training, vocabulary, signals)
-    say(f"registered {parameters.model_name} version {version}, alias {publishing.CANDIDATE}")
+    say(f"registered {version}, alias {publishing.CANDIDATE}")
 
 
 if __name__ == "__main__":

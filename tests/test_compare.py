@@ -133,15 +133,15 @@ def test_the_version_is_the_one_that_there_is_and_its_model_the_one_that_was_eva
     client.create_registered_model("copy")
     ids = [client.create_logged_model("0", source_run_id=run_id).model_id for run_id in (first, third, first)]
     for name, model_id, run_id in (("m", ids[0], first), ("copy", ids[0], first), ("m", ids[1], third)):
-        client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
+        tags = {"best_epoch": "2", "data_digest": "ab"} if name == "m" else {}
+        client.create_model_version(name, f"models:/{model_id}", run_id, tags, model_id=model_id)
     own = evaluated(first, tmp_path, np.full(100, 0.9))
     client.set_tag(own, "model_id", ids[0])
     added = evaluated(first, tmp_path, np.full(100, 0.1))  # newer, of a model that somebody has added to the run
     client.set_tag(added, "model_id", ids[2])
     table = pd.read_csv(artifact(run_compare(), "comparison.csv"), dtype={"version": str})
     assert table["run_id"].tolist() == [first, second, third]
-    assert set(table["version"].iloc[0].split(", ")) == {"1", "copy 1"}
-    assert table["version"].tolist()[1:] == ["1 (deleted)", "2"]
+    assert table["version"].tolist() == ["1", "1 (deleted)", "2"]
     assert table["evaluation_run_id"].iloc[0] == own
 
 

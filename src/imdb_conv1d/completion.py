@@ -12,7 +12,7 @@ from imdb_conv1d.trainings import REGISTERED
 
 
 def complete(run: Run, reviews: Reviews, training: Training, vocabulary: Path, signals: Signals) -> str:
-    """Store the best checkpoint as a model, compare it, register it, and note it at the run; returns the version.
+    """Store the best checkpoint as a model, compare it, register it, and note it at the run; returns what it is called.
 
     Each step finds what an earlier attempt has done of it, and leaves it or does it anew. What is done last says that
     all of it is done.
@@ -39,8 +39,9 @@ def complete(run: Run, reviews: Reviews, training: Training, vocabulary: Path, s
     tags["data_digest"] = reviews.digest
     signals.hold_to_the_end()  # from here on the work is done: a signal no longer undoes it
     version = publishing.register(name, model_id, run.id, report.description(reviews, training), tags)
+    title = f"{version.name} version {version.version}"
     report.figures(run, training, model_id)  # once no epoch can follow: MLflow cannot take a figure back
-    run.describe(report.description(reviews, training, f"Registered as **{name} version {version}**."))
+    run.describe(report.description(reviews, training, f"Registered as **{title}**."))
     run.settle()
-    run.tags({REGISTERED: version})
-    return version
+    run.tags({REGISTERED: version.version})
+    return title

@@ -11,6 +11,7 @@ import keras
 import mlflow
 import numpy as np
 import pandas as pd
+from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -26,6 +27,9 @@ from imdb_conv1d.serving import TextClassifier
 from imdb_conv1d.stores import refuses, single_calls
 
 CANDIDATE = "candidate"
+# Tag of a stored model, with its training's run id: what others log at that run has none, and what was stored before
+# there was the tag is left alone.
+MARK = "stored_by_training"
 TOLERANCE = 1e-5  # of the loss in nats: what float32 and another batch size can explain, and no more
 EXAMPLE = ("A film to see twice: funny, warm and well played.", "Two hours of my life that I will never get back.")
 SIGNATURE = ModelSignature(
@@ -47,7 +51,7 @@ def store(
     Raises:
         RunFailed: if it cannot be stored; what was stored in part is deleted.
     """
-    network = keras.saving.load_model(checkpoint)
+    network, active = keras.saving.load_model(checkpoint), mlflow.active_run()
 
     def attempt() -> str:
         info = mlflow.tensorflow.log_model(
@@ -60,6 +64,7 @@ def store(
             extra_files=[str(checkpoint)],
             params=parameters,
             metadata=asdict(record),
+            tags={MARK: active.info.run_id} if active else None,  # part of the model's creation
             step=step,
         )
         return str(info.model_id)
@@ -74,12 +79,24 @@ def store(
 
 
 def _delete_others(model_id: str) -> None:
-    """Delete what the active run has stored beside this model: tries that broke off, or whose answer was lost."""
+    """Delete what the active training has stored beside this model: tries that broke off, or whose answer was lost.
+
+    What others have logged at its run stays, and what a version holds.
+    """
     client, active = mlflow.MlflowClient(), mlflow.active_run()
     if active is not None:
-        for model in client.search_logged_models([active.info.experiment_id]):
-            if model.source_run_id == active.info.run_id and model.model_id != model_id:
+        own = f"tags.{MARK} = '{active.info.run_id}'"
+        for model in client.search_logged_models([active.info.experiment_id], own):
+            if model.model_id != model_id and not _is_held(client, model):
                 client.delete_logged_model(model.model_id)
+
+
+def _is_held(client: mlflow.MlflowClient, model: LoggedModel) -> bool:
+    """Whether a version of any name holds a stored model; a copy of a version names that one, and has its files."""
+    of_run = client.search_model_versions(f"run_id = '{model.source_run_id}'")
+    if model.artifact_location in [client.get_model_version_download_uri(one.name, one.version) for one in of_run]:
+        return True
+    return bool(client.search_model_versions(f"source_path = 'models:/{model.model_id}'"))
 
 
 def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) -> None:
@@ -111,20 +128,25 @@ def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) ->
 
 
 def registered(name: str, run_id: str) -> str:
-    """The id of the stored model that a run has registered before under this name; empty if it has not."""
+    """The id of the stored model that a training has registered before; empty if it has not."""
     find = partial(_version_of, name, run_id)
     version = persist(f"looking for a version of {name}", find, refuses)
     return (version.source or "").removeprefix("models:/") if version else ""
 
 
 def _version_of(name: str, run_id: str) -> ModelVersion | None:
-    return next((version for version in trainings.versions(run_id) if version.name == name), None)
+    """A training's first version: of this name, or else of the one that the registered model was renamed to."""
+    found = trainings.versions(run_id)
+    return min(found, key=lambda one: (one.name != name, int(one.version)), default=None)
 
 
-def register(name: str, model_id: str, run_id: str, description: str, tags: dict[str, str]) -> str:
+def register(name: str, model_id: str, run_id: str, description: str, tags: dict[str, str]) -> ModelVersion:
     """Make a stored model the next version of ``name`` and its candidate; returns the version.
 
     The alias comes last, so that what it names is complete. Each step can be repeated: an answer may have been lost.
+
+    Args:
+        tags: with all of ``trainings.OF_VERSIONS``.
 
     Raises:
         RunFailed: naming the step that failed.
@@ -132,18 +154,19 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
     client = mlflow.MlflowClient()
     source = f"models:/{model_id}"
 
-    def create_model() -> None:
+    def create_version() -> ModelVersion:
+        if found := _version_of(name, run_id):
+            return found
         try:
             client.create_registered_model(name)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+        return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 
-    def create_version() -> str:
-        if version := _version_of(name, run_id):
-            return str(version.version)
-        made = client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
-        return str(made.version)
+    with single_calls():
+        made = persist(f"registering a version of {name}", create_version, refuses)
+    name, version = made.name, str(made.version)
 
     def move_alias() -> None:
         try:
@@ -156,19 +179,18 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
         if newest is None or int(newest.version) < int(version):
             client.set_registered_model_alias(name, CANDIDATE, version)
 
-    with single_calls():
-        persist(f"creating the registered model {name}", create_model, refuses)
-        version = persist(f"registering a version of {name}", create_version, refuses)
     # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
     named = {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(version)}])}
     persist(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named), refuses)
     persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias, refuses)
 
     def delete_others() -> None:
-        for other in trainings.versions(run_id):
-            if other.name == name and str(other.version) != version:
+        others = [one for one in trainings.versions(run_id) if one.name == name and str(one.version) != version]
+        aliased = set(map(str, client.get_registered_model(name).aliases.values())) if others else set()
+        for other in others:
+            if str(other.version) not in aliased:
                 client.delete_model_version(name, other.version)
 
     # A call that the client had given up may have been answered by a second version since.
     persist(f"looking for other versions of run {run_id}", delete_others, refuses)
-    return version
+    return made

@@ -32,6 +32,7 @@ RAISED = "raised"  # patience or epochs, which were raised when it was resumed
 RESUMED = "resumed"
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
 AT_ONCE = 100  # runs whose versions are asked for by one question
+OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other
 SHOWN = 3  # data told of, where trainings are of several
 Stand = Literal["finished", "running", "interrupted", "failed"]
 
@@ -142,12 +143,20 @@ def monitor(run: Recorded, given: str = "auto") -> str:
 
 
 def versions(run_id: str) -> list[ModelVersion]:
-    """The model versions that a run has registered."""
-    return list(mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'"))
+    """The model versions that a training has registered, under whatever name a registered model has by now.
+
+    Those that others have made from its run or copied are none of them.
+    """
+    return list(filter(_is_own, mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")))
+
+
+def _is_own(version: ModelVersion) -> bool:
+    # A copy has all the tags, and names a version as its source.
+    return set(version.tags) >= OF_VERSIONS and (version.source or "").count("/") == 1
 
 
 def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
-    """The model versions that there are of each run.
+    """The model versions of each run, as :func:`versions` gives them.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -160,17 +169,15 @@ def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
         while token != "":
             call = partial(client.search_model_versions, f"run_id IN ({some})", page_token=token)
             page = persist("reading the versions of the trainings", call, refuses)
-            for version in page:
+            for version in filter(_is_own, page):
                 found[str(version.run_id)].append(version)
             token = page.token or ""
     return found
 
 
 def model_ids(versions: Sequence[ModelVersion]) -> set[str]:
-    """The ids of the models that versions are of; a version that was not made from one has none."""
-    return {
-        (one.source or "").removeprefix("models:/") for one in versions if (one.source or "").startswith("models:/")
-    }
+    """The ids of the models that versions of :func:`versions` are of."""
+    return {(one.source or "").removeprefix("models:/") for one in versions}
 
 
 def version_names(run: Recorded, versions: Sequence[ModelVersion]) -> str:
