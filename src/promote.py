@@ -25,8 +25,8 @@ def main(argv: Sequence[str], signals: Signals) -> int:
     beginnings.require_own_run("promote")
     kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would call a run with that status FAILED
     version = registry.find(parameters.model)
-    champions.require_not_withdrawn(version, parameters.model)
     with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder, champions.alone(version.name):
+        champions.require_not_withdrawn(version, parameters.model)
         contest = promotion.contest(version, parameters.data, Path(folder))
         with runs.run("promote", f"promote {version.short}", parameters.spelled(), signals) as run:
             say(f"run {run.id} 'promote {version.short}'")

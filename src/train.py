@@ -49,6 +49,7 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
 
     from imdb_conv1d import completion, leaks, model, publishing, report, text, tracking
     from imdb_conv1d.journal import HistoryError
+    from imdb_conv1d.stopping import OTHER_HISTORY
     from imdb_conv1d.training import Training
 
     beginning = resumption.beginning(parameters, source.name, claim, earlier)
@@ -90,7 +91,7 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
             say(f"training a network of {network.plain.count_params():,} weights, at most {parameters.epochs:,} epochs")
             training.fit(network, learned, validated)
         except HistoryError:
-            training.network = None  # what it came to is not the run's
+            training.network, run.stop_reason = None, OTHER_HISTORY  # what it came to is not the run's
             raise
         except Interrupted:
             training.reason = "interrupted"

@@ -10,7 +10,7 @@ import pytest
 from mlflow.entities import Run
 
 import compare
-from imdb_conv1d import comparison, page
+from imdb_conv1d import comparison, evaluations, page
 from imdb_conv1d.console import Signals, UserError
 from imdb_conv1d.rules import History
 from recording import record
@@ -206,6 +206,30 @@ def test_an_older_evaluation_does_not_tell_what_was_seen_and_that_is_said(store:
     (sentence,) = pd.read_csv(artifact(run, "pairs.csv"))["sentence"]
     assert "Whether seed=2 was trained on some of its test texts is not known." in sentence
     assert "| 1.0000 (? seen) |" in run.data.tags["mlflow.note.content"]
+
+
+def test_what_an_older_evaluation_knew_of_leaks_still_counts(store: str, tmp_path: Path) -> None:
+    """It counted texts that stood byte by byte in the training part: at least so many."""
+    client = mlflow.MlflowClient()
+    first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
+    clean = [evaluated(run_id, tmp_path, np.full(40, 0.8), leaked=None) for run_id in (first, second)]
+    for run_id in (first, second):
+        leaky = evaluated(run_id, tmp_path, np.full(60, 0.999), digest="whole file", leaked=None)
+        client.log_metric(leaky, "test_texts_in_training", 30)
+    for run_id in clean:
+        client.log_metric(run_id, "test_texts_in_training", 0)
+    run = run_compare()
+    table = pd.read_csv(artifact(run, "comparison.csv"))
+    assert table["evaluation_run_id"].tolist() == clean
+    assert table["test_seen"].isna().all()  # its 0 says nothing of the words
+    assert evaluations.leaked(mlflow.get_run(leaky)) == 30
+
+
+@pytest.mark.parametrize("spelling", ["0.2", "0.20", "2e-1"])
+def test_data_are_the_same_however_their_split_is_written(store: str, spelling: str) -> None:
+    for split in ("0.2", spelling):
+        trained([0.5, 0.4], seed=1, validation_split=split)
+    assert "same data" not in run_compare().data.tags["mlflow.note.content"]
 
 
 def test_trainings_on_other_data_are_not_ranked_among_each_other(

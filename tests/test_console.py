@@ -151,3 +151,10 @@ def test_a_stream_that_is_closed_ends_nothing_and_lends_its_number_to_no_file(st
 
 def test_a_line_for_a_stream_that_was_closed_since_is_dropped() -> None:
     assert run("sys.stderr.close()\nconsole.warn('a line')\nconsole.say('done')").stdout == "done\n"
+
+
+def test_a_character_that_a_terminal_lacks_does_not_cost_the_line() -> None:
+    code = f"import sys; sys.path.insert(0, {str(SRC)!r}); from imdb_conv1d.console import say; say('a name\u2026 é')"
+    narrow = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, env=narrow)
+    assert found.stdout.decode("latin-1") == "a name\\u2026 é\n"

@@ -120,6 +120,7 @@ def test_too_few_rows_decide_nothing(rows: int) -> None:
     version = np.full(rows, 0.01)
     decision = decide(*with_losses(version, version + 6), margin=5.0, confidence=0.5)
     assert (decision.promoted, decision.enough, decision.needed) == (False, False, FEWEST)
+    assert "which is within the margin of 5 " in decision.sentence
     assert f"nothing is decided, as {FEWEST} distinct reviews are needed" in decision.sentence
 
 

@@ -205,3 +205,28 @@ def test_what_nobody_made_is_held_by_nobody(tmp_path: Path) -> None:
     (tmp_path / LOCK).write_text("no JSON")
     assert holder(tmp_path) is None
     shutil.rmtree(tmp_path)
+
+
+def test_a_removal_that_is_killed_leaves_the_folder_known_as_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, removed = tmp_path / "run", []
+    with Claim() as claim:
+        claim.take(folder, "token")
+        (folder / "journal.jsonl").write_text("")
+        unlink = Path.unlink
+
+        def killed(path: Path, missing_ok: bool = False) -> None:
+            unlink(path, missing_ok)
+            removed.append(path.name)
+            if len(removed) == 1:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", killed)
+            with pytest.raises(KeyboardInterrupt):
+                claim.remove()
+        assert removed == ["journal.jsonl"]
+        assert places.attempts(folder) == ["token"]
+        claim.remove()
+    assert not folder.exists()

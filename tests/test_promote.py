@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -628,9 +629,38 @@ def test_a_version_that_a_rollback_has_withdrawn_comes_back_by_its_number_alone(
         UserError, match=r"^model: 'models:/imdb-conv1d@candidate' is version 2, which a rollback has with"
     ):
         promote.main([WIDE], Signals())
+    assert run_promote(2, NARROW) in (0, 3)  # by its number; whatever comes of it
+    rollback.main([], Signals()) if champion() == "2" else None
+    assert tags(2)["withdrawn"] == "true"  # a try that was refused leaves it so
+    for uri in ("models:/imdb-conv1d@candidate", "models:/imdb-conv1d/latest"):
+        client.set_registered_model_alias(NAME, "candidate", "2")
+        if uri.endswith("latest"):
+            client.delete_model_version(NAME, "3")
+        with pytest.raises(UserError, match="which a rollback has withdrawn"):
+            promote.main([f"--model={uri}", WIDE], Signals())
     assert champion() == "1"
     assert run_promote(2, WIDE) == 0
+    assert tags(2)["withdrawn"] == "false"
     assert promote.main([WIDE], Signals()) == 0  # promoted since
+
+
+def test_a_rollback_while_a_promotion_waits_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_promote(1)
+    run_promote(2, WIDE)
+    mlflow.MlflowClient().set_registered_model_alias(NAME, "candidate", "2")
+    alone = champions.alone
+
+    @contextmanager
+    def after_a_rollback(name: str) -> Iterator[None]:
+        monkeypatch.setattr(champions, "alone", alone)
+        rollback.main([], Signals())
+        with alone(name):
+            yield
+
+    monkeypatch.setattr(champions, "alone", after_a_rollback)
+    with pytest.raises(UserError, match="which a rollback has withdrawn"):
+        promote.main([WIDE], Signals())
+    assert champion() == "1"
 
 
 def test_a_rollback_that_cannot_be_noted_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

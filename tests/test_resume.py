@@ -37,7 +37,6 @@ from imdb_conv1d import (
     stands,
     trainings,
 )
-from imdb_conv1d.callbacks import EarlyStopping
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
 from imdb_conv1d.places import Holder
@@ -430,14 +429,14 @@ def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes
 
 def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
     """From an epoch on, the losses come out a last bit higher, as on another machine."""
-    take = EarlyStopping.on_epoch_end
+    take = epoch_record.SameHistory.on_epoch_end
 
-    def on_epoch_end(self: EarlyStopping, number: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self: epoch_record.SameHistory, number: int, logs: dict[str, float]) -> None:
         if number + 1 >= epoch:
             logs["val_loss"] = math.nextafter(logs["val_loss"], 1)
         take(self, number, logs)
 
-    patch.setattr(EarlyStopping, "on_epoch_end", on_epoch_end)
+    patch.setattr(epoch_record.SameHistory, "on_epoch_end", on_epoch_end)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -464,7 +463,7 @@ def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training
                 resume("--resume", run.info.run_id)
         text = str(failed.value)
         assert text.startswith(
-            f"epoch {epoch} came out otherwise than the run has it (val_loss {old!r} -> {math.nextafter(old, 1)!r}, "
+            f"epoch {epoch} came out otherwise than the run has it (val_loss {old!r} -> {math.nextafter(old, 1)!r})"
         )
         cause = r"cpu '.+' -> 'another one' changed" if change else "what changed is not known"
         assert re.search(rf"\); {cause}; the run's epochs and its checkpoint stay; start a new training, without", text)
@@ -472,11 +471,14 @@ def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training
         assert not getattr(failed.value, "__notes__", [])  # going on would say the same again
         found = mlflow.get_run(run.info.run_id)
         assert (metrics(found), points(found, "epoch_seconds")) == (before, seconds)
-        assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "error", [])
+        assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
+        with pytest.raises(UserError, match="'latest' finds no training to go on with"):
+            resume("--resume", "latest")  # it would say the same again
         same = ("mlflow.note.content", "machine", "versions", "data_digest", "layers")
         assert {name: found.data.tags[name] for name in same} == {name: tags[name] for name in same}
         assert state(run)[4] == artifacts
         assert last_epoch(run) == epoch - 1
+        assert not (folder(run) / f"best-{epoch}.keras").exists()  # of an epoch that is not the run's
         assert [entry.epoch for entry in journal.read(folder(run) / "journal.jsonl")] == list(range(1, epoch))
     resume("--resume", run.info.run_id)  # where it comes out as it did
     assert is_whole(run, straight)

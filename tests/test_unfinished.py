@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -354,3 +355,30 @@ def test_a_folder_of_which_the_best_checkpoint_cannot_be_told_stays_and_a_line_s
         assert stored(run) == former
     else:
         assert "checkpoint/best.keras" not in artifacts(run)
+
+
+def test_a_best_checkpoint_that_is_missing_is_said_to_be_missing(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 3)
+    former = stored(run)
+    (folder(run) / "best-2.keras").rename(folder(run) / "best-1.keras")
+    assert "stays, since best-2.keras is not in it" in listed(capsys, "--close=dead")
+    assert stored(run) == former
+
+
+def test_whatever_is_wrong_with_a_checkpoint_it_is_not_whole_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "best-1.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("weights", b"some content")
+    content = path.read_bytes()
+    assert closing_verb._is_whole(path)
+    for place in range(len(content)):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            closing_verb._is_whole(path)  # raises nothing
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        assert not closing_verb._is_whole(path)

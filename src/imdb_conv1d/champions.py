@@ -1,6 +1,7 @@
 """The alias champion: who has it, who had it before, and how it moves."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,6 +21,7 @@ from imdb_conv1d.tracking import Run
 
 CHAMPION = "champion"
 HISTORY = "champions"  # tag of the registered model: a JSON list of versions, the present champion last
+WITHDRAWN = "withdrawn"  # tag of a version: whether a rollback has taken the alias from it, and nothing given it back
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # MLflow's codes for a name, version or alias not there
 KEPT = 100  # of them; a tag's length is limited
 
@@ -61,7 +63,9 @@ def standing(name: str) -> tuple[str, list[str]]:
 
 
 def require_not_withdrawn(version: Stored, uri: str) -> None:
-    """Make sure that no alias brings back a version that a rollback has withdrawn, as a promotion every night would.
+    """Make sure that a version which a rollback has withdrawn comes back by its number alone.
+
+    A promotion every night of what an alias names would undo each rollback.
 
     Raises:
         UserError: if one would; its number, given by hand, does.
@@ -69,7 +73,10 @@ def require_not_withdrawn(version: Stored, uri: str) -> None:
     """
     call = partial(mlflow.MlflowClient().get_model_version, version.name, version.version)
     found = _if_there(f"reading {version.title}", call)
-    if "@" in uri and found and found.tags.get("promotion") == "withdrawn":
+    tags = found.tags if found else {}
+    # Earlier versions of this project have no such tag, and say it as the last event alone.
+    withdrawn = tags.get(WITHDRAWN, str(tags.get("promotion") == "withdrawn").lower()) == "true"
+    if withdrawn and not re.fullmatch(r"models:/+[^/@]+/\d+", uri):
         raise UserError(
             f"model: {uri!r} is version {version.version}, which a rollback has withdrawn; allowed: {version.uri} to "
             "promote it all the same, or another version"
@@ -118,6 +125,8 @@ def tell(run: Run, name: str, version: str, event: str, against: str, sentence: 
     said = {"promotion": event, "promotion_against": against or "none", "promotion_run_id": run.id}
     said["promotion_log_loss_difference"] = f"{decision.difference:.6f}" if decision else "none"
     said["promotion_log_loss_upper"] = f"{decision.upper:.6f}" if decision else "none"
+    if event in ("promoted", "restored", "withdrawn"):
+        said[WITHDRAWN] = str(event == "withdrawn").lower()
     run.version(name, version, said)
     run.version_line(name, version, "Promotion:", sentence)
 

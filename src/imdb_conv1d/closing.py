@@ -1,5 +1,6 @@
 """Trainings that did not come to their end: how each stands, and how one that nobody goes on with is closed."""
 
+import io
 import math
 import re
 import shutil
@@ -21,13 +22,12 @@ from imdb_conv1d.delivery import persist
 from imdb_conv1d.journal import Entry
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.places import Claim, HeldError
-from imdb_conv1d.snapshots import Snapshots, file_of
+from imdb_conv1d.snapshots import BEST, Snapshots, file_of
 from imdb_conv1d.stands import Unfinished
 from imdb_conv1d.stopping import Rule
 from imdb_conv1d.stores import refuses
 from imdb_conv1d.trainings import CLOSED, REGISTERED, STOP_REASON, VERB, Recorded
 
-BEST = "best.keras"  # what the best checkpoint is called at the run
 CHECKPOINT = re.compile(r"best-(\d+)\.keras")
 
 
@@ -137,7 +137,9 @@ def _checkpoint(
         return None, ""  # the run's is of all that it has
     if not whole:
         return None, "no checkpoint in it is whole"
-    return None, f"{file_of(best)} in it is not whole" if best else "nothing tells how far its checkpoints came"
+    if not best:
+        return None, "nothing tells how far its checkpoints came"
+    return None, f"{file_of(best)} {'in it is not whole' if best in there else 'is not in it'}"
 
 
 def _files(folder: Path) -> list[Path]:
@@ -149,8 +151,9 @@ def _files(folder: Path) -> list[Path]:
 
 def _is_whole(path: Path) -> bool:
     """Whether a checkpoint, which is a zip file, has all of its content, by the content's checksums."""
+    content = io.BytesIO(path.read_bytes())  # of which a place before its start is a ValueError, of a file an OSError
     try:
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(content) as file:
             return file.testzip() is None
     except (ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
         return False

@@ -6,6 +6,7 @@ from imdb_conv1d import publishing, report
 from imdb_conv1d.console import Signals
 from imdb_conv1d.data import Reviews
 from imdb_conv1d.registry import Record
+from imdb_conv1d.snapshots import BEST
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.training import Training
 from imdb_conv1d.trainings import REGISTERED
@@ -27,7 +28,7 @@ def complete(run: Run, reviews: Reviews, training: Training, vocabulary: Path, s
     if not model_id:
         model_id = publishing.store(
             name,
-            run.folder / report.BEST,
+            run.folder / BEST,
             vocabulary,
             parameters.maxlen,
             training.best_epoch,

@@ -52,7 +52,11 @@ def _print(line: str, stream: TextIO | None) -> None:
     if stream is not None:  # closed since before Python started; print would take the other one
         # A closed stream is a ValueError, a signal's line in the middle of another line a RuntimeError.
         with suppress(OSError, ValueError, RuntimeError):
-            print(line, file=stream, flush=True)
+            try:
+                print(line, file=stream, flush=True)
+            except UnicodeEncodeError:  # an old terminal's; a character that it lacks must not cost the line
+                known = stream.encoding or "ascii"
+                print(line.encode(known, "backslashreplace").decode(known), file=stream, flush=True)
 
 
 def one_line(error: BaseException) -> str:

@@ -19,6 +19,23 @@ MEASURED = "epoch_seconds"  # the one metric that another training of the same e
 LARGEST = sys.float_info.max  # what a SQL store has in place of an infinity
 
 
+class SameHistory(keras.callbacks.Callback):
+    """Ends the training where an epoch comes out otherwise than the store has it, before anything is kept of it."""
+
+    def __init__(self, record: "EpochRecord") -> None:
+        super().__init__()
+        self.record = record
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Compare what the epoch has come to.
+
+        Raises:
+            HistoryError: if the store knows it otherwise.
+        """
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        self.record.require_as_logged(Entry(epoch + 1, 0, values))
+
+
 class EpochRecord(keras.callbacks.Callback):
     """Keeps each epoch, and then tells it: first the disk, last the store.
 
@@ -59,7 +76,7 @@ class EpochRecord(keras.callbacks.Callback):
             HistoryError: if the store knows one of them otherwise.
         """
         for entry in entries:
-            self._require_as_logged(entry)
+            self.require_as_logged(entry)
         for entry in entries:
             self._note(entry)
             self._tell(entry)
@@ -100,11 +117,16 @@ class EpochRecord(keras.callbacks.Callback):
         known = self.logged.get(entry.epoch)
         if known is None:
             return entry
-        self._require_as_logged(entry)
+        self.require_as_logged(entry)
         measured = known.values.get(MEASURED, entry.values[MEASURED])
         return replace(entry, time=known.time, values=entry.values | {MEASURED: measured})
 
-    def _require_as_logged(self, entry: Entry) -> None:
+    def require_as_logged(self, entry: Entry) -> None:
+        """Make sure that an epoch's metrics are those that the store has of it.
+
+        Raises:
+            HistoryError: if one is not, naming what has changed since.
+        """
         known = self.logged[entry.epoch].values if entry.epoch in self.logged else {}
         differing = [
             f"{name} {known[name]!r} -> {now!r}"

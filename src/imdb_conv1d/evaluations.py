@@ -18,6 +18,7 @@ from imdb_conv1d.trainings import search
 
 PREDICTIONS = "predictions.parquet"  # of each row
 LEAKED = "test_reviews_seen"  # the metric that counts those the model was trained or chosen on; lacking if unknown
+BY_BYTES = "test_texts_in_training"  # an earlier version's metric; its 0 says nothing of the words
 MODEL_ID = "model_id"  # the tag with the model that was evaluated
 # The tag with the form of what an evaluation leaves. Without it, predictions tell neither words nor what was seen, and
 # the model is known by the run's inputs.
@@ -74,9 +75,12 @@ def of_trainings(trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
 
 
 def leaked(run: Run) -> int | None:
-    """How many of the reviews of an evaluation the model was trained or chosen on; None where that is not known."""
+    """How many of the reviews of an evaluation the model was trained or chosen on; None where that is not known.
+
+    Of an earlier version's evaluation, those that it knew by their bytes in the training part alone: at least so many.
+    """
     found = run.data.metrics.get(LEAKED)
-    return None if found is None else int(found)
+    return int(run.data.metrics.get(BY_BYTES, 0)) or None if found is None else int(found)
 
 
 def of_model(stored: Stored, *conditions: str) -> Run | None:

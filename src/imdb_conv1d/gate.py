@@ -42,7 +42,7 @@ class Decision:
     @property
     def sentence(self) -> str:
         """Say which figures decided, what they are of, and what they cannot show."""
-        where = "within" if self.promoted else "beyond"
+        where = "within" if self.upper <= self.margin else "beyond"
         rows = f"{self.rows:,} reviews"
         if self.copies:
             rows += f" ({counted(self.copies, 'repeated row')} left out)"

@@ -191,20 +191,21 @@ class Claim:
         """
         if self.folder and self._holds(self.folder):
             left = ["it is a link"] if self.folder.is_symlink() else _emptied(self.folder)
-            left = [name for name in left if name != LOCK]
             if left:
                 warn(f"{self.folder} is not removed, as it is not a training's alone: {', '.join(left)}")
             if not self.folder.is_symlink():
                 with suppress(OSError):  # somebody has just taken it
+                    # By its tokens a folder is known to be the run's, also when this is killed on the way.
+                    (self.folder / ATTEMPTS).unlink(missing_ok=True)
                     (self.folder / LOCK).unlink(missing_ok=True)
                     self.folder.rmdir()
 
 
 def _emptied(folder: Path) -> list[str]:
-    """Remove a training's files from a folder; the names of what stays."""
+    """Remove a training's files from a folder, but its lock and its tokens; the names of what else stays."""
     left = []
     try:
-        found = sorted(folder.iterdir())
+        found = sorted(path for path in folder.iterdir() if path.name not in (LOCK, ATTEMPTS))
     except OSError as error:
         return [one_line(error)]
     for path in found:

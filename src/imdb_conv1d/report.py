@@ -8,12 +8,12 @@ import pandas as pd
 from imdb_conv1d import journal, plots
 from imdb_conv1d.console import RunFailed, one_line, warn
 from imdb_conv1d.data import Reviews
+from imdb_conv1d.snapshots import BEST
 from imdb_conv1d.stopping import BY_ITSELF, NOT_A_NUMBER
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.training import Training
 from imdb_conv1d.trainings import STOP_REASON
 
-BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
 REASONS = {
     "patience": "no improvement of more than {min_delta} for {patience} epochs",
     "epochs": "all {epochs} epochs are trained",

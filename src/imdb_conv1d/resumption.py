@@ -17,6 +17,7 @@ from imdb_conv1d.journal import METRICS, Entry
 from imdb_conv1d.parameters import refusal
 from imdb_conv1d.places import Claim, HeldError
 from imdb_conv1d.snapshots import Snapshots
+from imdb_conv1d.stopping import OTHER_HISTORY
 from imdb_conv1d.stores import refuses
 from imdb_conv1d.trainings import RAISED, REGISTERED, RESUMED, VERB, Recorded
 
@@ -168,7 +169,7 @@ def _require_place(root: Path) -> None:
 def _latest() -> Recorded:
     experiment = trainings.experiment("auto")
     for one in stands.unfinished(experiment.experiment_id):
-        if not one.against and one.is_dead:
+        if not one.against and one.is_dead and one.reason != OTHER_HISTORY:  # it would end in the same way
             return one.run
     raise UserError(
         f"resume: 'latest' finds no training to go on with in the experiment {experiment.name}; "

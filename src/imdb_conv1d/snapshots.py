@@ -32,6 +32,7 @@ KEPT = 2
 NAME = re.compile(r"epoch-(\d+)-([0-9a-f]{64})\.npz")
 # What zipfile and json raise, beside a ValueError, at content that is damaged.
 UNREADABLE = (zipfile.BadZipFile, EOFError, RuntimeError)
+BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
 PARTIAL = "partial"  # how names of files begin that are being written
 
 

@@ -16,7 +16,7 @@ from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import one_line
 from imdb_conv1d.places import Holder
 from imdb_conv1d.snapshots import Snapshots
-from imdb_conv1d.stopping import BY_ITSELF, NOT_A_NUMBER
+from imdb_conv1d.stopping import BY_ITSELF, NOT_A_NUMBER, OTHER_HISTORY
 from imdb_conv1d.trainings import CLOSED, LAUNCH, REGISTERED, STOP_REASON, VERB, Recorded
 
 
@@ -54,6 +54,8 @@ class Unfinished:
         if not self.holder and not self.is_dead:
             alive = "not known here whether it lives"
         how = f"cannot go on: {self.against}" if self.against else f"goes on with: --resume {self.id}"
+        if self.reason == OTHER_HISTORY:
+            how += ", where it comes out as its run has it: on the machine and with the packages of before"
         return [
             f"{self.id}  {self.run.info.run_name}",
             f"    begun {begun}, last epoch {self.last_epoch}, status {self.run.info.status}; {alive}",

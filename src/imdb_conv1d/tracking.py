@@ -35,9 +35,11 @@ def literally(text: str) -> str:
 
 def environment(tags: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
     """Of the facts with these names, those that :meth:`Run.environment` has told in a run's tags."""
+    # A version has no blank; a machine's facts may have, and commas.
     begin = re.compile(rf", (?=(?:{'|'.join(map(re.escape, names))}) )")
-    told = [part for tag in ("versions", "machine") if tag in tags for part in begin.split(tags[tag])]
-    return dict(part.split(" ", 1) for part in told)
+    told = [*tags.get("versions", "").split(", "), *begin.split(tags.get("machine", ""))]
+    found = dict(part.split(" ", 1) for part in told if " " in part)
+    return {name: value for name, value in found.items() if name in names}
 
 
 class Run:

@@ -12,7 +12,7 @@ from imdb_conv1d.batches import training_batches, validation_batches
 from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
 from imdb_conv1d.config import TrainParameters
 from imdb_conv1d.console import RunFailed, Signals, one_line, warn
-from imdb_conv1d.epoch_record import Deliver, EpochRecord
+from imdb_conv1d.epoch_record import Deliver, EpochRecord, SameHistory
 from imdb_conv1d.journal import Entry, HistoryError, Journal
 from imdb_conv1d.model import Network
 from imdb_conv1d.snapshots import Snapshot, Snapshots, file_of, files
@@ -144,6 +144,7 @@ class Training:
                 verbose=0,
                 callbacks=[
                     EpochNumber(number),
+                    SameHistory(self.record),
                     self.stopping,
                     self.checkpoint,
                     self.record,

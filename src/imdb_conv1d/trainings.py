@@ -113,6 +113,8 @@ def data_of(run: Recorded) -> str:
     logged = {one.dataset.digest for one in run.inputs.dataset_inputs} if run.inputs else set()
     digest = run.data.tags.get("data_digest", "")[:12] or ", ".join(sorted(logged))
     split = parameters(run).get("validation_split", "")
+    with suppress(ValueError):
+        split = f"{float(split):g}"  # mlflow run keeps the spelling that it was given
     return f"{digest} split {split}" if digest and split else digest
 
 
