@@ -48,3 +48,12 @@ def test_curves_are_those_of_the_scores() -> None:
     model = next(line for line in figure.axes[0].lines if line.get_label() == "model")
     np.testing.assert_allclose(model.get_xydata(), [[0.1, 0], [0.4, 1], [0.6, 0], [0.8, 1], [0.9, 1]])
     assert [bar.get_height() for bar in figure.axes[1].patches] == [0, 1, 0, 0, 1, 0, 1, 0, 1, 1]
+
+
+def test_pictures_of_figures_with_leaks_are_marked() -> None:
+    labels, probabilities = np.array([0, 1, 0, 1]), np.array([0.2, 0.8, 0.6, 0.9])
+    bins = calibration_bins(labels, probabilities)
+    for mark in ("", ", 2 seen in training"):
+        figures = [draw(labels, probabilities, mark) for draw in (plots.confusion, plots.roc, plots.precision_recall)]
+        for figure in [*figures, plots.calibration(bins, mark)]:
+            assert figure.axes[0].get_title().endswith("\n4 reviews, 2 seen in training") == bool(mark)

@@ -25,13 +25,14 @@ def queue(run: Run, stored: Stored, scored: Scored, seconds: float, with_texts: 
     labels, probabilities, seen = scored.labels, scored.probabilities, scored.seen
     found = {f"test_{name}": value for name, value in scores(labels, probabilities, scored.words).items()}
     counts = {"test_reviews": float(len(labels)), "test_reviews_distinct": float(len(set(scored.words)))}
-    mark, line = "", "Which of these texts the model was trained or chosen on is not known."
+    mark, short, line = "", "", "Which of these texts the model was trained or chosen on is not known."
     if seen is not None:
         leaked = int(seen.sum())
         counts |= {LEAKED: float(leaked), "test_reviews_unseen": float(len(labels) - leaked)}
         others = _scores_of(labels[~seen], probabilities[~seen], scored.words[~seen])
         found |= {f"test_{name}_unseen": value for name, value in others.items()}
         mark = f", of which the model has seen {leaked:,} in its training" if leaked else ""
+        short = f", {leaked:,} seen in training" if leaked else ""  # a title has no room for more
         line = "The model has seen none of these texts in its training."
         if leaked:
             line = f"The model has seen {leaked:,} of these texts in its training; over the other {(~seen).sum():,}: "
@@ -43,10 +44,10 @@ def queue(run: Run, stored: Stored, scored: Scored, seconds: float, with_texts: 
     run.metrics({"test_seconds": seconds}, now, step=0)
     run.file(run.folder / PREDICTIONS)
     for name, figure in (
-        ("confusion.png", plots.confusion(labels, probabilities, mark)),
-        ("roc.png", plots.roc(labels, probabilities, mark)),
-        ("precision_recall.png", plots.precision_recall(labels, probabilities, mark)),
-        ("calibration.png", plots.calibration(calibration_bins(labels, probabilities), mark)),
+        ("confusion.png", plots.confusion(labels, probabilities, short)),
+        ("roc.png", plots.roc(labels, probabilities, short)),
+        ("precision_recall.png", plots.precision_recall(labels, probabilities, short)),
+        ("calibration.png", plots.calibration(calibration_bins(labels, probabilities), short)),
     ):
         run.figure(figure, name)
     columns = ["label", "probability", "text"] if with_texts else ["label", "probability", "hash"]
