@@ -120,14 +120,15 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
     improving are the ones that meet an epoch limit. Runs with a shorter patience count where they lose, too. The bound
     is exact (Clopper and Pearson 1934), one-sided. From the longest patience down, each is tested until one fails:
     since a shorter one never loses less, so many tests err no more often than one. Several values of min_delta share
-    the error (Bonferroni). bench/recommendation.py shows how often the claim holds.
+    the error (Bonferroni), and so do the wait and the rule where runs name no patience: there, nothing but their ends
+    says how long they would have waited. bench/recommendation.py shows how often the claim holds.
 
     Args:
         table: what ``rules.replay`` returns, of several distinct histories of one metric.
         tolerance: in the metric's unit.
     """
-    error = (1 - CONFIDENCE) / table["min_delta"].nunique()
     runs = table.drop_duplicates("run_id").set_index("run_id")
+    error = (1 - CONFIDENCE) / table["min_delta"].nunique() / (2 if runs["own_patience"].isna().any() else 1)
     waited = runs["waited"].astype(int)
     allowed = runs["own_patience"].astype(float).fillna(np.inf).clip(lower=waited)
     waits = [wait for wait in waited.unique() if _shown((waited >= wait).sum(), (allowed >= wait).sum(), error)]
