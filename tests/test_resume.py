@@ -370,7 +370,7 @@ def test_a_snapshot_of_other_data_is_not_gone_on_with(
         assert "\n" not in str(refused.value)
         assert not getattr(refused.value, "__notes__", [])
     found = mlflow.get_run(run.info.run_id)
-    assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "error", [])
+    assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
     assert found.data.tags["mlflow.note.content"] == tags["mlflow.note.content"]
     assert state(run)[3:5] == (metrics, artifacts)
     assert {name: state(run)[5][name] for name in files if name != "attempts"} == {

@@ -447,7 +447,7 @@ def test_an_artifact_store_that_fails_holds_up_no_metric(
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", full)
     monkeypatch.setattr(tracking.Run.settle, "__defaults__", (0.5,))
     monkeypatch.setattr(runs, "PATIENCE_AFTER_ERROR", 0.5)
-    with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: rows\.parquet; environment\.json; best\.keras"):
+    with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: environment\.json; rows\.parquet; best\.keras"):
         run_train(f"--data={reviews_csv}", "--epochs=2")
     run = last_run()
     assert list(points(run, "val_loss")) == [1, 2]
@@ -483,7 +483,7 @@ def test_an_upload_that_hangs_does_not_hold_up_an_interruption_and_is_named_as_w
     assert not stuck.is_set()
     stuck.set()
     told = capsys.readouterr().err
-    assert "rows.parquet (still being sent: it may arrive later); environment.json; " in told
+    assert "environment.json (still being sent: it may arrive later); rows.parquet; " in told
     assert last_run().info.status == "KILLED"
 
 
