@@ -105,8 +105,10 @@ def _seen(stored: Stored, record: Record | None, chosen: Subject, folder: Path) 
     read off them again.
     """
     rows = registry.training_rows(stored, folder)
-    if rows is None or (found := leaks.seen(rows)):
-        return None if rows is None else found
+    if rows is None:
+        return None
+    if found := leaks.seen(rows):
+        return found
     if record is None or record.data_digest != chosen.digest or (maxlen := registry.maxlen(stored)) is None:
         return None
     say("reading again what the model was trained on: its training has not stored the words")

@@ -79,8 +79,9 @@ def leaked(run: Run) -> int | None:
 
     Of an earlier version's evaluation, those that it knew by their bytes in the training part alone: at least so many.
     """
-    found = run.data.metrics.get(LEAKED)
-    return int(run.data.metrics.get(BY_BYTES, 0)) or None if found is None else int(found)
+    if LEAKED in run.data.metrics:
+        return int(run.data.metrics[LEAKED])
+    return int(run.data.metrics.get(BY_BYTES, 0)) or None
 
 
 def of_model(stored: Stored, *conditions: str) -> Run | None:
@@ -147,3 +148,8 @@ def predictions(run: Run, folder: Path) -> pd.DataFrame:
 def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
     """Whether two tables of :func:`predictions` are of the same texts with the same labels."""
     return first[ROW].equals(second[ROW])
+
+
+def unseen(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
+    """Which rows of two tables of the same rows neither model is known to have seen in its training."""
+    return ~(first["seen"].fillna(False) | second["seen"].fillna(False))

@@ -115,13 +115,13 @@ def _judged(
             None,
             "whether it was trained on some of these test texts is not known, so they cannot tell how good it is",
         )
-    ours, theirs = first["seen"], second["seen"].fillna(False)
-    fresh, others = first[~(ours | theirs)], second[~(ours | theirs)]
+    neither = evaluations.unseen(first, second)
+    fresh, others = first[neither], second[neither]
     left_out = ""
     if len(fresh) < len(first):
         left_out = (
-            f"; left out are {len(first) - len(fresh):,} reviews that a training has seen, {ours.sum():,} the "
-            f"version's and {theirs.sum():,} the {champions.CHAMPION}'s"
+            f"; left out are {len(first) - len(fresh):,} reviews that a training has seen, {first['seen'].sum():,} the "
+            f"version's and {second['seen'].sum():,} the {champions.CHAMPION}'s"
         )
     if fresh.empty:
         return None, f"no review is left that neither has seen in its training{left_out}"

@@ -44,14 +44,10 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
         first_id, (first_name, first) = evaluated[0]
         same = evaluations.same_rows(first, predictions)
         pair = {"first_run_id": first_id, "second_run_id": run_id, "same_rows": same}
-        fresh = ~(first["seen"].fillna(False) | predictions["seen"].fillna(False)) if same else pd.Series(dtype=bool)
-        if same and fresh.sum() > 1:
-            result = paired(
-                first.loc[fresh, "label"],
-                first.loc[fresh, "probability"],
-                predictions.loc[fresh, "probability"],
-                first.loc[fresh, "words"],
-            )
+        fresh = first[evaluations.unseen(first, predictions)] if same else first[:0]
+        if len(fresh) > 1:
+            others = predictions.loc[fresh.index, "probability"]
+            result = paired(fresh["label"], fresh["probability"], others, fresh["words"])
             rows.append(pair | {"sentence": result.sentence(first_name, name)} | asdict(result))
         else:
             counts = f"{len(first):,} and {len(predictions):,} reviews"

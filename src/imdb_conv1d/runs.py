@@ -19,9 +19,8 @@ from imdb_conv1d import beginnings
 from imdb_conv1d.beginnings import Beginning
 from imdb_conv1d.console import Interrupted, RunFailed, Signals, one_line, warn
 from imdb_conv1d.delivery import persist
-from imdb_conv1d.journal import HistoryError
 from imdb_conv1d.places import HeldError, Holder
-from imdb_conv1d.stopping import NOT_A_NUMBER
+from imdb_conv1d.stopping import NOT_A_NUMBER, OTHER_HISTORY
 from imdb_conv1d.stores import brief_calls, refuses
 from imdb_conv1d.tracking import Run
 from imdb_conv1d.trainings import CLOSED, STOP_REASON
@@ -86,7 +85,7 @@ def run(
                 record.settle(PATIENCE_AFTER_ERROR, bound=PATIENCE_AFTER_ERROR)
             except RunFailed as lost:
                 warn(f"error: {lost}")
-            if training and record.stop_reason != NOT_A_NUMBER and not isinstance(error, HistoryError):
+            if training and record.stop_reason not in (NOT_A_NUMBER, OTHER_HISTORY):
                 error.add_note(f"to go on: {_again(record.id, active)}")
         raise
     finally:
