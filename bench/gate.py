@@ -21,7 +21,7 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d.gate import CAP, decide
+from tracked.analysis.noninferiority import CAP, decide
 
 ROWS, MARGINS, CONFIDENCES = (50, 200, 1000, 5000), (0.005, 0.02, 0.05, 0.2), (0.5, 0.8, 0.9, 0.95, 0.99)
 POOL, BOOTSTRAP = 400_000, 1000
@@ -185,7 +185,7 @@ def stored(uri: str) -> dict[str, Pair]:
     import mlflow
     import pandas as pd
 
-    from imdb_conv1d.paired import log_losses
+    from tracked.analysis.paired import log_losses
 
     mlflow.set_tracking_uri(uri)
     found = {}

@@ -16,20 +16,22 @@ LONGEST = 800  # words kept; fewer are the last columns of these
 
 def prepare() -> Path:
     """Write train and validation part, ids int32 [n, 800] and labels [n], unless they are newer than their code."""
-    made_by = [HERE.parent / "src" / "imdb_conv1d" / f"{name}.py" for name in ("text", "data", "sources", "readers")]
+    made_by = [
+        HERE.parent / "src" / "imdb_conv1d" / f"{name}.py" for name in ("tokenizer", "dataset", "sources", "readers")
+    ]
     if not FILE.exists() or FILE.stat().st_mtime < max(path.stat().st_mtime for path in made_by):
         sys.path.insert(0, str(HERE.parent / "src"))
-        from imdb_conv1d import data, sources, text
-        from imdb_conv1d.config import TrainParameters
+        from imdb_conv1d import dataset, sources, tokenizer
+        from imdb_conv1d.parameters import TrainParameters
 
         parameters = TrainParameters()
-        reviews = data.load(sources.resolve("reviews"), parameters.validation_split)
+        reviews = dataset.load(sources.resolve("reviews"), parameters.validation_split)
         train, validation = reviews.part("train"), reviews.part("validation")
         FILE.parent.mkdir(exist_ok=True)
-        words = [text.split(part["text"]) for part in (train, validation)]
+        words = [tokenizer.split(part["text"]) for part in (train, validation)]
         vocabulary = FILE.with_name("vocabulary.txt")
-        text.write_vocabulary(vocabulary, text.vocabulary(words[0], parameters.max_features))
-        x, x_validation = (text.encode(part, text.lookup(vocabulary), LONGEST) for part in words)
+        tokenizer.write_vocabulary(vocabulary, tokenizer.vocabulary(words[0], parameters.max_features))
+        x, x_validation = (tokenizer.encode(part, tokenizer.lookup(vocabulary), LONGEST) for part in words)
         labels = {"y": train["label"].to_numpy(np.int32), "y_validation": validation["label"].to_numpy(np.int32)}
         aside = FILE.with_name("partial.npz")
         np.savez(aside, x=x, x_validation=x_validation, **labels)

@@ -16,8 +16,8 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d.paired import log_losses, paired
-from imdb_conv1d.resampling import interval
+from tracked.analysis.intervals import interval
+from tracked.analysis.paired import log_losses, paired
 
 SIZES, BOOTSTRAP = (2, 3, 5, 8, 15, 50, 120, 200, 1000, 5000), 1000
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]

@@ -15,9 +15,9 @@ import ids
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d import environment
-from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import Signals
+from imdb_conv1d.parameters import TrainParameters
+from tracked.console.signals import Signals
+from tracked.training import reproducibility
 
 
 def main() -> None:
@@ -28,14 +28,14 @@ def main() -> None:
     known, rest = parser.parse_known_args()
     parameters = TrainParameters.parse(rest)
     train, validation = ids.load(known.file, parameters.maxlen, known.times)
-    environment.make_repeatable(parameters.seed)
+    reproducibility.make_repeatable(parameters.seed)
 
-    from imdb_conv1d import model
-    from imdb_conv1d.training import Training
+    from imdb_conv1d import networks
+    from tracked.training.trainer import Training
 
     with tempfile.TemporaryDirectory() as folder:
         training = Training(parameters, Path(folder), lambda *epoch: None, Signals())
-        training.fit(model.build(parameters), train, validation)
+        training.fit(networks.build(parameters), train, validation)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, process {os.getpid()}")
 
 

@@ -19,8 +19,8 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d.pooling import SHARE, recommend
-from imdb_conv1d.rules import History, replay
+from tracked.analysis.recommendation import SHARE, recommend
+from tracked.analysis.rule_replay import History, replay
 
 LENGTH, LONGEST, TOLERANCE, FRESH = 160, 20, 0.001, 2000
 GRID = range(1, LONGEST + 1)

@@ -70,20 +70,21 @@ def fill(case: Case) -> None:
 
 def measure(case: Case) -> None:
     """Add to the seconds of a case: the whole process, and its parts."""
-    from imdb_conv1d import histories, pooling, rules, trainings
+    from tracked.analysis import recommendation, rule_replay
+    from tracked.runs import metric_history, queries
 
     marks = [time.perf_counter()]
     flags = [f"--patience=1-{case.patiences}", f"--min_delta={','.join(map(str, DELTAS))}"]
     command = [sys.executable, str(epochs.SRC / "replay.py"), f"--experiment={case.experiment}", *flags]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     marks.append(time.perf_counter())
-    found = trainings.in_experiment(case.experiment)
-    read = histories.read_all(found.runs, "auto", "auto", lambda line: None, all_of_them=True)
+    found = queries.in_experiment(case.experiment)
+    read = metric_history.read_all(found.runs, "auto", "auto", lambda line: None, all_of_them=True)
     marks.append(time.perf_counter())
-    table = rules.replay(read, range(1, case.patiences + 1), DELTAS)
+    table = rule_replay.replay(read, range(1, case.patiences + 1), DELTAS)
     marks.append(time.perf_counter())
-    pooling.pooled(table)
-    pooling.recommend(table, 0.001)
+    recommendation.pooled(table)
+    recommendation.recommend(table, 0.001)
     marks.append(time.perf_counter())
     for part, seconds in zip(("whole", "read", "rules", "pool"), np.diff(marks), strict=True):
         case.seconds.setdefault(part, []).append(float(seconds))

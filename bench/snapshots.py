@@ -19,9 +19,9 @@ import ids
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d import environment
-from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import Signals
+from imdb_conv1d.parameters import TrainParameters
+from tracked.console.signals import Signals
+from tracked.training import reproducibility
 
 PAIRS = 10
 
@@ -29,10 +29,10 @@ PAIRS = 10
 def main() -> None:
     """Measure, print and write bench/out/snapshots.md."""
     file = str(ids.prepare())
-    environment.make_repeatable(7)
+    reproducibility.make_repeatable(7)
 
-    from imdb_conv1d import model
-    from imdb_conv1d.training import Training
+    from imdb_conv1d import networks
+    from tracked.training.trainer import Training
 
     calls: dict[str, list[float]] = {"journal": [], "snapshot": []}
     seconds: dict[int, float] = {}
@@ -51,7 +51,7 @@ def main() -> None:
 
     parameters = TrainParameters(epochs=2 * PAIRS + 2, patience=10**6)
     with tempfile.TemporaryDirectory(dir=epochs.HERE / "out") as folder:  # on a disk, where /tmp may be memory
-        network = model.build(parameters)
+        network = networks.build(parameters)
         training = Training(parameters, Path(folder), deliver, Signals())
         training.restore(network)
         training.journal.append = every_other("journal", training.journal.append, lambda entry: entry.epoch)

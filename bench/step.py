@@ -17,8 +17,8 @@ import ids
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d import environment
-from imdb_conv1d.config import TrainParameters
+from imdb_conv1d.parameters import TrainParameters
+from tracked.training import reproducibility
 
 WARM, STEPS = 320, 160
 PARTS = {  # by the name and kind of an operation; the first that fits
@@ -35,15 +35,15 @@ PARTS = {  # by the name and kind of an operation; the first that fits
 
 def profile() -> tuple[float, dict[str, float], float]:
     """Milliseconds a step, those of all threads by part, and operations of a step's forward convolution."""
-    environment.make_repeatable(7)
+    reproducibility.make_repeatable(7)
 
     import tensorflow as tf
 
-    from imdb_conv1d import batches, model
+    from imdb_conv1d import batches, networks
 
     parameters = TrainParameters()
     train, _ = ids.load(str(ids.prepare()))
-    network = model.build(parameters).trained
+    network = networks.build(parameters).trained
     data = batches.training_batches(*train, parameters.batch_size, 3, 7, tf.Variable(1, dtype=tf.int64))
     shapes = [batch.shape for batch, _ in data.skip(WARM).take(STEPS)]
     windows = np.mean([rows * (length - parameters.kernel_size + 1) for rows, length in shapes])
@@ -53,7 +53,7 @@ def profile() -> tuple[float, dict[str, float], float]:
 
     def steps(number: int) -> float:
         begun = time.perf_counter()
-        for _ in range(number // model.STEPS_PER_CALL):
+        for _ in range(number // networks.STEPS_PER_CALL):
             network.train_function(iterator)
         return (time.perf_counter() - begun) * 1000 / number
 

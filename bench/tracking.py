@@ -22,9 +22,9 @@ import ids
 
 sys.path[:0] = [str(epochs.SRC), str(epochs.HERE.parent / "tests")]
 
-from imdb_conv1d import environment
-from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import Signals
+from imdb_conv1d.parameters import TrainParameters
+from tracked.console.signals import Signals
+from tracked.training import reproducibility
 
 PAIRS, POINTS = 6, 10_000
 METRICS = (
@@ -54,9 +54,9 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
     """Train pairs of epochs, the first of each with its predecessor's metrics on their way; a row of the table."""
     import mlflow
 
-    from imdb_conv1d import model
-    from imdb_conv1d.tracking import Run
-    from imdb_conv1d.training import Training
+    from imdb_conv1d import networks
+    from tracked.runs.writer import Run
+    from tracked.training.trainer import Training
 
     calls: list[float] = []
     seconds: dict[int, float] = {}
@@ -79,7 +79,7 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
                 run.epoch(step, milliseconds, values)
 
         parameters = TrainParameters(epochs=2 * PAIRS + 2, patience=10**6)
-        network = model.build(parameters)
+        network = networks.build(parameters)
         fit = network.trained.fit
         last = after + parameters.epochs
         network.trained.fit = lambda batches, **more: fit(batches, **more | {"epochs": last, "initial_epoch": after})
@@ -108,7 +108,7 @@ def main() -> None:
     """Measure, print and write bench/out/tracking.md."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     file = str(ids.prepare())
-    environment.make_repeatable(7)
+    reproducibility.make_repeatable(7)
 
     import mlflow
 

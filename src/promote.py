@@ -10,25 +10,27 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from imdb_conv1d import console
-from imdb_conv1d.config import PromoteParameters
-from imdb_conv1d.console import Signals, say
+from imdb_conv1d.parameters import PromoteParameters
+from tracked.console import entry
+from tracked.console.lines import say
+from tracked.console.signals import Signals
 
 
 def main(argv: Sequence[str], signals: Signals) -> int:
     """Registry, the contest, the gate, the move. What is slow to import comes after the parameters' check."""
     parameters = PromoteParameters.parse(argv)
 
-    from imdb_conv1d import beginnings, champions, promotion, registry, runs, stores
+    from tracked.models import champions, loader, promotion
+    from tracked.runs import connection, context, run_start
 
-    stores.require_answers()
-    beginnings.require_own_run("promote")
+    connection.require_answers()
+    run_start.require_own_run("promote")
     kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would call a run with that status FAILED
-    version = registry.find(parameters.model)
+    version = loader.find(parameters.model)
     with tempfile.TemporaryDirectory(prefix="imdb-conv1d-") as folder, champions.alone(version.name):
         champions.require_not_withdrawn(version, parameters.model)
         contest = promotion.contest(version, parameters.data, Path(folder))
-        with runs.run("promote", f"promote {version.short}", parameters.spelled(), signals) as run:
+        with context.run("promote", f"promote {version.short}", parameters.spelled(), signals) as run:
             say(f"run {run.id} 'promote {version.short}'")
             verdict = promotion.settle(run, contest, parameters, signals)
             while verdict.outcome == "overtaken":  # from another host: compare with the champion that there is now
@@ -40,4 +42,4 @@ def main(argv: Sequence[str], signals: Signals) -> int:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    entry.run(main)

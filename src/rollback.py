@@ -6,20 +6,22 @@ python src/rollback.py --model_name imdb-conv1d
 
 from collections.abc import Sequence
 
-from imdb_conv1d import console
-from imdb_conv1d.config import RollbackParameters
-from imdb_conv1d.console import Signals, say
-from imdb_conv1d.parameters import refusal
+from imdb_conv1d.parameters import RollbackParameters
+from tracked.console import entry
+from tracked.console.lines import say
+from tracked.console.parameters import refusal
+from tracked.console.signals import Signals
 
 
 def main(argv: Sequence[str], signals: Signals) -> None:
     """Registry, the move, tracking. What is slow to import comes after the parameters' check."""
     parameters = RollbackParameters.parse(argv)
 
-    from imdb_conv1d import beginnings, champions, runs, stores
+    from tracked.models import champions
+    from tracked.runs import connection, context, run_start
 
-    stores.require_answers()
-    beginnings.require_own_run("rollback")
+    connection.require_answers()
+    run_start.require_own_run("rollback")
     name = parameters.model_name
     with champions.alone(name):
         current, before = champions.standing(name)
@@ -28,7 +30,7 @@ def main(argv: Sequence[str], signals: Signals) -> None:
             allowed = f"a model with a former {champions.CHAMPION}, which this one has not: {now}"
             raise refusal("model_name", name, allowed)
         former = before[-1]
-        with runs.run("rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
+        with context.run("rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
             say(f"run {run.id} 'rollback to v{former} {name}'")
             place = f", in place of version {current}." if current else "; no version had the alias."
             sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again{place}"
@@ -44,4 +46,4 @@ def main(argv: Sequence[str], signals: Signals) -> None:
 
 
 if __name__ == "__main__":
-    console.run(main)
+    entry.run(main)

@@ -9,23 +9,26 @@ python src/train.py --help
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imdb_conv1d import console
-from imdb_conv1d.config import TrainCommand, TrainParameters
-from imdb_conv1d.console import Interrupted, Signals, say
+from imdb_conv1d.parameters import TrainCommand, TrainParameters
+from tracked.console import entry
+from tracked.console.errors import Interrupted
+from tracked.console.lines import say
+from tracked.console.signals import Signals
 
 if TYPE_CHECKING:
-    from imdb_conv1d.places import Claim
-    from imdb_conv1d.resumption import Earlier
+    from tracked.resume.resumption import Earlier
+    from tracked.training.run_folder import Claim
 
 
 def main(argv: Sequence[str], signals: Signals) -> None:
     """What is slow to import comes after the parameters' check."""
     command = TrainCommand.parse(argv)
 
-    from imdb_conv1d import resumption, stores
-    from imdb_conv1d.places import Claim
+    from tracked.resume import resumption
+    from tracked.runs import connection
+    from tracked.training.run_folder import Claim
 
-    stores.require_answers()
+    connection.require_answers()
     with Claim() as claim:
         earlier = resumption.find(command, claim)
         if earlier and earlier.is_complete:
@@ -36,28 +39,34 @@ def main(argv: Sequence[str], signals: Signals) -> None:
 
 def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None", signals: Signals) -> None:
     """Data, words, network, fit, registry."""
-    from imdb_conv1d import data, environment, resumption, runs, sources
+    from imdb_conv1d import dataset, sources
+    from tracked.resume import resumption
+    from tracked.runs import context
+    from tracked.training import reproducibility
 
     source = sources.resolve(earlier.source if earlier else parameters.data)
     say(source.note or f"data: {source.name}")
-    reviews = data.load(source, parameters.validation_split)
+    reviews = dataset.load(source, parameters.validation_split)
     say(reviews.summary())
     if earlier:
         resumption.require_same_data(earlier, source.name, reviews.digest)
 
-    environment.make_repeatable(parameters.seed)
+    reproducibility.make_repeatable(parameters.seed)
 
-    from imdb_conv1d import completion, leaks, model, publishing, report, text, tracking
-    from imdb_conv1d.journal import HistoryError
-    from imdb_conv1d.stopping import OTHER_HISTORY
-    from imdb_conv1d.training import Training
+    from imdb_conv1d import leaks, networks, tokenizer
+    from tracked.analysis.early_stopping import OTHER_HISTORY
+    from tracked.models import finalize, publisher
+    from tracked.reports import training_report
+    from tracked.runs import writer
+    from tracked.training.journal import HistoryError
+    from tracked.training.trainer import Training
 
     beginning = resumption.beginning(parameters, source.name, claim, earlier)
     recorded = earlier.former if earlier else parameters
-    with runs.run("train", parameters.headline, recorded.spelled(), signals, training=beginning) as run:
+    with context.run("train", parameters.headline, recorded.spelled(), signals, training=beginning) as run:
         say(f"run {run.id} {parameters.headline!r}")
-        versions, machine = environment.versions(), environment.machine()
-        facts = {"data": reviews.digest, "code": environment.code()} | machine | versions
+        versions, machine = reproducibility.versions(), reproducibility.machine()
+        facts = {"data": reviews.digest, "code": reproducibility.code()} | machine | versions
         logged, former = (earlier.logged, earlier.run.data.tags) if earlier else ({}, {})
         noted = not logged
 
@@ -68,19 +77,19 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
                 noted = True
             run.epoch(step, milliseconds, values)
 
-        before = tracking.environment(former, machine | versions)
+        before = writer.environment(former, machine | versions)
         training = Training(parameters, run.folder, deliver, signals, facts, logged, before)
         try:
             run.training_data(reviews)
             if noted:
                 run.environment(versions, machine)
             parts = [reviews.part(name) for name in ("train", "validation")]
-            words = [text.split(part["text"]) for part in parts]
+            words = [tokenizer.split(part["text"]) for part in parts]
             run.training_rows(leaks.recorded(reviews.table, parts, words, parameters.maxlen))
-            vocabulary, ids = text.prepare(words, run.folder, parameters.max_features, parameters.maxlen)
+            vocabulary, ids = tokenizer.prepare(words, run.folder, parameters.max_features, parameters.maxlen)
             del words  # many times the size of the ids
             learned, validated = zip(ids, [part["label"].to_numpy() for part in parts], strict=True)
-            network = model.build(parameters, former.get("layers", ""))
+            network = networks.build(parameters, former.get("layers", ""))
             if network.note:
                 say(network.note)
             run.tags({"layers": "fused" if network.fused else "plain"})
@@ -99,13 +108,13 @@ def train(parameters: TrainParameters, claim: "Claim", earlier: "Earlier | None"
         finally:
             with signals.held():
                 if training.network or not (earlier and earlier.has_begun):  # else the former report stands
-                    report.queue(run, reviews, training)
+                    training_report.queue(run, reviews, training)
         signals.check()
-        say(report.headline(training))
+        say(training_report.headline(training))
         run.settle()
-        version = completion.complete(run, reviews, training, vocabulary, signals)
-    say(f"registered {version}, alias {publishing.CANDIDATE}")
+        version = finalize.complete(run, reviews, training, vocabulary, signals)
+    say(f"registered {version}, alias {publisher.CANDIDATE}")
 
 
 if __name__ == "__main__":
-    console.run(main)
+    entry.run(main)

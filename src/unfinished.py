@@ -7,28 +7,30 @@ python src/unfinished.py --close dead
 
 from collections.abc import Sequence
 
-from imdb_conv1d import console
-from imdb_conv1d.config import UnfinishedParameters
-from imdb_conv1d.console import Signals, say
+from imdb_conv1d.parameters import UnfinishedParameters
+from tracked.console import entry
+from tracked.console.lines import say
+from tracked.console.signals import Signals
 
 
 def main(argv: Sequence[str], signals: Signals) -> None:
     """List, and close what is asked for. No run is made; the one that ``mlflow run`` makes is named for what it is."""
     parameters = UnfinishedParameters.parse(argv)
 
-    from imdb_conv1d import closing, stands, stores, trainings
+    from tracked.resume import close, training_status
+    from tracked.runs import connection, queries
 
-    stores.require_answers()
-    closing.name_own_run()
-    experiment = trainings.experiment(parameters.experiment)
-    found = stands.unfinished(experiment.experiment_id)
-    chosen = closing.chosen(found, parameters.close)
-    say(closing.table(found) if found else f"no training in the experiment {experiment.name} is unfinished")
+    connection.require_answers()
+    close.name_own_run()
+    experiment = queries.experiment(parameters.experiment)
+    found = training_status.unfinished(experiment.experiment_id)
+    chosen = close.chosen(found, parameters.close)
+    say(close.table(found) if found else f"no training in the experiment {experiment.name} is unfinished")
     with signals.held():
         for stand in chosen:
-            say(closing.close(stand))
+            say(close.close(stand))
     signals.check()
 
 
 if __name__ == "__main__":
-    console.run(main)
+    entry.run(main)

@@ -106,9 +106,15 @@ def import_all() -> None:
     import sklearn.metrics
 
     import train
-    from imdb_conv1d import model, publishing, report, resumption, runs, sources, training
+    from imdb_conv1d import networks, sources
+    from tracked.models import publisher
+    from tracked.reports import training_report
+    from tracked.resume import resumption
+    from tracked.runs import context
+    from tracked.training import trainer
 
-    del matplotlib, mlflow, pyarrow, sklearn, train, model, publishing, report, resumption, runs, sources, training
+    del matplotlib, mlflow, pyarrow, sklearn, train, networks, publisher, training_report, resumption, context
+    del sources, trainer
 
 
 def begin(function: Callable[..., Any], *arguments: Any) -> tuple[int, int]:
@@ -161,12 +167,16 @@ def around(owner: Any, name: str, before: Callable[..., Any] | None, after: Call
 
 def point_out_phases(phase: mmap.mmap) -> None:
     """Let the functions of a training note in which of them it is."""
-    from imdb_conv1d import data, model, publishing, report, runs, snapshots, text
-    from imdb_conv1d.callbacks import BestCheckpoint
-    from imdb_conv1d.journal import Journal
-    from imdb_conv1d.places import Claim
-    from imdb_conv1d.tracking import Run
-    from imdb_conv1d.training import Training
+    from imdb_conv1d import dataset, networks, tokenizer
+    from tracked.models import publisher
+    from tracked.reports import training_report
+    from tracked.runs import context
+    from tracked.runs.writer import Run
+    from tracked.training import snapshots
+    from tracked.training.callbacks import BestCheckpoint
+    from tracked.training.journal import Journal
+    from tracked.training.run_folder import Claim
+    from tracked.training.trainer import Training
 
     def within(owner: Any, name: str, number: int) -> None:
         function = getattr(owner, name)
@@ -180,9 +190,11 @@ def point_out_phases(phase: mmap.mmap) -> None:
         setattr(owner, name, wrapped)
 
     owners = (
-        (data, "load"), (text, "prepare"), (model, "build"), (Training, "fit"), (BestCheckpoint, "on_epoch_end"),
-        (Journal, "append"), (snapshots.Snapshots, "write"), (report, "queue"), (Run, "settle"), (publishing, "store"),
-        (publishing, "require_same_loss"), (publishing, "register"), (Claim, "remove"), (runs, "_end"),
+        (dataset, "load"), (tokenizer, "prepare"), (networks, "build"), (Training, "fit"),
+        (BestCheckpoint, "on_epoch_end"),
+        (Journal, "append"), (snapshots.Snapshots, "write"), (training_report, "queue"), (Run, "settle"),
+        (publisher, "store"),
+        (publisher, "require_same_loss"), (publisher, "register"), (Claim, "remove"), (context, "_end"),
     )  # fmt: skip
     for number, (owner, name) in enumerate(owners, start=1):
         within(owner, name, number)
@@ -223,9 +235,11 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
     """By name: how many times a training passes the point at most, and what lets the process die there."""
     import mlflow
 
-    from imdb_conv1d import journal, model, report
-    from imdb_conv1d.places import Claim
-    from imdb_conv1d.training import Training
+    from imdb_conv1d import networks
+    from tracked.reports import training_report
+    from tracked.training import journal
+    from tracked.training.run_folder import Claim
+    from tracked.training.trainer import Training
 
     client, write_bytes = mlflow.MlflowClient, Path.write_bytes
 
@@ -244,7 +258,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
                 os.truncate(path, path.stat().st_size // 2)
                 die()
 
-        around(model.Network, "save", None, broken)
+        around(networks.Network, "save", None, broken)
 
     def half_a_line(count: Countdown) -> None:
         pwrite = os.pwrite
@@ -293,7 +307,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         "an epoch is logged": (5, lambda count: around(client, "log_batch", None, _when(_is_epoch, count))),
         "a training is restored": (1, after(Training, "restore")),
         "an artifact is about to be uploaded": (6, before(client, "log_artifact")),
-        "the report is queued": (1, after(report, "queue")),
+        "the report is queued": (1, after(training_report, "queue")),
         "a model is about to be uploaded": (1, before(client, "log_model_artifacts")),
         "a model is uploaded": (1, after(client, "log_model_artifacts")),
         "a model is finalized": (1, after(client, "finalize_logged_model")),
@@ -334,7 +348,7 @@ def train_in_child(
 def become_training(arguments: list[str], folder: Path, log: Path) -> NoReturn:
     """Be src/train.py with these arguments, in a folder and a process group of its own, and print into a file."""
     import train
-    from imdb_conv1d import console
+    from tracked.console import entry
 
     os.setpgid(0, 0)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -343,7 +357,7 @@ def become_training(arguments: list[str], folder: Path, log: Path) -> NoReturn:
     os.chdir(folder)
     sys.argv = ["train.py", *arguments]
     try:
-        console.run(train.main)
+        entry.run(train.main)
     except SystemExit as end:
         sys.stdout.flush()
         os._exit(int(end.code or 0))
@@ -384,16 +398,16 @@ def fingerprint(folder: Path, run_id: str) -> dict[str, Any]:
     # The registry.
     name = run.data.params["model_name"]
     versions = [version for version in client.search_model_versions(f"name = '{name}'") if version.run_id == run_id]
-    models = [model for model in client.search_logged_models(["0"]) if model.source_run_id == run_id]
-    found |= {"versions": len(versions), "models": [str(model.status) for model in models]}
+    models = [networks for networks in client.search_logged_models(["0"]) if networks.source_run_id == run_id]
+    found |= {"versions": len(versions), "models": [str(networks.status) for networks in models]}
     try:
         candidate = client.get_model_version_by_alias(name, "candidate")
         model_id = (candidate.source or "").removeprefix("models:/")
-        found["candidate"] = [candidate.run_id == run_id, [model.model_id for model in models] == [model_id]]
+        found["candidate"] = [candidate.run_id == run_id, [networks.model_id for networks in models] == [model_id]]
         found["version's tags"] = dict(candidate.tags)
-        model = mlflow.pyfunc.load_model(f"models:/{name}@candidate")
+        networks = mlflow.pyfunc.load_model(f"models:/{name}@candidate")
         texts = np.array(["a warm and funny film", "a boring story about two friends", ""], dtype=object)
-        found["predictions"] = model.predict(texts).tobytes()
+        found["predictions"] = networks.predict(texts).tobytes()
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}@candidate"))
         found["weights"] = [array.tobytes() for array in weights(keras, path / "extra_files" / "best.keras")]
     except mlflow.MlflowException as error:
@@ -498,10 +512,10 @@ class Trainings:
                 continue
             if kill:
                 missed.append(kill)
-            text = tried.log.read_text(errors="replace")
-            finished = tried.code == 2 and "has finished" in text.splitlines()[-1]
+            tokenizer = tried.log.read_text(errors="replace")
+            finished = tried.code == 2 and "has finished" in tokenizer.splitlines()[-1]
             if tried.code and not finished:
-                problem = f"exit {tried.code}: {text[-600:]}"
+                problem = f"exit {tried.code}: {tokenizer[-600:]}"
             if tried.code == 0 or finished:
                 missed += kills[len(landed) + len(missed) :]
                 break
@@ -613,14 +627,14 @@ def main() -> int:
         for number in range(given.workers)
     ]
     results = [result(*worker) for worker in workers]
-    report = tabulate(results, given.seed, in_child(all_runs, folder), time.monotonic() - begun)
-    print(report.text)
+    training_report = tabulate(results, given.seed, in_child(all_runs, folder), time.monotonic() - begun)
+    print(training_report.text)
     if given.table:
         given.table.parent.mkdir(exist_ok=True)
-        given.table.write_text(report.text + "\n")
+        given.table.write_text(training_report.text + "\n")
     if given.json:
-        given.json.write_text(json.dumps(report.facts))
-    if report.bad:
+        given.json.write_text(json.dumps(training_report.facts))
+    if training_report.bad:
         print(f"what is left is in {folder}")
         return 1
     shutil.rmtree(folder)
@@ -641,7 +655,7 @@ def prepare(folder: Path) -> None:
 class Report:
     """The table, and the same as numbers."""
 
-    text: str
+    tokenizer: str
     facts: dict[str, Any]
     bad: bool
 

@@ -11,10 +11,11 @@ import pytest
 from mlflow.entities import Run
 
 import train
-from imdb_conv1d import places
-from imdb_conv1d.console import Interrupted, Signals
-from imdb_conv1d.snapshots import Snapshots
 from test_train import SignalAfter, last_run, points, run_train, table
+from tracked.console.errors import Interrupted
+from tracked.console.signals import Signals
+from tracked.training import run_folder
+from tracked.training.snapshots import Snapshots
 
 ARGUMENTS = ["--patience=3", "--epochs=60"]  # on the noisy reviews it stops after epoch 5 and keeps epoch 2
 
@@ -37,7 +38,7 @@ def last_epoch(run: Run) -> int:
 
 
 def folder(run: Run) -> Path:
-    return places.root(mlflow.get_tracking_uri()) / run.info.run_id
+    return run_folder.root(mlflow.get_tracking_uri()) / run.info.run_id
 
 
 def resume(*arguments: str, signals: Signals | None = None) -> None:
@@ -75,7 +76,7 @@ def holding(run: Run) -> Iterator["subprocess.Popen[str]"]:
     """Another process that holds the run's folder."""
     code = (
         f"import sys; sys.path.insert(0, {str(Path(train.__file__).parent)!r})\n"
-        "from pathlib import Path\nfrom imdb_conv1d.places import Claim\n"
+        "from pathlib import Path\nfrom tracked.training.run_folder import Claim\n"
         f"with Claim() as claim:\n  claim.take(Path({str(folder(run))!r}))\n  print('held', flush=True)\n  input()"
     )
     with subprocess.Popen(

@@ -14,10 +14,10 @@ import mlflow
 import pytest
 
 from conftest import TINY
-from imdb_conv1d.console import Interrupted
 from postgresql import postgresql, programs
 from resuming import ARGUMENTS, is_whole, resume
 from test_train import SignalAfter, last_run, run_train
+from tracked.console.errors import Interrupted
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow

@@ -9,9 +9,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d import batches, model
+from imdb_conv1d import batches, networks
 from imdb_conv1d.batches import MULTIPLE, POOL, training_batches, validation_batches
-from imdb_conv1d.config import TrainParameters
+from imdb_conv1d.parameters import TrainParameters
 
 Batch = tuple[np.ndarray, np.ndarray]
 MAXLEN, KERNEL = 40, 3
@@ -118,7 +118,7 @@ def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int, monkeypatc
     ids, labels = reviews(80)
     words = (ids != 0).sum(axis=1)
     for padding in (-3.0, 0.0, 3.0):
-        network = model.build(parameters)
+        network = networks.build(parameters)
         table = network.plain.layers[0].get_weights()[0]
         table[0] = padding
         network.plain.layers[0].set_weights([table])

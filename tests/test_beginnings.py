@@ -15,9 +15,10 @@ import rollback
 import train
 import unfinished
 from conftest import TINY
-from imdb_conv1d import histories
-from imdb_conv1d.console import Signals, UserError
 from recording import record
+from tracked.console.errors import UserError
+from tracked.console.signals import Signals
+from tracked.runs import metric_history
 
 Verb = Callable[[Sequence[str], Signals], object]
 VERBS: dict[str, Verb] = {
@@ -106,13 +107,13 @@ def test_a_run_that_is_begun_while_a_verb_works_is_not_taken(
     client = mlflow.MlflowClient()
     made = client.create_run("0")
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
-    read = histories.read_all
+    read = metric_history.read_all
 
     def meanwhile(*arguments: Any, **named: Any) -> Any:
         client.set_tag(made.info.run_id, "verb", "promote")
         return read(*arguments, **named)
 
-    monkeypatch.setattr(histories, "read_all", meanwhile)
+    monkeypatch.setattr(metric_history, "read_all", meanwhile)
     with pytest.raises(UserError, match=f"^MLFLOW_RUN_ID: run {made.info.run_id} is a run of promote"):
         VERBS[verb]([], Signals())
     assert dict(client.get_run(made.info.run_id).data.tags)["verb"] == "promote"

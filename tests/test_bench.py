@@ -17,7 +17,7 @@ import intervals
 import peers
 import recommendation
 import replays
-from imdb_conv1d.gate import CAP
+from tracked.analysis.noninferiority import CAP
 
 LINES = [
     "Epoch 1/2",

@@ -10,12 +10,13 @@ import keras
 import numpy as np
 import pytest
 
-from imdb_conv1d import epoch_record
-from imdb_conv1d.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint, file_of
-from imdb_conv1d.console import Interrupted, Signals
-from imdb_conv1d.epoch_record import EpochRecord
-from imdb_conv1d.journal import Entry, HistoryError, Journal, read
-from imdb_conv1d.stopping import Rule
+from tracked.analysis.early_stopping import Rule
+from tracked.console.errors import Interrupted
+from tracked.console.signals import Signals
+from tracked.training import epoch_recorder
+from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint, file_of
+from tracked.training.epoch_recorder import EpochRecord
+from tracked.training.journal import Entry, HistoryError, Journal, read
 
 Delivered = list[tuple[int, int, dict[str, float]]]
 
@@ -245,7 +246,7 @@ def test_a_clock_that_is_set_back_puts_no_epoch_before_another(
     network: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([2_000_000_000, 1_000_000_000, 3_000_000_000])
-    monkeypatch.setattr(epoch_record.time, "time_ns", lambda: next(clock))
+    monkeypatch.setattr(epoch_recorder.time, "time_ns", lambda: next(clock))
     _, _, told = feed(network, tmp_path, [0.5, 0.4, 0.3], Rule("min", 9))
     assert [time for _, time, _ in told] == [2000, 2000, 3000]
 

@@ -10,10 +10,12 @@ import pytest
 from mlflow.entities import Run
 
 import compare
-from imdb_conv1d import comparison, evaluations, page
-from imdb_conv1d.console import Signals, UserError
-from imdb_conv1d.rules import History
 from recording import record
+from tracked.analysis.rule_replay import History
+from tracked.console.errors import UserError
+from tracked.console.signals import Signals
+from tracked.reports import comparison_table, page
+from tracked.runs import evaluations
 
 FINISHED = {"verb": "train", "stop_reason": "patience", "data_digest": "ab" * 32}
 
@@ -335,14 +337,14 @@ def test_the_description_is_whole_with_many_runs(store: str) -> None:
     ],
 )
 def test_names_are_told_apart_by_what_differs(names: list[str], expected: list[str]) -> None:
-    assert comparison.told_apart(names) == expected
+    assert comparison_table.told_apart(names) == expected
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 300])
 def test_a_table_fits_the_terminal(width: int) -> None:
     table = pd.DataFrame({"run_name": ["patience=30 seed=7 data=a very long name.csv"] * 3,
                           **{f"column{n}": [1.23456, 2.0, None] for n in range(12)}})  # fmt: skip
-    text = comparison.fitting(table, width)
+    text = comparison_table.fitting(table, width)
     assert max(map(len, text.splitlines())) <= width
     assert text.count("\n") == 3
     assert "1.2346" in text

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 
-from imdb_conv1d.config import (
+from imdb_conv1d.parameters import (
     CompareParameters,
     EvaluateParameters,
     PromoteParameters,
@@ -18,8 +18,8 @@ from imdb_conv1d.config import (
     UnfinishedParameters,
     better,
 )
-from imdb_conv1d.console import UserError
-from imdb_conv1d.parameters import Parameters, allowed, spelled
+from tracked.console.errors import UserError
+from tracked.console.parameters import Parameters, allowed, spelled
 
 ROOT = Path(__file__).parent.parent
 VERBS: dict[str, tuple[type[Parameters], str]] = {

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import make_reviews
-from imdb_conv1d import data
-from imdb_conv1d.console import UserError
+from imdb_conv1d import dataset
 from imdb_conv1d.sources import Source
+from tracked.console.errors import UserError
 
 
 def source_of(table: pd.DataFrame, pieces: int = 7) -> Source:
@@ -33,9 +33,9 @@ def index_of(rows: list[tuple[str, int, str]]) -> pd.DataFrame:
 @settings(max_examples=300, deadline=None)
 def test_no_text_stands_in_two_parts(rows: list[tuple[str, int, str]], validation_split: float) -> None:
     index = index_of(rows)
-    part = data.partition(index, validation_split)
+    part = dataset.partition(index, validation_split)
     for _, group in index.assign(part=part).groupby("hash"):
-        kept = group[group["part"].isin(data.PARTS)]
+        kept = group[group["part"].isin(dataset.PARTS)]
         assert kept["part"].nunique() <= 1
         if "test" not in set(kept["part"]):
             assert len(kept) <= 1
@@ -52,27 +52,27 @@ def test_the_order_of_the_rows_changes_nothing(rows: list[tuple[str, int, str]],
     index = index_of(rows)
     mixed = index.sample(frac=1, random_state=chance.randrange(2**31))  # type: ignore[attr-defined]
     columns = ["hash", "label", "split", "part"]
-    one = index.assign(part=data.partition(index, 0.3))[columns].sort_values(columns)
-    other = mixed.assign(part=data.partition(mixed, 0.3))[columns].sort_values(columns)
+    one = index.assign(part=dataset.partition(index, 0.3))[columns].sort_values(columns)
+    other = mixed.assign(part=dataset.partition(mixed, 0.3))[columns].sort_values(columns)
     assert one.to_numpy().tolist() == other.to_numpy().tolist()
-    assert data.digest(index) == data.digest(mixed)
+    assert dataset.digest(index) == dataset.digest(mixed)
 
 
 def test_parts_have_their_share_within_each_label() -> None:
-    reviews = data.load(source_of(make_reviews(1000)), 0.25)
+    reviews = dataset.load(source_of(make_reviews(1000)), 0.25)
     assert reviews.counts() == {"train": 600, "validation": 200, "test": 200}
-    assert all(reviews.part(part)["label"].mean() == 0.5 for part in data.PARTS)
+    assert all(reviews.part(part)["label"].mean() == 0.5 for part in dataset.PARTS)
     assert reviews.dropped == {}
 
 
 def test_the_test_part_depends_on_nothing_but_the_texts() -> None:
     table = make_reviews(300)
-    parts = [set(data.load(source_of(table), split).part("test")["text"]) for split in (0.1, 0.5, 0.9)]
+    parts = [set(dataset.load(source_of(table), split).part("test")["text"]) for split in (0.1, 0.5, 0.9)]
     assert parts[0] == parts[1] == parts[2]
 
 
 def test_the_smallest_hashes_are_held_out() -> None:
-    reviews = data.load(source_of(make_reviews(100)), 0.25).table
+    reviews = dataset.load(source_of(make_reviews(100)), 0.25).table
     for _, group in reviews.groupby("label"):
         bounds = group.groupby("split")["hash"].agg(["min", "max"])
         assert bounds.loc["test", "max"] < bounds.loc["validation", "min"]
@@ -81,8 +81,8 @@ def test_the_smallest_hashes_are_held_out() -> None:
 
 def test_the_table_is_the_same_for_any_order_and_any_pieces() -> None:
     table = make_reviews(90)
-    one = data.load(source_of(table, 90), 0.2)
-    other = data.load(source_of(table.iloc[::-1], 4), 0.2)
+    one = dataset.load(source_of(table, 90), 0.2)
+    other = dataset.load(source_of(table.iloc[::-1], 4), 0.2)
     pd.testing.assert_frame_equal(one.table, other.table)
     assert one.digest == other.digest
 
@@ -96,22 +96,22 @@ def test_rows_left_out_are_counted_by_reason() -> None:
         table.iloc[40].to_dict() | {"label": 1 - table.iloc[40]["label"]},  # a text with both labels
         table.iloc[2].to_dict(),  # a copy within the test part, which stays whole
     ]
-    reviews = data.load(source_of(pd.concat([table, pd.DataFrame(extra)], ignore_index=True)), 0.25)
+    reviews = dataset.load(source_of(pd.concat([table, pd.DataFrame(extra)], ignore_index=True)), 0.25)
     assert reviews.dropped == {"copies": 3, "copies of test texts": 2, "texts with both labels": 2}
     assert reviews.counts()["test"] == 21
 
 
 def test_the_digest_sees_every_text_and_every_label() -> None:
     table = make_reviews(50)
-    digests = {data.digest(data.index(source_of(table)))}
+    digests = {dataset.digest(dataset.index(source_of(table)))}
     for row in (0, 25, 49):
         for change in ({"text": "another text"}, {"label": 1 - table["label"][row]}):
             changed = table.copy()
             for name, value in change.items():
                 changed.loc[row, name] = value
-            digests.add(data.digest(data.index(source_of(changed))))
+            digests.add(dataset.digest(dataset.index(source_of(changed))))
     assert len(digests) == 7
-    assert data.load(source_of(table), 0.2).digest in digests
+    assert dataset.load(source_of(table), 0.2).digest in digests
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_the_digest_sees_every_text_and_every_label() -> None:
 )
 def test_unusable_data_is_named(table: pd.DataFrame, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        data.load(source_of(table), 0.2)
+        dataset.load(source_of(table), 0.2)

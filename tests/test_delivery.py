@@ -3,8 +3,9 @@ import time
 
 import pytest
 
-from imdb_conv1d.console import RunFailed, one_line
-from imdb_conv1d.delivery import Delivery, persist
+from tracked.console.errors import RunFailed
+from tracked.console.lines import one_line
+from tracked.runs.outbox import Delivery, persist
 
 
 class Server:

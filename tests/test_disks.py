@@ -11,9 +11,9 @@ import mlflow
 import pytest
 
 from conftest import TINY
-from imdb_conv1d import places
 from resuming import ARGUMENTS, is_whole
 from test_train import last_run
+from tracked.training import run_folder
 
 SRC = Path(__file__).parent.parent / "src"
 pytestmark = pytest.mark.slow
@@ -32,12 +32,13 @@ def can_mount() -> bool:
 IMPATIENT = f"""
 import sys
 sys.path.insert(0, {str(SRC)!r})
-from imdb_conv1d import console, runs, tracking
-tracking.Run.settle.__defaults__ = (3.0,)
-runs.PATIENCE_AFTER_ERROR = 2.0
+from tracked.console import entry
+from tracked.runs import context, writer
+writer.Run.settle.__defaults__ = (3.0,)
+context.PATIENCE_AFTER_ERROR = 2.0
 import train
 sys.argv[0] = {str(SRC / "train.py")!r}
-console.run(train.main)
+entry.run(train.main)
 """
 
 
@@ -134,11 +135,11 @@ def test_a_place_of_another_user_is_refused(tmp_path: Path) -> None:
     if child == 0:
         os.setuid(65534)
         try:
-            places.require(here)
+            run_folder.require(here)
         except PermissionError:
             os._exit(7)
         os._exit(8)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 7
-    places.require(here)
+    run_folder.require(here)
     assert list(here.iterdir()) == []

@@ -16,9 +16,12 @@ from mlflow.entities import Run
 import evaluate
 import train
 from conftest import TINY, copied_store, make_reviews
-from imdb_conv1d import data, evaluations, leaks, registry, scoring, sources
-from imdb_conv1d.console import RunFailed, Signals, UserError
-from imdb_conv1d.scores import scores
+from imdb_conv1d import dataset, leaks, predict, sources
+from imdb_conv1d.metrics import scores
+from tracked.console.errors import RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.models import loader
+from tracked.runs import evaluations
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +56,7 @@ def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
 ) -> None:
     run = run_evaluate()
     client = mlflow.MlflowClient()
-    reviews = data.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
     test = reviews.part("test")
     predictions = pd.read_parquet(artifact(run, "predictions.parquet"))
     assert sorted(predictions["text_sha256"]) == sorted(test["hash"])
@@ -179,7 +182,7 @@ def test_texts_of_training_and_validation_are_counted_and_left_out_of_a_second_s
 def test_texts_of_the_same_words_are_no_other_texts(
     trained: Path, tmp_path: Path, change: Callable[[str], str]
 ) -> None:
-    reviews = data.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
     table = reviews.part("train")[["text", "label"]]
     table.assign(text=table["text"].map(change)).to_parquet(tmp_path / "disguised.parquet")
     run = run_evaluate(f"--data={tmp_path / 'disguised.parquet'}")
@@ -188,7 +191,7 @@ def test_texts_of_the_same_words_are_no_other_texts(
 
 
 def test_a_model_that_gets_the_last_words_has_seen_a_text_by_those(trained: Path, tmp_path: Path) -> None:
-    reviews = data.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
     table = reviews.part("validation")[["text", "label"]]
     longer = [f"{'another word ' * 15}{text}" for text in table["text"]]  # more words than maxlen
     table.assign(text=longer).to_csv(tmp_path / "longer.csv", index=False)
@@ -270,10 +273,10 @@ def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, ch
         yield from (table[start : start + 10] for start in range(0, len(table), 10))
 
     source = sources.Source("made up", "", tables)
-    rows = data.index(source)
-    pieces = scoring.chosen(source, rows, scoring.to_score(rows, whole=True))
+    rows = dataset.index(source)
+    pieces = predict.chosen(source, rows, predict.to_score(rows, whole=True))
     with pytest.raises(RunFailed, match=r"^data: made up changed while it was scored \(") as failed:
-        scoring.score(pieces, lambda texts: np.full(len(texts), 0.7), None, tmp_path / "p.parquet", lambda done: None)
+        predict.score(pieces, lambda texts: np.full(len(texts), 0.7), None, tmp_path / "p.parquet", lambda done: None)
     assert told in str(failed.value)
     assert str(failed.value).endswith("; no figure is logged; evaluate it again")
     assert "\n" not in str(failed.value)
@@ -288,8 +291,8 @@ def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
         yield from (table[start : start + size] for start in range(0, len(table), size))
 
     source = sources.Source("made up", "", tables)
-    rows = data.index(source)
-    pieces = pd.concat(scoring.chosen(source, rows, scoring.to_score(rows, whole=True)))
+    rows = dataset.index(source)
+    pieces = pd.concat(predict.chosen(source, rows, predict.to_score(rows, whole=True)))
     assert pieces["text"].tolist() == table["text"].tolist()
     assert pieces[["hash", "label"]].equals(rows[["hash", "label"]])
 
@@ -297,7 +300,7 @@ def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
 def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_found(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, read = tmp_path / "own.csv", data.index
+    path, read = tmp_path / "own.csv", dataset.index
     table = make_reviews(40, seed=9)
     table.to_csv(path, index=False)
     before = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
@@ -307,14 +310,14 @@ def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_foun
         table[::-1].to_csv(path, index=False)
         return rows
 
-    monkeypatch.setattr(data, "index", index)
+    monkeypatch.setattr(dataset, "index", index)
     with pytest.raises(RunFailed, match="changed while"):
         run_evaluate(f"--data={path}")
     (run,) = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)
     assert (run.info.status, run.data.metrics) == ("FAILED", {})
     assert "changed while" in run.data.tags["error"]
     assert "predictions.parquet" not in {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    found = evaluations.of_model(registry.find("models:/imdb-conv1d/1"))
+    found = evaluations.of_model(loader.find("models:/imdb-conv1d/1"))
     assert found is None or found.info.run_id != run.info.run_id
     assert run.info.run_id not in {one.info.run_id for one in evaluations.of_trainings({before.run_id: []}).values()}
     after = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
@@ -345,14 +348,14 @@ def test_scoring_needs_no_more_memory_for_more_reviews(tmp_path: Path) -> None:
     def scorer(texts: pd.Series) -> np.ndarray:
         return np.full(len(texts), 0.7)
 
-    rows = data.index(source)
+    rows = dataset.index(source)
     tracemalloc.start()
     try:
-        pieces = scoring.chosen(source, rows, scoring.to_score(rows, whole=True))
-        scored = scoring.score(pieces, scorer, leaks.Seen(frozenset(), 400), tmp_path / "p.parquet", lambda done: None)
+        pieces = predict.chosen(source, rows, predict.to_score(rows, whole=True))
+        scored = predict.score(pieces, scorer, leaks.Seen(frozenset(), 400), tmp_path / "p.parquet", lambda done: None)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert len(scored.labels) == 10_000
-    assert len(scored.mistakes) == scoring.MISTAKES
+    assert len(scored.mistakes) == predict.MISTAKES
     assert peak < 20e6, f"{peak / 1e6:.0f} MB"

@@ -7,11 +7,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d import fused, model
+from imdb_conv1d import fused_layers, networks
 from imdb_conv1d.batches import training_batches, validation_batches
-from imdb_conv1d.callbacks import EpochNumber
-from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.fused import FusedAdam, FusedConvolution
+from imdb_conv1d.fused_layers import FusedAdam, FusedConvolution
+from imdb_conv1d.parameters import TrainParameters
+from tracked.training.callbacks import EpochNumber
 
 Arrays = list[np.ndarray]
 WORDS, CHANNELS = 12, 3
@@ -145,9 +145,9 @@ LABELS = (IDS == 7).any(axis=1).astype(int)
 
 def train(
     fast: bool, epochs: int = 3, parameters: TrainParameters = SMALL, ids: np.ndarray = IDS
-) -> tuple[model.Network, dict[str, list[float]]]:
+) -> tuple[networks.Network, dict[str, list[float]]]:
     keras.utils.set_random_seed(3)
-    network = model.build(parameters.model_copy(update={"fused": fast}))
+    network = networks.build(parameters.model_copy(update={"fused": fast}))
     number = tf.Variable(0, dtype=tf.int64)
     history = network.trained.fit(
         training_batches(ids, LABELS, parameters.batch_size, parameters.kernel_size, 3, number),
@@ -165,7 +165,7 @@ def test_a_whole_training_follows_the_plain_one() -> None:
     assert type(fast.trained.optimizer) is FusedAdam
     assert type(plain.trained.optimizer) is keras.optimizers.Adam
     assert any(isinstance(layer, FusedConvolution) for layer in fast.trained.layers)
-    assert not any(type(layer).__module__ == fused.__name__ for layer in plain.trained.layers)
+    assert not any(type(layer).__module__ == fused_layers.__name__ for layer in plain.trained.layers)
     assert theirs["loss"][-1] < theirs["loss"][0]
     for name, values in theirs.items():
         np.testing.assert_allclose(ours[name], values, rtol=2e-3, err_msg=name)
@@ -189,7 +189,7 @@ def test_narrow_windows_of_repeated_words_train_as_keras_trains_them(embedding_d
     [(50, 3, True), (64, 1, True), (32, 2, True), (63, 1, False), (21, 3, False)],
 )
 def test_fused_layers_train_wide_windows_only(embedding_dims: int, kernel_size: int, fast: bool) -> None:
-    network = model.build(TrainParameters(embedding_dims=embedding_dims, kernel_size=kernel_size))
+    network = networks.build(TrainParameters(embedding_dims=embedding_dims, kernel_size=kernel_size))
     assert network.fused == fast
     assert any(isinstance(layer, FusedConvolution) for layer in network.trained.layers) == fast
     assert (type(network.trained.optimizer) is FusedAdam) == fast
@@ -208,8 +208,8 @@ def test_gradients_have_the_same_bits_every_time() -> None:
     def gradients() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch((x, kernel, bias))
-            y = fused.convolve_and_pool(x, kernel, bias)
-        return [y, *tape.gradient(y, (x, kernel, bias)), *fused._sums_by_row(rows, 5000)]
+            y = fused_layers.convolve_and_pool(x, kernel, bias)
+        return [y, *tape.gradient(y, (x, kernel, bias)), *fused_layers._sums_by_row(rows, 5000)]
 
     seen = {b"".join(gradient.numpy().tobytes() for gradient in gradients()) for _ in range(40)}
     assert len(seen) == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from imdb_conv1d.gate import BOLD, CAP, FEWEST, decide
+from tracked.analysis.noninferiority import BOLD, CAP, FEWEST, decide
 
 
 def predictions(rows: int, seed: int, worse_by: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

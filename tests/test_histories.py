@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from mlflow.entities import Metric
 
-from imdb_conv1d import histories, trainings
-from imdb_conv1d.comparison import compared
-from imdb_conv1d.console import UserError
-from imdb_conv1d.rules import replay
 from recording import record
+from tracked.analysis.rule_replay import replay
+from tracked.console.errors import UserError
+from tracked.reports.comparison_table import compared
+from tracked.runs import metric_history, queries
 
 
 def run(run_id: str) -> mlflow.entities.Run:
@@ -20,7 +20,7 @@ def run(run_id: str) -> mlflow.entities.Run:
 
 def test_steps_from_0_and_from_1_are_epochs_from_1(store: str) -> None:
     for steps in (range(3), range(1, 4)):
-        read = histories.read(run(record([0.5, 0.4, 0.6], {"patience": 7, "min_delta": "0.01"}, steps=steps)))
+        read = metric_history.read(run(record([0.5, 0.4, 0.6], {"patience": 7, "min_delta": "0.01"}, steps=steps)))
         assert read.values.tolist() == [0.5, 0.4, 0.6]
         assert read.best_epoch == 2
         assert (read.monitor, read.mode, read.patience, read.min_delta) == ("val_loss", "min", 7, 0.01)
@@ -37,7 +37,7 @@ def test_seconds_are_those_of_the_epochs_and_not_those_in_which_the_training_lay
     values = [0.5, 0.4, 0.45, 0.46]
     resumed = record(values, milliseconds=3_600_000)  # an hour between two epochs
     lasted(resumed, {1: 2.0, 2: 1.0, 3: 1.5, 4: 1.5})
-    read = histories.read(run(resumed))
+    read = metric_history.read(run(resumed))
     assert read.seconds.tolist() == [2.0, 3.0, 4.5, 6.0]
     assert replay([read], [1], [0.0])["seconds_saved"].tolist() == [1.5]
     table = compared([run(resumed)], {resumed: read}, {}, {})
@@ -54,8 +54,8 @@ def test_seconds_are_those_since_the_start_where_not_every_epoch_says_how_long_i
 ) -> None:
     run_id = record([0.5, 0.4, 0.6])
     lasted(run_id, seconds)
-    assert histories.read(run(run_id)).seconds.tolist() == [2.0, 4.0, 6.0]
-    (read,) = histories.read_all([run(run_id)], "auto", "auto", print, all_of_them=True)
+    assert metric_history.read(run(run_id)).seconds.tolist() == [2.0, 4.0, 6.0]
+    (read,) = metric_history.read_all([run(run_id)], "auto", "auto", print, all_of_them=True)
     assert read.seconds.tolist() == [2.0, 4.0, 6.0]
 
 
@@ -63,16 +63,16 @@ def test_an_epoch_that_says_twice_how_long_it_took_says_nothing(store: str) -> N
     run_id = record([0.5, 0.4])
     for _ in range(2):
         lasted(run_id, {1: 2.0, 2: 1.0})
-    assert histories.read(run(run_id)).seconds.tolist() == [2.0, 3.0]  # the same point, sent again
+    assert metric_history.read(run(run_id)).seconds.tolist() == [2.0, 3.0]  # the same point, sent again
     lasted(run_id, {2: 7.0})
-    assert histories.read(run(run_id)).seconds.tolist() == [2.0, 4.0]
+    assert metric_history.read(run(run_id)).seconds.tolist() == [2.0, 4.0]
 
 
 def test_seconds_of_a_foreign_run_whose_clock_was_set_back_are_unknown(store: str) -> None:
     run_id = record([0.5, 0.6, 0.7], milliseconds=-2000)
-    assert math.isnan(replay([histories.read(run(run_id))], [1], [0.0])["seconds_saved"].iloc[0])
+    assert math.isnan(replay([metric_history.read(run(run_id))], [1], [0.0])["seconds_saved"].iloc[0])
     lasted(run_id, {1: 2.0, 2: 1.0, 3: 1.5})
-    assert replay([histories.read(run(run_id))], [1], [0.0])["seconds_saved"].tolist() == [1.5]
+    assert replay([metric_history.read(run(run_id))], [1], [0.0])["seconds_saved"].tolist() == [1.5]
 
 
 def test_the_seconds_of_many_runs_are_one_more_question(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,27 +88,27 @@ def test_the_seconds_of_many_runs_are_one_more_question(store: str, monkeypatch:
 
     monkeypatch.setattr(there, "get_metric_history_bulk", count)
     monkeypatch.setattr(mlflow.MlflowClient, "get_metric_history", lambda *_: pytest.fail("asked of one run"))
-    read = histories.read_all([run(run_id) for run_id in runs], "auto", "auto", print, all_of_them=True)
+    read = metric_history.read_all([run(run_id) for run_id in runs], "auto", "auto", print, all_of_them=True)
     assert asked == [("val_loss", 5), ("epoch_seconds", 4)]
     assert [history.seconds[-1] for history in read] == [4.0, 5.0, 6.0, 7.0, 180.0]
 
 
 def test_the_monitor_and_mode_are_the_runs_own_then_kerass_rule(store: str) -> None:
     own = run(record([0.5, 0.4], {"monitor": "val_size", "mode": "max"}, metric="val_size"))
-    assert histories.read(own).mode == "max"
-    assert histories.read(own, mode="min").mode == "min"
-    assert histories.read(run(record([0.5, 0.4], {"monitor": "val_auc_1"}, metric="val_auc_1"))).mode == "max"
+    assert metric_history.read(own).mode == "max"
+    assert metric_history.read(own, mode="min").mode == "min"
+    assert metric_history.read(run(record([0.5, 0.4], {"monitor": "val_auc_1"}, metric="val_auc_1"))).mode == "max"
     both = record([0.5, 0.4], {"monitor": "val_loss", "mode": "min"})
     mlflow.MlflowClient().log_metric(both, "val_accuracy", 0.8, step=1)
     mlflow.MlflowClient().log_metric(both, "val_accuracy", 0.9, step=2)
-    assert histories.read(run(both), "val_accuracy").mode == "max"  # not val_loss's own min
+    assert metric_history.read(run(both), "val_accuracy").mode == "max"  # not val_loss's own min
     unknown = run(record([0.5, 0.4], {"monitor": "val_size"}, metric="val_size"))
     with pytest.raises(UserError, match=r"mode: auto is not known for val_size of run \w+; allowed: min or max"):
-        histories.read(unknown)
+        metric_history.read(unknown)
 
 
 def test_what_is_no_number_in_the_store(store: str) -> None:
-    read = histories.read(run(record([math.inf, 0.5, math.nan, -math.inf])))
+    read = metric_history.read(run(record([math.inf, 0.5, math.nan, -math.inf])))
     assert read.values.tolist()[:2] == [math.inf, 0.5]
     assert math.isnan(read.values[2])
     assert read.values[3] == -math.inf
@@ -119,11 +119,11 @@ def test_the_restored_weights_that_autolog_logs_are_no_epoch(store: str) -> None
     run_id = record(values, {"patience": 2}, steps=range(5))
     for name, value in (("stopped_epoch", 3), ("restored_epoch", 1)):
         mlflow.MlflowClient().log_metric(run_id, name, value)
-    read = histories.read(run(run_id), say=told.append)
+    read = metric_history.read(run(run_id), say=told.append)
     assert read.values.tolist() == values[:4]
     assert "step 4 is no epoch but the best one's values once more" in told[0]
     plain = record(values, {"patience": 2}, steps=range(5))  # the same values, but nothing was restored
-    assert len(histories.read(run(plain)).values) == 5
+    assert len(metric_history.read(run(plain)).values) == 5
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_restored_weights_that_autolog_logs_are_no_epoch(store: str) -> None
 def test_a_history_that_is_none(store: str, values: list[float], steps: list[int], problem: str) -> None:
     run_id = record(values, steps=steps)
     with pytest.raises(UserError, match=f"^run: '{run_id}' {problem}; allowed: ") as raised:
-        histories.read(run(run_id))
+        metric_history.read(run(run_id))
     assert "\n" not in str(raised.value)
 
 
@@ -150,20 +150,22 @@ def test_a_metric_that_is_not_there_is_refused_by_name(store: str) -> None:
     with pytest.raises(
         UserError, match=rf"monitor: 'f1' .*; allowed: what run {run_id} has recorded, which is val_loss"
     ):
-        histories.read(run(run_id), "f1")
+        metric_history.read(run(run_id), "f1")
 
 
 def test_the_grid_where_none_is_given(store: str) -> None:
-    read = [histories.read(run(record([0.5, 0.4], {"patience": p, "min_delta": d}))) for p, d in ((3, 0.01), (5, 0))]
-    assert histories.grid(read, [], []) == ([1, 2, 3, 4, 5], [0.0, 0.01])
-    assert histories.grid(read, [7], [0.5]) == ([7], [0.5])
-    long = histories.grid([histories.read(run(record([0.5, 0.4], {"patience": 5000})))], [], [])[0]
+    read = [
+        metric_history.read(run(record([0.5, 0.4], {"patience": p, "min_delta": d}))) for p, d in ((3, 0.01), (5, 0))
+    ]
+    assert metric_history.grid(read, [], []) == ([1, 2, 3, 4, 5], [0.0, 0.01])
+    assert metric_history.grid(read, [7], [0.5]) == ([7], [0.5])
+    long = metric_history.grid([metric_history.read(run(record([0.5, 0.4], {"patience": 5000})))], [], [])[0]
     assert (long[0], long[-1]) == (1, 5000)
-    assert len(long) <= histories.MOST_PATIENCES
-    foreign = histories.read(run(record([0.5, 0.4])))
+    assert len(long) <= metric_history.MOST_PATIENCES
+    foreign = metric_history.read(run(record([0.5, 0.4])))
     with pytest.raises(UserError, match=r"patience: 'auto' is not allowed; allowed: runs that have that parameter"):
-        histories.grid([foreign], [], [])
-    assert histories.grid([foreign], [1, 2], []) == ([1, 2], [0.0])
+        metric_history.grid([foreign], [], [])
+    assert metric_history.grid([foreign], [1, 2], []) == ([1, 2], [0.0])
 
 
 def test_runs_of_several_metrics_are_not_mixed(store: str) -> None:
@@ -171,33 +173,33 @@ def test_runs_of_several_metrics_are_not_mixed(store: str) -> None:
     with pytest.raises(
         UserError, match=r"monitor: 'auto' means val_accuracy and val_loss for these runs; allowed: one"
     ):
-        histories.read_all([run(a), run(b)], "auto", "auto", print, all_of_them=False)
+        metric_history.read_all([run(a), run(b)], "auto", "auto", print, all_of_them=False)
     up, down = (record([0.5, 0.4], {"mode": mode, "monitor": "val_loss"}) for mode in ("max", "min"))
     with pytest.raises(UserError, match=r"mode: 'auto' means max and min for these runs; allowed: one of them by name"):
-        histories.read_all([run(up), run(down)], "auto", "auto", print, all_of_them=False)
-    assert len(histories.read_all([run(up), run(down)], "auto", "min", print, all_of_them=False)) == 2
+        metric_history.read_all([run(up), run(down)], "auto", "auto", print, all_of_them=False)
+    assert len(metric_history.read_all([run(up), run(down)], "auto", "min", print, all_of_them=False)) == 2
 
 
 def test_a_table_too_large_to_hold_is_refused(store: str) -> None:
-    read = [histories.read(run(record([0.5, 0.4])))] * 3
+    read = [metric_history.read(run(record([0.5, 0.4])))] * 3
     with pytest.raises(
         UserError, match=r"patience: 1,000 patiences by 1,000 values of min_delta on 3 runs are 3,000,000"
     ):
-        histories.grid(read, range(1000), [n / 10 for n in range(1000)])
-    assert len(histories.grid(read[:2], range(1000), [n / 10 for n in range(1000)])[0]) == 1000
+        metric_history.grid(read, range(1000), [n / 10 for n in range(1000)])
+    assert len(metric_history.grid(read[:2], range(1000), [n / 10 for n in range(1000)])[0]) == 1000
 
 
 def test_many_histories_are_read_as_each_alone(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(histories, "AT_ONCE", 4)
-    monkeypatch.setattr(histories, "MOST_POINTS", 12)
+    monkeypatch.setattr(metric_history, "AT_ONCE", 4)
+    monkeypatch.setattr(metric_history, "MOST_POINTS", 12)
     told: list[str] = []
     runs = [run(record([0.5, math.nan, 0.4 - n / 100, *[0.6] * n])) for n in range(6)]
     runs += [run(record([0.7, 0.8], {"monitor": "val_size", "mode": "min"}, metric="val_size"))]
     with pytest.raises(UserError, match="monitor: 'auto' means val_loss and val_size"):
-        histories.read_all(runs, "auto", "min", told.append, all_of_them=False)
-    found = histories.read_all(runs, "val_loss", "min", told.append, all_of_them=False)
+        metric_history.read_all(runs, "auto", "min", told.append, all_of_them=False)
+    found = metric_history.read_all(runs, "val_loss", "min", told.append, all_of_them=False)
     for history, one in zip(found, runs[:6], strict=True):
-        alone = histories.read(one)
+        alone = metric_history.read(one)
         assert history.run_id == alone.run_id
         assert np.array_equal(history.values, alone.values, equal_nan=True)
         assert np.array_equal(history.seconds, alone.seconds)
@@ -208,10 +210,10 @@ def test_many_histories_are_read_as_each_alone(store: str, monkeypatch: pytest.M
 
 def test_a_baseline_is_told_and_a_signed_min_delta_read(store: str) -> None:
     told: list[str] = []
-    read = histories.read(run(record([0.5, 0.4], {"baseline": "0.3", "min_delta": "-0.01"})), say=told.append)
+    read = metric_history.read(run(record([0.5, 0.4], {"baseline": "0.3", "min_delta": "-0.01"})), say=told.append)
     assert read.min_delta == 0.01  # Keras keeps it negative where less is better
     assert "its EarlyStopping had a baseline, 0.3; the rules here have none" in told[0]
-    histories.read(run(record([0.5, 0.4], {"baseline": "None"})), say=told.append)
+    metric_history.read(run(record([0.5, 0.4], {"baseline": "None"})), say=told.append)
     assert len(told) == 1
 
 
@@ -222,8 +224,8 @@ def test_how_a_training_stands(store: str) -> None:
         "failed": record([0.5], status="FAILED", tags={"stop_reason": "error"}),
         "interrupted": record([0.5], status="FAILED", tags={"stop_reason": "interrupted"}),  # mlflow run wrote over it
     }
-    assert {name: trainings.stand(run(run_id)) for name, run_id in cases.items()} == {name: name for name in cases}
-    assert trainings.stand(run(record([0.5], status="KILLED"))) == "interrupted"
+    assert {name: queries.stand(run(run_id)) for name, run_id in cases.items()} == {name: name for name in cases}
+    assert queries.stand(run(record([0.5], status="KILLED"))) == "interrupted"
 
 
 def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,16 +236,16 @@ def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pyte
     record([0.5], tags={"mlflow.project.entryPoint": "replay"}, status="FAILED")
     record([0.5], metric="steps")
     monkeypatch.setenv("MLFLOW_RUN_ID", record([0.5]))
-    assert {found.info.run_id for found in trainings.in_experiment("auto").runs} == {ours, foreign, early}
-    assert {found.info.run_id for found in trainings.in_experiment("Default", "steps").runs} >= {ours}
+    assert {found.info.run_id for found in queries.in_experiment("auto").runs} == {ours, foreign, early}
+    assert {found.info.run_id for found in queries.in_experiment("Default", "steps").runs} >= {ours}
     mlflow.create_experiment("empty")
     for name in ("empty", "no such"):
         with pytest.raises(UserError, match=rf"experiment: '{name}' is not allowed; allowed: "):
-            trainings.in_experiment(name)
+            queries.in_experiment(name)
 
 
 def test_parameters_of_mlflow_run_are_read_without_their_quotes(store: str) -> None:
     quoted = {"data": "'my texts/a.csv'", "patience": "3", "odd": "it's"}
     found = run(record([0.5], quoted, tags={"mlflow.project.entryPoint": "main"}))
-    assert trainings.parameters(found) == {"data": "my texts/a.csv", "patience": "3", "odd": "it's"}
-    assert trainings.parameters(run(record([0.5], quoted))) == quoted
+    assert queries.parameters(found) == {"data": "my texts/a.csv", "patience": "3", "odd": "it's"}
+    assert queries.parameters(run(record([0.5], quoted))) == quoted

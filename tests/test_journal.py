@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imdb_conv1d.journal import Entry, Journal, read, write_tables
-from imdb_conv1d.stopping import Rule
+from tracked.analysis.early_stopping import Rule
+from tracked.training.journal import Entry, Journal, read, write_tables
 
 NUMBERS = st.floats(allow_nan=False)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d import leaks, text
+from imdb_conv1d import leaks, tokenizer
 
 TEXT = "The café's film — wasn't it fun? Two friends."
 
@@ -53,7 +53,7 @@ def test_what_a_training_records_is_what_an_evaluation_asks_for(texts: list[str]
     """A training has the words of the texts as they are, an evaluation those of normalized texts."""
     texts = [*texts, unicodedata.normalize("NFD", TEXT), TEXT]
     rows = pd.DataFrame({"hash": [str(n) for n in range(len(texts))], "label": 1, "split": "train", "text": texts})
-    table = leaks.recorded(rows, [rows], [text.split(texts)], 400)
+    table = leaks.recorded(rows, [rows], [tokenizer.split(texts)], 400)
     assert table["words"].tolist() == keys(*texts, maxlen=400)
 
 
@@ -62,7 +62,9 @@ def test_what_is_seen_is_of_training_and_validation_and_survives_the_file(tmp_pa
         {"hash": list("abc"), "label": 1, "split": ["train", "validation", "test"], "text": ["a", "b", "c"]}
     )
     parts = [rows[rows["split"] == name] for name in leaks.SEEN_PARTS]
-    leaks.recorded(rows, parts, [text.split(part["text"]) for part in parts], 5).to_parquet(tmp_path / "rows.parquet")
+    leaks.recorded(rows, parts, [tokenizer.split(part["text"]) for part in parts], 5).to_parquet(
+        tmp_path / "rows.parquet"
+    )
     found = leaks.seen(pd.read_parquet(tmp_path / "rows.parquet"))
     assert found == leaks.Seen(frozenset(keys("a", "b")), 5)
     assert leaks.seen(rows[["hash", "label", "split"]]) is None

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from imdb_conv1d import model
-from imdb_conv1d.config import TrainParameters
+from imdb_conv1d import networks
+from imdb_conv1d.parameters import TrainParameters
 
 KINDS = [
     "Embedding", "Dropout", "Conv1D", "GlobalMaxPooling1D", "Dense", "Dropout", "Activation", "Dense", "Activation",
@@ -16,7 +16,7 @@ SMALL = TrainParameters(maxlen=20, max_features=30, embedding_dims=22, filters=5
 
 
 def test_the_network_is_the_articles() -> None:
-    network = model.build(TrainParameters()).plain
+    network = networks.build(TrainParameters()).plain
     assert [type(layer).__name__ for layer in network.layers] == KINDS
     # By hand: 5000·50, then 3·50·250 + 250, then 250·250 + 250, then 250 + 1.
     assert [layer.count_params() for layer in network.layers if layer.count_params()] == [250000, 37750, 62750, 251]
@@ -31,7 +31,7 @@ def test_the_network_is_the_articles() -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_both_are_compiled_as_in_the_article(fused: bool) -> None:
-    network = model.build(TrainParameters(fused=fused))
+    network = networks.build(TrainParameters(fused=fused))
     for one in (network.plain, network.trained):
         assert isinstance(one.optimizer, keras.optimizers.Adam)
         assert float(one.optimizer.learning_rate) == np.float32(0.001)
@@ -42,7 +42,7 @@ def test_both_are_compiled_as_in_the_article(fused: bool) -> None:
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_what_is_saved_is_plain_keras_with_what_was_trained(fused: bool, tmp_path: Path) -> None:
-    network = model.build(SMALL.model_copy(update={"fused": fused}))
+    network = networks.build(SMALL.model_copy(update={"fused": fused}))
     ids = np.random.default_rng(0).integers(1, 30, (64, 20)).astype(np.int32)
     labels = (ids[:, 0] > 15).astype(np.float32)
     network.trained.fit(tf.data.Dataset.from_tensor_slices((ids, labels)).batch(8), epochs=2, verbose=0)
@@ -63,13 +63,13 @@ def test_what_is_saved_is_plain_keras_with_what_was_trained(fused: bool, tmp_pat
 
 
 def test_on_a_gpu_the_plain_layers_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.environment, "gpus", lambda: 1)
-    network = model.build(SMALL)
+    monkeypatch.setattr(networks.reproducibility, "gpus", lambda: 1)
+    network = networks.build(SMALL)
     assert [type(layer).__name__ for layer in network.trained.layers] == KINDS
     assert not network.fused
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 16), (32, 16), (128, 4), (512, 1), (100000, 1)])
 def test_a_call_has_fewer_steps_where_batches_are_large(batch_size: int, steps: int) -> None:
-    network = model.build(SMALL.model_copy(update={"batch_size": batch_size}))
+    network = networks.build(SMALL.model_copy(update={"batch_size": batch_size}))
     assert network.trained.steps_per_execution == steps

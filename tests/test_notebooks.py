@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 
 import train
 from conftest import TINY
-from imdb_conv1d.console import Signals
+from tracked.console.signals import Signals
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))

@@ -14,12 +14,13 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from imdb_conv1d import delivery, publishing, runs, tracking
-from imdb_conv1d.console import RunFailed, UserError
 from proxy import Fault, Proxy, Request
 from resuming import ARGUMENTS, is_whole, resume
 from servers import mlflow_server
 from test_train import run_train
+from tracked.console.errors import RunFailed, UserError
+from tracked.models import publisher
+from tracked.runs import context, outbox, writer
 
 pytestmark = pytest.mark.slow
 
@@ -91,9 +92,9 @@ def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_ord
     proxy: Proxy, noisy: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is gone until the last epoch is trained; the training does not wait for it."""
-    epoch, ended = tracking.Run.epoch, []
+    epoch, ended = writer.Run.epoch, []
 
-    def note(self: tracking.Run, step: int, milliseconds: int, values: Any) -> None:
+    def note(self: writer.Run, step: int, milliseconds: int, values: Any) -> None:
         ended.append((step, milliseconds))
         epoch(self, step, milliseconds, values)
         if step == 2:
@@ -102,7 +103,7 @@ def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_ord
         if step == 25:
             proxy.come_back()
 
-    monkeypatch.setattr(tracking.Run, "epoch", note)
+    monkeypatch.setattr(writer.Run, "epoch", note)
     run_train(f"--data={noisy}", "--epochs=25", "--patience=1000")
     run = only_run(server, experiment())
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
@@ -122,9 +123,9 @@ def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
     moment: str,
 ) -> None:
     owner, name = {
-        "settles": (tracking.Run, "settle"),
-        "registers": (publishing, "register"),
-        "ends": (tracking.Run, "clear"),
+        "settles": (writer.Run, "settle"),
+        "registers": (publisher, "register"),
+        "ends": (writer.Run, "clear"),
     }[moment]
     function = getattr(owner, name)
 
@@ -136,9 +137,9 @@ def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
     before = set(threading.enumerate())
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, go_first)
-        patch.setattr(tracking.Run.settle, "__defaults__", (1.0,))
-        patch.setattr(delivery.persist, "__defaults__", (delivery.never, 1.0, (0.2,)))
-        patch.setattr(runs, "PATIENCE_AFTER_ERROR", 1.0)
+        patch.setattr(writer.Run.settle, "__defaults__", (1.0,))
+        patch.setattr(outbox.persist, "__defaults__", (outbox.never, 1.0, (0.2,)))
+        patch.setattr(context, "PATIENCE_AFTER_ERROR", 1.0)
         with pytest.raises(RunFailed) as told:
             run_train(f"--data={noisy}", *ARGUMENTS)
     for thread in set(threading.enumerate()) - before:  # which the end of a process ends
@@ -202,9 +203,9 @@ def test_a_server_that_answers_slowly_holds_up_no_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first epoch's metrics are answered only after the third epoch has ended: a training that waits would hang."""
-    epoch, third, waited = tracking.Run.epoch, threading.Event(), []
+    epoch, third, waited = writer.Run.epoch, threading.Event(), []
 
-    def note(self: tracking.Run, step: int, milliseconds: int, values: Any) -> None:
+    def note(self: writer.Run, step: int, milliseconds: int, values: Any) -> None:
         epoch(self, step, milliseconds, values)
         if step == 3:
             third.set()
@@ -214,7 +215,7 @@ def test_a_server_that_answers_slowly_holds_up_no_epoch(
             waited.append(third.wait(60))
         return Fault(seconds=0.1)
 
-    monkeypatch.setattr(tracking.Run, "epoch", note)
+    monkeypatch.setattr(writer.Run, "epoch", note)
     proxy.fault = slow
     run_train(f"--data={noisy}", *ARGUMENTS)
     assert waited

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from imdb_conv1d import places
-from imdb_conv1d.places import LOCK, Claim, HeldError, holder, root
+from tracked.training import run_folder
+from tracked.training.run_folder import LOCK, Claim, HeldError, holder, root
 
-SRC = Path(places.__file__).parent.parent
+SRC = Path(__file__).parent.parent / "src"
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,16 @@ def test_snapshots_are_beside_a_local_store_else_in_the_users_state_folder(
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert str(root("http://x")) == f"{tmp_path}/.local/state/imdb-conv1d/snapshots"
-    monkeypatch.setenv(places.SETTING, "~/elsewhere")
+    monkeypatch.setenv(run_folder.SETTING, "~/elsewhere")
     assert str(root(uri)) == f"{tmp_path}/elsewhere"
 
 
 def process(code: str) -> "subprocess.Popen[str]":
     """Another process, which says a line when it is ready and then waits."""
     program = f"import sys, time; sys.path.insert(0, {str(SRC)!r})\nfrom pathlib import Path\n"
-    program += f"from imdb_conv1d.places import Claim\n{code}\nprint('ready', flush=True)\nsys.stdin.readline()"
+    program += (
+        f"from tracked.training.run_folder import Claim\n{code}\nprint('ready', flush=True)\nsys.stdin.readline()"
+    )
     started = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -197,7 +199,7 @@ def test_what_is_no_folder_of_a_training_has_no_attempts(tmp_path: Path) -> None
     (tmp_path / "binary").mkdir()
     (tmp_path / "binary" / "attempts").write_bytes(b"\xff\xfe")
     for place in ("nowhere", "file", "binary", "a\0b"):
-        assert places.attempts(tmp_path / place) == []
+        assert run_folder.attempts(tmp_path / place) == []
 
 
 def test_what_nobody_made_is_held_by_nobody(tmp_path: Path) -> None:
@@ -227,6 +229,6 @@ def test_a_removal_that_is_killed_leaves_the_folder_known_as_the_runs(
             with pytest.raises(KeyboardInterrupt):
                 claim.remove()
         assert removed == ["journal.jsonl"]
-        assert places.attempts(folder) == ["token"]
+        assert run_folder.attempts(folder) == ["token"]
         claim.remove()
     assert not folder.exists()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 import recommendation
-from imdb_conv1d.pooling import SHARE, Recommendation, pooled, recommend
-from imdb_conv1d.rules import History, distinct, replay
+from tracked.analysis.recommendation import SHARE, Recommendation, pooled, recommend
+from tracked.analysis.rule_replay import History, distinct, replay
 
 ENOUGH = 29  # 0.9 ** 29 is below 0.05
 

@@ -21,8 +21,12 @@ import promote
 import rollback
 import train
 from conftest import TINY, copied_store, make_reviews
-from imdb_conv1d import champions, data, evaluations, locks, promotion, registry, sources, tracking
-from imdb_conv1d.console import RunFailed, Signals, UserError
+from imdb_conv1d import dataset, sources
+from tracked.console import locks
+from tracked.console.errors import RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.models import champions, loader, promotion
+from tracked.runs import evaluations, writer
 
 NAME = "imdb-conv1d"
 SRC = Path(__file__).parent.parent / "src"
@@ -161,7 +165,7 @@ def test_reviews_that_a_training_has_seen_decide_nothing(
 ) -> None:
     """Their bytes may be others: here each ends with a line break."""
     run_promote(3)
-    reviews = data.load(sources.resolve(str(versions / "reviews.csv")), 0.2)
+    reviews = dataset.load(sources.resolve(str(versions / "reviews.csv")), 0.2)
     seen = pd.concat([reviews.part("train"), reviews.part("validation")])[["text", "label"]]
     seen.assign(text=seen["text"] + "\n").to_csv(tmp_path / "disguised.csv", index=False)
     assert run_promote(1, WIDE, f"--data={tmp_path / 'disguised.csv'}") == 3
@@ -259,7 +263,7 @@ def test_an_older_evaluation_is_known_by_the_model_that_it_used() -> None:
     for run in runs("evaluate"):
         for tag in ("evaluation_format", "model_id"):
             mlflow.MlflowClient().delete_tag(run.info.run_id, tag)
-    stored = registry.find(f"models:/{NAME}/2")
+    stored = loader.find(f"models:/{NAME}/2")
     assert evaluations.of_model(stored).info.run_id == runs("evaluate")[0].info.run_id
     assert evaluations.of_model(dataclasses.replace(stored, model_id="m-another")) is None
     assert run_promote(2, WIDE) == 0
@@ -302,7 +306,7 @@ def test_predictions_that_cannot_be_paired_are_an_error() -> None:
 def test_only_promotions_that_the_reviews_have_decided_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     run_promote(1)
     with monkeypatch.context() as patch:
-        patch.setattr(promotion.gate, "decide", lambda *_: (_ for _ in ()).throw(RunFailed("a fault")))
+        patch.setattr(promotion.noninferiority, "decide", lambda *_: (_ for _ in ()).throw(RunFailed("a fault")))
         for _ in range(2):
             with pytest.raises(RunFailed, match="a fault"):
                 run_promote(2, WIDE)
@@ -488,7 +492,7 @@ def test_an_alias_that_moves_meanwhile_is_compared_again(monkeypatch: pytest.Mon
             mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
         return decide(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(promotion.gate, "decide", somebody_else)
+    monkeypatch.setattr(promotion.noninferiority, "decide", somebody_else)
     assert run_promote(2, WIDE) == 0
     assert champion() == "2"
     assert runs("promote")[0].data.tags["champion_version"] == "1"
@@ -549,7 +553,7 @@ def test_two_promotions_at_once(tmp_path: Path) -> None:
 
 def test_the_lock_dies_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
-        "import os, pathlib, sys; sys.path.insert(0, sys.argv[1]); from imdb_conv1d import locks\n"
+        "import os, pathlib, sys; sys.path.insert(0, sys.argv[1]); from tracked.console import locks\n"
         "locks.FOLDER = pathlib.Path(sys.argv[2]); os.umask(0o077)\n"
         "held = locks.lock('x', lambda: None); held.__enter__(); print('held', flush=True); os.kill(os.getpid(), 9)"
     )
@@ -584,7 +588,7 @@ def test_a_champion_of_other_data_is_said_to_be_one(tmp_path: Path, capsys: pyte
     run_promote(1)
     other_data(tmp_path)
     run_promote(4, WIDE)
-    digests = [registry.find(f"models:/{NAME}/{version}").data_digest[:12] for version in (4, 1)]
+    digests = [loader.find(f"models:/{NAME}/{version}").data_digest[:12] for version in (4, 1)]
     told = f"they were trained on different data (the version on digest {digests[0]}, the champion on {digests[1]})"
     assert told in capsys.readouterr().out
     assert told in tags_description(4)
@@ -666,7 +670,7 @@ def test_a_rollback_while_a_promotion_waits_counts(monkeypatch: pytest.MonkeyPat
 def test_a_rollback_that_cannot_be_noted_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for version in (1, 2):
         run_promote(version, WIDE)
-    monkeypatch.setattr(tracking.Run, "settle", lambda *_, **__: (_ for _ in ()).throw(RunFailed("no store")))
+    monkeypatch.setattr(writer.Run, "settle", lambda *_, **__: (_ for _ in ()).throw(RunFailed("no store")))
     with pytest.raises(RunFailed, match="no store"):
         rollback.main([], Signals())
     assert champion() == "2"

@@ -8,10 +8,11 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from imdb_conv1d import publishing, report
-from imdb_conv1d.console import RunFailed
 from resuming import break_off, folder, is_whole, metrics, resume
 from test_train import last_run, run_train, versions
+from tracked.console.errors import RunFailed
+from tracked.models import publisher
+from tracked.reports import training_report
 
 NAME = "imdb-conv1d"
 
@@ -85,7 +86,7 @@ def test_a_model_that_a_user_logged_at_the_run_stays(
 
 
 def test_a_model_that_broke_off_before_its_registration_is_deleted(store: str, noisy: Path) -> None:
-    run = broken_off_after(publishing, "require_same_loss", noisy)
+    run = broken_off_after(publisher, "require_same_loss", noisy)
     (stored,) = models(run)
     resume("--resume", run.info.run_id)
     ((_, source),) = registered_at(run).items()
@@ -95,7 +96,7 @@ def test_a_model_that_broke_off_before_its_registration_is_deleted(store: str, n
 @pytest.mark.parametrize("how", ["registered", "copied, and the first deleted"])
 def test_a_model_that_a_user_has_registered_by_hand_stays(store: str, noisy: Path, how: str) -> None:
     """One that the training had stored and not registered."""
-    run, client = broken_off_after(publishing, "require_same_loss", noisy), mlflow.MlflowClient()
+    run, client = broken_off_after(publisher, "require_same_loss", noisy), mlflow.MlflowClient()
     (stored,) = models(run)
     mlflow.register_model(f"models:/{stored}", "theirs")
     if "copied" in how:
@@ -110,7 +111,7 @@ def test_a_model_that_a_user_has_registered_by_hand_stays(store: str, noisy: Pat
 
 
 def test_a_registered_model_that_was_renamed_meanwhile_gets_no_second_version(store: str, noisy: Path) -> None:
-    run, client = broken_off_after(report, "figures", noisy), mlflow.MlflowClient()
+    run, client = broken_off_after(training_report, "figures", noisy), mlflow.MlflowClient()
     (stored,) = models(run)
     client.rename_registered_model(NAME, "renamed")
     resume("--resume", run.info.run_id)
@@ -126,7 +127,7 @@ def test_a_registered_model_that_was_renamed_meanwhile_gets_no_second_version(st
 def test_of_two_versions_of_a_training_the_second_goes_unless_an_alias_names_it(
     store: str, noisy: Path, alias: str, left: list[str]
 ) -> None:
-    run, client = broken_off_after(report, "figures", noisy), mlflow.MlflowClient()
+    run, client = broken_off_after(training_report, "figures", noisy), mlflow.MlflowClient()
     first = client.get_model_version(NAME, "1")
     client.create_model_version(NAME, first.source, run.info.run_id, dict(first.tags))
     by_hand = client.create_model_version(NAME, first.source, run.info.run_id)
@@ -139,7 +140,7 @@ def test_of_two_versions_of_a_training_the_second_goes_unless_an_alias_names_it(
 
 def test_a_version_whose_model_has_no_mark_yet_is_the_trainings_own(store: str, noisy: Path) -> None:
     """As of a training that was registered before models got a mark."""
-    run, client = broken_off_after(report, "figures", noisy), mlflow.MlflowClient()
+    run, client = broken_off_after(training_report, "figures", noisy), mlflow.MlflowClient()
     (stored,) = models(run)
     for name in client.get_logged_model(stored).tags:
         client.delete_logged_model_tag(stored, name)

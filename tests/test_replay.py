@@ -12,8 +12,9 @@ from mlflow.entities import Run
 import replay
 import train
 from conftest import TINY
-from imdb_conv1d.console import Signals, UserError
 from recording import record
+from tracked.console.errors import UserError
+from tracked.console.signals import Signals
 
 
 def run_replay(*arguments: str) -> Run:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, ttest_1samp
 
-from imdb_conv1d.resampling import DIFFERENT, LEAST, interval, means_by_key
+from tracked.analysis.intervals import DIFFERENT, LEAST, interval, means_by_key
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 

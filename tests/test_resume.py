@@ -24,25 +24,18 @@ from mlflow.entities import Run
 
 import train
 from conftest import TINY
-from imdb_conv1d import (
-    closing,
-    data,
-    environment,
-    epoch_record,
-    journal,
-    model,
-    publishing,
-    snapshots,
-    sources,
-    stands,
-    trainings,
-)
-from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
-from imdb_conv1d.places import Holder
-from imdb_conv1d.snapshots import Snapshots
+from imdb_conv1d import dataset, networks, sources
+from imdb_conv1d.parameters import TrainParameters
 from resuming import ARGUMENTS, break_off, folder, holding, is_whole, last_epoch, metrics, resume, unended
 from test_train import SignalAfter, last_run, points, run_train, table, versions
+from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.models import publisher
+from tracked.resume import close, training_status
+from tracked.runs import queries
+from tracked.training import epoch_recorder, journal, reproducibility, snapshots
+from tracked.training.run_folder import Holder
+from tracked.training.snapshots import Snapshots
 
 SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
 
@@ -75,7 +68,7 @@ def test_a_training_begun_with_fused_layers_goes_on_with_them(
 ) -> None:
     """As those were whose embeddings are too narrow for them now."""
     with monkeypatch.context() as patch:
-        patch.setattr(model, "LEAST_WIDTH", 0)
+        patch.setattr(networks, "LEAST_WIDTH", 0)
         run_train(f"--data={noisy}", *ARGUMENTS)
         whole = metrics(last_run())
         run = break_off(noisy, 2)
@@ -202,7 +195,7 @@ def test_epochs_and_patience_may_be_raised_and_a_tag_says_to_what_and_when(
     resume("--resume=latest", "--patience=3", "--epochs=60")
     found = mlflow.get_run(run.info.run_id)
     assert set(found.data.tags["raised"].split("; ")) == {"epochs to 60 after epoch 1", "patience to 3 after epoch 1"}
-    assert trainings.parameters(found)["patience"] == "3"  # as replay and compare read it
+    assert queries.parameters(found)["patience"] == "3"  # as replay and compare read it
     assert (found.data.params["patience"], found.data.params["epochs"]) == ("1", "2")
     assert is_whole(run, straight)
 
@@ -211,7 +204,7 @@ def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "store", lambda *_: (_ for _ in ()).throw(RunFailed("storing the model failed")))
+        patch.setattr(publisher, "store", lambda *_: (_ for _ in ()).throw(RunFailed("storing the model failed")))
         with pytest.raises(RunFailed, match="storing the model failed"):
             run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
     run = last_run()
@@ -237,7 +230,7 @@ def test_a_registration_that_failed_is_made_good_without_training(
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()
     assert run.data.tags["error"]
-    monkeypatch.setattr(publishing, "store", refuse)  # it is stored, and registered
+    monkeypatch.setattr(publisher, "store", refuse)  # it is stored, and registered
     resume("--resume=latest")
     assert is_whole(run, straight)
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
@@ -245,9 +238,9 @@ def test_a_registration_that_failed_is_made_good_without_training(
 
 def test_the_alias_stays_with_a_newer_version(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(publishing, "registered", lambda *_: "")
+        patch.setattr(publisher, "registered", lambda *_: "")
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
-        patch.setattr(publishing.persist, "__defaults__", (publishing.refuses, 0.1, (0.01,)))
+        patch.setattr(publisher.persist, "__defaults__", (publisher.refuses, 0.1, (0.01,)))
         with pytest.raises(RunFailed):
             run_train(f"--data={noisy}", "--epochs=1")
     older = last_run()
@@ -292,7 +285,7 @@ def test_resume_on_changed_data_is_refused_before_anything_changes(
         truncate(newest)
     before, content = state(run), own.read_text()
     change_data(own)
-    now = data.digest(data.index(sources.resolve(str(own))))
+    now = dataset.digest(dataset.index(sources.resolve(str(own))))
     for _ in range(2):
         with pytest.raises(UserError) as refused:
             resume("--resume", run.info.run_id)
@@ -389,13 +382,13 @@ def test_snapshots_have_the_keys_that_they_had(store: str, noisy: Path) -> None:
 
 
 def another_machine(patch: pytest.MonkeyPatch) -> None:
-    machine = environment.machine()
-    patch.setattr(environment, "machine", lambda: machine | {"cpu": "another one"})
+    machine = reproducibility.machine()
+    patch.setattr(reproducibility, "machine", lambda: machine | {"cpu": "another one"})
 
 
 def other_versions(patch: pytest.MonkeyPatch) -> None:
-    versions = environment.versions()
-    patch.setattr(environment, "versions", lambda: versions | {"tensorflow": "3.0"})
+    versions = reproducibility.versions()
+    patch.setattr(reproducibility, "versions", lambda: versions | {"tensorflow": "3.0"})
 
 
 @pytest.mark.parametrize(
@@ -429,14 +422,14 @@ def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes
 
 def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
     """From an epoch on, the losses come out a last bit higher, as on another machine."""
-    take = epoch_record.SameHistory.on_epoch_end
+    take = epoch_recorder.SameHistory.on_epoch_end
 
-    def on_epoch_end(self: epoch_record.SameHistory, number: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self: epoch_recorder.SameHistory, number: int, logs: dict[str, float]) -> None:
         if number + 1 >= epoch:
             logs["val_loss"] = math.nextafter(logs["val_loss"], 1)
         take(self, number, logs)
 
-    patch.setattr(epoch_record.SameHistory, "on_epoch_end", on_epoch_end)
+    patch.setattr(epoch_recorder.SameHistory, "on_epoch_end", on_epoch_end)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -618,7 +611,7 @@ def test_a_clock_that_is_set_back_changes_no_order(
     monkeypatch.setattr(time, "time_ns", lambda: now() - 3_600 * 10**9)
     monkeypatch.setattr(time, "time", lambda: now() / 1e9 - 3600)
     resume("--resume=latest")
-    assert epoch_record.time is time
+    assert epoch_recorder.time is time
     assert is_whole(run, straight)  # with its times in order
     found = mlflow.get_run(run.info.run_id)
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
@@ -725,10 +718,10 @@ def test_a_training_begun_under_another_setting_is_found_and_its_folder_removed_
     run = break_off(noisy, 2)
     monkeypatch.delenv("IMDB_CONV1D_SNAPSHOTS")
     place = tmp_path / "elsewhere" / run.info.run_id
-    assert stands.folder(run) == place
+    assert training_status.folder(run) == place
     (place / "notes.txt").write_text("mine")
     if ending == "is closed":
-        assert "closed " in closing.close(stands.look(run))
+        assert "closed " in close.close(training_status.look(run))
     else:
         resume("--resume=latest")
         assert is_whole(run, straight)
@@ -749,20 +742,20 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(
 
 def test_a_state_is_all_that_a_step_changes() -> None:
     """Weights, the dropouts' random states, the optimizer: two networks with the same state do the same step."""
-    environment.make_repeatable(7)
+    reproducibility.make_repeatable(7)
     parameters = TrainParameters.parse(TINY)
     ids, labels = np.random.default_rng(1).integers(0, 50, (16, 20)), np.arange(16) % 2
-    first = model.build(parameters)
+    first = networks.build(parameters)
     first.trained.train_on_batch(ids, labels)
-    state, randoms = first.state(), environment.random_states()
+    state, randoms = first.state(), reproducibility.random_states()
     assert len(state) == len(first.trained.variables) + len(first.trained.optimizer.variables)
     assert sum(array.shape == (2,) for array in state) == 2  # one a dropout
     drawn = random.random(), np.random.random()
     after = [first.trained.train_on_batch(ids, labels)[0] for _ in range(3)]
-    second = model.build(parameters)
+    second = networks.build(parameters)
     second.trained.train_on_batch(ids, labels)
     second.restore(state)
-    environment.restore_random_states(json.loads(json.dumps(randoms)))
+    reproducibility.restore_random_states(json.loads(json.dumps(randoms)))
     assert [second.trained.train_on_batch(ids, labels)[0] for _ in range(3)] == after
     assert (random.random(), np.random.random()) == drawn
     for array, other in zip(first.state(), second.state(), strict=True):
@@ -770,10 +763,10 @@ def test_a_state_is_all_that_a_step_changes() -> None:
 
 
 def test_a_state_of_another_network_changes_nothing() -> None:
-    environment.make_repeatable(7)
-    network = model.build(TrainParameters.parse(TINY))
+    reproducibility.make_repeatable(7)
+    network = networks.build(TrainParameters.parse(TINY))
     before = network.state()
-    other = model.build(TrainParameters.parse([*TINY, "--filters=9"])).state()
+    other = networks.build(TrainParameters.parse([*TINY, "--filters=9"])).state()
     with pytest.raises(ValueError, match="the state of another network"):
         network.restore(other)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(before, network.state(), strict=True))
@@ -791,7 +784,7 @@ def test_a_training_with_a_version_cannot_be_raised(store: str, noisy: Path, mon
     """Its version would hold another epoch than its run says."""
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
-        patch.setattr(publishing.persist, "__defaults__", (publishing.refuses, 0.1, (0.01,)))
+        patch.setattr(publisher.persist, "__defaults__", (publisher.refuses, 0.1, (0.01,)))
         with pytest.raises(RunFailed):
             run_train(f"--data={noisy}", "--epochs=1")
     with pytest.raises(UserError, match=r"^epochs: '8' is not allowed; allowed: 1, since run [0-9a-f]{32} has a"):
@@ -811,12 +804,12 @@ def test_a_default_that_is_not_the_runs_is_said(store: str, noisy: Path, capsys:
 def test_what_the_resumed_process_is_is_noted_anew(store: str, noisy: Path, tmp_path: Path) -> None:
     """So that who looks for its process and its snapshots does not look at the first attempt's."""
     run = break_off(noisy, 1)
-    told = stands.launch(run)
+    told = training_status.launch(run)
     assert (told["pid"], told["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told | {"pid": 1, "host": "there"}))
     with pytest.raises(Interrupted):
         resume("--resume", run.info.run_id, signals=SignalAfter(2))
-    again = stands.launch(mlflow.get_run(run.info.run_id))
+    again = training_status.launch(mlflow.get_run(run.info.run_id))
     assert (again["pid"], again["host"]) == (os.getpid(), socket.gethostname())
     assert again["parameters"] == told["parameters"]
 
@@ -826,7 +819,7 @@ def test_a_resume_that_ends_before_it_is_restored_leaves_the_report_as_it_was(
 ) -> None:
     run = break_off(noisy, 2)
     before = mlflow.get_run(run.info.run_id).data.tags["mlflow.note.content"]
-    monkeypatch.setattr("imdb_conv1d.text.encode", lambda *_: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
+    monkeypatch.setattr("imdb_conv1d.tokenizer.encode", lambda *_: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
     with pytest.raises(Interrupted):
         resume("--resume=latest")
     run = mlflow.get_run(run.info.run_id)
@@ -902,7 +895,7 @@ def test_a_second_version_that_a_late_answer_has_made_is_removed(
 def test_what_goes_on_after_its_stop_is_said(store: str, noisy: Path) -> None:
     """As when somebody takes the tag away that says to what it was raised."""
     run = break_off(noisy, 4)
-    told = stands.launch(run)
+    told = training_status.launch(run)
     told["parameters"]["patience"] = "0"
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told))
     with pytest.raises(RunFailed, match=r"stopped at epoch \d: no epoch follows"):
@@ -999,7 +992,7 @@ def test_a_report_that_cannot_be_made_is_made_good(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("imdb_conv1d.plots.training", full)
+        patch.setattr("tracked.reports.plots.training", full)
         with pytest.raises(RunFailed, match="not all tables and pictures of the training could be made"):
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d.rules import BLOCK, History, replay
-from imdb_conv1d.stopping import Rule
 from test_stopping import VALUES, Mode, keras_checkpoint, keras_stop
+from tracked.analysis.early_stopping import Rule
+from tracked.analysis.rule_replay import BLOCK, History, replay
 
 
 def history(values: list[float], mode: Mode = "min", run_id: str = "r", seconds: list[float] | None = None) -> History:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from imdb_conv1d.scores import calibration_bins, scores
+from imdb_conv1d.metrics import calibration_bins, scores
 
 LABELS = [1, 1, 1, 0, 0]
 PROBABILITIES = [0.9, 0.8, 0.4, 0.6, 0.1]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from imdb_conv1d import model, serving, text
-from imdb_conv1d.config import TrainParameters
+from imdb_conv1d import networks, text_model, tokenizer
+from imdb_conv1d.parameters import TrainParameters
 
 SMALL = TrainParameters(maxlen=6, max_features=8, embedding_dims=4, filters=5, hidden_dims=3)
 TEXTS = ["Good, good!", "bad<br />film " * 9, "", "été", "It’s good"]
@@ -17,18 +17,18 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path, 
     """A network, its vocabulary and the folder it was saved in with words in front."""
     folder = tmp_path_factory.mktemp("model")
     keras.utils.set_random_seed(0)
-    network = model.build(SMALL).plain
+    network = networks.build(SMALL).plain
     chance = np.random.default_rng(0)
     network.set_weights([chance.normal(size=weight.shape) for weight in network.get_weights()])
-    text.write_vocabulary(folder / "vocabulary.txt", [*text.RESERVED, "good", "bad", "film", "été", "it's"])
-    classifier = serving.TextClassifier(network, folder / "vocabulary.txt", SMALL.maxlen)
+    tokenizer.write_vocabulary(folder / "vocabulary.txt", [*tokenizer.RESERVED, "good", "bad", "film", "été", "it's"])
+    classifier = text_model.TextClassifier(network, folder / "vocabulary.txt", SMALL.maxlen)
     tf.saved_model.save(classifier, str(folder / "saved"))
     return network, folder / "vocabulary.txt", folder / "saved"
 
 
 def test_texts_score_as_their_ids_do(parts: tuple[keras.Model, Path, Path]) -> None:
     network, vocabulary, saved = parts
-    ids = text.encode(text.split(TEXTS), text.lookup(vocabulary), SMALL.maxlen)
+    ids = tokenizer.encode(tokenizer.split(TEXTS), tokenizer.lookup(vocabulary), SMALL.maxlen)
     expected = network.predict(ids, verbose=0)[:, 0]
     vocabulary.rename(vocabulary.with_suffix(".gone"))  # what is saved has to stand alone
     found = tf.saved_model.load(str(saved))(tf.constant(TEXTS)).numpy()
@@ -47,18 +47,18 @@ def test_what_comes_after_a_nul_counts(parts: tuple[keras.Model, Path, Path]) ->
 
 def test_any_number_of_texts_is_scored_in_order(parts: tuple[keras.Model, Path, Path]) -> None:
     loaded = tf.saved_model.load(str(parts[2]))
-    many = [TEXTS[number % 5] for number in range(serving.CHUNK * 2 + 3)]
+    many = [TEXTS[number % 5] for number in range(text_model.CHUNK * 2 + 3)]
     single = loaded(tf.constant(TEXTS)).numpy()
     np.testing.assert_allclose(loaded(tf.constant(many)).numpy(), single[np.arange(len(many)) % 5], atol=1e-6)
     assert loaded(tf.constant([], tf.string)).shape == (0,)
 
 
 def test_logits_tell_a_loss_where_probabilities_are_all_one(tmp_path: Path) -> None:
-    network = model.build(SMALL).plain
+    network = networks.build(SMALL).plain
     weights = [np.zeros_like(weight) for weight in network.get_weights()]
     weights[-1] = np.array([60.0])  # the last bias: every text scores a logit of 60
     network.set_weights(weights)
-    text.write_vocabulary(tmp_path / "v.txt", [*text.RESERVED, "good"])
-    classifier = serving.TextClassifier(network, tmp_path / "v.txt", SMALL.maxlen)
+    tokenizer.write_vocabulary(tmp_path / "v.txt", [*tokenizer.RESERVED, "good"])
+    classifier = text_model.TextClassifier(network, tmp_path / "v.txt", SMALL.maxlen)
     assert classifier.logits(tf.constant(["good"])).numpy().tolist() == [60.0]
     assert classifier(tf.constant(["good"])).numpy().tolist() == [1.0]

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d import environment, snapshots
-from imdb_conv1d.snapshots import FORMAT, Snapshot, Snapshots, digest, write_safely
+from tracked.training import reproducibility, snapshots
+from tracked.training.snapshots import FORMAT, Snapshot, Snapshots, digest, write_safely
 
 FACTS = {
     "journal": {"bytes": 10, "sha256": "0f"},
     "checkpoint": {"epoch": 1, "value": 0.5, "sha256": "0f", "data": ""},
-    "random": environment.random_states(),
+    "random": reproducibility.random_states(),
     "facts": {"cpu": "one of 2 cores"},
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import make_reviews
 from imdb_conv1d import readers, sources
-from imdb_conv1d.console import UserError
+from tracked.console.errors import UserError
 
 
 def read(path: Path | str) -> pd.DataFrame:

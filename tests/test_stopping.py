@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d.stopping import Rule, State, advance, follow
+from tracked.analysis.early_stopping import Rule, State, advance, follow
 
 Mode = Literal["min", "max"]
 

@@ -7,11 +7,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d import text
+from imdb_conv1d import tokenizer
 
 
 def words_of(review: str) -> list[str]:
-    return [word.decode() for word in text.words(tf.constant([review]))[0].numpy()]
+    return [word.decode() for word in tokenizer.words(tf.constant([review]))[0].numpy()]
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_a_text_without_a_nul_has_the_words_that_it_always_had_and_a_nul_is_a_bl
     raw = [one.encode() if isinstance(one, str) else one for one in texts]
     blank = tf.constant([one.replace(b"\0", b" ") for one in raw])
     expected = former_words(blank).to_list()
-    assert text.words(blank).to_list() == expected
-    assert text.words(tf.constant(raw)).to_list() == expected
+    assert tokenizer.words(blank).to_list() == expected
+    assert tokenizer.words(tf.constant(raw)).to_list() == expected
 
 
 def test_words_agree_with_the_tokenizer_that_made_the_articles_data() -> None:
@@ -68,15 +68,15 @@ def test_words_agree_with_the_tokenizer_that_made_the_articles_data() -> None:
 
 def test_the_vocabulary_has_the_most_frequent_words_and_ties_in_alphabetical_order() -> None:
     texts = ["b a a c", "c b a d", "e"]
-    assert text.vocabulary(text.split(texts), 6) == ["[padding]", "[start]", "[unknown]", "a", "b", "c"]
-    assert text.vocabulary(text.split(texts), 100)[3:] == ["a", "b", "c", "d", "e"]
+    assert tokenizer.vocabulary(tokenizer.split(texts), 6) == ["[padding]", "[start]", "[unknown]", "a", "b", "c"]
+    assert tokenizer.vocabulary(tokenizer.split(texts), 100)[3:] == ["a", "b", "c", "d", "e"]
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> tf.lookup.StaticHashTable:
     path = tmp_path_factory.mktemp("words") / "vocabulary.txt"
-    text.write_vocabulary(path, ["[padding]", "[start]", "[unknown]", "good", "bad", "é"])
-    return text.lookup(path)
+    tokenizer.write_vocabulary(path, ["[padding]", "[start]", "[unknown]", "good", "bad", "é"])
+    return tokenizer.lookup(path)
 
 
 IDS = {"good": 3, "bad": 4, "é": 5}
@@ -90,29 +90,29 @@ IDS = {"good": 3, "bad": 4, "é": 5}
 def test_ids_are_those_of_pad_sequences(
     table: tf.lookup.StaticHashTable, reviews: list[list[str]], maxlen: int
 ) -> None:
-    sequences = [[text.START, *(IDS.get(word, text.UNKNOWN) for word in review)] for review in reviews]
+    sequences = [[tokenizer.START, *(IDS.get(word, tokenizer.UNKNOWN) for word in review)] for review in reviews]
     expected = keras.utils.pad_sequences(sequences, maxlen=maxlen)
-    found = text.encode(text.split([" ".join(review) for review in reviews]), table, maxlen)
+    found = tokenizer.encode(tokenizer.split([" ".join(review) for review in reviews]), table, maxlen)
     assert found.dtype == np.int32
     assert np.array_equal(found, expected)
 
 
 def test_more_texts_than_a_chunk_keep_their_order(table: tf.lookup.StaticHashTable) -> None:
-    texts = ["good " * (row % 5) for row in range(text.CHUNK * 2 + 7)]
-    found = text.encode(text.split(texts), table, 6)
+    texts = ["good " * (row % 5) for row in range(tokenizer.CHUNK * 2 + 7)]
+    found = tokenizer.encode(tokenizer.split(texts), table, 6)
     assert (found == IDS["good"]).sum(axis=1).tolist() == [row % 5 for row in range(len(texts))]
 
 
 def test_a_vocabulary_file_has_the_word_of_an_id_on_its_line(tmp_path: Path) -> None:
-    text.write_vocabulary(tmp_path / "v.txt", ["[padding]", "[start]", "[unknown]", "é"])
+    tokenizer.write_vocabulary(tmp_path / "v.txt", ["[padding]", "[start]", "[unknown]", "é"])
     assert (tmp_path / "v.txt").read_text("utf-8").splitlines()[3] == "é"
 
 
 def test_a_vocabulary_that_is_kept_stays_whatever_the_data_are_by_now(tmp_path: Path) -> None:
     """The weights that it belongs to would mean other words."""
-    first = text.keep_vocabulary(tmp_path, lambda: [*text.RESERVED, "good"])
-    assert text.keep_vocabulary(tmp_path, lambda: [*text.RESERVED, "bad"]) == first
-    assert first.read_text().split() == [*text.RESERVED, "good"]
+    first = tokenizer.keep_vocabulary(tmp_path, lambda: [*tokenizer.RESERVED, "good"])
+    assert tokenizer.keep_vocabulary(tmp_path, lambda: [*tokenizer.RESERVED, "bad"]) == first
+    assert first.read_text().split() == [*tokenizer.RESERVED, "good"]
     first.write_text("damaged")
-    again = text.keep_vocabulary(tmp_path, lambda: [*text.RESERVED, "bad"])
-    assert again.read_text().split() == [*text.RESERVED, "bad"]
+    again = tokenizer.keep_vocabulary(tmp_path, lambda: [*tokenizer.RESERVED, "bad"])
+    assert again.read_text().split() == [*tokenizer.RESERVED, "bad"]

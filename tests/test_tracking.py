@@ -2,7 +2,7 @@
 
 import pytest
 
-from imdb_conv1d.tracking import literally
+from tracked.runs.writer import literally
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,15 @@ from sklearn.metrics import log_loss
 
 import train
 from conftest import TINY, make_reviews
-from imdb_conv1d import data, plots, publishing, runs, sources, text, tracking
-from imdb_conv1d.callbacks import BestCheckpoint
-from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
-from imdb_conv1d.delivery import Delivery
-from imdb_conv1d.stopping import Rule, follow
+from imdb_conv1d import dataset, sources, tokenizer
+from tracked.analysis.early_stopping import Rule, follow
+from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.models import publisher
+from tracked.reports import plots
+from tracked.runs import context, writer
+from tracked.runs.outbox import Delivery
+from tracked.training.callbacks import BestCheckpoint
 
 PER_EPOCH = {
     "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds",
@@ -128,7 +132,7 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
 
     # The data.
     (used,) = run.inputs.dataset_inputs
-    digest = data.digest(data.index(sources.resolve(str(reviews_csv))))
+    digest = dataset.digest(dataset.index(sources.resolve(str(reviews_csv))))
     assert run.data.tags["data_digest"] == digest
     assert used.dataset.digest == digest[:32]
     assert run.data.tags["data_source"] == str(reviews_csv)
@@ -150,12 +154,12 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     assert not info.flavors["python_function"].get("code")
 
     # It is the best epoch's, and takes text.
-    model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
-    validation = data.load(sources.resolve(str(reviews_csv)), 0.2).part("validation")
-    scores = model.predict(pd.DataFrame({"text": validation["text"].tolist()}))
+    networks = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
+    validation = dataset.load(sources.resolve(str(reviews_csv)), 0.2).part("validation")
+    scores = networks.predict(pd.DataFrame({"text": validation["text"].tolist()}))
     assert log_loss(validation["label"], np.asarray(scores, float)) == pytest.approx(val_loss[best], abs=1e-5)
-    as_array = model.predict(validation["text"].to_numpy(dtype=object))
-    as_series = model.predict(validation["text"].reset_index(drop=True))
+    as_array = networks.predict(validation["text"].to_numpy(dtype=object))
+    as_series = networks.predict(validation["text"].reset_index(drop=True))
     assert np.array_equal(scores, as_array)
     assert np.array_equal(scores, as_series)
     path = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
@@ -200,9 +204,9 @@ def test_a_very_sure_network_is_registered(store: str, tmp_path: Path) -> None:
 def test_without_log_texts_no_text_is_in_any_artifact(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--epochs=1", "--log_texts=false")
     folder = Path(mlflow.artifacts.download_artifacts(run_id=last_run().info.run_id, artifact_path="."))
-    model = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
+    networks = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
     secret = pd.read_csv(reviews_csv)["text"]
-    for path in [*folder.rglob("*"), *model.rglob("*")]:
+    for path in [*folder.rglob("*"), *networks.rglob("*")]:
         if path.is_file():
             content = path.read_bytes()
             assert not any(review.encode() in content for review in secret), path
@@ -241,14 +245,14 @@ def test_an_interrupted_training_keeps_its_epochs_and_registers_nothing(store: s
 def test_a_signal_in_mid_epoch_does_not_wait_for_its_end(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imdb_conv1d import model
+    from imdb_conv1d import networks
 
-    networks, build = [], model.build
-    monkeypatch.setattr(model, "build", lambda *named: networks.append(build(*named)) or networks[-1])
+    networks, build = [], networks.build
+    monkeypatch.setattr(networks, "build", lambda *named: networks.append(build(*named)) or networks[-1])
     # 32 batches an epoch, so two calls: the fifth look is between these two in the second epoch.
     with pytest.raises(Interrupted):
         run_train(f"--data={reviews_csv}", "--batch_size=4", signals=SignalAfter(5))
-    assert int(networks[0].trained.optimizer.iterations) == 32 + model.STEPS_PER_CALL
+    assert int(networks[0].trained.optimizer.iterations) == 32 + networks.STEPS_PER_CALL
 
 
 def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_csv: Path) -> None:
@@ -264,14 +268,14 @@ def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_
 def test_an_exception_fails_the_run_and_keeps_its_epochs(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epoch = tracking.Run.epoch
+    epoch = writer.Run.epoch
 
-    def third_breaks(self: tracking.Run, step: int, *rest: Any) -> None:
+    def third_breaks(self: writer.Run, step: int, *rest: Any) -> None:
         if step == 3:
             raise ZeroDivisionError("a bug")
         epoch(self, step, *rest)
 
-    monkeypatch.setattr(tracking.Run, "epoch", third_breaks)
+    monkeypatch.setattr(writer.Run, "epoch", third_breaks)
     with pytest.raises(ZeroDivisionError):
         run_train(f"--data={reviews_csv}")
     run = last_run()
@@ -306,7 +310,7 @@ def test_a_stored_model_that_scores_otherwise_is_not_registered(
         network.set_weights([*others, bias + 0.01])
         return network
 
-    monkeypatch.setattr(publishing.keras.saving, "load_model", another_network)
+    monkeypatch.setattr(publisher.keras.saving, "load_model", another_network)
     with pytest.raises(RunFailed, match="the stored model scores the validation part with a loss of"):
         run_train(f"--data={reviews_csv}", "--epochs=2")
     run = last_run()
@@ -445,8 +449,8 @@ def test_an_artifact_store_that_fails_holds_up_no_metric(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", full)
-    monkeypatch.setattr(tracking.Run.settle, "__defaults__", (0.5,))
-    monkeypatch.setattr(runs, "PATIENCE_AFTER_ERROR", 0.5)
+    monkeypatch.setattr(writer.Run.settle, "__defaults__", (0.5,))
+    monkeypatch.setattr(context, "PATIENCE_AFTER_ERROR", 0.5)
     with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: environment\.json; rows\.parquet; best\.keras"):
         run_train(f"--data={reviews_csv}", "--epochs=2")
     run = last_run()
@@ -465,7 +469,7 @@ def test_an_upload_that_takes_longer_than_the_patience_is_waited_for(
         upload(self, run_id, path, folder)
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", slow)
-    monkeypatch.setattr(tracking.Run.settle, "__defaults__", (0.8,))
+    monkeypatch.setattr(writer.Run.settle, "__defaults__", (0.8,))
     run_train(f"--data={reviews_csv}", "--epochs=1")
     run = last_run()
     assert run.info.status == "FINISHED"
@@ -477,7 +481,7 @@ def test_an_upload_that_hangs_does_not_hold_up_an_interruption_and_is_named_as_w
 ) -> None:
     stuck = threading.Event()
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", lambda *_: stuck.wait(120))
-    monkeypatch.setattr(runs, "PATIENCE_AFTER_ERROR", 0.5)
+    monkeypatch.setattr(context, "PATIENCE_AFTER_ERROR", 0.5)
     with pytest.raises(Interrupted):
         run_train(f"--data={reviews_csv}", signals=SignalAfter(4))
     assert not stuck.is_set()
@@ -515,12 +519,12 @@ def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None
 @pytest.mark.parametrize(
     ("owner", "name", "epochs"),
     [
-        (text, "encode", 0),
+        (tokenizer, "encode", 0),
         (BestCheckpoint, "on_epoch_end", 1),  # within the last epoch's end
         (plots, "training", 1),  # while the report is made
         (Delivery, "drain", 1),  # while what was said is being stored
-        (publishing, "store", 1),
-        (publishing, "require_same_loss", 1),
+        (publisher, "store", 1),
+        (publisher, "require_same_loss", 1),
     ],
 )
 def test_a_signal_at_any_moment_before_registration_leaves_a_full_report(
@@ -540,7 +544,7 @@ def test_a_signal_at_any_moment_before_registration_leaves_a_full_report(
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(publishing, "register"), (mlflow.MlflowClient, "create_model_version"), (tracking.Run, "settle")],
+    [(publisher, "register"), (mlflow.MlflowClient, "create_model_version"), (writer.Run, "settle")],
 )
 def test_a_signal_after_registration_has_begun_comes_too_late(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
@@ -572,8 +576,8 @@ def test_a_model_that_was_stored_in_part_is_deleted_and_stored_again(
     lose_first_answer(monkeypatch, mlflow.MlflowClient, "log_model_artifacts")
     run_train(f"--data={reviews_csv}", "--epochs=1")
     assert len(versions()) == 1
-    (model,) = mlflow.search_logged_models(output_format="list")
-    assert versions()[0].source == f"models:/{model.model_id}"
+    (networks,) = mlflow.search_logged_models(output_format="list")
+    assert versions()[0].source == f"models:/{networks.model_id}"
 
 
 def lose_first_answer(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:

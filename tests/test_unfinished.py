@@ -18,13 +18,15 @@ from mlflow.entities import Run
 
 import unfinished
 from conftest import TINY
-from imdb_conv1d import closing as closing_verb
-from imdb_conv1d import places, stands
-from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import Interrupted, RunFailed, Signals, UserError
-from imdb_conv1d.trainings import stand
+from imdb_conv1d.parameters import TrainParameters
 from resuming import break_off, folder, holding, last_epoch, resume, unended
 from test_train import SignalAfter, artifacts, points, run_train, table
+from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.resume import close as closing_verb
+from tracked.resume import training_status
+from tracked.runs.queries import stand
+from tracked.training import run_folder
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -132,14 +134,14 @@ def test_one_that_mlflow_run_has_made_and_not_begun_may_live(
 def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Between the run's creation and its folder's: the process is known by what the run was begun with."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        start = places._start(process.pid)
+        start = run_folder._start(process.pid)
         told = {"pid": process.pid, "host": socket.gethostname(), "since": "now", "start": start, "parameters": {}}
         made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(told)})
         assert f"alive: process {process.pid} on host" in listed(capsys, "--close=dead")
         with pytest.raises(UserError, match=rf"a training that no process works on: process {process.pid}"):
             resume("--resume", made.info.run_id)
         # Another process may have the number by now, and this process has its own, as in a container.
-        for other in ({"start": "1"}, {"pid": os.getpid(), "start": places._start(os.getpid())}):
+        for other in ({"start": "1"}, {"pid": os.getpid(), "start": run_folder._start(os.getpid())}):
             mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(told | other))
             assert "dead" in listed(capsys)
         process.kill()
@@ -148,12 +150,12 @@ def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.C
 
 def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
-    (listed_before,) = stands.unfinished("0")
+    (listed_before,) = training_status.unfinished("0")
     resume("--resume=latest")
     assert closing_verb.close(listed_before).endswith("is not closed: it has finished by now")
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
     other = break_off(noisy, 1, "--epochs=2")
-    (listed_before,) = stands.unfinished("0")
+    (listed_before,) = training_status.unfinished("0")
     with holding(other) as process:
         assert f"is not closed: process {process.pid} on host" in closing_verb.close(listed_before)
     assert mlflow.get_run(other.info.run_id).data.tags["stop_reason"] == "interrupted"
@@ -195,13 +197,13 @@ def test_what_cannot_be_read_is_not_thrown_away(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("imdb_conv1d.journal.read", broken)
+        patch.setattr("tracked.training.journal.read", broken)
         with pytest.raises(RunFailed, match="cannot be read"):
             unfinished.main(["--close=dead"], Signals())
     assert folder(run).exists()
     assert "closed" not in mlflow.get_run(run.info.run_id).data.tags
     with monkeypatch.context() as patch:
-        patch.setattr("imdb_conv1d.places.holder", broken)
+        patch.setattr("tracked.training.run_folder.holder", broken)
         text = listed(capsys, "--close=dead")
         assert "not known here whether it lives" in text
         assert "its snapshots cannot be looked at" in text
@@ -240,7 +242,7 @@ def test_a_tag_that_names_a_folder_which_is_not_the_runs_own_endangers_nothing(
         (tmp_path / "precious" / run.info.run_id).mkdir(parents=True)
         for name in ("lock", "attempts", "best-1.keras"):
             (tmp_path / "precious" / run.info.run_id / name).write_text("another token")
-    told = json.dumps(stands.launch(run) | {"snapshots": str(named)})
+    told = json.dumps(training_status.launch(run) | {"snapshots": str(named)})
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
     before = {root: files(root) for root in (artifacts_of_run, tmp_path / "precious")}
     text = listed(capsys, "--close", run.info.run_id)
@@ -286,7 +288,7 @@ def test_a_whole_checkpoint_is_stored_before_its_folder_goes_whatever_else_is_da
     if lost != "both snapshots":
         (folder(run) / "journal.jsonl").write_text("damaged")
     if lost == "the parameters too":
-        told = json.dumps(stands.launch(run) | {"parameters": {"patience": "a while"}})
+        told = json.dumps(training_status.launch(run) | {"parameters": {"patience": "a while"}})
         mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
     assert f"closed {run.info.run_id} as KILLED, after epoch 3" in listed(capsys, "--close=dead")
     assert stored(run) == best

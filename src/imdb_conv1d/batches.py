@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from imdb_conv1d.environment import untuned
-from imdb_conv1d.text import PADDING
+from imdb_conv1d.tokenizer import PADDING
+from tracked.training.reproducibility import untuned
 
 VALIDATION_BATCH = 256  # forward only, so larger than a training batch; the size does not change the result
 POOL = 50  # batches among whose reviews those of like length are put together

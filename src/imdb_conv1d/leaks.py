@@ -33,9 +33,9 @@ class Seen:
 
 def split(texts: Sequence[str]) -> Words:
     """Split texts into the words that tell them apart."""
-    from imdb_conv1d import text  # with TensorFlow, which whoever only asks what was recorded does not need
+    from imdb_conv1d import tokenizer  # with TensorFlow, which whoever only asks what was recorded does not need
 
-    return text.split([unicodedata.normalize("NFKC", one) for one in texts])
+    return tokenizer.split([unicodedata.normalize("NFKC", one) for one in texts])
 
 
 def digests(words: Words, maxlen: int | None = None) -> np.ndarray:
@@ -48,9 +48,9 @@ def digests(words: Words, maxlen: int | None = None) -> np.ndarray:
     Returns:
         the keys, strings [n] of ``DIGITS`` hexadecimal digits.
     """
-    from imdb_conv1d import text
+    from imdb_conv1d import tokenizer
 
-    return np.array([hashlib.sha256(one).hexdigest()[:DIGITS] for one in text.joined(words, maxlen)], dtype=object)
+    return np.array([hashlib.sha256(one).hexdigest()[:DIGITS] for one in tokenizer.joined(words, maxlen)], dtype=object)
 
 
 def recorded(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], words: Sequence[Words], maxlen: int) -> pd.DataFrame:

@@ -1,176 +1,206 @@
-"""How parameters are read, checked and refused: one line for a mistake, before anything heavy is imported.
+"""Every parameter once: its name, type, default, range and help.
 
-python src/train.py --patience -1
-error: patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647
+The command line, the checks, MLproject and the README's tables follow from these classes; a test compares them.
 """
 
-import argparse
-import difflib
-import math
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NoReturn, Self, get_args
+import re
+from pathlib import PurePath
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from imdb_conv1d.console import UserError
+from tracked.console.parameters import (
+    MOST,
+    Finite,
+    Parameters,
+    Switch,
+    Text,
+    listed,
+    number,
+    numbers,
+    refusal,
+    whole_number,
+)
 
+LESS_IS_BETTER = ("loss", "error", "mse", "mae", "mape", "msle", "crossentropy", "hinge", "divergence", "poisson",
+                  "logcosh")  # fmt: skip
+MORE_IS_BETTER = ("accuracy", "acc", "auc", "precision", "recall", "sensitivity", "specificity", "score", "iou", "io_u",
+                  "similarity", "correlation")  # fmt: skip
+Monitor = Literal["loss", "accuracy", "val_loss", "val_accuracy"]
 
-def _switch(value: Any) -> bool:
-    """True or false, in no other spelling: what is recorded is compared by later runs."""
-    if value in (True, "true"):
-        return True
-    if value in (False, "false"):
-        return False
-    raise ValueError("true or false")
-
-
-Text = Annotated[str, StringConstraints(min_length=1)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Switch = Annotated[bool, BeforeValidator(_switch)]
-MOST = 2**31 - 1  # what a 32-bit count holds
-MOST_LISTED = 10_000  # numbers in a list
-
-
-class Parameters(BaseModel):
-    """Parameters of one verb: frozen once they are checked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-    @classmethod
-    def parse(cls, argv: Sequence[str]) -> Self:
-        """Read ``--name value`` and ``--name=value`` pairs.
-
-        Raises:
-            UserError: one line for the first parameter that is unknown, or whose value is not allowed.
-        """
-        parser = _Parser(cls.model_fields, description=cls.__doc__)
-        for name, field in cls.model_fields.items():
-            text = f"{field.description} ({allowed(field)}; default {spelled(field.default)})"
-            parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text.replace("%", "%%"))
-        try:
-            return cls(**vars(parser.parse_args(_joined(argv, cls.model_fields))))
-        except ValidationError as error:
-            first = error.errors()[0]
-            if not first["loc"]:
-                raise UserError(first["msg"].removeprefix("Value error, ")) from None
-            name = str(first["loc"][0])
-            raise refusal(name, first["input"], allowed(cls.model_fields[name])) from None
-
-    def spelled(self) -> dict[str, str]:
-        """Name to value, each spelled as MLproject spells it, so that both ways to start a run record the same."""
-        return {name: spelled(value) for name, value in self}
+MODEL_NAME = r"[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*"
+ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$"), Field(description="Name in the model registry",
+    json_schema_extra={"allowed": "a name without blanks, quotes and /, : or @, not of dots alone"})]  # fmt: skip
+ExperimentName = Annotated[Text, Field(description="The experiment; auto: the one that MLflow's settings name",
+    json_schema_extra={"allowed": "auto or an experiment's name"})]  # fmt: skip
+A_SOURCE = "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet file"
+DATA_TO_SCORE = f"{A_SOURCE}: its test part where it has one, else all of it"
 
 
-def whole_number(text: str) -> list[int]:
-    """A whole number from 0, or a range of them such as 1-30.
+class TrainParameters(Parameters):
+    """Train until the monitored metric no longer improves, and register the best checkpoint."""
 
-    Raises:
-        ValueError: if it is neither.
+    data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={"allowed": A_SOURCE})
+    patience: int = Field(30, ge=0, le=MOST, description="Epochs without an improvement before training stops")
+    min_delta: Finite = Field(0.0001, ge=0, description="Smallest change of the monitor that is an improvement")
+    monitor: Monitor = Field("val_loss", description="Metric that early stopping and the checkpoint watch")
+    mode: Literal["min", "max", "auto"] = Field("min", description="Whether less or more of the monitor is better")
+    epochs: int = Field(200000, ge=1, le=MOST, description="Epochs at most")
+    batch_size: int = Field(32, ge=1, le=MOST, description="Reviews in one step")
+    validation_split: Finite = Field(0.2, gt=0, lt=1, description="Part of the training reviews held out to validate")
+    max_features: int = Field(
+        5000, ge=4, le=MOST, description="Ids in all: padding, start, unknown and the most frequent words"
+    )
+    maxlen: int = Field(400, ge=1, le=MOST, description="Words kept of a review, its last ones")
+    embedding_dims: int = Field(50, ge=1, le=MOST, description="Size of a word's vector")
+    filters: int = Field(250, ge=1, le=MOST, description="Filters of the convolution")
+    kernel_size: int = Field(3, ge=1, le=MOST, description="Words that a filter sees at once, at most maxlen")
+    hidden_dims: int = Field(250, ge=1, le=MOST, description="Units of the hidden layer")
+    learning_rate: Finite = Field(0.001, ge=1e-30, le=1e30, description="Adam's step size")
+    fused: Switch = Field(True, description="Whether a CPU trains with fused layers: the same network, in less time; "
+        "plain ones do where embedding_dims * kernel_size is below 64")  # fmt: skip
+    seed: int = Field(
+        7, ge=0, le=2**32 - 1, description="Fixes the initial weights, the dropout and each epoch's order"
+    )
+    model_name: ModelName = "imdb-conv1d"
+    log_texts: Switch = Field(True, description="Whether texts of the data may be stored with the runs and the model")
+
+    @property
+    def direction(self) -> Literal["min", "max"]:
+        """``mode`` with ``auto`` resolved by Keras's rule for the monitor's name."""
+        return "max" if better(self.monitor) == "max" else "min"
+
+    @property
+    def headline(self) -> str:
+        """What is particular about a training, as its run's name: ``patience=30 seed=7`` and what is not a default."""
+        first, last, never = ("patience", "seed"), ("data",), ("model_name", "log_texts")
+        fields, values = type(self).model_fields, self.spelled() | {"data": PurePath(self.data).name}
+        # Where the UI cuts a name off, what runs are often compared by is still there.
+        order = (*first, *(name for name in fields if name not in (*first, *last, *never)), *last)
+        told = (name for name in order if name in first or getattr(self, name) != fields[name].default)
+        return " ".join(f"{name}={values[name]}" for name in told)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.mode not in ("auto", better(self.monitor)):
+            raise ValueError(refusal("mode", self.mode, f"{better(self.monitor)} or auto with monitor={self.monitor}"))
+        if self.kernel_size > self.maxlen:
+            raise ValueError(refusal("kernel_size", self.kernel_size, f"at most maxlen, which is {self.maxlen}"))
+        return self
+
+
+class TrainCommand(TrainParameters):
+    """Train until the monitored metric no longer improves, and register the best checkpoint; or go on with that."""
+
+    resume: Text = Field("no", description="Whether to go on with a training that did not come to its end: the newest "
+        "one of the experiment, or the one with this run id", json_schema_extra={
+        "allowed": "no, latest or a run's id"})  # fmt: skip
+
+    @property
+    def parameters(self) -> TrainParameters:
+        """Those of the training."""
+        return TrainParameters(**self.model_dump(include=set(TrainParameters.model_fields)))
+
+
+class UnfinishedParameters(Parameters):
+    """List the trainings that did not come to their end, and close those that nobody goes on with."""
+
+    experiment: ExperimentName = "auto"
+    close: Text = Field("no", description="What to close for good: all that are known to be dead, or one",
+        json_schema_extra={"allowed": "no, dead or a run's id"})  # fmt: skip
+
+
+class EvaluateParameters(Parameters):
+    """Evaluate a registered model on data that it was not trained on."""
+
+    model: Annotated[str, StringConstraints(pattern=r"^(models|runs):/+[^/].*$")] = Field(
+        "models:/imdb-conv1d@candidate", description="The model to evaluate", json_schema_extra={
+            "allowed": "models:/NAME@ALIAS, models:/NAME/VERSION, models:/MODEL_ID or runs:/RUN_ID/NAME"})  # fmt: skip
+    data: Text = Field("auto", description="The reviews to score; auto: the test part of what it was trained on",
+        json_schema_extra={"allowed": DATA_TO_SCORE})  # fmt: skip
+    log_texts: Switch = Field(
+        True, description="Whether mistakes may be stored with their texts, if training allowed it"
+    )
+
+
+class ReplayParameters(Parameters):
+    """Tell from recorded trainings what other early-stopping rules would have made of them."""
+
+    run: Text = Field("auto", description="The training to replay; auto: the experiment's newest one, or all of them "
+        "where experiment is given", json_schema_extra={"allowed": "auto, all or a run's id"})  # fmt: skip
+    experiment: ExperimentName = "auto"
+    monitor: Text = Field("auto", description="The metric that the rule watches; auto: the run's own, else val_loss",
+        json_schema_extra={"allowed": "auto or the name of a metric that has one value an epoch"})  # fmt: skip
+    mode: Literal["auto", "min", "max"] = Field(
+        "auto", description="Whether less or more is better; auto: the run's own, else Keras's rule for the name"
+    )
+    patience: Annotated[str, AfterValidator(listed(whole_number))] = Field(
+        "auto", description="Patiences to try; auto: 1 to the run's own", json_schema_extra={
+            "allowed": "auto, or whole numbers from 0 such as 1,2,5 or 1-30, 10000 at most"})  # fmt: skip
+    min_delta: Annotated[str, AfterValidator(listed(number))] = Field(
+        "auto", description="Values of min_delta to try; auto: 0 and the run's own", json_schema_extra={
+            "allowed": "auto, or finite numbers from 0 such as 0,0.001, 10000 at most"})  # fmt: skip
+    tolerance: Finite = Field(
+        0.001,
+        ge=0,
+        description="What a training may lose by a shorter wait, in the metric's unit, and still count as served",
+    )
+
+    @property
+    def patiences(self) -> list[int]:
+        """The patiences given; none for auto."""
+        return [] if self.patience == "auto" else numbers(self.patience, whole_number)
+
+    @property
+    def min_deltas(self) -> list[float]:
+        """The values of min_delta given; none for auto."""
+        return [] if self.min_delta == "auto" else numbers(self.min_delta, number)
+
+
+class CompareParameters(Parameters):
+    """Put the trainings of an experiment side by side."""
+
+    experiment: ExperimentName = "auto"
+    runs: Text = Field("all", description="The trainings to compare", json_schema_extra={
+        "allowed": "all, or runs' ids separated by commas"})  # fmt: skip
+    monitor: Text = Field("auto", description="The metric to compare by; auto: what most of the runs watch",
+        json_schema_extra={"allowed": "auto or the name of a metric that has one value an epoch"})  # fmt: skip
+    mode: Literal["auto", "min", "max"] = Field(
+        "auto", description="Whether less or more is better; auto: the runs' own, else Keras's rule for the name"
+    )
+
+
+class PromoteParameters(Parameters):
+    """Make a version the champion, unless its log loss on the same test rows may be worse than the present one's."""
+
+    model: Annotated[str, StringConstraints(pattern=rf"^models:/+{MODEL_NAME}[@/][^/]+$")] = Field(
+        "models:/imdb-conv1d@candidate", description="The version to promote", json_schema_extra={
+            "allowed": "models:/NAME@ALIAS or models:/NAME/VERSION"})  # fmt: skip
+    data: Text = Field("auto", description="The reviews to compare on; auto: the test part of what it was trained on",
+        json_schema_extra={"allowed": DATA_TO_SCORE})  # fmt: skip
+    margin: Finite = Field(
+        0.02, ge=0, description="How much worse its log loss may be, in nats a review, and still count as not worse"
+    )
+    confidence: Finite = Field(
+        0.95, ge=0.5, le=0.99, description="How sure it must be that the log loss is not worse by more than margin"
+    )
+    log_texts: Switch = Field(
+        True, description="Whether an evaluation made for this may store mistakes with their texts"
+    )
+
+
+class RollbackParameters(Parameters):
+    """Make the former champion the champion again."""
+
+    model_name: ModelName = "imdb-conv1d"
+
+
+def better(monitor: str) -> Literal["min", "max"] | None:
+    """Keras's rule for ``mode=auto``, by a metric's name: less is better for a loss or an error, more for an accuracy.
+
+    Keras asks the metric itself; its own metrics are told by their names here, any other is None.
     """
-    first, dash, last = text.partition("-")
-    if not (first.isdecimal() and (last.isdecimal() or not dash)):
-        raise ValueError("a whole number or a range")
-    low, high = int(first), int(last or first)
-    if not low <= high < min(low + MOST_LISTED, MOST):
-        raise ValueError("a range that goes up")
-    return list(range(low, high + 1))
-
-
-def number(text: str) -> list[float]:
-    """A finite number from 0.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError("a finite number from 0")
-    return [value]
-
-
-def numbers(text: str, one: Callable[[str], list[Any]]) -> list[Any]:
-    """What a list such as 1,2,5-10 holds: each number once, from the smallest on.
-
-    Args:
-        one: reads what stands between two commas.
-
-    Raises:
-        ValueError: if that cannot be read, or there are too many numbers.
-    """
-    found = sorted({value for part in text.split(",") for value in one(part.strip())})
-    if len(found) > MOST_LISTED:
-        raise ValueError("too many numbers")
-    return found
-
-
-def listed(one: Callable[[str], list[Any]]) -> Callable[[str], str]:
-    """A check for a parameter that is auto or a list of numbers; what was written stays as it is."""
-
-    def check(text: str) -> str:
-        if text != "auto":
-            numbers(text, one)
-        return text
-
-    return check
-
-
-def refusal(name: str, value: object, what_is_allowed: str) -> UserError:
-    """The one line that every unusable parameter gets."""
-    return UserError(f"{name}: {str(value)!r} is not allowed; allowed: {what_is_allowed}")
-
-
-def spelled(value: Any) -> str:
-    """A value as it stands in MLproject and on the command line: as Python prints it, but true and false."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def allowed(field: FieldInfo) -> str:
-    """What a parameter may be, in words, read off its type and range."""
-    if isinstance(field.json_schema_extra, dict) and "allowed" in field.json_schema_extra:
-        return str(field.json_schema_extra["allowed"])
-    if choices := get_args(field.annotation):
-        return ", ".join(choices[:-1]) + f" or {choices[-1]}"
-    if field.annotation is bool:
-        return "true or false"
-    bounds = {
-        kind: getattr(bound, kind)
-        for bound in field.metadata
-        for kind in ("ge", "gt", "le", "lt")
-        if hasattr(bound, kind)
-    }
-    if field.annotation is int:
-        return f"a whole number from {bounds['ge']} to {bounds['le']}"
-    signs = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
-    return ", ".join(["a finite number", *(signs[kind].format(bound) for kind, bound in bounds.items())])
-
-
-def _joined(argv: Sequence[str], names: dict[str, FieldInfo]) -> list[str]:
-    """``--name value`` as ``--name=value``, so that argparse does not take a value such as -inf for a flag."""
-    joined: list[str] = []
-    rest = iter(argv)
-    for word in rest:
-        value = next(rest, None) if word.removeprefix("--") in names and word.startswith("--") else None
-        joined.append(word if value is None else f"{word}={value}")
-    return joined
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says its complaints as everything else does: one line, no usage text."""
-
-    def __init__(self, names: dict[str, FieldInfo], **kwargs: Any) -> None:
-        super().__init__(allow_abbrev=False, **kwargs)
-        self._names = list(names)
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message.removeprefix("argument --"))
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        known, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            name, _, value = " ".join(unknown[:2]).removeprefix("--").replace(" ", "=", 1).partition("=")
-            near = difflib.get_close_matches(name, self._names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            given = f" (given {value!r})" if value else ""
-            raise UserError(f"{name}: there is no such parameter{given}; allowed: {', '.join(self._names)}{hint}")
-        return known
+    name = re.sub(r"_\d+$", "", monitor.lower().removeprefix("val_"))  # Keras numbers metrics of one name: auc, auc_1
+    if name.endswith(LESS_IS_BETTER):
+        return "min"
+    return "max" if name.endswith(MORE_IS_BETTER) else None

@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from imdb_conv1d.console import UserError, one_line
+from tracked.console.errors import UserError
+from tracked.console.lines import one_line
 
 ROWS = 2000  # reviews in one table: scoring a large file needs no more memory than a small one
 REVIEWS_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"

@@ -13,10 +13,11 @@ from pathlib import Path
 import pandas as pd
 
 from imdb_conv1d import readers
-from imdb_conv1d.config import TrainParameters
-from imdb_conv1d.console import UserError, one_line
-from imdb_conv1d.parameters import allowed
+from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.readers import Tables
+from tracked.console.errors import UserError
+from tracked.console.lines import one_line
+from tracked.console.parameters import allowed
 
 SPLITS = ("train", "validation", "test")
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

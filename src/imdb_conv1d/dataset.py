@@ -1,0 +1,119 @@
+"""One table of reviews (text, label, split) for every source, and which rows each part gets.
+
+A row's part follows from the SHA-256 of its text, within its label, and from nothing else: not from the seed and not
+from the order of the file. The table is sorted by that hash, so the same texts in another order are the same data.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import pandas as pd
+
+from imdb_conv1d.sources import SPLITS, Source
+from tracked.console.errors import UserError
+
+TEST_PART = 0.2
+PARTS = SPLITS
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """The reviews of one source: ``table`` has the columns hash, text, label (0 or 1) and split, sorted by hash.
+
+    ``digest`` is a SHA-256 over all texts, labels and given splits; ``dropped`` counts the rows left out, by reason.
+    """
+
+    source: Source
+    table: pd.DataFrame
+    digest: str
+    dropped: dict[str, int]
+
+    def part(self, split: str) -> pd.DataFrame:
+        """The rows of train, validation or test."""
+        return self.table[self.table["split"] == split]
+
+    def counts(self) -> dict[str, int]:
+        """Number of rows by part."""
+        return {split: int((self.table["split"] == split).sum()) for split in PARTS}
+
+    def summary(self) -> str:
+        """One line: how many rows each part has, and how many were left out."""
+        counts = ", ".join(f"{count:,} {part}" for part, count in self.counts().items())
+        dropped = ", ".join(f"{count} {why}" for why, count in self.dropped.items()) or "nothing"
+        return f"{counts}; dropped: {dropped}"
+
+
+def load(source: Source, validation_split: float) -> Reviews:
+    """Read a whole source and give each row its part.
+
+    Raises:
+        UserError: if the source is unreadable, or a part would be left without one of the labels.
+    """
+    table = pd.concat([indexed(table).assign(text=table["text"]) for table in source.tables()], ignore_index=True)
+    split = partition(table, validation_split)
+    kept = table.assign(split=split)[split.isin(PARTS)].sort_values(["hash", "label"], kind="stable", ignore_index=True)
+    reviews = Reviews(source, kept[["hash", "text", "label", "split"]], digest(table), dropped(split))
+    for part in PARTS:
+        for label in (0, 1):
+            if not (reviews.part(part)["label"] == label).any():
+                raise UserError(
+                    f"data: {source.name} leaves no review of label {label} in the {part} part; "
+                    "allowed: data, and a validation_split, that give each part reviews of both labels"
+                )
+    return reviews
+
+
+def index(source: Source) -> pd.DataFrame:
+    """Hash, label and given split of every row of a source, in its order, without holding the texts."""
+    return pd.concat([indexed(table) for table in source.tables()], ignore_index=True)
+
+
+def indexed(table: pd.DataFrame) -> pd.DataFrame:
+    """Hash, label and given split of every row of a table."""
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in table["text"]]
+    label = table["label"].to_numpy(dtype="int8")
+    return pd.DataFrame({"hash": pd.Series(hashes, dtype="str"), "label": label, "split": table["split"].astype("str")})
+
+
+def partition(rows: pd.DataFrame, validation_split: float) -> pd.Series:
+    """The part of each row: train, validation or test, or the reason why it is left out.
+
+    ``rows`` has the columns hash, label and split (what the source says; "" or train may be divided). A test part that
+    the source has stays whole, otherwise a fifth is held out; likewise a validation part and ``validation_split``.
+    Of copies of a text one row stays; a text that stands under both labels teaches nothing and is dropped.
+    """
+    given, hashes = rows["split"], rows["hash"]
+    part = pd.Series("train", index=rows.index, dtype=object)
+    is_test = given == "test"
+    part[is_test] = "test"
+    part[~is_test & hashes.isin(hashes[is_test])] = "copies of test texts"
+    free = rows[part == "train"]
+    part[free.index[free.groupby("hash")["label"].transform("nunique") > 1]] = "texts with both labels"
+    # Among copies, the row that the source gave to validation is the one that stays.
+    free = rows[part == "train"].sort_values("split", ascending=False, kind="stable")
+    part[free.index[free.duplicated("hash")]] = "copies"
+    part[(part == "train") & (given == "validation")] = "validation"
+    if not is_test.any():
+        _hold_out(part, rows, "test", TEST_PART)
+    if not (given == "validation").any():
+        _hold_out(part, rows, "validation", validation_split)
+    return part
+
+
+def _hold_out(part: pd.Series, rows: pd.DataFrame, name: str, fraction: float) -> None:
+    """Give the rows with the smallest hashes of each label to ``name``, at least one where there are two."""
+    left = rows[part == "train"].sort_values("hash")
+    for _, group in left.groupby("label"):
+        size = max(round(len(group) * fraction), 1) if len(group) > 1 else 0
+        part[group.index[:size]] = name
+
+
+def digest(rows: pd.DataFrame) -> str:
+    """SHA-256 over hash, label and given split of all rows, whatever their order."""
+    lines = sorted(rows["hash"] + rows["label"].astype(str) + rows["split"])
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def dropped(part: pd.Series) -> dict[str, int]:
+    """Number of rows left out, by reason."""
+    return {str(reason): int(count) for reason, count in part[~part.isin(PARTS)].value_counts().sort_index().items()}

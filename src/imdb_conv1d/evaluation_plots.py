@@ -1,0 +1,74 @@
+"""Pictures of an evaluation: labels and probabilities to matplotlib figures. Nothing is shown or saved here."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
+
+from tracked.reports.plots import BLUE, GREY
+
+
+def confusion(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
+    """Counts of true and predicted labels at a threshold of one half; ``mark`` is said of the rows."""
+    figure, ax = _single()
+    predicted = (np.asarray(probabilities) > 0.5).astype(int)
+    ConfusionMatrixDisplay.from_predictions(
+        labels, predicted, labels=[0, 1], display_labels=["negative", "positive"], cmap="Blues", ax=ax, colorbar=False
+    )
+    ax.set_title(_title("Confusion at threshold 0.5", np.size(labels), mark))
+    return figure
+
+
+def roc(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
+    """The receiver operating characteristic; ``mark`` is said of the rows."""
+    return _curve(RocCurveDisplay, _title("ROC", np.size(labels), mark), labels, probabilities)
+
+
+def precision_recall(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
+    """Precision over recall; ``mark`` is said of the rows."""
+    return _curve(PrecisionRecallDisplay, _title("Precision and recall", np.size(labels), mark), labels, probabilities)
+
+
+def _curve(
+    display: type[RocCurveDisplay | PrecisionRecallDisplay], title: str, labels: ArrayLike, probabilities: ArrayLike
+) -> Figure:
+    figure, ax = _single()
+    display.from_predictions(
+        labels, probabilities, name="model", ax=ax, plot_chance_level=True, curve_kwargs={"color": BLUE}
+    )
+    ax.set_title(title)
+    ax.grid(alpha=0.25)
+    return figure
+
+
+def calibration(bins: pd.DataFrame, mark: str = "") -> Figure:
+    """Share of positive reviews over the probability given to them.
+
+    Args:
+        bins: what ``scores.calibration_bins`` returns.
+        mark: is said of the rows.
+    """
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    filled = bins[bins["reviews"] > 0]
+    upper.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1, label="perfect")
+    upper.plot(filled["probability"], filled["positive"], "o-", color=BLUE, label="model")
+    upper.set_ylabel("share of positive reviews")
+    upper.set_title(_title("Calibration", int(bins["reviews"].sum()), mark))
+    upper.legend()
+    upper.grid(alpha=0.25)
+    lower.bar(bins["low"], bins["reviews"], width=bins["high"] - bins["low"], align="edge", color=BLUE, ec="white")
+    lower.set_ylabel("reviews")
+    lower.set_xlabel("probability of positive")
+    return figure
+
+
+def _title(what: str, rows: int, mark: str) -> str:
+    return f"{what}\n{rows:,} reviews{mark}" if mark else what
+
+
+def _single() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    return figure, figure.subplots()

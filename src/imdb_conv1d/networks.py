@@ -1,0 +1,106 @@
+"""The article's network, after Keras's example imdb_cnn, and the same network as it is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from imdb_conv1d.fused_layers import LEAST_WIDTH, FusedAdam, FusedConvolution
+from imdb_conv1d.parameters import TrainParameters
+from tracked.training import reproducibility
+
+STEPS_PER_CALL = 16  # steps at most between two returns to Python, where a signal gets through
+REVIEWS_PER_CALL = 512  # and reviews, so that a signal does not wait longer for larger batches
+
+
+@dataclass(frozen=True)
+class Network:
+    """Two networks that share their layers' weights.
+
+    ``plain`` consists of Keras's own layers and is what is saved: ids int [batch, maxlen] to the probability of a
+    positive review, float [batch, 1]. ``trained`` is what is fitted: it takes batches of any length from kernel_size
+    on. ``fused`` tells whether it has fused layers; ``note`` says why not, though they are asked for, or is empty.
+    """
+
+    plain: keras.Sequential
+    trained: keras.Model
+    fused: bool
+    note: str
+
+    def save(self, path: Path) -> None:
+        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does; after a step or more."""
+        self.plain.optimizer.build(self.plain.trainable_variables)
+        for saved, trained in zip(self.plain.optimizer.variables, self.trained.optimizer.variables, strict=True):
+            saved.assign(trained)
+        self.plain.save(path)
+
+    def state(self) -> list[np.ndarray]:
+        """All that a step changes: weights, the states of the dropouts' random numbers, the optimizer's variables."""
+        return [np.asarray(variable) for variable in self._variables()]
+
+    def restore(self, state: Sequence[np.ndarray]) -> None:
+        """Put a state back.
+
+        Raises:
+            ValueError: if it is another network's; nothing is changed then.
+        """
+        variables = self._variables()
+        there = [(tuple(variable.shape), np.dtype(variable.dtype)) for variable in variables]
+        if there != [(array.shape, array.dtype) for array in state]:
+            raise ValueError("it is the state of another network")
+        for variable, array in zip(variables, state, strict=True):
+            variable.assign(array)
+
+    def _variables(self) -> list[keras.Variable]:
+        optimizer = self.trained.optimizer
+        optimizer.build(self.trained.trainable_variables)
+        return [*self.trained.variables, *optimizer.variables]
+
+
+def build(parameters: TrainParameters, former: str = "") -> Network:
+    """Both networks, compiled.
+
+    Args:
+        former: the layers that a training was begun with which goes on: fused ones stay fused, however narrow.
+    """
+    plain = _plain(parameters)
+    width = parameters.embedding_dims * parameters.kernel_size
+    wide = width >= LEAST_WIDTH or former == "fused"
+    # The fused layers are written for a CPU. On a GPU, Keras's own are fast, and have been tried by many.
+    fused = parameters.fused and wide and not reproducibility.gpus()
+    layers = _fused_layers(plain) if fused else plain.layers
+    trained = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
+    settings = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
+    plain.compile(optimizer=keras.optimizers.Adam(parameters.learning_rate), **settings)
+    adam = FusedAdam if fused else keras.optimizers.Adam
+    steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
+    trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=steps, **settings)
+    narrow = f"embedding_dims * kernel_size is {width}, below {LEAST_WIDTH}"
+    note = f"{narrow}: Keras's own layers train, as with fused=false" if parameters.fused and not wide else ""
+    return Network(plain, trained, fused, note)
+
+
+def _plain(parameters: TrainParameters) -> keras.Sequential:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((parameters.maxlen,), dtype="int32", name="ids"),
+            layers.Embedding(parameters.max_features, parameters.embedding_dims),
+            layers.Dropout(0.2),
+            layers.Conv1D(parameters.filters, parameters.kernel_size, padding="valid", activation="relu", strides=1),
+            layers.GlobalMaxPooling1D(),
+            layers.Dense(parameters.hidden_dims),
+            layers.Dropout(0.2),
+            layers.Activation("relu"),
+            layers.Dense(1),
+            layers.Activation("sigmoid"),
+        ],
+        name="imdb_conv1d",
+    )
+
+
+def _fused_layers(plain: keras.Sequential) -> list[keras.Layer]:
+    embedding, dropout, convolution, _, *rest = plain.layers
+    return [embedding, dropout, FusedConvolution(convolution), *rest]

@@ -1,0 +1,1 @@
+"""Any training: stopped in time, kept at its best, resumed exactly, tracked with MLflow, compared, promoted."""

@@ -1,0 +1,177 @@
+"""Which early-stopping rule serves several trainings: the replayed rows pooled over them, and a recommendation."""
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+
+from tracked.analysis.intervals import interval
+from tracked.console.lines import counted, duration
+
+CONFIDENCE = 0.95
+SHARE = 0.9  # of all such trainings, to be served
+ROUNDING = 2.0**-22  # of a value: trainers report float32, so that 0.880 - 0.879 is within 0.001
+
+
+def pooled(table: pd.DataFrame) -> pd.DataFrame:
+    """Pool regret and cost of each rule over the runs that answer it.
+
+    Args:
+        table: what ``rules.replay`` returns, of several distinct histories of one metric.
+
+    Returns:
+        patience, min_delta; runs: how many answer; population: a number that two rules share if the same runs answer
+        them, since others' means are not comparable; regret, regret_low, regret_high: their mean regret with its 95 %
+        interval; regret_worst; epochs, epochs_low, epochs_high: the mean epoch of the stop, likewise; epochs_saved and
+        seconds_saved: means.
+    """
+    rows, populations = [], dict[Hashable, int]()
+    for (patience, min_delta), group in table.groupby(["patience", "min_delta"]):
+        answered = group[~group["censored"]]
+        regret, epochs = answered["regret"].to_numpy(), answered["stopped_epoch"].to_numpy(dtype=float)
+        regret_low, regret_high = interval(regret)
+        epochs_low, epochs_high = interval(epochs)
+        rows.append(
+            {
+                "patience": patience,
+                "min_delta": min_delta,
+                "runs": len(answered),
+                "population": populations.setdefault(frozenset(answered["run_id"]), len(populations)),
+                "regret": answered["regret"].mean(),
+                "regret_low": regret_low,
+                "regret_high": regret_high,
+                "regret_worst": answered["regret"].max(),
+                "epochs": answered["stopped_epoch"].astype(float).mean(),
+                "epochs_low": epochs_low,
+                "epochs_high": epochs_high,
+                "epochs_saved": answered["epochs_saved"].astype(float).mean(),
+                "seconds_saved": answered["seconds_saved"].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """The shortest patience that is shown to serve ``SHARE`` of such trainings, by ``runs`` of ``of`` trainings.
+
+    A training is served if it loses at most the tolerance against its own longest wait, which is ``wait`` epochs or
+    more; ``served`` of ``runs`` are. ``patience`` is None where nothing is shown: with fewer than ``needed`` runs, or
+    since too many lose more; then ``served`` is of the longest patience tried, ``longest``. ``cut`` runs ended before
+    they had waited that long, and count as not served. regret, its 95 % interval, epochs_saved, seconds_saved and
+    epochs, all that was trained, are of the runs that answer the rule.
+    """
+
+    metric: str
+    tolerance: float
+    of: int
+    needed: int
+    runs: int
+    wait: int = 0
+    cut: int = 0
+    longest: int | None = None
+    served: int = 0
+    patience: int | None = None
+    min_delta: float = 0.0
+    regret: float = np.nan
+    regret_low: float = np.nan
+    regret_high: float = np.nan
+    regret_worst: float = np.nan
+    epochs: int = 0
+    epochs_saved: int = 0
+    seconds_saved: float = np.nan
+
+    @property
+    def sentence(self) -> str:
+        """Say what is shown, by how many trainings and against what, or what it would take."""
+        share, loss = f"{SHARE:.0%} of such trainings", f"{self.tolerance:g} of the best {self.metric}"
+        if not self.wait:
+            return (
+                f"Too few runs to say which patience is enough: {counted(self.of, 'distinct training')}, and "
+                f"{self.needed} that went on long enough would do if a patience serves them all."
+            )
+        if self.longest is None:
+            return f"Nothing tells a longer wait from those tried: none is shorter than the {self.wait} of the runs."
+        against = f"against waiting {counted(self.wait, 'epoch')} or longer"
+        if self.patience is None:
+            cut = f" (of {self.cut} it is not known, as they ended before)" if self.cut else ""
+            return (
+                f"No patience up to {self.longest} is shown to serve {share}: {self.longest} loses more than {loss} "
+                f"{against} in {self.runs - self.served} of {self.runs} runs{cut}."
+            )
+        within = "" if np.isnan(self.regret_low) else f", 95% interval {self.regret_low:.4f} to {self.regret_high:.4f}"
+        minutes = "" if np.isnan(self.seconds_saved) else f" and {duration(self.seconds_saved)}"
+        return (
+            f"Patience {self.patience} with min_delta {self.min_delta:g} serves at least {share}, at {CONFIDENCE:.0%} "
+            f"confidence: it loses at most {loss} {against} in {self.served} of {self.runs} distinct runs, of "
+            f"{self.of} in all. On average it loses {self.regret:.4f}{within} ({self.regret_worst:.4f} in the worst "
+            f"run), and it would have saved {self.epochs_saved:,} of their {counted(self.epochs, 'epoch')}{minutes}."
+        )
+
+
+def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
+    """Find the shortest patience that is shown to serve ``SHARE`` of such trainings.
+
+    A run knows of no loss after its own end. So the longest wait is taken that ``SHARE`` of the runs whose own patience
+    allows it are shown to have waited; of those runs, one that ended before counts as not served, since runs that go on
+    improving are the ones that meet an epoch limit. Runs with a shorter patience count where they lose, too. The bound
+    is exact (Clopper and Pearson 1934), one-sided. From the longest patience down, each is tested until one fails:
+    since a shorter one never loses less, so many tests err no more often than one. Several values of min_delta share
+    the error (Bonferroni), and so do the wait and the rule where runs name no patience: there, nothing but their ends
+    says how long they would have waited. bench/recommendation.py shows how often the claim holds.
+
+    Args:
+        table: what ``rules.replay`` returns, of several distinct histories of one metric.
+        tolerance: in the metric's unit.
+    """
+    runs = table.drop_duplicates("run_id").set_index("run_id")
+    error = (1 - CONFIDENCE) / table["min_delta"].nunique() / (2 if runs["own_patience"].isna().any() else 1)
+    waited = runs["waited"].astype(int)
+    allowed = runs["own_patience"].astype(float).fillna(np.inf).clip(lower=waited)
+    waits = [wait for wait in waited.unique() if _shown((waited >= wait).sum(), (allowed >= wait).sum(), error)]
+    nothing = Recommendation(
+        metric=str(table["monitor"].iloc[0]), tolerance=tolerance, of=len(runs), runs=len(runs),
+        needed=math.ceil(math.log(error) / math.log(SHARE)),
+    )  # fmt: skip
+    if not waits:
+        return nothing
+    wait = int(max(waits))
+    asked, told = (table["run_id"].map(one >= wait).astype(bool) for one in (allowed, waited))
+    within = table["regret"] <= tolerance + ROUNDING * table["best_value"].abs()
+    lost = ~table["censored"].astype(bool) & ~within  # a rule that has not stopped has all that the run found
+    table = table.assign(told=told, counts=asked | lost, fails=lost | (asked & ~told))
+    nothing = replace(nothing, wait=wait, cut=int(((allowed >= wait) & (waited < wait)).sum()))
+    found = []
+    rules = table[table["patience"] < wait].groupby(["patience", "min_delta"])
+    for min_delta in sorted(set(table["min_delta"].tolist())):
+        shortest = None
+        for patience in sorted({one for one in table["patience"].tolist() if one < wait}, reverse=True):
+            group = rules.get_group((patience, min_delta))
+            count, served = int(group["counts"].sum()), int((group["counts"] & ~group["fails"]).sum())
+            if nothing.longest is None or (patience, served) > (nothing.longest, nothing.served):
+                nothing = replace(nothing, longest=patience, served=served, runs=count)
+            if not _shown(served, count, error):
+                break
+            shortest = (patience, min_delta, served, count, group[group["told"] & ~group["censored"]])
+        if shortest:
+            found.append(shortest)
+    if not found:
+        return nothing
+    # Of one patience, the min_delta that stops earliest.
+    patience, min_delta, served, count, rows = min(found, key=lambda one: (one[0], -one[4]["epochs_saved"].sum()))
+    regret, saved = rows["regret"].to_numpy(dtype=float), int(rows["epochs_saved"].astype(int).sum())
+    low, high = interval(regret)
+    return replace(
+        nothing, patience=patience, min_delta=min_delta, served=served, runs=count,
+        regret=float(regret.mean()), regret_low=low, regret_high=high, regret_worst=float(regret.max()),
+        epochs=saved + int(rows["stopped_epoch"].astype(int).sum()), epochs_saved=saved,
+        seconds_saved=float(rows["seconds_saved"].sum(skipna=False)),
+    )  # fmt: skip
+
+
+def _shown(served: int, runs: int, error: float) -> bool:
+    """Whether so many served of so many runs show that ``SHARE`` of all are."""
+    return bool(binom.sf(served - 1, runs, SHARE) <= error)

@@ -1,0 +1,1 @@
+"""What people see and type: lines, exit statuses, signals, parameters, locks."""

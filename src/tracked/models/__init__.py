@@ -1,0 +1,1 @@
+"""Stored models: packaged, registered, loaded, evaluated, promoted."""

@@ -1,0 +1,208 @@
+"""A promotion: both versions' predictions of the same reviews, the gate, the move, and what is said of it where."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from imdb_conv1d.parameters import PromoteParameters
+from tracked.analysis import noninferiority
+from tracked.console.errors import RunFailed
+from tracked.console.lines import counted, say
+from tracked.console.signals import Signals
+from tracked.models import champions, evaluation, loader
+from tracked.models.loader import Fetched, Stored
+from tracked.runs import evaluations
+from tracked.runs.queries import Recorded
+from tracked.runs.writer import Run
+
+DECIDED_BY = "deciding_digest"  # tag: of the texts that decided, by their words
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out, in one sentence, and the gate's decision where there was one.
+
+    Overtaken means that nothing is moved, since another version has become the champion meanwhile.
+    """
+
+    outcome: Literal["promoted", "kept", "unchanged", "overtaken"]
+    sentence: str
+    decision: noninferiority.Decision | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """A version, what it is compared with, and the reviews for that.
+
+    ``holder`` is the version that has the alias, empty where none has it. ``champion`` is what defends the place: the
+    holder, or the last champion that still exists; None if nothing is to be compared, since the version itself is the
+    holder or the last champion (``again``), or there never was one. ``rows_digest`` names the reviews, ``subject`` and
+    the ``models``, by version, are at hand where an evaluation is lacking.
+    """
+
+    version: Stored
+    holder: str
+    champion: Stored | None = None
+    again: bool = False
+    rows_digest: str = ""
+    subject: evaluation.Subject | None = None
+    models: Mapping[str, Fetched] | None = None
+
+
+def contest(version: Stored, data: str, folder: Path) -> Contest:
+    """What has to be compared with what; writes nothing.
+
+    Args:
+        data: the parameter; auto is the test part of what ``version`` was trained on.
+        folder: where models may lie that have to be evaluated.
+
+    Raises:
+        UserError: if an evaluation is lacking and the data for it is not at hand.
+    """
+    holder, before = champions.standing(version.name)
+    defender = holder or (before or [""])[-1]
+    if defender in ("", version.version):
+        return Contest(version, holder, again=bool(defender))
+    champion = loader.find(f"models:/{version.name}/{defender}")
+    if data == "auto":
+        own = evaluations.of_model(version, "params.data = 'auto'", "tags.rows_digest != ''", evaluations.IS_WHOLE)
+        if own and _evaluation(champion, own.data.tags["rows_digest"]):
+            return Contest(version, holder, champion, rows_digest=own.data.tags["rows_digest"])
+    models = {stored.version: loader.fetch(stored, folder / stored.version) for stored in (version, champion)}
+    subject = evaluation.subject(version, models[version.version].record, data)
+    return Contest(version, holder, champion, False, subject.rows_digest, subject, models)
+
+
+def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Signals) -> Verdict:
+    """Let the gate decide, move the alias, and queue the figures."""
+    version, champion, decision = found.version, found.champion, None
+    if found.holder == version.version:
+        return Verdict("unchanged", f"Unchanged: {version.title} is the {champions.CHAMPION} already.")
+    sentence = f"{version.title} is the first {champions.CHAMPION}"
+    if found.again:
+        sentence = f"{version.title} is the {champions.CHAMPION} again; no version had the alias"
+    if champion:
+        decision, why = _judged(run, found, champion, parameters, signals)
+        promoted = decision is not None and decision.promoted
+        verb = "replaces" if promoted else "does not replace"
+        former = f"version {champion.version}" + ("" if found.holder else ", the last one that still exists,")
+        sentence = f"{version.title} {verb} {former} as {champions.CHAMPION}: {why}"
+        if not promoted:
+            none = f"; no version has the alias until one is promoted, or a rollback gives it to {champion.version}"
+            return Verdict("kept", f"Kept: {sentence}{'' if found.holder else none}.", decision)
+    run.settle()  # what decided is stored before anything moves
+    signals.hold_to_the_end()
+    moved = champions.promote(version.name, version.version, found.holder)
+    return Verdict("promoted", f"Promoted: {sentence}.", decision) if moved else Verdict("overtaken", "")
+
+
+def _judged(
+    run: Run, found: Contest, champion: Stored, parameters: PromoteParameters, signals: Signals
+) -> tuple[noninferiority.Decision | None, str]:
+    """The gate's decision and why it is so; None if the reviews cannot tell how good the version is.
+
+    It is made on the texts that neither model has seen in its training, each once.
+    """
+    recorded = [_evaluated(found, stored, parameters.log_texts, signals) for stored in (found.version, champion)]
+    ids = [one.info.run_id for one in recorded]
+    run.tags(dict(zip(("evaluation_run_id", "champion_evaluation_run_id"), ids, strict=True)))
+    first, second = (evaluations.predictions(one, run.folder) for one in recorded)
+    if not evaluations.same_rows(first, second):
+        raise RunFailed(f"the evaluations {' and '.join(ids)} are not of the same reviews")
+    if first["seen"].isna().any():
+        return (
+            None,
+            "whether it was trained on some of these test texts is not known, so they cannot tell how good it is",
+        )
+    neither = evaluations.unseen(first, second)
+    fresh, others = first[neither], second[neither]
+    left_out = ""
+    if len(fresh) < len(first):
+        left_out = (
+            f"; left out are {len(first) - len(fresh):,} reviews that a training has seen, {first['seen'].sum():,} the "
+            f"version's and {second['seen'].sum():,} the {champions.CHAMPION}'s"
+        )
+    if fresh.empty:
+        return None, f"no review is left that neither has seen in its training{left_out}"
+    decision = noninferiority.decide(
+        fresh["label"],
+        fresh["probability"],
+        others["probability"],
+        parameters.margin,
+        parameters.confidence,
+        fresh["words"],
+    )
+    if not decision.enough:
+        return None, f"{decision.sentence}{left_out}"
+    uses = _decided_before(run, found, fresh) + 1
+    figures = {
+        "log_loss_difference": decision.difference,
+        "log_loss_upper": decision.upper,
+        "test_reviews": float(decision.rows),
+        "decisions_on_these_reviews": float(uses),
+    }
+    run.metrics(figures, round(time.time() * 1000), step=0)
+    unknown = ""
+    if second["seen"].isna().any():
+        unknown = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
+    used = f"; these reviews have decided {counted(uses, 'promotion')} so far"
+    return decision, f"{decision.sentence}{left_out}{unknown}{_of_unlike_data(found.version, champion)}{used}"
+
+
+def _decided_before(run: Run, found: Contest, rows: pd.DataFrame) -> int:
+    """How many other promotions the same texts have decided, whichever file or test part they came in."""
+    digest = hashlib.sha256("\n".join(sorted(set(rows["words"]))).encode()).hexdigest()
+    run.tags({"rows_digest": found.rows_digest, DECIDED_BY: digest})
+    # Earlier versions of this project have noted the file's rows alone.
+    same = (f"tags.rows_digest = '{found.rows_digest}'", f"tags.{DECIDED_BY} = '{digest}'")
+    decided = {one.info.run_id for by in same for one in evaluations.of_verb("promote", by, "tags.decision != ''")}
+    return len(decided - {run.id})
+
+
+def _of_unlike_data(version: Stored, champion: Stored) -> str:
+    if "" in (version.data_digest, champion.data_digest):
+        return "; whether both were trained on the same data is not known"
+    if version.data_digest == champion.data_digest:
+        return ""
+    digests = f"digest {version.data_digest[:12]}, the {champions.CHAMPION} on {champion.data_digest[:12]}"
+    return f"; they were trained on different data (the version on {digests}), whose reviews need not be alike"
+
+
+def _evaluated(found: Contest, stored: Stored, log_texts: bool, signals: Signals) -> Recorded:
+    """A version's newest evaluation on the reviews; it is made if there is none."""
+    there = _evaluation(stored, found.rows_digest)
+    if there is None and found.subject and found.models:
+        say(f"evaluating {stored.title}")
+        model = found.models[stored.version]
+        subject = found.subject.for_another(model.record)
+        told = {"model": stored.uri, "data": "auto" if subject.own_test_part else subject.source.name}
+        evaluation.run(stored, model, subject, told | {"log_texts": str(log_texts).lower()}, log_texts, signals)
+        there = _evaluation(stored, found.rows_digest)
+    if there is None:
+        raise RunFailed(f"the evaluation of {stored.title} on these reviews is gone")
+    return there
+
+
+def _evaluation(stored: Stored, rows_digest: str) -> Recorded | None:
+    """The newest evaluation of that very model on the reviews, if it tells what the model had seen of them."""
+    return evaluations.of_model(stored, f"tags.rows_digest = '{rows_digest}'", evaluations.IS_WHOLE)
+
+
+def tell(run: Run, found: Contest, verdict: Verdict) -> None:
+    """Queue the outcome at the run and at both versions."""
+    version, champion, name = found.version.version, found.champion, found.version.name
+    run.tags({"decision": verdict.outcome, "model_name": name, "model_version": version})
+    run.describe(verdict.sentence)
+    if verdict.outcome == "unchanged":
+        return
+    against, promoted = champion.version if champion else "", verdict.outcome == "promoted"
+    run.tags({"champion_version": against or "none"})
+    said = verdict.sentence, verdict.decision
+    champions.tell(run, name, version, "promoted" if promoted else "refused", against, *said)
+    if champion:
+        champions.tell(run, name, champion.version, "replaced" if promoted else "defended", version, *said)

@@ -1,0 +1,197 @@
+"""The best checkpoint becomes a version of the registered model: stored, loaded back, compared, then registered."""
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow.entities import LoggedModel
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from scipy.special import expit
+
+from imdb_conv1d.text_model import TextClassifier
+from tracked.console.errors import RunFailed
+from tracked.console.lines import say
+from tracked.models.loader import Record
+from tracked.runs import queries
+from tracked.runs.connection import refuses, single_calls
+from tracked.runs.outbox import persist
+from tracked.training.reproducibility import model_requirements
+
+CANDIDATE = "candidate"
+# Tag of a stored model, with its training's run id: what others log at that run has none, and what was stored before
+# there was the tag is left alone.
+MARK = "stored_by_training"
+TOLERANCE = 1e-5  # of the loss in nats: what float32 and another batch size can explain, and no more
+EXAMPLE = ("A film to see twice: funny, warm and well played.", "Two hours of my life that I will never get back.")
+SIGNATURE = ModelSignature(
+    inputs=Schema([TensorSpec(np.dtype(object), (-1,))]),
+    outputs=Schema([TensorSpec(np.dtype(np.float64), (-1,))]),
+)
+
+
+def store(
+    name: str, checkpoint: Path, vocabulary: Path, maxlen: int, step: int, parameters: dict[str, str], record: Record
+) -> str:
+    """Store the checkpoint as a model that takes text, with the Keras network beside it; returns the model's id.
+
+    The active run is the model's source. The example's texts are made up, so nothing of the data is shown.
+
+    Args:
+        record: goes into the model's metadata, so that it is known even if the run is gone.
+
+    Raises:
+        RunFailed: if it cannot be stored; what was stored in part is deleted.
+    """
+    network, active = keras.saving.load_model(checkpoint), mlflow.active_run()
+
+    def attempt() -> str:
+        info = mlflow.tensorflow.log_model(
+            TextClassifier(network, vocabulary, maxlen),
+            # What a registered model's name may have, and a stored one's may not.
+            name=re.sub(r"[/:.%\"']", "-", name),
+            signature=SIGNATURE,
+            input_example=np.array(EXAMPLE, dtype=object),
+            pip_requirements=model_requirements(),
+            extra_files=[str(checkpoint)],
+            params=parameters,
+            metadata=asdict(record),
+            tags={MARK: active.info.run_id} if active else None,  # part of the model's creation
+            step=step,
+        )
+        return str(info.model_id)
+
+    model_id = ""
+    try:
+        model_id = persist("storing the model", attempt, refuses)
+    finally:
+        with suppress(RunFailed):  # the store may be what failed
+            persist("deleting what was stored in part", partial(_delete_others, model_id), refuses, seconds=10)
+    return model_id
+
+
+def _delete_others(model_id: str) -> None:
+    """Delete what the active training has stored beside this model: tries that broke off, or whose answer was lost.
+
+    What others have logged at its run stays, and what a version holds.
+    """
+    client, active = mlflow.MlflowClient(), mlflow.active_run()
+    if active is not None:
+        own = f"tags.{MARK} = '{active.info.run_id}'"
+        for model in client.search_logged_models([active.info.experiment_id], own):
+            if model.model_id != model_id and not _is_held(client, model):
+                client.delete_logged_model(model.model_id)
+
+
+def _is_held(client: mlflow.MlflowClient, model: LoggedModel) -> bool:
+    """Whether a version of any name holds a stored model; a copy of a version names that one, and has its files."""
+    of_run = client.search_model_versions(f"run_id = '{model.source_run_id}'")
+    if model.artifact_location in [client.get_model_version_download_uri(one.name, one.version) for one in of_run]:
+        return True
+    return bool(client.search_model_versions(f"source_path = 'models:/{model.model_id}'"))
+
+
+def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) -> None:
+    """Load the stored model back and score all validation texts; a model that differs is deleted.
+
+    Args:
+        validation: the columns text and label.
+        logged: val_loss of the checkpoint's epoch, which Keras computes from logits, as here.
+
+    Raises:
+        RunFailed: if the loss differs by more than ``TOLERANCE``, or the probabilities are not those of the logits.
+    """
+    uri = f"models:/{model_id}"
+    model = persist("loading the stored model", lambda: mlflow.pyfunc.load_model(uri), refuses)
+    texts, labels = validation["text"].to_numpy(dtype=object), validation["label"].to_numpy()
+    logits = model.get_raw_model().logits(texts).numpy().astype(float)
+    loss = float(np.mean(np.logaddexp(0, logits) - labels * logits))
+    gap = float(np.abs(model.predict(texts) - expit(logits)).max())
+    problem = ""
+    if not abs(loss - logged) <= TOLERANCE:
+        problem = f"scores the validation part with a loss of {loss:.7f}, not {logged:.7f} as in training"
+    elif not gap <= TOLERANCE:
+        problem = f"gives probabilities that differ by {gap:.7f} from those of its logits"
+    if problem:
+        with suppress(Exception):
+            mlflow.MlflowClient().delete_logged_model(model_id)
+        raise RunFailed(f"the stored model {problem}; nothing is registered")
+    say(f"loaded back, the stored model scores the {len(validation):,} validation reviews with a loss of {loss:.7f}")
+
+
+def registered(name: str, run_id: str) -> str:
+    """The id of the stored model that a training has registered before; empty if it has not."""
+    find = partial(_version_of, name, run_id)
+    version = persist(f"looking for a version of {name}", find, refuses)
+    return (version.source or "").removeprefix("models:/") if version else ""
+
+
+def _version_of(name: str, run_id: str) -> ModelVersion | None:
+    """A training's first version: of this name, or else of the one that the registered model was renamed to."""
+    found = queries.versions(run_id)
+    return min(found, key=lambda one: (one.name != name, int(one.version)), default=None)
+
+
+def register(name: str, model_id: str, run_id: str, description: str, tags: dict[str, str]) -> ModelVersion:
+    """Make a stored model the next version of ``name`` and its candidate; returns the version.
+
+    The alias comes last, so that what it names is complete. Each step can be repeated: an answer may have been lost.
+
+    Args:
+        tags: with all of ``trainings.OF_VERSIONS``.
+
+    Raises:
+        RunFailed: naming the step that failed.
+    """
+    client = mlflow.MlflowClient()
+    source = f"models:/{model_id}"
+
+    def create_version() -> ModelVersion:
+        if found := _version_of(name, run_id):
+            return found
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
+
+    with single_calls():
+        made = persist(f"registering a version of {name}", create_version, refuses)
+    name, version = made.name, str(made.version)
+
+    def move_alias() -> None:
+        try:
+            newest = client.get_model_version_by_alias(name, CANDIDATE)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            newest = None
+        # A training that goes on after its registration must not take the alias from one that came after it.
+        if newest is None or int(newest.version) < int(version):
+            client.set_registered_model_alias(name, CANDIDATE, version)
+
+    # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
+    named = {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(version)}])}
+    persist(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named), refuses)
+    persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias, refuses)
+
+    def delete_others() -> None:
+        others = [one for one in queries.versions(run_id) if one.name == name and str(one.version) != version]
+        aliased = set(map(str, client.get_registered_model(name).aliases.values())) if others else set()
+        for other in others:
+            if str(other.version) not in aliased:
+                client.delete_model_version(name, other.version)
+
+    # A call that the client had given up may have been answered by a second version since.
+    persist(f"looking for other versions of run {run_id}", delete_others, refuses)
+    return made

@@ -1,0 +1,151 @@
+"""Trainings side by side: one table, from their runs, their histories and their evaluations."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from tracked.analysis.rule_replay import History
+from tracked.runs.evaluations import leaked
+from tracked.runs.queries import VERB, Recorded, data_of, parameters, stand
+
+FIXED = (
+    "run_id", "run_name", "state", "data", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds",
+    "test_loss", "test_accuracy", "test_reviews", "test_seen", "test_rows", "evaluation_run_id", "version",
+)  # fmt: skip
+
+
+def differing(runs: Sequence[Recorded]) -> dict[str, list[str]]:
+    """The parameters in which the runs differ, each with its value of every run; empty where a run has none."""
+    told = [parameters(run) for run in runs]
+    names = dict.fromkeys(name for one in told for name in one)
+    values = {name: [one.get(name, "") for one in told] for name in names}
+    return {name: column for name, column in values.items() if len(set(column)) > 1}
+
+
+def compared(
+    runs: Sequence[Recorded],
+    histories: Mapping[str, History],
+    evaluations: Mapping[str, Recorded],
+    versions: Mapping[str, str],
+) -> pd.DataFrame:
+    """One row a finished training, the best first: of those on the data that most have, then of those on other data.
+
+    Args:
+        runs: all that are compared; the parameters that differ among them have a column each.
+        histories: by run id, of one metric; runs without one come last.
+        evaluations: by run id; the test figures are theirs.
+        versions: by run id, as people read them.
+
+    Returns:
+        ``FIXED``, and the parameters. data names what the training's figures are of, test_rows what the test figures
+        are of, and test_seen how many of those the model had seen in its training; empty or missing where that is not
+        known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are those of
+        training until the last epoch's end, as a history has them.
+    """
+    rows = []
+    for run in runs:
+        history, tags = histories.get(run.info.run_id), run.data.tags
+        row = {
+            "run_id": run.info.run_id,
+            "run_name": run.info.run_name or "",
+            "state": stand(run),
+            "data": data_of(run),
+        }
+        if history is not None:
+            # A training of this project may watch another metric than the one that is compared.
+            kept = int(run.data.metrics.get("best_epoch", 0)) if VERB in tags else 0
+            best = kept or history.best_epoch
+            row |= {
+                "best_value": history.values[best - 1],
+                "best_epoch": best,
+                "stopped_epoch": len(history.values),
+                "seconds": history.seconds[-1],
+            }
+        row |= {"stop_reason": tags.get("stop_reason", ""), "version": versions.get(run.info.run_id, "")}
+        if evaluation := evaluations.get(run.info.run_id):
+            metrics = evaluation.data.metrics
+            row |= {name: metrics.get(name) for name in ("test_loss", "test_accuracy", "test_reviews")}
+            row["evaluation_run_id"], row["test_seen"] = evaluation.info.run_id, leaked(evaluation)
+            row["test_rows"] = evaluation.data.tags.get("rows_digest", "")[:12]
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=list(FIXED))
+    for name, column in differing(runs).items():
+        table[name if name not in FIXED else f"param_{name}"] = column
+    for name in ("best_epoch", "stopped_epoch", "test_reviews", "test_seen"):
+        table[name] = table[name].astype("Int64")
+    less = next(iter(histories.values())).mode == "min" if histories else True
+    table = table.sort_values("best_value", ascending=less, kind="stable", ignore_index=True)
+    known = table["data"].where(table["data"] != "")
+    groups = known.map(known.value_counts()).fillna(0)  # what is on unknown data comes last
+    order = table.assign(size=groups, first=table.groupby("data", sort=False).ngroup())
+    return table.loc[order.sort_values(["size", "first"], ascending=[False, True], kind="stable").index].reset_index(
+        drop=True
+    )
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for people: test figures that leak are marked, as are those of which it is not known."""
+    marked = readable(table)
+    for name in ("test_loss", "test_accuracy"):
+        if name in marked:
+            marked[name] = [
+                value if value == "-" or seen == "0" else f"{value} ({'?' if seen == '-' else seen} seen)"
+                for value, seen in zip(marked[name], marked["test_seen"], strict=True)
+            ]
+    return marked
+
+
+def others(runs: Sequence[Recorded]) -> pd.DataFrame:
+    """Trainings that have not finished: run_id, run_name, state and stop_reason."""
+    rows = [
+        {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": stand(run),
+         "stop_reason": run.data.tags.get("stop_reason", "")}
+        for run in runs
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["run_id", "run_name", "state", "stop_reason"])
+
+
+def fitting(table: pd.DataFrame, width: int) -> str:
+    """A table of text that is at most ``width`` characters wide: later columns are left out, long names shortened."""
+    cells = readable(table)
+    while True:
+        text = cells.to_string(index=False)
+        over = max(map(len, text.splitlines())) - width
+        if over <= 0:
+            return text
+        longest = cells["run_name"].str.len().max()
+        fewest = 12 if len(cells.columns) <= 5 else 40  # characters of a name, which columns give way to
+        if longest > fewest:
+            cells["run_name"] = [shortened(name, max(longest - over, fewest)) for name in cells["run_name"]]
+        elif len(cells.columns) > 2:
+            cells = cells[cells.columns[:-1]]
+        else:
+            return text
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """A table as text, cell by cell."""
+    return pd.DataFrame({name: [cell(str(name), value) for value in table[name]] for name in table})
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of runs without the words that all of them have; whole where nothing else is left."""
+    words = [name.split() for name in names]
+    common = set(words[0]).intersection(*words[1:]) if words else set()
+    return [
+        " ".join(word for word in own if word not in common) or name for own, name in zip(words, names, strict=True)
+    ]
+
+
+def shortened(text: str, size: int) -> str:
+    """A text of at most ``size`` characters."""
+    return text if len(text) <= size else f"{text[: size - 1]}…"
+
+
+def cell(column: str, value: object) -> str:
+    """A value as people read it; what is missing is a dash."""
+    if value is None or value is pd.NA or value != value or value == "":
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.0f}" if column == "seconds" else f"{value:.4f}"
+    return str(value)

@@ -1,0 +1,39 @@
+"""Pictures: tables and arrays to matplotlib figures. Nothing is shown or saved here."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+BLUE, ORANGE, GREEN, RED, GREY = "#2563a8", "#d97706", "#2e7d32", "#b3261e", "#777777"
+COLORS = (BLUE, ORANGE, GREEN, RED, "#6a3d9a", "#0e7c86", "#a05a2c", "#c2508f", "#5b6b1d", "#3a3a8c")
+
+
+def training(history: pd.DataFrame, monitor: str, best_epoch: int, stopped_epoch: int, reason: str) -> Figure:
+    """Loss and accuracy over the epochs, with the best and the last epoch marked.
+
+    Args:
+        history: one row an epoch with the columns epoch, loss, accuracy, val_loss and val_accuracy.
+        best_epoch: the checkpoint's epoch, 0 if there is none.
+    """
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    axes: Sequence[Axes] = figure.subplots(1, 2)
+    for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
+        dots = "o" if len(history) < 40 else None
+        ax.plot(history["epoch"], history[metric], color=GREY, marker=dots, ms=3, label="training")
+        ax.plot(history["epoch"], history[f"val_{metric}"], color=BLUE, marker=dots, ms=3, label="validation")
+        best = history.loc[history["epoch"] == best_epoch, f"val_{metric}"]
+        if len(best):
+            value = best.iloc[0]
+            ax.axvline(best_epoch, color=GREEN, lw=1, ls="--")
+            ax.plot([best_epoch], [value], "o", color=GREEN, ms=8, label=f"best epoch {best_epoch}: {value:.4f}")
+        ax.axvline(stopped_epoch, color=RED, lw=1, ls="--", label=f"last epoch {stopped_epoch} ({reason})")
+        ax.set_xlabel("epoch")
+        ax.set_title(metric)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid(alpha=0.25)
+        ax.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2, frameon=False)
+    figure.suptitle(f"Early stopping on {monitor}", fontsize=12)
+    return figure

@@ -1,0 +1,138 @@
+"""What a replay leaves at its run: the table, pictures, figures, and the few lines of them for the terminal."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tracked.analysis.recommendation import pooled, recommend
+from tracked.analysis.rule_replay import History, distinct
+from tracked.console.lines import counted, duration
+from tracked.reports import rule_plots
+from tracked.runs.writer import Run, literally
+
+ROWS = 12  # of a table on the terminal
+
+
+def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) -> str:
+    """Queue the replay of one training; returns lines for the terminal."""
+    best = history.best_epoch
+    lines = [
+        f"{history.monitor} of run {history.run_id} {history.run_name!r}: {counted(len(history.values), 'epoch')}, the "
+        f"best is {history.values[best - 1]:.4f} after epoch {best}"
+    ]
+    whole = table[table["best_epoch"].eq(best).fillna(False)].sort_values(
+        ["patience", "epochs_saved"], ascending=[True, False]
+    )
+    if whole.empty:
+        lines.append("no rule of the grid is answered and keeps that epoch")
+    else:
+        rule = whole.iloc[0]
+        minutes = "" if pd.isna(rule["seconds_saved"]) else f" ({duration(rule['seconds_saved'])})"
+        saved = f"{counted(rule['epochs_saved'], 'epoch')} saved{minutes}" if rule["epochs_saved"] else "nothing saved"
+        lines.append(
+            f"patience {rule['patience']} with min_delta {rule['min_delta']:g} keeps that epoch and stops after epoch "
+            f"{rule['stopped_epoch']}: {saved}"
+        )
+        figures = {"shortest_patience": rule["patience"], "epochs_saved": rule["epochs_saved"]}
+        _figures(run, {**figures, "seconds_saved": rule["seconds_saved"]})
+    link = f"[{literally(history.run_name) or history.run_id}](#/experiments/{experiment_id}/runs/{history.run_id})"
+    run.tags({"source_run_id": history.run_id, "mlflow.parentRunId": history.run_id})
+    run.describe(
+        f"Replay of {link}.\n\n" + "\n\n".join(f"{line[0].upper()}{line[1:]}." for line in map(literally, lines))
+    )
+    title = f"{history.monitor}: what each rule loses, and when it stops"
+    heat = rule_plots.heat_map(table.assign(epochs=table["stopped_epoch"].astype(float)), title)
+    _files(run, {"replay.csv": table}, {"heat_map.png": heat, "curve.png": rule_plots.curve(history, table)})
+    columns = [
+        "patience",
+        "min_delta",
+        "stopped_epoch",
+        "best_epoch",
+        "best_value",
+        "epochs_saved",
+        "seconds_saved",
+        "regret",
+    ]
+    return "\n".join([*lines, _shown(table, "best_epoch", columns)])
+
+
+def of_many(
+    run: Run, experiment_id: str, histories: Sequence[History], table: pd.DataFrame, tolerance: float, unlike: str
+) -> str:
+    """Queue the replay of several trainings of one metric; returns lines for the terminal.
+
+    Args:
+        unlike: a sentence where the trainings are not of the same data; else empty.
+    """
+    different = distinct(histories)
+    judged = table[table["run_id"].isin([history.run_id for history in different])]
+    pool, found = pooled(judged), recommend(judged, tolerance)
+    metric, trained = histories[0].monitor, sum(len(history.values) for history in histories)
+    many = counted(len(histories), "training")
+    lines = [f"{metric} of {many}, {counted(trained, 'epoch')}", *filter(None, [unlike]), found.sentence]
+    if repeated := len(histories) - len(different):
+        lines.insert(1, f"{counted(repeated, 'training')} left out, as another one has the same values from epoch 1 on")
+    if found.patience is not None:
+        _figures(run, {
+            "recommended_patience": found.patience, "recommended_min_delta": found.min_delta,
+            "regret": found.regret, "regret_low": found.regret_low, "regret_high": found.regret_high,
+            "regret_worst": found.regret_worst,
+            "served": found.served, "answered": found.runs,
+            "epochs_saved": found.epochs_saved, "seconds_saved": found.seconds_saved,
+        })  # fmt: skip
+    _figures(run, {"runs": len(histories), "runs_compared": found.runs})
+    run.tags({"source_experiment_id": experiment_id})
+    link = f"[{many}](#/experiments/{experiment_id}/runs)"
+    run.describe(f"Replay of {link}, named in replay.csv.\n\n" + "\n\n".join(map(literally, lines[1:])))
+    least, most = pool["runs"].min(), pool["runs"].max()
+    answers = f"{most:,} runs" if pool["population"].nunique() == 1 else f"the {least:,} to {most:,} runs that answer"
+    pictures = {
+        "heat_map.png": rule_plots.heat_map(pool, f"{metric}: each rule's mean regret and stop, of {answers}"),
+        "pooled.png": rule_plots.pooled(pool, metric, tolerance, found.patience),
+    }
+    _files(run, {"replay.csv": table, "pooled.csv": pool}, pictures)
+    columns = [
+        "patience",
+        "min_delta",
+        "runs",
+        "regret",
+        "regret_low",
+        "regret_high",
+        "regret_worst",
+        "epochs",
+        "epochs_saved",
+        "seconds_saved",
+    ]
+    return "\n".join([*lines, _shown(pool, "regret", columns)])
+
+
+def _figures(run: Run, values: Mapping[str, float]) -> None:
+    known = {name: float(value) for name, value in values.items() if not pd.isna(value)}
+    run.metrics(known, round(time.time() * 1000), step=0)
+
+
+def _files(run: Run, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure]) -> None:
+    for name, table in tables.items():
+        table.to_csv(run.folder / name, index=False)
+        run.file(run.folder / name)
+    for name, picture in pictures.items():
+        run.figure(picture, name)
+
+
+def _shown(table: pd.DataFrame, by: str, columns: Sequence[str]) -> str:
+    """The rows at which, with growing patience, ``by`` changes, and the longest patience of each min_delta."""
+    rows = table.sort_values(["min_delta", "patience"])
+    text = rows[by].map(lambda value: _cell(by, value))
+    changes = (text != text.groupby(rows["min_delta"]).shift()) | ~rows["min_delta"].duplicated(keep="last")
+    few = rows[changes].drop_duplicates([name for name in columns if name != "min_delta"]).head(ROWS)
+    cells = pd.DataFrame({name: [_cell(name, value) for value in few[name]] for name in columns})
+    return f"{cells.to_string(index=False)}\n{len(few)} of {len(table):,} rules; all of them are in the run's tables"
+
+
+def _cell(column: str, value: float) -> str:
+    if pd.isna(value):
+        return "-"
+    digits = {"regret": ".4f", "best": ".4f", "seconds": ".1f", "epochs": ".4g", "min": "g"}
+    return format(value, digits.get(column.split("_")[0], "") if isinstance(value, float) else "")

@@ -1,0 +1,1 @@
+"""Trainings that did not come to their end."""

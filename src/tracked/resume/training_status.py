@@ -1,0 +1,164 @@
+"""How a training stands that did not come to its end: where its folder is, who works on it, whether it can go on."""
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
+
+from imdb_conv1d.parameters import TrainParameters
+from tracked.analysis.early_stopping import BY_ITSELF, NOT_A_NUMBER, OTHER_HISTORY
+from tracked.console.lines import one_line
+from tracked.runs import queries
+from tracked.runs.queries import CLOSED, LAUNCH, REGISTERED, STOP_REASON, VERB, Recorded
+from tracked.training import run_folder
+from tracked.training.run_folder import Holder
+from tracked.training.snapshots import Snapshots
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An unfinished training: its last epoch that is kept, who works on it, and why it cannot go on, if it cannot."""
+
+    run: Recorded
+    last_epoch: int
+    holder: Holder | None
+    against: str
+    is_seen: bool = True
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.run.info.run_id)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is known that nobody works on it; ``mlflow run`` may still be making the environment for one."""
+        known = self.is_seen and VERB in self.run.data.tags
+        return self.holder is None and known and not is_elsewhere(self.run)
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, by the tag: ``mlflow run`` writes over the status."""
+        return str(self.run.data.tags.get(STOP_REASON, "unknown"))
+
+    @property
+    def lines(self) -> list[str]:
+        """What there is to know of it, for people."""
+        begun = datetime.fromtimestamp(self.run.info.start_time / 1000, UTC).isoformat(" ", "seconds")
+        alive = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {self.reason}"
+        if not self.holder and not self.is_dead:
+            alive = "not known here whether it lives"
+        how = f"cannot go on: {self.against}" if self.against else f"goes on with: --resume {self.id}"
+        if self.reason == OTHER_HISTORY:
+            how += ", where it comes out as its run has it: on the machine and with the packages of before"
+        return [
+            f"{self.id}  {self.run.info.run_name}",
+            f"    begun {begun}, last epoch {self.last_epoch}, status {self.run.info.status}; {alive}",
+            *([] if self.holder else [f"    {how}"]),
+        ]
+
+
+def unfinished(experiment_id: str) -> list[Unfinished]:
+    """Trainings of an experiment that are not done to the end, the newest first, whatever their status says."""
+    return [
+        look(run)
+        for run in queries.search("reading the runs", [experiment_id])
+        if is_ours(run)
+        and not (REGISTERED in run.data.tags and run.info.status == "FINISHED")
+        and not (CLOSED in run.data.tags and run.info.status == "KILLED")
+    ]
+
+
+def look(run: Recorded) -> Unfinished:
+    """How a training stands now."""
+    try:
+        place = folder(run)
+        return Unfinished(
+            run, Snapshots(place).last_epoch, run_folder.holder(place) or starting(run), reason_against(run)
+        )
+    except OSError as error:
+        return Unfinished(run, 0, None, f"its snapshots cannot be looked at ({one_line(error)})", is_seen=False)
+
+
+def starting(run: Recorded) -> Holder | None:
+    """Another process that has begun a training, if it lives and the training has no folder yet, or none any more."""
+    told = launch(run)
+    if not _may_live(run) or folder(run).exists() or not {"pid", "host", "since", "start"} <= set(told):
+        return None
+    holder = Holder(told["pid"], told["host"], told["since"], told["start"])
+    return holder if holder.is_here and holder.pid != os.getpid() and not holder.is_dead else None
+
+
+def _may_live(run: Recorded) -> bool:
+    """Whether nothing says that the process ended in order. Not by the status, which ``mlflow run`` writes over.
+
+    One that has stopped by itself still has its model to store and to register.
+    """
+    tags = run.data.tags
+    ended = REGISTERED in tags or "error" in tags or tags.get(STOP_REASON, BY_ITSELF[0]) not in BY_ITSELF
+    return VERB in tags and not ended
+
+
+def is_ours(run: Recorded) -> bool:
+    """Whether a run is a training of this project: one that has begun, or that ``mlflow run`` has made."""
+    if VERB in run.data.tags:
+        return run.data.tags[VERB] == "train"
+    entry = run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT)
+    return entry == "main" and set(TrainParameters.model_fields) <= set(run.data.params)
+
+
+def folder(run: Recorded) -> Path:
+    """The training's folder: where it was used last, or where it would be now if it is not there.
+
+    A tag may name any folder; the run's own has the token of the attempt that the tag is of.
+    """
+    here, told = run_folder.root(mlflow.get_tracking_uri()) / run.info.run_id, launch(run)
+    there = Path(told.get("snapshots") or here.parent) / run.info.run_id
+    # A store that was copied with its folders has its own here, and the tag names the original's.
+    return next((one for one in (here, there) if told.get("token") in run_folder.attempts(one)), here)
+
+
+def reason_against(run: Recorded) -> str:
+    """Why a training cannot go on, as the rest of a sentence; empty if it can."""
+    tags = run.data.tags
+    if tags.get(VERB, "train") != "train":
+        return f"is no training but has the tag {VERB}={tags[VERB]}"
+    if REGISTERED in tags and run.info.status == "FINISHED":
+        return f"has finished, and version {tags[REGISTERED]} of its model is registered"
+    if tags.get(STOP_REASON) == NOT_A_NUMBER:
+        return "has ended on a loss that is not a finite number"
+    if is_elsewhere(run):
+        told = launch(run)
+        return (
+            f"runs on host {told['host']}, or died there: go on there, where its snapshots are in "
+            f"{told.get('snapshots')}; if that host is gone, close this run, and resume it then from epoch 1"
+        )
+    return ""
+
+
+def is_elsewhere(run: Recorded) -> bool:
+    """Whether a training that may live works on another host, and its folder there is none that is seen here.
+
+    A folder of that name may have been left here by an earlier attempt; its own one has the last attempt's token.
+    """
+    told = launch(run)
+    if told.get("host", socket.gethostname()) == socket.gethostname() or not _may_live(run):
+        return False
+    return told.get("token") not in run_folder.attempts(folder(run))
+
+
+def launch(run: Recorded) -> dict[str, Any]:
+    """What was noted at the last attempt: the parameters, the data's source, the process, its host, the snapshots."""
+    try:
+        found = json.loads(run.data.tags.get(LAUNCH, "{}"))
+    except ValueError:
+        return {}
+    kinds = {"parameters": dict, "snapshots": str, "source": str, "host": str, "pid": int, "since": str, "start": str}
+    fits = isinstance(found, dict) and all(isinstance(found.get(name, kind()), kind) for name, kind in kinds.items())
+    return found if fits else {}

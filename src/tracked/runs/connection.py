@@ -1,0 +1,96 @@
+"""The tracking store and the registry: whether they answer, and how long a call may take."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from tracked.console.errors import UserError
+from tracked.console.lines import one_line
+
+ANSWER_SECONDS = 4  # for the first call to a server: a mistyped address is told within ten seconds
+FINAL = {
+    "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE",
+    "PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED",
+}  # fmt: skip
+DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def require_answers() -> None:
+    """Make sure that the tracking store and the registry answer, before any work.
+
+    Raises:
+        UserError: if one does not.
+    """
+    # Delivery tries again by itself: a single call need not insist for minutes, as MLflow's default does.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    address, name = "", "MLFLOW_TRACKING_URI"
+    with brief_calls():
+        try:
+            address = mlflow.get_tracking_uri()
+            _require_database(address)
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
+            if mlflow.get_registry_uri() != address:
+                address, name = mlflow.get_registry_uri(), "MLFLOW_REGISTRY_URI"
+                _require_database(address)
+                client.search_registered_models(max_results=1)
+        except Exception as error:  # whatever a store raises, it cannot be worked with
+            reason = f"{address!r} does not answer ({one_line(error)})"
+            raise UserError(f"{name}: {reason}; allowed: a server or a database that does") from None
+
+
+@contextmanager
+def brief_calls() -> Iterator[None]:
+    """Within, a call to a server is tried once and given up after a few seconds."""
+    with _settings(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT=str(ANSWER_SECONDS)):
+        yield
+
+
+@contextmanager
+def single_calls() -> Iterator[None]:
+    """Within, MLflow itself does not try again: after a lost answer it would make a second run, or a second version."""
+    with _settings(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):
+        yield
+
+
+@contextmanager
+def _settings(**values: str) -> Iterator[None]:
+    usual = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in usual.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def refuses(error: BaseException | None) -> bool:
+    """Whether the server has understood a call and will never take it.
+
+    By MLflow's codes and not by HTTP's: it reports a database that is short of connections as 400.
+    """
+    return isinstance(error, MlflowException) and error.error_code in FINAL
+
+
+@contextmanager
+def suppress_missing() -> Iterator[None]:
+    """Within, it is no error that something does not exist."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+def _require_database(address: str) -> None:
+    """Knock at a database server's port: MLflow itself would try for minutes."""
+    parts = urlsplit(address)
+    port = DATABASE_PORTS.get(parts.scheme.partition("+")[0])
+    if port and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or port), ANSWER_SECONDS).close()

@@ -1,0 +1,243 @@
+"""A metric's history, read from any run that has one value an epoch."""
+
+import gc
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import pairwise
+from typing import Literal
+
+import mlflow
+import numpy as np
+from mlflow.entities import Metric, Run
+
+from imdb_conv1d.parameters import better
+from tracked.analysis.rule_replay import History
+from tracked.console.errors import UserError
+from tracked.console.lines import counted
+from tracked.console.parameters import refusal
+from tracked.runs import queries
+from tracked.runs.connection import refuses
+from tracked.runs.outbox import persist
+
+INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
+MOST_PATIENCES = 200  # in the grid that is taken where none is given
+MOST_ROWS = 2_000_000  # of the replayed table; a gigabyte
+AT_ONCE = 100  # histories that are read by one question
+MOST_POINTS = 200_000  # of one answer
+LASTED = "epoch_seconds"  # the metric that says how long an epoch took, of a run that has it
+Mode = Literal["auto", "min", "max"]
+
+
+def read(
+    run: Run,
+    monitor: str = "auto",
+    mode: Mode = "auto",
+    say: Callable[[str], None] = lambda line: None,
+    points: Sequence[Metric] | None = None,
+    lasted: Sequence[Metric] | None = None,
+) -> History:
+    """A run's history of ``monitor``, which has steps from 0 or from 1 on; epochs are counted from 1.
+
+    Args:
+        monitor: auto is the run's own, else val_loss.
+        mode: auto is the run's own if it watched this metric, else Keras's rule for the name.
+        say: is told what of the run is left out.
+        points: the metric's, in any order, if they are at hand.
+        lasted: those of ``LASTED`` likewise.
+
+    Raises:
+        UserError: if the run has no such metric, less than two epochs, a gap or two values of one epoch, or if nothing
+            tells whether less or more is better.
+        RunFailed: if the store keeps failing.
+    """
+    run_id, parameters = run.info.run_id, queries.parameters(run)
+    metric = queries.monitor(run, monitor)
+    if metric not in run.data.metrics:
+        there = ", ".join(sorted(run.data.metrics)) or "no metric at all"
+        raise refusal("monitor", metric, f"what run {run_id} has recorded, which is {there}")
+    points = sorted(_points([run_id], metric)[run_id] if points is None else points, key=lambda point: point.step)
+    if _ends_with_restored_weights(run, points):
+        say(f"run {run_id}: step {points[-1].step} is no epoch but the best one's values once more, as autolog logs "
+            "them with restore_best_weights; left out")  # fmt: skip
+        points.pop()
+    _require_one_an_epoch(run_id, metric, [point.step for point in points])
+    if parameters.get("baseline", "None") != "None":
+        say(f"run {run_id}: its EarlyStopping had a baseline, {parameters['baseline']}; the rules here have none")
+    direction = mode if mode != "auto" else _own_mode(parameters, metric == queries.monitor(run)) or better(metric)
+    if direction is None:
+        raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
+    if lasted is None:
+        lasted = _points([run_id], LASTED)[run_id] if LASTED in run.data.metrics else []
+    values = np.array([point.value for point in points])
+    if not np.isfinite(values).any():
+        raise UserError(f"run: {run_id!r} has no finite value of {metric}; allowed: a run that has one")
+    return History(
+        run_id,
+        run.info.run_name or "",
+        metric,
+        direction,
+        np.where(np.abs(values) >= INFINITE, np.sign(values) * np.inf, values),
+        _seconds(run, points, lasted),
+        _own_patience(parameters),
+        _own_min_delta(parameters),
+    )
+
+
+def read_all(
+    runs: Sequence[Run], monitor: str, mode: Mode, say: Callable[[str], None], all_of_them: bool
+) -> list[History]:
+    """The histories of one metric of several runs, as :func:`read`; runs that have none are left out, and told.
+
+    Args:
+        all_of_them: raise, instead, what :func:`read` does.
+
+    Raises:
+        UserError: if no run has one, or they are not of one metric and one mode.
+    """
+    found = []
+    for start in range(0, len(runs), AT_ONCE):
+        some = runs[start : start + AT_ONCE]
+        of_metric: dict[str, list[str]] = {}
+        for run in some:
+            of_metric.setdefault(queries.monitor(run, monitor), []).append(run.info.run_id)
+        points = {run_id: own for metric, ids in of_metric.items() for run_id, own in _points(ids, metric).items()}
+        with_seconds = [run.info.run_id for run in some if LASTED in run.data.metrics]
+        lasted = _points(with_seconds, LASTED) if with_seconds else {}
+        for run in some:
+            run_id = run.info.run_id
+            try:
+                found.append(read(run, monitor, mode, say, points[run_id], lasted.get(run_id, [])))
+            except UserError as error:
+                if all_of_them:
+                    raise
+                say(f"left out: {error}")
+        if len(runs) > AT_ONCE:
+            say(f"read {start + len(some):,} of {len(runs):,} histories")
+    if not found:
+        one = "a metric that one of the trainings has recorded by the epoch"
+        raise refusal("monitor", monitor, f"{one}; none of {len(runs):,} has")
+    for name, given in (("monitor", monitor), ("mode", mode)):
+        kinds = sorted({str(getattr(history, name)) for history in found})
+        if len(kinds) > 1:
+            raise UserError(
+                f"{name}: {given!r} means {' and '.join(kinds)} for these runs; allowed: one of them by name"
+            )
+    return found
+
+
+def grid(
+    histories: Sequence[History], patience: Sequence[int], min_delta: Sequence[float]
+) -> tuple[list[int], list[float]]:
+    """The patiences and min_deltas to try; where none are given 1 to the longest patience of the runs' own, in growing
+    strides where that is long, and 0 and the runs' own min_delta.
+
+    Raises:
+        UserError: if none are given and no run has a patience, or if the table would have too many rows.
+    """
+    longest = max((history.patience or 1 for history in histories if history.patience is not None), default=0)
+    if not patience:
+        if not longest:
+            lacking = f"runs that have that parameter, which {histories[0].run_id} has not, or numbers such as 1-30"
+            raise refusal("patience", "auto", lacking)
+        strides = np.geomspace(1, longest, MOST_PATIENCES).round().astype(int).tolist()
+        patience = sorted({*strides} if longest > MOST_PATIENCES else range(1, longest + 1))
+    deltas = list(min_delta) or sorted({0.0, *(history.min_delta or 0.0 for history in histories)})
+    rows = len(histories) * len(patience) * len(deltas)
+    if rows > MOST_ROWS:
+        raise UserError(
+            f"patience: {len(patience):,} patiences by {len(deltas):,} values of min_delta on "
+            f"{counted(len(histories), 'run')} are {rows:,} rows; allowed: {MOST_ROWS:,} at most"
+        )
+    return list(patience), deltas
+
+
+def _points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
+    """The points of a metric, in any order, by run.
+
+    SQLite looks through all runs' points of a metric for those of one run, unless somebody has had it gather
+    statistics: so a database is asked for many runs at a time. MLflow's client cannot, but the store behind it can.
+    """
+    client = mlflow.MlflowClient()
+    of_many = getattr(client._tracking_client.store, "get_metric_history_bulk", None)  # not over HTTP
+    if of_many is None or len(run_ids) == 1:
+        return {
+            run_id: persist(
+                f"reading {metric} of run {run_id}", partial(client.get_metric_history, run_id, metric), refuses
+            )
+            for run_id in run_ids
+        }
+    what = f"reading {metric} of {counted(len(run_ids), 'run')}"
+    with _without_collector():
+        rows = persist(what, partial(of_many, run_ids, metric, MOST_POINTS), refuses)
+    if len(rows) == MOST_POINTS:
+        middle = len(run_ids) // 2
+        return _points(run_ids[:middle], metric) | _points(run_ids[middle:], metric)
+    found: dict[str, list[Metric]] = {run_id: [] for run_id in run_ids}
+    for row in rows:
+        found[row.run_id].append(row)
+    return found
+
+
+def _seconds(run: Run, points: Sequence[Metric], lasted: Sequence[Metric]) -> np.ndarray:
+    """Seconds of training until the end of each epoch: the sum of what the epochs took, if the run has that of each.
+
+    Else the time since the run's start, as the points' times say it.
+    """
+    took = {point.step: point.value for point in lasted if math.isfinite(point.value) and point.value >= 0}
+    if len(took) == len(lasted) and all(point.step in took for point in points):
+        return np.cumsum([took[point.step] for point in points])
+    return (np.array([point.timestamp for point in points]) - run.info.start_time) / 1000
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's cycle collector looks through a hundred thousand new rows again and again: that is half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _ends_with_restored_weights(run: Run, points: Sequence[Metric]) -> bool:
+    stopped, restored = run.data.metrics.get("stopped_epoch"), run.data.metrics.get("restored_epoch")
+    if not points or stopped is None or restored is None or points[-1].step != stopped + 1:
+        return False
+    return points[-1].value in [point.value for point in points if point.step == restored]
+
+
+def _require_one_an_epoch(run_id: str, metric: str, steps: Sequence[int]) -> None:
+    problem = ""
+    if len(steps) < 2:
+        problem = f"{len(steps) or 'no'} epoch of {metric}"
+    elif steps[0] not in (0, 1):
+        problem = f"{metric} from step {steps[0]} on, neither from 0 nor from 1"
+    for before, step in pairwise(steps):
+        if step == before:
+            problem = f"two values of {metric} at step {step}"
+        elif step != before + 1:
+            problem = problem or f"no value of {metric} between steps {before} and {step}"
+    if problem:
+        raise UserError(f"run: {run_id!r} has {problem}; allowed: a run with one value an epoch, of two epochs or more")
+
+
+def _own_mode(parameters: dict[str, str], same_metric: bool) -> Literal["min", "max"] | None:
+    mode = parameters.get("mode")
+    return "min" if same_metric and mode == "min" else "max" if same_metric and mode == "max" else None
+
+
+def _own_patience(parameters: dict[str, str]) -> int | None:
+    with suppress(KeyError, ValueError):
+        return max(int(parameters["patience"]), 0)
+    return None
+
+
+def _own_min_delta(parameters: dict[str, str]) -> float | None:
+    with suppress(KeyError, ValueError):
+        value = abs(float(parameters["min_delta"]))  # as Keras does
+        return value if math.isfinite(value) else None
+    return None

@@ -1,0 +1,269 @@
+"""Which runs of an experiment are trainings, how each of them stands, and what its parameters were."""
+
+import os
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias
+
+import mlflow
+from mlflow.entities import Experiment, Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
+
+from tracked.console.errors import UserError
+from tracked.console.lines import one_line
+from tracked.console.parameters import refusal
+from tracked.runs.connection import refuses
+from tracked.runs.outbox import persist
+
+Recorded: TypeAlias = Run  # a run as the store has it; a tracking.Run is one that is being written
+# Tags of a training's run.
+VERB = "verb"
+LAUNCH = "launch"  # JSON: by which process, and of a training with what, it was begun or gone on with
+STOP_REASON = "stop_reason"
+CLOSED = "closed"  # set when it is given up
+REGISTERED = "registered_version"  # comes last: with it a training is complete, whatever its status says
+RAISED = "raised"  # patience or epochs, which were raised when it was resumed
+RESUMED = "resumed"
+MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
+AT_ONCE = 100  # runs whose versions are asked for by one question
+OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other
+SHOWN = 3  # data told of, where trainings are of several
+Stand = Literal["finished", "running", "interrupted", "failed"]
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """Runs of one experiment, the newest first."""
+
+    experiment: Experiment
+    runs: list[Recorded]
+
+    @property
+    def finished(self) -> list[Recorded]:
+        """Those that have finished.
+
+        Raises:
+            UserError: if none has.
+        """
+        found = [run for run in self.runs if stand(run) == "finished"]
+        if not found:
+            raise refusal("experiment", self.experiment.name, "an experiment with a training that has finished")
+        return found
+
+
+def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> list[Recorded]:
+    """All runs of the experiments, the newest first.
+
+    Args:
+        what: what is being done, for an error.
+        condition: in MLflow's search language.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    client, runs, token = mlflow.MlflowClient(), list[Recorded](), None
+    while True:
+        call = partial(client.search_runs, list(experiment_ids), condition, max_results=1000, page_token=token)
+        page = persist(what, call, refuses)
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def stand(run: Recorded) -> Stand:
+    """How a training stands. Tags say it for runs of this project: ``mlflow run`` writes over the status."""
+    if REGISTERED in run.data.tags:
+        return "finished"
+    if run.info.status in ("RUNNING", "SCHEDULED"):
+        return "running"
+    if run.data.tags.get(STOP_REASON) in ("interrupted", "killed") or run.info.status == "KILLED":
+        return "interrupted"
+    return "finished" if run.info.status == "FINISHED" else "failed"
+
+
+def parameters(run: Recorded) -> dict[str, str]:
+    """The run's parameters; without the quotes that ``mlflow run`` puts around what a shell would take apart."""
+    found = dict(run.data.params)
+    if MLFLOW_PROJECT_ENTRY_POINT in run.data.tags:
+        for name, value in found.items():
+            with suppress(ValueError):
+                words = shlex.split(value)
+                found[name] = words[0] if len(words) == 1 else value
+    return found | raised(run)
+
+
+def raised(run: Recorded) -> dict[str, str]:
+    """The parameters that were raised when the training was resumed, with their last values."""
+    return dict(re.findall(r"(\w+) to (\d+) after epoch", run.data.tags.get(RAISED, "")))
+
+
+def data_of(run: Recorded) -> str:
+    """Name what a training's figures were measured on; empty if that is not known.
+
+    Of this project's it is the data's digest with the part that validates, of others' the digests of the data sets
+    that they have logged.
+    """
+    logged = {one.dataset.digest for one in run.inputs.dataset_inputs} if run.inputs else set()
+    digest = run.data.tags.get("data_digest", "")[:12] or ", ".join(sorted(logged))
+    split = parameters(run).get("validation_split", "")
+    with suppress(ValueError):
+        split = f"{float(split):g}"  # mlflow run keeps the spelling that it was given
+    return f"{digest} split {split}" if digest and split else digest
+
+
+def of_unlike_data(data: Sequence[str]) -> str:
+    """Say in one sentence that trainings were not measured on the same data, or that it is not known; else empty.
+
+    Args:
+        data: of each training, what :func:`data_of` returns.
+    """
+    counts = Counter(data)
+    if len(data) < 2 or (len(counts) == 1 and "" not in counts):
+        return ""
+    unknown = counts.pop("", 0)
+    told = [f"{count:,} on {one}" for one, count in counts.most_common(SHOWN)]
+    if rest := sum(counts.values()) - sum(count for _, count in counts.most_common(SHOWN)):
+        told.append(f"{rest:,} on others")
+    if unknown:
+        told.append(f"{unknown:,} on data that the runs do not name")
+    return (
+        f"These {len(data):,} trainings are not all known to be measured on the same data ({'; '.join(told)}): "
+        "figures of other data do not compare."
+    )
+
+
+def monitor(run: Recorded, given: str = "auto") -> str:
+    """The metric that is meant: the one given, or for auto the one that the run watched."""
+    return parameters(run).get("monitor", MONITOR) if given == "auto" else given
+
+
+def versions(run_id: str) -> list[ModelVersion]:
+    """The model versions that a training has registered, under whatever name a registered model has by now.
+
+    Those that others have made from its run or copied are none of them.
+    """
+    return list(filter(_is_own, mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")))
+
+
+def _is_own(version: ModelVersion) -> bool:
+    # A copy has all the tags, and names a version as its source.
+    return set(version.tags) >= OF_VERSIONS and (version.source or "").count("/") == 1
+
+
+def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
+    """The model versions of each run, as :func:`versions` gives them.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    found: dict[str, list[ModelVersion]] = {run_id: [] for run_id in run_ids}
+    client = mlflow.MlflowClient()
+    for start in range(0, len(run_ids), AT_ONCE):
+        some = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + AT_ONCE])
+        token: str | None = None
+        while token != "":
+            call = partial(client.search_model_versions, f"run_id IN ({some})", page_token=token)
+            page = persist("reading the versions of the trainings", call, refuses)
+            for version in filter(_is_own, page):
+                found[str(version.run_id)].append(version)
+            token = page.token or ""
+    return found
+
+
+def model_ids(versions: Sequence[ModelVersion]) -> set[str]:
+    """The ids of the models that versions of :func:`versions` are of."""
+    return {(one.source or "").removeprefix("models:/") for one in versions}
+
+
+def version_names(run: Recorded, versions: Sequence[ModelVersion]) -> str:
+    """Name a training's versions: by the number, and by the name where it is not the one that the training gave.
+
+    One that has been deleted is said to be: its number may be another model's by now.
+    """
+    own = parameters(run).get("model_name", "")
+    told = [str(one.version) if one.name == own else f"{one.name} {one.version}" for one in versions]
+    noted = run.data.tags.get(REGISTERED, "")
+    return ", ".join(told) or (f"{noted} (deleted)" if noted else "")
+
+
+def is_training(run: Recorded, metric: str = "auto") -> bool:
+    """Whether a run is one of ``train``, or any other run that has a monitored metric, as in :func:`in_experiment`."""
+    tags = run.data.tags
+    if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
+        return False  # made by mlflow run for the verb that asks
+    if VERB in tags or tags.get(MLFLOW_PROJECT_ENTRY_POINT, "main") != "main":
+        return tags.get(VERB) == "train"
+    return monitor(run, metric) in run.data.metrics
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of that name; for auto, the one that MLflow's settings name.
+
+    Raises:
+        UserError: if there is none, or it is deleted.
+    """
+    client = mlflow.MlflowClient()
+    value = os.environ.get("MLFLOW_EXPERIMENT_NAME", "auto") if name == "auto" else name
+    found: Experiment | None = None
+    with suppress(MlflowException):
+        if value == "auto":
+            found = client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID", "0"))
+        else:
+            found = client.get_experiment_by_name(value)
+    if found is None or found.lifecycle_stage != "active":
+        raise refusal("experiment", value, "the name of an experiment that exists and is not deleted")
+    return found
+
+
+def in_experiment(name: str, metric: str = "auto") -> Trainings:
+    """Every training of an experiment: the runs of ``train``, and any other run that has a monitored metric.
+
+    Args:
+        metric: what another run must have recorded to count; for auto, what its parameters name, else val_loss.
+
+    Raises:
+        UserError: if there is none.
+        RunFailed: if the store keeps failing.
+    """
+    where = experiment(name)
+    everything = search(f"reading the runs of {where.name}", [where.experiment_id])
+    runs = [run for run in everything if is_training(run, metric)]
+    if not runs:
+        raise refusal("experiment", where.name, "an experiment with a training")
+    return Trainings(where, runs)
+
+
+def named(ids: Sequence[str], parameter: str) -> Trainings:
+    """The runs with these ids, whatever they are.
+
+    Args:
+        parameter: the name of the parameter that the ids come from.
+
+    Raises:
+        UserError: if one does not exist or is deleted, is named twice, or is of another experiment than the first.
+    """
+    client = mlflow.MlflowClient()
+    runs: list[Recorded] = []
+    for run_id in ids:
+        try:
+            run = client.get_run(run_id)
+        except MlflowException as error:
+            raise UserError(
+                f"{parameter}: {run_id!r} cannot be found ({one_line(error)}); allowed: a run that exists"
+            ) from None
+        if run.info.lifecycle_stage != "active":
+            raise refusal(parameter, run_id, "a run that is not deleted")
+        if run.info.run_id in {other.info.run_id for other in runs}:
+            raise refusal(parameter, run_id, "each run once")
+        if runs and run.info.experiment_id != runs[0].info.experiment_id:
+            raise refusal(parameter, run_id, f"runs of one experiment, as {runs[0].info.run_id}")
+        runs.append(run)
+    return Trainings(client.get_experiment(runs[0].info.experiment_id), runs)

@@ -1,0 +1,165 @@
+"""How a run begins: new, as the one that ``mlflow run`` has made, or as an earlier one that goes on."""
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import redirect_stdout, suppress
+from dataclasses import dataclass
+from functools import partial
+from io import StringIO
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils import name_utils
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+
+from tracked.console.errors import RunFailed, UserError
+from tracked.console.lines import one_line
+from tracked.runs.connection import refuses, single_calls
+from tracked.runs.outbox import persist
+from tracked.runs.queries import LAUNCH, VERB, Recorded
+from tracked.training.run_folder import Claim
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a training's run begins.
+
+    Args:
+        claim: holds the training's folder below ``root``.
+        launch: what is noted at the run.
+        earlier: the id of the run that goes on; empty for a new one.
+    """
+
+    claim: Claim
+    root: Path
+    launch: Mapping[str, object]
+    earlier: str = ""
+
+
+def require_own_run(verb: str) -> Recorded | None:
+    """Make sure that the run that MLFLOW_RUN_ID names may become one of this verb; returns it, None if none is named.
+
+    It is one that nothing has begun; train goes on with a training too. What is refused keeps all that it has. Its
+    status alone may change afterwards: ``mlflow run --run-id`` sets it to FAILED after an error.
+
+    Raises:
+        UserError: if there is no such run, or it is another verb's or an earlier one of this verb.
+        RunFailed: if the store keeps failing.
+    """
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    if not run_id:
+        return None
+    run = named(run_id)
+    begun, made_for = run.data.tags.get(VERB), run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT)
+    if begun == "train" == verb or (not begun and made_for in (None, "main" if verb == "train" else verb)):
+        return run
+    what = f"is a run of {begun}" if begun else f"was made by mlflow run for {made_for}"
+    allowed = "a training, a run that nothing has begun" if verb == "train" else "a run that nothing has begun"
+    raise UserError(
+        f"MLFLOW_RUN_ID: run {run_id} {what} and cannot become one of {verb}; allowed: {allowed}, or no --run-id"
+    )
+
+
+def named(run_id: str) -> Recorded:
+    """The run with the id that MLFLOW_RUN_ID gives.
+
+    Raises:
+        UserError: if there is none, or it is deleted.
+        RunFailed: if the store keeps failing.
+    """
+    try:
+        run = persist("finding the run", partial(mlflow.MlflowClient().get_run, run_id), refuses)
+    except RunFailed as error:
+        if not refuses(error.__cause__):
+            raise
+        run = None
+    if run is None or run.info.lifecycle_stage != "active":
+        told = f"MLFLOW_RUN_ID: no run can begin, as there is no run {run_id!r}"
+        raise UserError(f"{told}; allowed: a run that exists and is not deleted")
+    return run
+
+
+def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier: str) -> tuple[mlflow.ActiveRun, bool]:
+    """The run, active, and whether it is a new one.
+
+    Args:
+        launch: what is noted with the run before anything is done: JSON with a ``token`` that no other has.
+        earlier: the id of the run that goes on; empty for another one.
+
+    Raises:
+        UserError: if MLflow's settings name an experiment or a run that cannot be used.
+        RunFailed: if the store keeps failing.
+    """
+    client = mlflow.MlflowClient()
+    made = None if earlier else require_own_run(verb)  # asked again: another process may have begun it meanwhile
+    try:
+        there = earlier or (made.info.run_id if made and experiment_id in (None, made.info.experiment_id) else "")
+        if there:
+            resume = partial(mlflow.start_run, run_id=there)
+            active = persist("going on with the run", resume, refuses)
+            os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
+            noted = [RunTag(VERB, verb), RunTag(LAUNCH, launch)]
+            try:
+                persist("noting what the run is", partial(client.log_batch, active.info.run_id, tags=noted), refuses)
+            except Exception:
+                forget("FAILED")
+                raise
+            return active, False
+        os.environ.pop("MLFLOW_RUN_ID", None)
+        active = _create(verb, name, experiment_id, launch)
+    except (MlflowException, RunFailed) as error:
+        if isinstance(error, RunFailed) and not refuses(error.__cause__):
+            raise  # the store answers no more: no mistake of the user's
+        raise UserError(
+            f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or MLFLOW_RUN_ID: no run can begin ({one_line(error)}); "
+            "allowed: an experiment or a run that exists and is not deleted"
+        ) from None
+    if made:
+        where = f"#/experiments/{active.info.experiment_id}/runs/{active.info.run_id}"
+        tags = {VERB: verb, MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
+        said = [RunTag(key, value) for key, value in tags.items()]
+        persist("saying where the run is", partial(client.log_batch, made.info.run_id, tags=said), refuses)
+    return active, True
+
+
+def _create(verb: str, name: str, experiment_id: str | None, launch: str) -> mlflow.ActiveRun:
+    """A new run. One that the store has made, though its answer was lost, is found by what it was begun with."""
+    inside = mlflow.active_run() is not None
+    tried: list[bool] = []
+
+    def attempt() -> mlflow.ActiveRun:
+        if tried:
+            token = json.loads(launch)["token"]
+            found = mlflow.search_runs(
+                None if experiment_id is None else [experiment_id],
+                f"tags.{LAUNCH} LIKE '%{token}%'",
+                output_format="list",
+                search_all_experiments=experiment_id is None,
+            )
+            for surplus in found[:-1]:  # the newest first; an answer that came late may have been to more than one
+                mlflow.MlflowClient().delete_run(surplus.info.run_id)
+            if found:
+                return mlflow.start_run(run_id=found[-1].info.run_id, nested=inside)
+        tried.append(True)
+        tags = {VERB: verb, LAUNCH: launch}
+        return mlflow.start_run(run_name=name, tags=tags, experiment_id=experiment_id, nested=inside)
+
+    with single_calls():
+        return persist("beginning a run", attempt, refuses)
+
+
+def forget(status: str) -> None:
+    """MLflow's own end of the active run, as well as it can be had: left active, it would be FINISHED at the exit."""
+    with suppress(Exception), redirect_stdout(StringIO()):  # it would say again where the run is
+        mlflow.end_run(status)
+
+
+def is_made_up(name: str) -> bool:
+    """Whether MLflow made the name up, such as gifted-crow-512; a name that a user chose is kept."""
+    predicate, _, rest = name.partition("-")
+    noun, _, number = rest.partition("-")
+    words = predicate in name_utils._GENERATOR_PREDICATES and noun in name_utils._GENERATOR_NOUNS
+    return words and number.isdigit()

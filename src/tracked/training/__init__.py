@@ -1,0 +1,1 @@
+"""A training on this machine: the fit, its callbacks, what is kept on the disk."""

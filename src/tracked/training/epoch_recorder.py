@@ -1,0 +1,147 @@
+"""The record of an epoch: a line in the journal, a snapshot, what the tracking store is told, a line to read."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from tracked.analysis.early_stopping import State
+from tracked.console.lines import say
+from tracked.training.callbacks import BestCheckpoint, EarlyStopping, Logs
+from tracked.training.journal import Entry, HistoryError, Journal, lacking
+
+Deliver = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
+MEASURED = "epoch_seconds"  # the one metric that another training of the same epoch does not repeat
+LARGEST = sys.float_info.max  # what a SQL store has in place of an infinity
+
+
+class SameHistory(keras.callbacks.Callback):
+    """Ends the training where an epoch comes out otherwise than the store has it, before anything is kept of it."""
+
+    def __init__(self, record: "EpochRecord") -> None:
+        super().__init__()
+        self.record = record
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Compare what the epoch has come to.
+
+        Raises:
+            HistoryError: if the store knows it otherwise.
+        """
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        self.record.require_as_logged(Entry(epoch + 1, 0, values))
+
+
+class EpochRecord(keras.callbacks.Callback):
+    """Keeps each epoch, and then tells it: first the disk, last the store.
+
+    So what is told is never lost, and never told once more with another time. An epoch that the store knows already,
+    because it was trained before and its snapshot is gone, keeps the time and the seconds that the store has. One that
+    comes out otherwise than the store knows it ends the training, and is not kept: a run has one history.
+
+    ``changed`` lists what has changed since then of what the epochs depend on, as far as it is known.
+
+    What is not kept, because the disk is full, say, is in none of its attributes.
+
+    Args:
+        keep: makes a snapshot of the training after this epoch.
+        logged: what the store has of the run, by epoch.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        stopping: EarlyStopping,
+        checkpoint: BestCheckpoint,
+        keep: Callable[[int], None],
+        deliver: Deliver,
+        logged: Mapping[int, Entry],
+    ) -> None:
+        super().__init__()
+        self.journal, self.stopping, self.checkpoint = journal, stopping, checkpoint
+        self.keep, self.deliver, self.logged = keep, deliver, logged
+        self.changed: list[str] = []
+        self.best: dict[str, float] = {}  # all metrics of the best epoch, which the checkpoint has
+        self.best_epoch = 0
+        self.epoch, self.milliseconds = 0, 0  # the last epoch that is kept, and when it ended
+
+    def restore(self, entries: list[Entry]) -> None:
+        """Stand where the record stood after these epochs, and tell those that the store does not know.
+
+        Raises:
+            HistoryError: if the store knows one of them otherwise.
+        """
+        for entry in entries:
+            self.require_as_logged(entry)
+        for entry in entries:
+            self._note(entry)
+            self._tell(entry)
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Start the first epoch's clock."""
+        self._ended = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Record the epoch as the rule and the checkpoint, which come before, have left it."""
+        state, step = self.stopping.state, epoch + 1
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        # Keras keeps it in float32; this is the number that was asked for, 0.001 rather than 0.0010000000474974513.
+        values["learning_rate"] = float(str(np.float32(self.model.optimizer.learning_rate)))
+        values["early_stopping/wait"] = float(state.wait)
+        values["early_stopping/best"] = float(state.best if state.best is not None else math.nan)
+        now = time.perf_counter()
+        values[MEASURED], self._ended = now - self._ended, now
+        # A clock that is set back must not put an epoch before the one that it follows.
+        entry = self._as_logged(Entry(step, max(time.time_ns() // 1_000_000, self.milliseconds), values))
+        self.journal.append(entry)
+        self.keep(step)
+        self._note(entry)
+        self._tell(entry)
+        say(self._line(step, values, state))
+
+    def _note(self, entry: Entry) -> None:
+        self.epoch, self.milliseconds = entry.epoch, entry.time
+        if self.checkpoint.best_epoch == entry.epoch:
+            self.best, self.best_epoch = entry.values, entry.epoch
+
+    def _tell(self, entry: Entry) -> None:
+        if missing := lacking(entry, self.logged):
+            self.deliver(entry.epoch, entry.time, missing)
+
+    def _as_logged(self, entry: Entry) -> Entry:
+        """The entry with the time and the seconds that the store has for this epoch."""
+        known = self.logged.get(entry.epoch)
+        if known is None:
+            return entry
+        self.require_as_logged(entry)
+        measured = known.values.get(MEASURED, entry.values[MEASURED])
+        return replace(entry, time=known.time, values=entry.values | {MEASURED: measured})
+
+    def require_as_logged(self, entry: Entry) -> None:
+        """Make sure that an epoch's metrics are those that the store has of it.
+
+        Raises:
+            HistoryError: if one is not, naming what has changed since.
+        """
+        known = self.logged[entry.epoch].values if entry.epoch in self.logged else {}
+        differing = [
+            f"{name} {known[name]!r} -> {now!r}"
+            for name, now in entry.values.items()
+            if name in known and name != MEASURED
+            # As texts, since NaN is not equal to itself.
+            if str(max(min(now, LARGEST), -LARGEST)) != str(known[name])
+        ]
+        if differing:
+            cause = f"{', '.join(self.changed)} changed" if self.changed else "what changed is not known"
+            what = f"epoch {entry.epoch} came out otherwise than the run has it ({', '.join(differing)})"
+            raise HistoryError(f"{what}; {cause}")
+
+    def _line(self, step: int, values: dict[str, float], state: State) -> str:
+        shown = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+        saved = "saved" if self.checkpoint.best_epoch == step else f"best is epoch {self.checkpoint.best_epoch}"
+        waited = f"waited {state.wait} of {self.stopping.rule.patience}" if state.wait else "improved"
+        return f"epoch {step}  {shown}  {values[MEASURED]:.1f} s  {waited}, {saved}"

@@ -1,0 +1,1 @@
+"""The commands, each for any experiment."""
