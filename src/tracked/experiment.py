@@ -1,0 +1,286 @@
+"""What an experiment is: the questions that a training, an evaluation and a promotion ask it.
+
+An experiment is one object that every verb takes. It subclasses :class:`Experiment` and answers ``load``, ``build`` and
+``package`` to be trained, and ``load_part``, ``predict`` and ``score`` to be evaluated; everything below these has a
+default. ``examples/diabetes`` is one in a hundred lines. Nothing here imports MLflow, Keras, pandas or NumPy, so that a
+mistake in a parameter is told before they are loaded.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from tracked.console.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+PARTS = ("train", "validation", "test")
+TO_TRAIN = ("load", "build", "package")
+TO_EVALUATE = ("load_part", "predict", "score")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric that an epoch reports, as ``name`` of the training part and ``val_NAME`` of the validation part."""
+
+    name: str
+    better: Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What people call the rows and their loss, and what the loss means in a promotion.
+
+    ``most`` is what a single row counts for at most there, in ``unit``: without a bound no number of rows proves
+    anything. ``margin`` is by how much a version may be worse and still count as not worse, unless the command says so.
+    ``right`` names the share of rows that are right; empty where a prediction is neither right nor wrong.
+    """
+
+    row: str = "example"
+    loss: str = "loss"
+    unit: str = "units"
+    most: float = 1.0
+    margin: float = 0.01
+    right: str = ""
+
+    @property
+    def rows(self) -> str:
+        """More than one of them."""
+        return f"{self.row}s"
+
+    @property
+    def loss_key(self) -> str:
+        """The loss in names of metrics and tags."""
+        return self.loss.replace(" ", "_")
+
+
+class Dataset(Protocol):
+    """What a training learns from.
+
+    ``source`` finds the data again, ``digest`` is a SHA-256 in hexadecimal digits over all that decides which rows a
+    part has and what is in them. ``columns`` are the names and MLflow's types of the columns, ``counts`` the rows of
+    each of ``PARTS``, ``summary`` is one line for people. ``metadata`` goes into the registered model.
+    """
+
+    source: str
+    digest: str
+    columns: Mapping[str, str]
+    counts: Mapping[str, int]
+    summary: str
+    metadata: Mapping[str, Any]
+
+    def rows(self, parameters: Any) -> "pd.DataFrame":
+        """Make the table that a training leaves of its rows, with their ``split``; later runs learn from it what a
+        model was trained and chosen on. No inputs are in it."""
+
+
+class Trainee(Protocol):
+    """What the trainer drives: a network with the data that it learns from.
+
+    ``learning_rate`` is the optimizer's after the last step, ``weights`` the number of numbers that are learned.
+    ``tags`` are set at the run, ``note`` is a line for people, or empty.
+    """
+
+    tags: Mapping[str, str]
+    note: str
+
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+
+    @property
+    def weights(self) -> int: ...  # noqa: D102
+
+    def fit(self, callbacks: Sequence[Any], initial_epoch: int, epochs: int) -> None:
+        """Train from the epoch after ``initial_epoch`` on, and call Keras callbacks on the way as ``keras.Model.fit``."""
+
+    def state(self) -> "list[np.ndarray]":
+        """Give all that the epochs to come depend on, beside the random states of Python and NumPy."""
+
+    def restore(self, state: "Sequence[np.ndarray]") -> None:
+        """Put a state back.
+
+        Raises:
+            ValueError: if it is another network's; nothing is changed then.
+        """
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What is registered of a checkpoint.
+
+    Args:
+        model: what ``mlflow.tensorflow.log_model`` takes: a ``keras.Model`` or a ``tf.Module``.
+        inputs: dtype and shape of what it takes; ``outputs`` of what it gives.
+        example: an input of that form, of which no row is anybody's data.
+        loss: of the model loaded back, an ``mlflow.pyfunc.PyFuncModel``, over the validation part; a ValueError says
+            what else is wrong with it. It must be the one that the checkpoint's epoch has reported.
+        checked: what was scored for that, as in "the 3,985 validation reviews".
+    """
+
+    model: Any
+    inputs: tuple[Any, tuple[int, ...]]
+    outputs: tuple[Any, tuple[int, ...]]
+    example: "np.ndarray"
+    loss: Callable[[Any], float]
+    checked: str = "the validation part"
+
+
+class Part(Protocol):
+    """Rows that can be predicted: the test part of some data, or all of them.
+
+    ``source`` and ``digest`` are the whole data's, as a dataset has them; ``digest`` is compared with the one that a
+    model was trained on. ``rows_digest`` names the rows of this part, in whatever order: two evaluations with the same
+    one can be compared row by row. ``count`` of the ``total`` rows are of this part.
+    """
+
+    source: str
+    digest: str
+    rows_digest: str
+    count: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What is known of a model's training: the table of its rows, its data's digest, its parameters as texts.
+
+    ``rows`` is None where the training has left no such table.
+    """
+
+    rows: "pd.DataFrame | None" = None
+    digest: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+class Experiment(Protocol):
+    """An experiment. Its own class subclasses this one.
+
+    Attributes:
+        name: of the experiment and of its registered model; settings, folders, locks and titles follow from it.
+        Parameters: a subclass of ``tracked.console.verb_parameters.TrainParameters`` with what is the experiment's own.
+        metrics: all that an epoch reports; the first is the loss.
+        terms: what people call the rows and their loss.
+        headline: the scores that stand at a version and in a comparison, of those that ``score`` gives. The first is
+            the mean of the rows' loss.
+        files: patterns of the names of files that ``build`` leaves in a training's folder.
+        owns_untagged_runs: whether runs that name no experiment are this one's.
+        inputs_switch: the parameter that says whether inputs may be stored with runs; where it is empty, they may.
+        former_seen: a metric by which evaluations of before say how many rows, at least, a model had seen.
+        advice: what may help when a loss is no longer a number, formatted with the parameters.
+    """
+
+    name: str
+    Parameters: type[Any]
+    metrics: Sequence[Metric]
+    terms: Terms = Terms()
+    headline: Sequence[str] = ("loss",)
+    files: ClassVar[Sequence[str]] = ()
+    owns_untagged_runs: bool = False
+    inputs_switch: str = ""
+    former_seen: str = ""
+    advice: str = ""
+
+    def load(self, parameters: Any, source: str) -> Dataset:
+        """Read the data.
+
+        Args:
+            source: the ``source`` of the dataset that a resumed training had; empty for a new training.
+
+        Raises:
+            UserError: if they cannot be had, or cannot be trained on.
+        """
+        raise NotImplementedError
+
+    def build(self, parameters: Any, dataset: Any, folder: Path, former: Mapping[str, str]) -> Trainee:
+        """Make the network and its batches; everything random must follow from ``parameters.seed``.
+
+        Args:
+            folder: the training's own, where files may be left that ``package`` needs.
+            former: the tags of the run that is resumed; empty for a new training.
+        """
+        raise NotImplementedError
+
+    def package(self, parameters: Any, dataset: Any, folder: Path, checkpoint: Path) -> Package:
+        """Make what is registered out of the best checkpoint."""
+        raise NotImplementedError
+
+    def load_part(self, source: str, whole: bool) -> Part:
+        """Find the rows that an evaluation predicts: a test part.
+
+        Args:
+            source: what ``dataset.source`` was, or what the user gave as data.
+            whole: whether data without a test part of their own are all meant.
+
+        Raises:
+            UserError: if they cannot be had, or cannot be scored.
+        """
+        raise NotImplementedError
+
+    def predict(
+        self, model: Any, part: Any, trained_on: TrainedOn
+    ) -> "Iterator[tuple[pd.DataFrame, pd.DataFrame]]":
+        """Predict the rows of a part, in pieces.
+
+        Args:
+            model: an ``mlflow.pyfunc.PyFuncModel``.
+
+        Yields:
+            two tables of the same rows. The predictions have ``id``, which no other row of the part has; ``loss``;
+            ``correct``, if a row can be right; ``key``, if rows with the same one tell no more than one of them;
+            ``seen``, whether the model was trained or chosen on it, if that is known; and columns of the experiment's
+            own. The other table has the inputs, for people to look at; it is stored for the worst rows alone, if at
+            all.
+
+        Raises:
+            RunFailed: if the data are no longer what the part was made of, or the model answers what is none.
+        """
+        raise NotImplementedError
+
+    def score(self, predictions: "pd.DataFrame") -> dict[str, float]:
+        """Give the scores of predictions, among them ``headline``.
+
+        Raises:
+            ValueError: if these rows cannot be scored.
+        """
+        raise NotImplementedError
+
+    def draw(self, predictions: "pd.DataFrame", mark: str) -> "dict[str, Figure]":
+        """Draw an evaluation's pictures, by their files' names; ``mark`` is said of the rows in each title."""
+        return {}
+
+    def summarize(self, scores: Mapping[str, float]) -> str:
+        """Say an evaluation's scores in a few words."""
+        return ", ".join(f"test_{name} {scores[name]:.4f}" for name in self.headline)
+
+    def find_fault(self, inputs: Sequence[Any]) -> str:
+        """Say why a model of somebody else's cannot be evaluated, by the inputs of its signature; else empty."""
+        return ""
+
+    def upgrade_predictions(self, predictions: "pd.DataFrame", version: str) -> "pd.DataFrame":
+        """Turn predictions that an earlier version of the project has stored into what ``predict`` yields now."""
+        raise ValueError(f"predictions in format {version} are none of this experiment's")
+
+
+def require(experiment: Experiment, parts: Sequence[str]) -> None:
+    """Make sure that an experiment answers what a verb asks.
+
+    Raises:
+        UserError: naming the first part that it lacks.
+    """
+    name = getattr(experiment, "name", "") or type(experiment).__name__
+    for attribute in ("name", "Parameters", "metrics"):
+        if not getattr(experiment, attribute, None):
+            raise UserError(f"experiment {name!r} has no {attribute}; allowed: one that {Experiment.__name__} describes")
+    for part in parts:
+        own = getattr(type(experiment), part, None)
+        if own is None or own is getattr(Experiment, part):
+            code = getattr(Experiment, part).__code__
+            told = ", ".join(code.co_varnames[1 : code.co_argcount])
+            raise UserError(f"experiment {name!r} has no {part}({told}); allowed: one that has all of {', '.join(parts)}")
