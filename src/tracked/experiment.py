@@ -95,7 +95,7 @@ class Trainee(Protocol):
     def weights(self) -> int: ...  # noqa: D102
 
     def fit(self, callbacks: Sequence[Any], initial_epoch: int, epochs: int) -> None:
-        """Train from the epoch after ``initial_epoch`` on, and call Keras callbacks on the way as ``keras.Model.fit``."""
+        """Train from the epoch after ``initial_epoch`` on, and call Keras callbacks as ``keras.Model.fit`` does."""
 
     def state(self) -> "list[np.ndarray]":
         """Give all that the epochs to come depend on, beside the random states of Python and NumPy."""
@@ -121,7 +121,7 @@ class Package:
         example: an input of that form, of which no row is anybody's data.
         loss: of the model loaded back, an ``mlflow.pyfunc.PyFuncModel``, over the validation part; a ValueError says
             what else is wrong with it. It must be the one that the checkpoint's epoch has reported.
-        checked: what was scored for that, as in "the 3,985 validation reviews".
+        checked: what was scored for that, as in "the 3,985 validation rows".
     """
 
     model: Any
@@ -223,9 +223,7 @@ class Experiment(Protocol):
         """
         raise NotImplementedError
 
-    def predict(
-        self, model: Any, part: Any, trained_on: TrainedOn
-    ) -> "Iterator[tuple[pd.DataFrame, pd.DataFrame]]":
+    def predict(self, model: Any, part: Any, trained_on: TrainedOn) -> "Iterator[tuple[pd.DataFrame, pd.DataFrame]]":
         """Predict the rows of a part, in pieces.
 
         Args:
@@ -277,10 +275,14 @@ def require(experiment: Experiment, parts: Sequence[str]) -> None:
     name = getattr(experiment, "name", "") or type(experiment).__name__
     for attribute in ("name", "Parameters", "metrics"):
         if not getattr(experiment, attribute, None):
-            raise UserError(f"experiment {name!r} has no {attribute}; allowed: one that {Experiment.__name__} describes")
+            raise UserError(
+                f"experiment {name!r} has no {attribute}; allowed: one that {Experiment.__name__} describes"
+            )
     for part in parts:
         own = getattr(type(experiment), part, None)
         if own is None or own is getattr(Experiment, part):
             code = getattr(Experiment, part).__code__
             told = ", ".join(code.co_varnames[1 : code.co_argcount])
-            raise UserError(f"experiment {name!r} has no {part}({told}); allowed: one that has all of {', '.join(parts)}")
+            raise UserError(
+                f"experiment {name!r} has no {part}({told}); allowed: one that has all of {', '.join(parts)}"
+            )
