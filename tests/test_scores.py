@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from sklearn.metrics import log_loss
 
-from imdb_conv1d.metrics import calibration_bins, scores
+from imdb_conv1d.metrics import calibration_bins, log_losses, scores
 
 LABELS = [1, 1, 1, 0, 0]
 PROBABILITIES = [0.9, 0.8, 0.4, 0.6, 0.1]
@@ -76,3 +77,10 @@ def test_bins_hold_every_review_once(rows: list[tuple[int, float]]) -> None:
         assert count <= inside.sum() + 1e-9
     filled = bins[bins["reviews"] > 0]
     assert (filled["positive"] * filled["reviews"]).sum() == pytest.approx(labels.sum())
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2, max_size=30))
+def test_log_losses_have_scikit_learns_mean(rows: list[tuple[bool, float]]) -> None:
+    labels, probabilities = [int(label) for label, _ in rows], [value for _, value in rows]
+    expected = log_loss(labels, probabilities, labels=[0, 1])
+    assert log_losses(labels, probabilities).mean() == pytest.approx(expected, rel=1e-9, abs=1e-12)

@@ -1,12 +1,17 @@
-"""Numbers from labels and probabilities, by scikit-learn."""
+"""Numbers from labels and probabilities, and what the experiment calls them."""
 
 import math
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import xlog1py, xlogy
 from sklearn import metrics
 
+from tracked.experiment import Terms
+
+MOST_NATS = math.log(1000)  # of a review in a promotion: a probability of its true label below 0.001 counts as that
+TERMS = Terms(row="review", loss="log loss", unit="nats", most=MOST_NATS, margin=0.02, right="accuracy")
 BINS = 10
 NORMAL = 1.959964  # the 97.5 % quantile
 
@@ -52,6 +57,18 @@ def scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike | None 
         "brier": float(metrics.brier_score_loss(y, p)),
         "calibration_error": float((gaps * filled["reviews"]).sum() / len(y)),
     }
+
+
+def log_losses(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
+    """Give the binary cross-entropy of each row in nats, [n]; clipped as scikit-learn's, whose mean this is.
+
+    Args:
+        labels: 0 or 1, [n].
+        probabilities: probability of 1, [n].
+    """
+    y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
+    p = np.clip(p, np.finfo(float).eps, 1 - np.finfo(float).eps)
+    return np.asarray(-(xlogy(y, p) + xlog1py(1 - y, -p)))
 
 
 def _wilson(share: float, n: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ default. ``examples/diabetes`` is one in a hundred lines. Nothing here imports M
 mistake in a parameter is told before they are loaded.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,15 +48,34 @@ class Terms:
     margin: float = 0.01
     right: str = ""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.most < math.inf:
+            raise ValueError(f"most is {self.most:g}; a finite number above 0 is needed")
+
     @property
     def rows(self) -> str:
         """More than one of them."""
         return f"{self.row}s"
 
     @property
+    def a_row(self) -> str:
+        """One of them, with its article."""
+        return f"{'an' if self.row[:1] in ('a', 'e', 'i', 'o') else 'a'} {self.row}"
+
+    @property
     def loss_key(self) -> str:
         """The loss in names of metrics and tags."""
         return self.loss.replace(" ", "_")
+
+    @property
+    def right_key(self) -> str:
+        """The share of rows that are right in names of columns."""
+        return self.right.replace(" ", "_")
+
+    @property
+    def digits(self) -> int:
+        """Digits after the point with which differences in the loss are told: to some 100,000ths of ``most``."""
+        return max(0, 4 - math.floor(math.log10(self.most)))
 
 
 class Dataset(Protocol):
