@@ -3,8 +3,9 @@
 python bench/gate.py
 python bench/gate.py --store=sqlite:///mlflow.db
 
-Before: the percentile bootstrap of the differences, row by row. After: ``gate.decide``. Beside it other bounds of the
-same capped losses. With a store, the rows of its evaluations' predictions are drawn, pair by pair. Four minutes.
+Before: the percentile bootstrap of the differences, row by row. After: ``noninferiority.decide``. Beside it other
+bounds of the same capped losses. With a store, the rows of its evaluations' predictions are drawn, pair by pair. Four
+minutes.
 """
 
 import argparse
@@ -21,7 +22,8 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
-from tracked.analysis.noninferiority import CAP, decide
+from imdb_conv1d.metrics import MOST_NATS, log_losses
+from tracked.analysis.noninferiority import decide
 
 ROWS, MARGINS, CONFIDENCES = (50, 200, 1000, 5000), (0.005, 0.02, 0.05, 0.2), (0.5, 0.8, 0.9, 0.95, 0.99)
 POOL, BOOTSTRAP = 400_000, 1000
@@ -52,7 +54,7 @@ POPULATIONS: dict[str, Callable[[np.random.Generator, int], Pair]] = {
     "exponential": lambda rng, size: tuple(rng.exponential(0.2, (2, size))),
     "heavy tails (t, 3 degrees)": lambda rng, size: tuple(np.abs(rng.standard_t(3, (2, size))) * 0.3),
     "1 in 1,000 at 36 nats": rarely(0.001, 36),
-    "1 in 300 at the cap": rarely(1 / 300, CAP),
+    "1 in 300 at the cap": rarely(1 / 300, MOST_NATS),
     "1 in 100 at 2 nats": rarely(0.01, 2.1),
     "1 in 20 at 1 nat": rarely(0.05, 1.1),
 }
@@ -66,7 +68,7 @@ def worse(pair: Pair, margin: float) -> Pair:
 
     def beyond(by: float) -> float:
         version, champion = moved(by)
-        return float(np.mean(np.minimum(version, CAP) - np.minimum(champion, CAP))) - margin
+        return float(np.mean(np.minimum(version, MOST_NATS) - np.minimum(champion, MOST_NATS))) - margin
 
     return moved(brentq(beyond, -36, 36, xtol=1e-12))
 
@@ -84,9 +86,9 @@ def draws(pair: Pair, rows: int, samples: int, rng: np.random.Generator) -> Iter
 
 def passes(one: Pair, margin: float, confidence: float, copies: int = 1) -> bool:
     """Ask the gate."""
-    version, champion = (np.tile(np.exp(-losses), copies) for losses in one)
+    version, champion = (np.tile(losses, copies) for losses in one)
     texts = None if copies == 1 else np.tile(np.arange(len(one[0])), copies)
-    return decide(np.ones(len(version), dtype=int), version, champion, margin, confidence, texts).promoted
+    return decide(version, champion, margin, confidence, MOST_NATS, texts).promoted
 
 
 def percentile(x: np.ndarray, confidence: float, copies: int = 1) -> np.ndarray:
@@ -111,15 +113,15 @@ def _resampled(x: np.ndarray, copies: int = 1) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bernstein(x: np.ndarray, confidence: float) -> np.ndarray:
-    """Maurer and Pontil 2009, of values between -CAP and CAP."""
+    """Maurer and Pontil 2009, of values between -MOST_NATS and MOST_NATS."""
     n, log = len(x), np.log(2 / (1 - confidence))
-    return x.mean(0) + np.sqrt(2 * x.var(0, ddof=1) * log / n) + 7 * 2 * CAP * log / (3 * (n - 1))
+    return x.mean(0) + np.sqrt(2 * x.var(0, ddof=1) * log / n) + 7 * 2 * MOST_NATS * log / (3 * (n - 1))
 
 
 def students(x: np.ndarray, confidence: float) -> np.ndarray:
     """Student's, and on top the worst that n rows cannot show: the cap in so few rows that none of n may be one."""
     n, mean = len(x), x.mean(0)
-    unseen = -np.log(1 - confidence) * (CAP - np.minimum(mean, 0)) / n
+    unseen = -np.log(1 - confidence) * (MOST_NATS - np.minimum(mean, 0)) / n
     return mean + student.ppf(confidence, n - 1) * x.std(0, ddof=1) / np.sqrt(n) + unseen
 
 
@@ -168,7 +170,7 @@ def power(pairs: dict[str, Pair], samples: int, few: int, sizes: tuple[int, ...]
     for name, pair in pairs.items():
         for n in sizes:
             found = list(draws(equal(pair), n, samples, rng))
-            capped = np.stack([np.minimum(a, CAP) - np.minimum(b, CAP) for a, b in found[:few]], axis=1)
+            capped = np.stack([np.minimum(a, MOST_NATS) - np.minimum(b, MOST_NATS) for a, b in found[:few]], axis=1)
             shares = [np.mean([passes(one, 0.02, 0.95) for one in found])]
             shares += [np.mean(bound(capped, 0.95) <= 0.02) for bound in bounds]
             rows.append([f"{name}, {n:,} rows", *(f"{share:.3f}" for share in shares)])
@@ -184,8 +186,6 @@ def stored(uri: str) -> dict[str, Pair]:
     """Read the losses of pairs of evaluations on the same rows."""
     import mlflow
     import pandas as pd
-
-    from tracked.analysis.paired import log_losses
 
     mlflow.set_tracking_uri(uri)
     found = {}

@@ -303,6 +303,19 @@ def test_predictions_that_cannot_be_paired_are_an_error() -> None:
     assert "promotion" not in tags(2)
 
 
+def test_promotion_by_predictions_without_a_loss_is_an_error() -> None:
+    run_promote(1)
+    for version in (1, 2):
+        evaluate.main([model(version)], Signals())
+    path = predictions_of(2)
+    table = pd.read_parquet(path)
+    table.loc[3, "probability"] = float("nan")
+    table.to_parquet(path)
+    with pytest.raises(RunFailed, match=r"\w+ cannot be compared: the version's loss of a row is nan; a finite number"):
+        run_promote(2, WIDE)
+    assert champion() == "1"
+
+
 def test_only_promotions_that_the_reviews_have_decided_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     run_promote(1)
     with monkeypatch.context() as patch:
@@ -484,7 +497,7 @@ def test_after_a_former_champion_is_given_the_alias_by_hand_a_rollback_goes_back
 def test_an_alias_that_moves_meanwhile_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As from another host, which the lock does not keep out."""
     run_promote(3)
-    decide, moved = promotion.gate.decide, []
+    decide, moved = promotion.noninferiority.decide, []
 
     def somebody_else(*arguments: object) -> object:
         if not moved:

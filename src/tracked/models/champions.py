@@ -10,6 +10,7 @@ import mlflow
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
+from imdb_conv1d.metrics import TERMS
 from tracked.analysis.noninferiority import Decision
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import say
@@ -124,8 +125,9 @@ def tell(run: Run, name: str, version: str, event: str, against: str, sentence: 
         against: the other version; empty if there is none.
     """
     said = {"promotion": event, "promotion_against": against or "none", "promotion_run_id": run.id}
-    said["promotion_log_loss_difference"] = f"{decision.difference:.6f}" if decision else "none"
-    said["promotion_log_loss_upper"] = f"{decision.upper:.6f}" if decision else "none"
+    loss, digits = f"promotion_{TERMS.loss_key}", TERMS.digits + 2
+    said[f"{loss}_difference"] = f"{decision.difference:.{digits}f}" if decision else "none"
+    said[f"{loss}_upper"] = f"{decision.upper:.{digits}f}" if decision else "none"
     if event in ("promoted", "restored", "withdrawn"):
         said[WITHDRAWN] = str(event == "withdrawn").lower()
     run.version(name, version, said)

@@ -9,6 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
+from imdb_conv1d.metrics import TERMS, log_losses
 from imdb_conv1d.parameters import PromoteParameters
 from tracked.analysis import noninferiority
 from tracked.console.errors import RunFailed
@@ -111,7 +112,8 @@ def _judged(
     recorded = [_evaluated(found, stored, parameters.log_texts, signals) for stored in (found.version, champion)]
     ids = [one.info.run_id for one in recorded]
     run.tags(dict(zip(("evaluation_run_id", "champion_evaluation_run_id"), ids, strict=True)))
-    first, second = (evaluations.predictions(one, run.folder) for one in recorded)
+    tables = [evaluations.predictions(one, run.folder) for one in recorded]
+    first, second = (table.assign(loss=log_losses(table["label"], table["probability"])) for table in tables)
     if not evaluations.same_rows(first, second):
         raise RunFailed(f"the evaluations {' and '.join(ids)} are not of the same reviews")
     if first["seen"].isna().any():
@@ -129,20 +131,19 @@ def _judged(
         )
     if fresh.empty:
         return None, f"no review is left that neither has seen in its training{left_out}"
-    decision = noninferiority.decide(
-        fresh["label"],
-        fresh["probability"],
-        others["probability"],
-        parameters.margin,
-        parameters.confidence,
-        fresh["words"],
-    )
+    try:
+        decision = noninferiority.decide(
+            fresh["loss"], others["loss"], parameters.margin, parameters.confidence, TERMS.most, fresh["words"]
+        )
+    except ValueError as error:
+        raise RunFailed(f"the evaluations {' and '.join(ids)} cannot be compared: {error}") from None
+    sentence = f"{decision.sentence(TERMS)}{left_out}"
     if not decision.enough:
-        return None, f"{decision.sentence}{left_out}"
+        return None, sentence
     uses = _decided_before(run, found, fresh) + 1
     figures = {
-        "log_loss_difference": decision.difference,
-        "log_loss_upper": decision.upper,
+        f"{TERMS.loss_key}_difference": decision.difference,
+        f"{TERMS.loss_key}_upper": decision.upper,
         "test_reviews": float(decision.rows),
         "decisions_on_these_reviews": float(uses),
     }
@@ -151,7 +152,7 @@ def _judged(
     if second["seen"].isna().any():
         unknown = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
     used = f"; these reviews have decided {counted(uses, 'promotion')} so far"
-    return decision, f"{decision.sentence}{left_out}{unknown}{_of_unlike_data(found.version, champion)}{used}"
+    return decision, f"{sentence}{unknown}{_of_unlike_data(found.version, champion)}{used}"
 
 
 def _decided_before(run: Run, found: Contest, rows: pd.DataFrame) -> int:
