@@ -3,7 +3,7 @@
 python bench/intervals.py
 
 Before: the percentile bootstrap of any two values or more, and each figure of a pair tested at one in twenty. After:
-``resampling.interval`` and ``paired.paired``. Five minutes.
+``intervals.interval`` and ``paired.paired``. Five minutes.
 """
 
 import sys
@@ -16,8 +16,9 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
+from imdb_conv1d.metrics import TERMS, log_losses
 from tracked.analysis.intervals import interval
-from tracked.analysis.paired import log_losses, paired
+from tracked.analysis.paired import paired
 
 SIZES, BOOTSTRAP = (2, 3, 5, 8, 15, 50, 120, 200, 1000, 5000), 1000
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
@@ -110,15 +111,18 @@ def verdicts(sizes: tuple[int, ...], samples: int) -> Iterator[str]:
         line = []
         for n in sizes:
             pairs = [equal(rng, n, spread) for _ in range(samples)]
-            new = np.mean(["more than chance does" in paired(*pair).sentence("a", "b") for pair in pairs])
-            losses = np.stack([log_losses(y, a) - log_losses(y, b) for y, a, b in pairs], axis=1)
-            low, high = percentile(losses)
-            tested = []
-            for y, a, b in pairs:
-                first, second = ((p > 0.5) == (y == 1) for p in (a, b))
+            losses, tested, told = [], [], []
+            for y, *probabilities in pairs:
+                a, b = (log_losses(y, p) for p in probabilities)
+                first, second = ((p > 0.5) == (y == 1) for p in probabilities)
                 alone, apart = int((first & ~second).sum()), int((first ^ second).sum())
+                losses.append(a - b)
                 tested.append(bool(apart) and binomtest(alone, apart).pvalue < 0.05)
-            line.append(f"{np.mean((low > 0) | (high < 0) | np.array(tested)):.3f} / {new:.3f}")
+                sentence = paired(a, b, right=(first, second)).sentence("a", "b", TERMS)
+                told.append("more than chance does" in sentence)
+            low, high = percentile(np.stack(losses, axis=1))
+            old = np.mean((low > 0) | (high < 0) | np.array(tested))
+            line.append(f"{old:.3f} / {np.mean(told):.3f}")
         rows.append([f"logits apart by {spread:g}", *line])
         print(rows[-1], flush=True)
     yield epochs.table(["of equal classifiers wrong, before / after", *(f"{n:,} rows" for n in sizes)], rows)

@@ -103,6 +103,11 @@ def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.Captu
     assert pairs["first_run_id"].tolist() == [first, first]
     assert pairs["second_run_id"].tolist() == [second, third]
     assert pairs["same_rows"].tolist() == [True, False]
+    assert pairs.columns.tolist() == [
+        "first_run_id", "second_run_id", "same_rows", "sentence", "rows", "accuracy", "accuracy_low", "accuracy_high",
+        "log_loss", "log_loss_low", "log_loss_high", "first_only", "second_only", "p_value", "log_loss_is_real",
+        "copies",
+    ]  # fmt: skip
     assert pairs["accuracy"].iloc[0] == pytest.approx(0.2)
     assert (pairs["first_only"].iloc[0], pairs["second_only"].iloc[0]) == (30, 0)
     assert "both differences are more than chance does" in pairs["sentence"].iloc[0]

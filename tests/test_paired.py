@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from tracked.analysis.paired import log_losses, paired
+from imdb_conv1d.metrics import TERMS, log_losses
+from tracked.analysis.paired import Paired, paired
+from tracked.experiment import Terms
 
 
 def predictions(rows: int, first: float, second: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -19,19 +21,19 @@ def predictions(rows: int, first: float, second: float, seed: int = 0) -> tuple[
     return labels, *probabilities
 
 
-@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2, max_size=30))
-def test_log_losses_have_scikit_learns_mean(rows: list[tuple[bool, float]]) -> None:
-    labels, probabilities = [int(label) for label, _ in rows], [value for _, value in rows]
-    expected = log_loss(labels, probabilities, labels=[0, 1])
-    assert log_losses(labels, probabilities).mean() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+def compared(labels: np.ndarray, first: np.ndarray, second: np.ndarray, keys: list[str] | None = None) -> Paired:
+    """Pair two classifiers' probabilities by their log losses and by what they get right."""
+    losses = [log_losses(labels, probabilities) for probabilities in (first, second)]
+    right = [(np.asarray(p) > 0.5) == (np.asarray(labels) == 1) for p in (first, second)]
+    return paired(*losses, keys, (right[0], right[1]))
 
 
 def test_a_classifier_against_itself_differs_in_nothing() -> None:
     labels, first, _ = predictions(500, 0.8, 0.8)
-    found = paired(labels, first, first)
-    assert (found.accuracy, found.log_loss, found.first_only, found.second_only, found.p_value) == (0, 0, 0, 0, 1)
-    assert math.isnan(found.log_loss_low)  # which was 0 to 0
-    assert found.sentence("a", "b") == (
+    found = compared(labels, first, first)
+    assert (found.right, found.loss, found.first_only, found.second_only, found.p_value) == (0, 0, 0, 0, 1)
+    assert math.isnan(found.loss_low)  # which was 0 to 0
+    assert found.sentence("a", "b", TERMS) == (
         "a against b: +0.00 points of accuracy (no interval; McNemar's p 1) and +0.0000 of log loss (no interval) on "
         "500 reviews; too few reviews differ to tell more than chance."
     )
@@ -39,24 +41,24 @@ def test_a_classifier_against_itself_differs_in_nothing() -> None:
 
 def test_a_real_difference_is_found_with_its_size_and_sign() -> None:
     labels, first, second = predictions(4000, 0.9, 0.8)
-    found = paired(labels, first, second)
+    found = compared(labels, first, second)
     right = [(p > 0.5) == (labels == 1) for p in (first, second)]
-    assert found.accuracy == pytest.approx(right[0].mean() - right[1].mean())
-    assert found.accuracy_low < 0.1 < found.accuracy_high
-    assert found.log_loss == pytest.approx(log_loss(labels, first) - log_loss(labels, second))
-    assert found.log_loss_low < -0.1 * math.log(4) < found.log_loss_high < 0  # right or wrong: log 0.8 or log 0.2
+    assert found.right == pytest.approx(right[0].mean() - right[1].mean())
+    assert found.right_low < 0.1 < found.right_high
+    assert found.loss == pytest.approx(log_loss(labels, first) - log_loss(labels, second))
+    assert found.loss_low < -0.1 * math.log(4) < found.loss_high < 0  # right or wrong: log 0.8 or log 0.2
     assert found.p_value < 1e-10
-    turned = paired(labels, second, first)
-    assert (turned.accuracy, turned.first_only) == (-found.accuracy, found.second_only)
-    assert found.sentence("a", "b").endswith("both differences are more than chance does.")
-    assert found.sentence("a", "b").startswith("a against b: +")
+    turned = compared(labels, second, first)
+    assert (turned.right, turned.first_only) == (-found.right, found.second_only)
+    assert found.sentence("a", "b", TERMS).endswith("both differences are more than chance does.")
+    assert found.sentence("a", "b", TERMS).startswith("a against b: +")
 
 
 def test_mcnemars_test_is_the_binomial_one_of_the_rows_that_one_alone_gets_right() -> None:
     labels = np.ones(20, dtype=int)
     first, second = np.full(20, 0.9), np.full(20, 0.9)
     second[:6], first[19] = 0.1, 0.1
-    found = paired(labels, first, second)
+    found = compared(labels, first, second)
     assert (found.first_only, found.second_only) == (6, 1)
     assert found.p_value == pytest.approx(2 * (1 + 7) / 2**7)
 
@@ -72,27 +74,28 @@ def noisy(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("rows", "before"), [(2, 0.48), (10, 0.12), (100, 0.10), (1000, 0.065)])
 def test_verdict_on_equal_models_errs_in_at_most_one_of_twenty(rows: int, before: float) -> None:
     """``before`` is the share when each figure was tested at one in twenty, log loss by a percentile bootstrap."""
-    wrong = ["more than chance does" in paired(*noisy(rows, seed)).sentence("a", "b") for seed in range(1000)]
+    wrong = ["more than chance does" in compared(*noisy(rows, seed)).sentence("a", "b", TERMS) for seed in range(1000)]
     assert np.mean(wrong) <= 0.055 < before
 
 
 def test_a_difference_at_one_in_thirty_is_not_called_more_than_chance() -> None:
     labels, first, second = np.ones(150, dtype=int), np.full(150, 0.9), np.full(150, 0.9)
     second[:10], first[39], first[38] = 0.1, 0.1, 0.1
-    found = paired(labels, first, second)
+    found = compared(labels, first, second)
     assert found.p_value == pytest.approx(0.0386, abs=1e-4)
-    assert "accuracy is more" not in found.sentence("a", "b")
+    assert "accuracy is more" not in found.sentence("a", "b", TERMS)
     first[38] = 0.9
-    assert paired(labels, first, second).p_value == pytest.approx(0.0117, abs=1e-4)
-    assert paired(labels, first, second).sentence("a", "b").endswith("both differences are more than chance does.")
+    found = compared(labels, first, second)
+    assert found.p_value == pytest.approx(0.0117, abs=1e-4)
+    assert found.sentence("a", "b", TERMS).endswith("both differences are more than chance does.")
 
 
 def test_one_difference_alone_is_named() -> None:
     labels, first = np.ones(400, dtype=int), np.linspace(0.93, 0.97, 400)
-    sentence = paired(labels, first, first - 0.05).sentence("a", "b")
+    sentence = compared(labels, first, first - 0.05).sentence("a", "b", TERMS)
     assert sentence.endswith("the difference in log loss is more than chance does, the other is not.")
     labels, first, second = np.ones(20, dtype=int), np.full(20, 0.9), np.full(20, 0.1)
-    sentence = paired(labels, first, second).sentence("a", "b")
+    sentence = compared(labels, first, second).sentence("a", "b", TERMS)
     assert sentence.endswith("accuracy is more than chance does; too few reviews differ to tell of log loss.")
 
 
@@ -103,21 +106,76 @@ def test_one_difference_alone_is_named() -> None:
 def test_copies_of_texts_count_once(rows: list[tuple[bool, float, float]], copies: int) -> None:
     labels, first, second = map(np.array, zip(*rows, strict=True))
     texts = [f"{number:03}" for number in range(len(rows))]
-    once = paired(labels, first, second, texts)
-    many = paired(np.tile(labels, copies), np.tile(first, copies), np.tile(second, copies), texts * copies)
+    once = compared(labels, first, second, texts)
+    many = compared(np.tile(labels, copies), np.tile(first, copies), np.tile(second, copies), texts * copies)
     assert (once.rows, once.copies) == (len(rows), 0)
     assert (many.rows, many.copies) == (len(rows), len(rows) * (copies - 1))
-    for name in ("accuracy", "accuracy_low", "log_loss", "log_loss_low", "log_loss_high", "p_value", "first_only"):
+    for name in ("right", "right_low", "loss", "loss_low", "loss_high", "p_value", "first_only"):
         assert getattr(many, name) == pytest.approx(getattr(once, name), nan_ok=True)
 
 
 def test_a_text_under_both_labels_is_one_row_that_tells_the_two_not_apart() -> None:
-    found = paired([1, 0, 1, 1], [0.9, 0.9, 0.9, 0.8], [0.1, 0.1, 0.9, 0.9], ["a", "a", "b", "c"])
+    found = compared([1, 0, 1, 1], [0.9, 0.9, 0.9, 0.8], [0.1, 0.1, 0.9, 0.9], ["a", "a", "b", "c"])
     assert (found.rows, found.copies, found.first_only, found.second_only) == (3, 1, 0, 0)
-    assert "on 3 reviews, 1 repeated row left out;" in found.sentence("x", "y")
+    assert "on 3 reviews, 1 repeated row left out;" in found.sentence("x", "y", TERMS)
 
 
 def test_other_lengths_and_single_rows_are_refused() -> None:
-    for labels, first, second in (([1, 0], [0.5], [0.5, 0.5]), ([1], [0.5], [0.5])):
+    two = np.array([True, False])
+    for first, second, right in (
+        ([0.7], [0.7, 0.7], None),
+        ([0.7, 0.7], [0.7], None),
+        ([0.7], [0.7], None),
+        ([0.7, 0.7], [0.7, 0.7], (two, two[:1])),
+        ([0.7] * 3, [0.7] * 3, (two, two)),
+    ):
         with pytest.raises(ValueError, match="the same rows, two or more, are needed"):
-            paired(labels, first, second)
+            paired(first, second, right=right)
+
+
+def test_figures_have_the_experiments_names_in_the_order_of_the_table() -> None:
+    labels, first, second = predictions(400, 0.9, 0.8)
+    found = compared(labels, first, second)
+    figures = found.figures(TERMS)
+    assert list(figures) == [
+        "rows", "accuracy", "accuracy_low", "accuracy_high", "log_loss", "log_loss_low", "log_loss_high",
+        "first_only", "second_only", "p_value", "log_loss_is_real", "copies",
+    ]  # fmt: skip
+    assert (figures["accuracy"], figures["log_loss"]) == (found.right, found.loss)
+    assert (figures["log_loss_is_real"], figures["p_value"]) == (found.loss_is_real, found.p_value)
+
+
+PATIENTS = Terms(row="patient", loss="absolute error", unit="points", most=200, margin=10)
+
+
+def errors(rows: int, seed: int, worse_by: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Absolute errors, in tens, of two models that share most of what they know."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(0, 55, rows)
+    return np.abs(shared + rng.normal(0, 20, rows)) + worse_by, np.abs(shared + rng.normal(0, 20, rows))
+
+
+def test_losses_in_tens_with_no_right_or_wrong_are_compared_by_the_loss_alone() -> None:
+    first, second = errors(1000, 1, worse_by=5)
+    found = paired(first, second)
+    assert found.loss == pytest.approx(first.mean() - second.mean())
+    assert found.loss_low < 5 < found.loss_high
+    assert found.loss_is_real == (found.loss_low > 0)  # one figure is tested, so by the interval that is told
+    assert math.isnan(found.right)
+    assert math.isnan(found.p_value)
+    assert found.sentence("a", "b", PATIENTS) == (
+        f"a against b: {found.loss:+.2f} of absolute error ({found.loss_low:+.2f} to {found.loss_high:+.2f}) on 1,000 "
+        "patients; the difference is more than chance does."
+    )
+    assert list(found.figures(PATIENTS)) == [
+        "rows", "absolute_error", "absolute_error_low", "absolute_error_high", "absolute_error_is_real", "copies",
+    ]  # fmt: skip
+    within = paired(second, second[::-1]).sentence("a", "b", PATIENTS)
+    assert within.endswith("; the difference is within what chance does.")
+    few = paired(first[:50], second[:50]).sentence("a", "b", PATIENTS)
+    assert few.endswith("(no interval) on 50 patients; too few patients differ to tell more than chance.")
+
+
+def test_verdict_on_the_loss_alone_of_equal_models_errs_in_at_most_one_of_twenty() -> None:
+    wrong = [paired(*errors(500, seed)).loss_is_real for seed in range(1000)]
+    assert 0.03 <= np.mean(wrong) <= 0.065

@@ -43,7 +43,7 @@ def means_by_key(values: np.ndarray, keys: ArrayLike | None) -> np.ndarray:
     """Make one row of rows with the same key: the mean of their values [n], in the order of the sorted keys.
 
     Args:
-        keys: [n], such as hashes of texts; None where every row has its own.
+        keys: [n], such as hashes of the inputs; None where every row has its own.
     """
     if keys is None:
         return values

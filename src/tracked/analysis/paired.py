@@ -1,110 +1,121 @@
-"""Two classifiers' predictions of the same rows: how far they differ, and whether chance explains it."""
+"""Two models' losses of the same rows: how far they differ, and whether chance explains it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import xlog1py, xlogy
 from scipy.stats import binomtest
 
 from tracked.analysis.intervals import interval, means_by_key
 from tracked.console.lines import counted
+from tracked.experiment import Terms
 
-CHANCE = 0.05
-FIGURES = 2  # that a verdict is given on: each is tested at a half of it (Bonferroni)
+CHANCE = 0.05  # shared by the figures that a verdict is given on: each is tested at its part (Bonferroni)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """The first classifier less the second, on ``rows`` distinct rows.
+    """The first model less the second, on ``rows`` distinct rows.
 
-    ``accuracy`` and ``log_loss`` (nats a row) are differences of means with 95 % intervals over the rows, NaN where too
-    few differ; ``log_loss_is_real`` says whether an interval of 97.5 % leaves 0 out. ``first_only`` and ``second_only``
-    are the rows that one alone gets right, ``p_value`` is McNemar's exact test of them (1947). ``copies`` are the rows
-    that only repeated a text.
+    ``loss`` and ``right``, the share of rows that are right, are differences of means with 95 % intervals over the
+    rows, NaN where too few differ. ``loss_is_real`` says whether an interval leaves 0 out that is as wide as the
+    number of figures asks. ``copies`` are the rows that only repeated a key. ``first_only`` and ``second_only`` are the
+    rows that one alone gets right, ``p_value`` is McNemar's exact test of them (1947). Where a prediction is neither
+    right nor wrong, ``right`` and ``p_value`` are NaN.
     """
 
     rows: int
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    log_loss: float
-    log_loss_low: float
-    log_loss_high: float
-    first_only: int
-    second_only: int
-    p_value: float
-    log_loss_is_real: bool
+    loss: float
+    loss_low: float
+    loss_high: float
+    loss_is_real: bool
     copies: int = 0
+    right: float = np.nan
+    right_low: float = np.nan
+    right_high: float = np.nan
+    first_only: int = 0
+    second_only: int = 0
+    p_value: float = np.nan
 
-    def sentence(self, first: str, second: str) -> str:
-        """Say in one plain sentence what that means; of equal classifiers at most one verdict in twenty is false."""
-        points = _interval(100 * self.accuracy_low, 100 * self.accuracy_high, 2)
-        right = f"{self.accuracy * 100:+.2f} points of accuracy ({points}; McNemar's p {self.p_value:.2g})"
-        loss = f"{self.log_loss:+.4f} of log loss ({_interval(self.log_loss_low, self.log_loss_high, 4)})"
-        rows = f"{self.rows:,} reviews"
+    def sentence(self, first: str, second: str, terms: Terms) -> str:
+        """Say in one plain sentence what that means; of equal models at most one verdict in twenty is false."""
+        digits = terms.digits
+        told = f"{self.loss:+.{digits}f} of {terms.loss} ({_interval(self.loss_low, self.loss_high, digits)})"
+        if self._tells_right:
+            points = _interval(100 * self.right_low, 100 * self.right_high, 2)
+            right = f"{self.right * 100:+.2f} points of {terms.right} ({points}; McNemar's p {self.p_value:.2g})"
+            told = f"{right} and {told}"
+        rows = f"{self.rows:,} {terms.rows}"
         if self.copies:
             rows += f", {counted(self.copies, 'repeated row')} left out"
-        return f"{first} against {second}: {right} and {loss} on {rows}; {self._verdict}."
+        return f"{first} against {second}: {told} on {rows}; {self._verdict(terms)}."
+
+    def figures(self, terms: Terms) -> dict[str, float | int | bool]:
+        """Name the figures for a table; those of what is right only where a prediction can be."""
+        loss, right = terms.loss_key, terms.right_key
+        named: dict[str, float | int | bool] = {"rows": self.rows}
+        if self._tells_right:
+            named |= {right: self.right, f"{right}_low": self.right_low, f"{right}_high": self.right_high}
+        named |= {loss: self.loss, f"{loss}_low": self.loss_low, f"{loss}_high": self.loss_high}
+        if self._tells_right:
+            named |= {"first_only": self.first_only, "second_only": self.second_only, "p_value": self.p_value}
+        return named | {f"{loss}_is_real": self.loss_is_real, "copies": self.copies}
 
     @property
-    def _verdict(self) -> str:
-        accuracy_is_real, few = self.p_value < CHANCE / FIGURES, np.isnan(self.log_loss_low)
-        if accuracy_is_real and self.log_loss_is_real:
+    def _tells_right(self) -> bool:
+        return not np.isnan(self.right)
+
+    def _verdict(self, terms: Terms) -> str:
+        few, too_few = np.isnan(self.loss_low), f"too few {terms.rows} differ to tell"
+        right_is_real = self._tells_right and self.p_value < CHANCE / 2
+        if right_is_real and self.loss_is_real:
             return "both differences are more than chance does"
-        if accuracy_is_real or self.log_loss_is_real:
-            other = "too few reviews differ to tell of log loss" if few else "the other is not"
-            named = "accuracy" if accuracy_is_real else "log loss"
+        if self._tells_right and (right_is_real or self.loss_is_real):
+            other = f"{too_few} of {terms.loss}" if few else "the other is not"
+            named = terms.right if right_is_real else terms.loss
             return f"the difference in {named} is more than chance does{';' if few else ','} {other}"
-        return "too few reviews differ to tell more than chance" if few else "the difference is within what chance does"
+        if self.loss_is_real:
+            return "the difference is more than chance does"
+        return f"{too_few} more than chance" if few else "the difference is within what chance does"
 
 
 def _interval(low: float, high: float, digits: int) -> str:
     return "no interval" if np.isnan(low) else f"{low:+.{digits}f} to {high:+.{digits}f}"
 
 
-def log_losses(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
-    """Binary cross-entropy of each row in nats, [n]; clipped as scikit-learn's ``log_loss``, whose mean this is.
+def paired(
+    first: ArrayLike,
+    second: ArrayLike,
+    keys: ArrayLike | None = None,
+    right: tuple[ArrayLike, ArrayLike] | None = None,
+) -> Paired:
+    """Compare two models' losses of the same rows.
 
     Args:
-        labels: 0 or 1, [n].
-        probabilities: probability of 1, [n].
-    """
-    y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
-    p = np.clip(p, np.finfo(float).eps, 1 - np.finfo(float).eps)
-    return np.asarray(-(xlogy(y, p) + xlog1py(1 - y, -p)))
-
-
-def paired(labels: ArrayLike, first: ArrayLike, second: ArrayLike, texts: ArrayLike | None = None) -> Paired:
-    """Compare two classifiers' probabilities of 1 on the same rows.
-
-    Args:
-        labels: 0 or 1, [n].
-        first: probabilities [n]; ``second`` likewise, in the same order.
-        texts: keys of the rows' texts, [n]: copies of a text are one row, the mean of theirs. None where all differ.
+        first: losses of the rows, [n]; ``second`` likewise, in the same order.
+        keys: of the rows, [n]: copies of a key are one row, the mean of theirs. None where all differ.
+        right: whether each row is right, [n], of the first and of the second. None where none can be.
 
     Raises:
         ValueError: if there are fewer than two rows, or the lengths differ.
     """
-    y = np.asarray(labels, dtype=int)
-    a, b = (np.asarray(probabilities, dtype=float) for probabilities in (first, second))
-    if not len(y) == len(a) == len(b) >= 2:
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    hits = [np.asarray(one, dtype=bool).astype(float) for one in right or ()]
+    if not all(2 <= len(a) == len(one) for one in (b, *hits)):
         raise ValueError("the same rows, two or more, are needed")
-    right = [((p > 0.5) == (y == 1)).astype(float) for p in (a, b)]
-    hits = means_by_key(right[0] - right[1], texts)
-    losses = means_by_key(log_losses(y, a) - log_losses(y, b), texts)
-    first_only, second_only = int((hits > 0).sum()), int((hits < 0).sum())
-    apart = first_only + second_only
-    low, high = interval(losses, 1 - CHANCE / FIGURES)
-    return Paired(
-        len(hits),
-        float(hits.mean()),
-        *interval(hits),
-        float(losses.mean()),
-        *interval(losses),
-        first_only,
-        second_only,
-        float(binomtest(first_only, apart).pvalue) if apart else 1.0,
-        bool(low > 0 or high < 0),
-        len(y) - len(hits),
+    losses = means_by_key(a - b, keys)
+    low, high = interval(losses, 1 - CHANCE / (2 if right else 1))
+    found = Paired(
+        len(losses), float(losses.mean()), *interval(losses), bool(low > 0 or high < 0), len(a) - len(losses)
     )
+    if not right:
+        return found
+    ahead = means_by_key(hits[0] - hits[1], keys)
+    first_only, second_only = int((ahead > 0).sum()), int((ahead < 0).sum())
+    apart = first_only + second_only
+    p_value = float(binomtest(first_only, apart).pvalue) if apart else 1.0
+    low, high = interval(ahead)
+    return replace(
+        found, right=float(ahead.mean()), right_low=low, right_high=high,
+        first_only=first_only, second_only=second_only, p_value=p_value,
+    )  # fmt: skip

@@ -2,10 +2,11 @@
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pandas as pd
 
+from imdb_conv1d.metrics import TERMS, log_losses
 from tracked.analysis.paired import paired
 from tracked.analysis.rule_replay import History
 from tracked.console.errors import RunFailed
@@ -37,9 +38,13 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
     for run_id, name in zip(table["run_id"], told_apart(table["run_name"].tolist()), strict=True):
         if run_id in found:
             try:
-                read[run_id] = (name, evaluations.predictions(found[run_id], run.folder))
+                predictions = evaluations.predictions(found[run_id], run.folder)
             except RunFailed as error:
                 warn(f"not paired: {error}")
+                continue
+            label, probability = predictions["label"], predictions["probability"]
+            correct = (probability > 0.5) == (label == 1)
+            read[run_id] = (name, predictions.assign(loss=log_losses(label, probability), correct=correct))
     data = table.set_index("run_id")["data"]
     evaluated = list(read.items())
     for run_id, (name, predictions) in evaluated[1:]:
@@ -48,9 +53,9 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
         pair = {"first_run_id": first_id, "second_run_id": run_id, "same_rows": same}
         fresh = first[evaluations.unseen(first, predictions)] if same else first[:0]
         if len(fresh) > 1:
-            others = predictions.loc[fresh.index, "probability"]
-            result = paired(fresh["label"], fresh["probability"], others, fresh["words"])
-            rows.append(pair | {"sentence": result.sentence(first_name, name)} | asdict(result))
+            others = predictions.loc[fresh.index]
+            result = paired(fresh["loss"], others["loss"], fresh["words"], (fresh["correct"], others["correct"]))
+            rows.append(pair | {"sentence": result.sentence(first_name, name, TERMS)} | result.figures(TERMS))
         else:
             counts = f"{len(first):,} and {len(predictions):,} reviews"
             why = "no rows that neither was trained on" if same else f"other rows ({counts})"
