@@ -32,10 +32,11 @@ test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, r
 	@sh tests/postgresql.sh
 	@$(RUN) -m pytest -n 4 --dist loadfile
 
-lint: $(VENV)/ready-dev ## check style and types
-	@$(VENV)/bin/ruff check src tests bench notebooks
-	@$(VENV)/bin/ruff format --check src tests bench notebooks
+lint: $(VENV)/ready-dev ## check style, types and which package imports which
+	@$(VENV)/bin/ruff check src examples tests bench notebooks
+	@$(VENV)/bin/ruff format --check src examples tests bench notebooks
 	@$(VENV)/bin/mypy
+	@cd src && ../$(VENV)/bin/lint-imports --config ../pyproject.toml
 
 faults: $(VENV)/ready-dev ## kill trainings 300 times, resume and compare them: half an hour
 	@$(RUN) tests/faults.py --table bench/out/faults.md
@@ -47,8 +48,8 @@ bench-accuracy: $(VENV)/ready-dev ## the best val_loss of each, by seed: 12 minu
 	@$(RUN) bench/accuracy.py
 
 format: $(VENV)/ready-dev ## rewrite the code in the project's style
-	@$(VENV)/bin/ruff format src tests bench notebooks
-	@$(VENV)/bin/ruff check --fix src tests bench notebooks
+	@$(VENV)/bin/ruff format src examples tests bench notebooks
+	@$(VENV)/bin/ruff check --fix src examples tests bench notebooks
 
 lock: $(VENV)/ready ## pin all packages anew from the two .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt

@@ -22,7 +22,8 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d.metrics import MOST_NATS, log_losses
+from imdb_conv1d.experiment import MOST_NATS
+from imdb_conv1d.metrics import log_losses
 from tracked.analysis.noninferiority import decide
 
 ROWS, MARGINS, CONFIDENCES = (50, 200, 1000, 5000), (0.005, 0.02, 0.05, 0.2), (0.5, 0.8, 0.9, 0.95, 0.99)

@@ -16,7 +16,8 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d.metrics import TERMS, log_losses
+from imdb_conv1d.experiment import TERMS
+from imdb_conv1d.metrics import log_losses
 from tracked.analysis.intervals import interval
 from tracked.analysis.paired import paired
 

@@ -5,53 +5,8 @@ mlflow run . -e replay -P experiment=NAME
 python src/replay.py --help
 """
 
-from collections.abc import Sequence
-
-from imdb_conv1d.parameters import ReplayParameters
-from tracked.console import entry
-from tracked.console.lines import counted, say
-from tracked.console.parameters import refusal
-from tracked.console.signals import Signals
-
-
-def main(argv: Sequence[str], signals: Signals) -> None:
-    """Parameters, histories, the grid of rules, report. What is slow to import comes after the parameters' check."""
-    parameters = ReplayParameters.parse(argv)
-
-    from tracked.analysis import rule_replay
-    from tracked.reports import replay_report
-    from tracked.runs import connection, context, metric_history, queries, run_start
-
-    connection.require_answers()
-    run_start.require_own_run("replay")
-    several = parameters.run == "all" or (parameters.run == "auto" and parameters.experiment != "auto")
-    if parameters.run in ("auto", "all"):
-        found = queries.in_experiment(parameters.experiment, parameters.monitor)
-        ended = found.finished
-        say(f"experiment {found.experiment.name!r}: {len(ended):,} finished trainings of {len(found.runs):,}")
-        chosen = ended if several else ended[:1]
-    else:
-        found = queries.named([parameters.run], "run")
-        chosen = found.runs
-        if parameters.experiment not in ("auto", found.experiment.name):
-            raise refusal("experiment", parameters.experiment, f"that of run {parameters.run}: {found.experiment.name}")
-        if (how := queries.stand(chosen[0])) != "finished":
-            say(f"run {parameters.run} has not finished ({how}): what it has recorded so far is replayed")
-
-    read = metric_history.read_all(chosen, parameters.monitor, parameters.mode, say, all_of_them=not several)
-    patience, min_delta = metric_history.grid(read, parameters.patiences, parameters.min_deltas)
-    table = rule_replay.replay(read, patience, min_delta)
-    experiment_id = found.experiment.experiment_id
-    name = f"replay {counted(len(read), 'training')}" if several else f"replay {read[0].run_name or read[0].run_id}"
-    with context.run("replay", name, parameters.spelled(), signals, experiment_id) as run:
-        if several:
-            data = {one.info.run_id: queries.data_of(one) for one in chosen}
-            unlike = queries.of_unlike_data([data[history.run_id] for history in read])
-            say(replay_report.of_many(run, experiment_id, read, table, parameters.tolerance, unlike))
-        else:
-            say(replay_report.of_one(run, experiment_id, read[0], table))
-        say(f"run {run.id} {name!r} in experiment {found.experiment.name!r}")
-
+from imdb_conv1d.experiment import EXPERIMENT
+from tracked.verbs import command
 
 if __name__ == "__main__":
-    entry.run(main)
+    command.run(EXPERIMENT, "replay")

@@ -398,16 +398,16 @@ def fingerprint(folder: Path, run_id: str) -> dict[str, Any]:
     # The registry.
     name = run.data.params["model_name"]
     versions = [version for version in client.search_model_versions(f"name = '{name}'") if version.run_id == run_id]
-    models = [networks for networks in client.search_logged_models(["0"]) if networks.source_run_id == run_id]
-    found |= {"versions": len(versions), "models": [str(networks.status) for networks in models]}
+    models = [model for model in client.search_logged_models(["0"]) if model.source_run_id == run_id]
+    found |= {"versions": len(versions), "models": [str(model.status) for model in models]}
     try:
         candidate = client.get_model_version_by_alias(name, "candidate")
         model_id = (candidate.source or "").removeprefix("models:/")
-        found["candidate"] = [candidate.run_id == run_id, [networks.model_id for networks in models] == [model_id]]
+        found["candidate"] = [candidate.run_id == run_id, [model.model_id for model in models] == [model_id]]
         found["version's tags"] = dict(candidate.tags)
-        networks = mlflow.pyfunc.load_model(f"models:/{name}@candidate")
+        model = mlflow.pyfunc.load_model(f"models:/{name}@candidate")
         texts = np.array(["a warm and funny film", "a boring story about two friends", ""], dtype=object)
-        found["predictions"] = networks.predict(texts).tobytes()
+        found["predictions"] = model.predict(texts).tobytes()
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}@candidate"))
         found["weights"] = [array.tobytes() for array in weights(keras, path / "extra_files" / "best.keras")]
     except mlflow.MlflowException as error:
@@ -512,10 +512,10 @@ class Trainings:
                 continue
             if kill:
                 missed.append(kill)
-            tokenizer = tried.log.read_text(errors="replace")
-            finished = tried.code == 2 and "has finished" in tokenizer.splitlines()[-1]
+            text = tried.log.read_text(errors="replace")
+            finished = tried.code == 2 and "has finished" in text.splitlines()[-1]
             if tried.code and not finished:
-                problem = f"exit {tried.code}: {tokenizer[-600:]}"
+                problem = f"exit {tried.code}: {text[-600:]}"
             if tried.code == 0 or finished:
                 missed += kills[len(landed) + len(missed) :]
                 break
@@ -627,14 +627,14 @@ def main() -> int:
         for number in range(given.workers)
     ]
     results = [result(*worker) for worker in workers]
-    training_report = tabulate(results, given.seed, in_child(all_runs, folder), time.monotonic() - begun)
-    print(training_report.text)
+    report = tabulate(results, given.seed, in_child(all_runs, folder), time.monotonic() - begun)
+    print(report.text)
     if given.table:
         given.table.parent.mkdir(exist_ok=True)
-        given.table.write_text(training_report.text + "\n")
+        given.table.write_text(report.text + "\n")
     if given.json:
-        given.json.write_text(json.dumps(training_report.facts))
-    if training_report.bad:
+        given.json.write_text(json.dumps(report.facts))
+    if report.bad:
         print(f"what is left is in {folder}")
         return 1
     shutil.rmtree(folder)

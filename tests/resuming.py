@@ -10,12 +10,12 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-import train
 from test_train import SignalAfter, last_run, points, run_train, table
 from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
 from tracked.training import run_folder
 from tracked.training.snapshots import Snapshots
+from verbs import train
 
 ARGUMENTS = ["--patience=3", "--epochs=60"]  # on the noisy reviews it stops after epoch 5 and keeps epoch 2
 

@@ -7,18 +7,12 @@ from typing import Any
 import mlflow
 import pytest
 
-import compare
-import evaluate
-import promote
-import replay
-import rollback
-import train
-import unfinished
 from conftest import TINY
 from recording import record
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
 from tracked.runs import metric_history
+from verbs import compare, evaluate, promote, replay, rollback, train, unfinished
 
 Verb = Callable[[Sequence[str], Signals], object]
 VERBS: dict[str, Verb] = {

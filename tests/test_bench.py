@@ -17,7 +17,7 @@ import intervals
 import peers
 import recommendation
 import replays
-from imdb_conv1d.metrics import MOST_NATS
+from imdb_conv1d.experiment import MOST_NATS
 
 LINES = [
     "Epoch 1/2",

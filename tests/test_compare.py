@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-import compare
 from recording import record
 from tracked.analysis.rule_replay import History
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
 from tracked.reports import comparison_table, page
 from tracked.runs import evaluations
+from verbs import compare
 
 FINISHED = {"verb": "train", "stop_reason": "patience", "data_digest": "ab" * 32}
 

@@ -8,20 +8,18 @@ import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 
-from imdb_conv1d.parameters import (
-    CompareParameters,
-    EvaluateParameters,
-    PromoteParameters,
-    ReplayParameters,
-    RollbackParameters,
-    TrainParameters,
-    UnfinishedParameters,
-    better,
-)
+from imdb_conv1d.experiment import EXPERIMENT
+from tracked.console import verb_parameters
 from tracked.console.errors import UserError
+from tracked.console.metric_direction import better
 from tracked.console.parameters import Parameters, allowed, spelled
+from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
 
 ROOT = Path(__file__).parent.parent
+TrainParameters = verb_parameters.of_training(EXPERIMENT)
+EvaluateParameters, PromoteParameters, RollbackParameters = (
+    verb_parameters.of_verb(verb, EXPERIMENT) for verb in ("evaluate", "promote", "rollback")
+)
 VERBS: dict[str, tuple[type[Parameters], str]] = {
     "main": (TrainParameters, "train"),
     "unfinished": (UnfinishedParameters, "unfinished"),
@@ -63,8 +61,8 @@ def test_mlproject_declares_the_same_parameters(entry: str) -> None:
 def test_mlprojects_command_gives_every_parameter_as_it_is(entry: str) -> None:
     cls, script = VERBS[entry]
     point = load_project(str(ROOT)).get_entry_point(entry)
-    name = next(iter(cls.model_fields))
-    values = {"model": "models:/x/1", "model_name": "x"}
+    name = "data" if "data" in cls.model_fields else next(iter(cls.model_fields))
+    values = {"model_name": "x"}
     given = {name: values.get(name, "my texts/a 'b'.csv")}
     words = shlex.split(point.compute_command({k: str(v) for k, v in given.items()}, None))
     assert words[:2] == ["python", f"src/{script}.py"]
@@ -116,7 +114,7 @@ def _section(title: str) -> str:
         ("--log_texts False", "log_texts: 'False' is not allowed; allowed: true or false"),
         ("--log_texts maybe", "log_texts: 'maybe' is not allowed; allowed: true or false"),
         ("--data=", "data: '' is not allowed; allowed: auto, imdb, reviews, or the path"),
-        ("--patiense 3", "patiense: there is no such parameter (given '3'); allowed: data, patience"),
+        ("--patiense 3", "patiense: there is no such parameter (given '3'); allowed: patience, min_delta"),
         ("--patiense=3", "did you mean patience?"),
         ("--pat 3", "pat: there is no such parameter"),
         ("--patience", "patience: expected one argument"),

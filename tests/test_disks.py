@@ -36,7 +36,7 @@ from tracked.console import entry
 from tracked.runs import context, writer
 writer.Run.settle.__defaults__ = (3.0,)
 context.PATIENCE_AFTER_ERROR = 2.0
-import train
+from verbs import train
 sys.argv[0] = {str(SRC / "train.py")!r}
 entry.run(train.main)
 """

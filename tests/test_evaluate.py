@@ -13,8 +13,6 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-import evaluate
-import train
 from conftest import TINY, copied_store, make_reviews
 from imdb_conv1d import dataset, leaks, predict, sources
 from imdb_conv1d.metrics import scores
@@ -22,6 +20,7 @@ from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.models import loader
 from tracked.runs import evaluations
+from verbs import evaluate, train
 
 
 @pytest.fixture(scope="module")

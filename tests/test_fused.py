@@ -11,7 +11,7 @@ from imdb_conv1d import fused_layers, networks
 from imdb_conv1d.batches import training_batches, validation_batches
 from imdb_conv1d.fused_layers import FusedAdam, FusedConvolution
 from imdb_conv1d.parameters import TrainParameters
-from tracked.training.callbacks import EpochNumber
+from tracked.training.keras_trainee import EpochNumber
 
 Arrays = list[np.ndarray]
 WORDS, CHANNELS = 12, 3

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from imdb_conv1d.metrics import MOST_NATS, TERMS, log_losses
+from imdb_conv1d.experiment import MOST_NATS, TERMS
+from imdb_conv1d.metrics import log_losses
 from tracked.analysis.noninferiority import BOLD, FEWEST, Decision, decide
 from tracked.experiment import Terms
 

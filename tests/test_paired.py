@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from imdb_conv1d.metrics import TERMS, log_losses
+from imdb_conv1d.experiment import TERMS
+from imdb_conv1d.metrics import log_losses
 from tracked.analysis.paired import Paired, paired
 from tracked.experiment import Terms
 

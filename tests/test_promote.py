@@ -16,10 +16,6 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-import evaluate
-import promote
-import rollback
-import train
 from conftest import TINY, copied_store, make_reviews
 from imdb_conv1d import dataset, sources
 from tracked.console import locks
@@ -27,6 +23,7 @@ from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.models import champions, loader, promotion
 from tracked.runs import evaluations, writer
+from verbs import evaluate, promote, rollback, train
 
 NAME = "imdb-conv1d"
 SRC = Path(__file__).parent.parent / "src"

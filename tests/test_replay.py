@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-import replay
-import train
 from conftest import TINY
 from recording import record
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
+from verbs import replay, train
 
 
 def run_replay(*arguments: str) -> Run:

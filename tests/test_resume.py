@@ -22,7 +22,6 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-import train
 from conftest import TINY
 from imdb_conv1d import dataset, networks, sources
 from imdb_conv1d.parameters import TrainParameters
@@ -36,6 +35,7 @@ from tracked.runs import queries
 from tracked.training import epoch_recorder, journal, reproducibility, snapshots
 from tracked.training.run_folder import Holder
 from tracked.training.snapshots import Snapshots
+from verbs import train
 
 SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from imdb_conv1d.metrics import TERMS
+from imdb_conv1d.experiment import TERMS
 from tracked.experiment import Terms
 
 

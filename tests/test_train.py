@@ -19,7 +19,6 @@ import pytest
 from mlflow.entities import Run
 from sklearn.metrics import log_loss
 
-import train
 from conftest import TINY, make_reviews
 from imdb_conv1d import dataset, sources, tokenizer
 from tracked.analysis.early_stopping import Rule, follow
@@ -30,6 +29,7 @@ from tracked.reports import plots
 from tracked.runs import context, writer
 from tracked.runs.outbox import Delivery
 from tracked.training.callbacks import BestCheckpoint
+from verbs import train
 
 PER_EPOCH = {
     "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds",
@@ -154,12 +154,12 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     assert not info.flavors["python_function"].get("code")
 
     # It is the best epoch's, and takes text.
-    networks = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
+    model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
     validation = dataset.load(sources.resolve(str(reviews_csv)), 0.2).part("validation")
-    scores = networks.predict(pd.DataFrame({"text": validation["text"].tolist()}))
+    scores = model.predict(pd.DataFrame({"text": validation["text"].tolist()}))
     assert log_loss(validation["label"], np.asarray(scores, float)) == pytest.approx(val_loss[best], abs=1e-5)
-    as_array = networks.predict(validation["text"].to_numpy(dtype=object))
-    as_series = networks.predict(validation["text"].reset_index(drop=True))
+    as_array = model.predict(validation["text"].to_numpy(dtype=object))
+    as_series = model.predict(validation["text"].reset_index(drop=True))
     assert np.array_equal(scores, as_array)
     assert np.array_equal(scores, as_series)
     path = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
@@ -204,9 +204,9 @@ def test_a_very_sure_network_is_registered(store: str, tmp_path: Path) -> None:
 def test_without_log_texts_no_text_is_in_any_artifact(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--epochs=1", "--log_texts=false")
     folder = Path(mlflow.artifacts.download_artifacts(run_id=last_run().info.run_id, artifact_path="."))
-    networks = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
+    model = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
     secret = pd.read_csv(reviews_csv)["text"]
-    for path in [*folder.rglob("*"), *networks.rglob("*")]:
+    for path in [*folder.rglob("*"), *model.rglob("*")]:
         if path.is_file():
             content = path.read_bytes()
             assert not any(review.encode() in content for review in secret), path
@@ -247,12 +247,12 @@ def test_a_signal_in_mid_epoch_does_not_wait_for_its_end(
 ) -> None:
     from imdb_conv1d import networks
 
-    networks, build = [], networks.build
-    monkeypatch.setattr(networks, "build", lambda *named: networks.append(build(*named)) or networks[-1])
+    built, build = [], networks.build
+    monkeypatch.setattr(networks, "build", lambda *named: built.append(build(*named)) or built[-1])
     # 32 batches an epoch, so two calls: the fifth look is between these two in the second epoch.
     with pytest.raises(Interrupted):
         run_train(f"--data={reviews_csv}", "--batch_size=4", signals=SignalAfter(5))
-    assert int(networks[0].trained.optimizer.iterations) == 32 + networks.STEPS_PER_CALL
+    assert int(built[0].trained.optimizer.iterations) == 32 + networks.STEPS_PER_CALL
 
 
 def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_csv: Path) -> None:

@@ -16,7 +16,6 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-import unfinished
 from conftest import TINY
 from imdb_conv1d.parameters import TrainParameters
 from resuming import break_off, folder, holding, last_epoch, resume, unended
@@ -27,6 +26,7 @@ from tracked.resume import close as closing_verb
 from tracked.resume import training_status
 from tracked.runs.queries import stand
 from tracked.training import run_folder
+from verbs import unfinished
 
 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from imdb_conv1d.tokenizer import PADDING
-from tracked.training.reproducibility import untuned
+from tracked.training.reproducibility import without_autotune
 
 VALIDATION_BATCH = 256  # forward only, so larger than a training batch; the size does not change the result
 POOL = 50  # batches among whose reviews those of like length are put together
@@ -41,14 +41,14 @@ def training_batches(
     rows = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
     batches = rows.map(_cut(ids, labels, kernel_size), num_parallel_calls=1).prefetch(8)
     count = math.ceil(len(ids) / batch_size)
-    return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(untuned())
+    return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(without_autotune())
 
 
 def validation_batches(ids: np.ndarray, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
     """All reviews by length, cut likewise; a mean over them does not depend on their order."""
     order = np.argsort(_lengths(ids), kind="stable")
     batches = tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH).map(_cut(ids, labels, kernel_size))
-    return batches.cache().prefetch(2).with_options(untuned())
+    return batches.cache().prefetch(2).with_options(without_autotune())
 
 
 def _lengths(ids: np.ndarray) -> np.ndarray:

@@ -5,10 +5,15 @@ from the order of the file. The table is sorted by that hash, so the same texts 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
 
 import pandas as pd
 
+from imdb_conv1d import leaks
+from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.sources import SPLITS, Source
 from tracked.console.errors import UserError
 
@@ -20,30 +25,60 @@ PARTS = SPLITS
 class Reviews:
     """The reviews of one source: ``table`` has the columns hash, text, label (0 or 1) and split, sorted by hash.
 
-    ``digest`` is a SHA-256 over all texts, labels and given splits; ``dropped`` counts the rows left out, by reason.
+    ``source`` is its name, ``digest`` a SHA-256 over all texts, labels and given splits; ``dropped`` counts the rows
+    left out, by reason. ``log_texts`` tells whether texts may be stored with the runs.
     """
 
-    source: Source
+    source: str
     table: pd.DataFrame
     digest: str
     dropped: dict[str, int]
+    log_texts: bool = True
+    columns: ClassVar[Mapping[str, str]] = {"text": "string", "label": "long"}
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the registered model tells of them."""
+        return {"log_texts": self.log_texts}
 
     def part(self, split: str) -> pd.DataFrame:
         """The rows of train, validation or test."""
         return self.table[self.table["split"] == split]
 
+    @property
+    def learned(self) -> list[pd.DataFrame]:
+        """The parts that a training sees."""
+        return [self.part(name) for name in leaks.SEEN_PARTS]
+
+    @cached_property
+    def words(self) -> list["leaks.Words"]:
+        """The words of the parts that a training sees: many times the size of the ids, so see :meth:`forget_words`."""
+        from imdb_conv1d import tokenizer  # with TensorFlow, which is not needed to read data
+
+        return [tokenizer.split(part["text"]) for part in self.learned]
+
+    def forget_words(self) -> None:
+        """Free the memory of :attr:`words`."""
+        self.__dict__.pop("words", None)
+
+    def rows(self, parameters: TrainParameters) -> pd.DataFrame:
+        """Tell what a training sees of each row, without its text."""
+        return leaks.recorded(self.table, self.learned, self.words, parameters.maxlen)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Number of rows by part."""
         return {split: int((self.table["split"] == split).sum()) for split in PARTS}
 
+    @property
     def summary(self) -> str:
         """One line: how many rows each part has, and how many were left out."""
-        counts = ", ".join(f"{count:,} {part}" for part, count in self.counts().items())
+        counts = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
         dropped = ", ".join(f"{count} {why}" for why, count in self.dropped.items()) or "nothing"
         return f"{counts}; dropped: {dropped}"
 
 
-def load(source: Source, validation_split: float) -> Reviews:
+def load(source: Source, validation_split: float, log_texts: bool = True) -> Reviews:
     """Read a whole source and give each row its part.
 
     Raises:
@@ -52,7 +87,8 @@ def load(source: Source, validation_split: float) -> Reviews:
     table = pd.concat([indexed(table).assign(text=table["text"]) for table in source.tables()], ignore_index=True)
     split = partition(table, validation_split)
     kept = table.assign(split=split)[split.isin(PARTS)].sort_values(["hash", "label"], kind="stable", ignore_index=True)
-    reviews = Reviews(source, kept[["hash", "text", "label", "split"]], digest(table), dropped(split))
+    columns = ["hash", "text", "label", "split"]
+    reviews = Reviews(source.name, kept[columns], digest(table), dropped(split), log_texts)
     for part in PARTS:
         for label in (0, 1):
             if not (reviews.part(part)["label"] == label).any():

@@ -7,7 +7,18 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
+from imdb_conv1d.metrics import calibration_bins
 from tracked.reports.plots import BLUE, GREY
+
+
+def draw_all(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> dict[str, Figure]:
+    """All pictures of an evaluation, by their files' names."""
+    return {
+        "confusion.png": confusion(labels, probabilities, mark),
+        "roc.png": roc(labels, probabilities, mark),
+        "precision_recall.png": precision_recall(labels, probabilities, mark),
+        "calibration.png": calibration(calibration_bins(labels, probabilities), mark),
+    }
 
 
 def confusion(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:

@@ -1,4 +1,4 @@
-"""Numbers from labels and probabilities, and what the experiment calls them."""
+"""Numbers from labels and probabilities, by scikit-learn."""
 
 import math
 
@@ -8,10 +8,6 @@ from numpy.typing import ArrayLike
 from scipy.special import xlog1py, xlogy
 from sklearn import metrics
 
-from tracked.experiment import Terms
-
-MOST_NATS = math.log(1000)  # of a review in a promotion: a probability of its true label below 0.001 counts as that
-TERMS = Terms(row="review", loss="log loss", unit="nats", most=MOST_NATS, margin=0.02, right="accuracy")
 BINS = 10
 NORMAL = 1.959964  # the 97.5 % quantile
 

@@ -1,15 +1,15 @@
 """The article's network, after Keras's example imdb_cnn, and the same network as it is trained."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 
+from imdb_conv1d.batches import training_batches, validation_batches
 from imdb_conv1d.fused_layers import LEAST_WIDTH, FusedAdam, FusedConvolution
 from imdb_conv1d.parameters import TrainParameters
 from tracked.training import reproducibility
+from tracked.training.keras_trainee import Arrays, KerasTrainee
 
 STEPS_PER_CALL = 16  # steps at most between two returns to Python, where a signal gets through
 REVIEWS_PER_CALL = 512  # and reviews, so that a signal does not wait longer for larger batches
@@ -36,27 +36,30 @@ class Network:
             saved.assign(trained)
         self.plain.save(path)
 
-    def state(self) -> list[np.ndarray]:
-        """All that a step changes: weights, the states of the dropouts' random numbers, the optimizer's variables."""
-        return [np.asarray(variable) for variable in self._variables()]
 
-    def restore(self, state: Sequence[np.ndarray]) -> None:
-        """Put a state back.
+class NetworkTrainee(KerasTrainee):
+    """Trains the one network of a pair on batches of ids, and saves the other."""
 
-        Raises:
-            ValueError: if it is another network's; nothing is changed then.
-        """
-        variables = self._variables()
-        there = [(tuple(variable.shape), np.dtype(variable.dtype)) for variable in variables]
-        if there != [(array.shape, array.dtype) for array in state]:
-            raise ValueError("it is the state of another network")
-        for variable, array in zip(variables, state, strict=True):
-            variable.assign(array)
+    def __init__(self, network: Network, parameters: TrainParameters, learned: Arrays, validated: Arrays) -> None:
+        """``learned`` and ``validated`` are ids int [n, maxlen] and labels [n]."""
+        size, kernel_size, seed = parameters.batch_size, parameters.kernel_size, parameters.seed
+        super().__init__(
+            network.trained,
+            lambda epoch: training_batches(*learned, size, kernel_size, seed, epoch),
+            validation_batches(*validated, kernel_size),
+            tags={"layers": "fused" if network.fused else "plain"},
+            note=network.note,
+        )
+        self.network = network
 
-    def _variables(self) -> list[keras.Variable]:
-        optimizer = self.trained.optimizer
-        optimizer.build(self.trained.trainable_variables)
-        return [*self.trained.variables, *optimizer.variables]
+    @property
+    def weights(self) -> int:
+        """Number of weights of the plain network."""
+        return int(self.network.plain.count_params())
+
+    def save(self, path: Path) -> None:
+        """Write the plain network with the optimizer's state."""
+        self.network.save(path)
 
 
 def build(parameters: TrainParameters, former: str = "") -> Network:

@@ -1,52 +1,78 @@
-"""Score a stream of reviews with a model, in memory that does not grow with their texts."""
+"""Predict a stream of reviews with a model, in memory that does not grow with their texts."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from imdb_conv1d import dataset, leaks
+from imdb_conv1d import dataset, leaks, sources
 from imdb_conv1d.leaks import Seen
+from imdb_conv1d.metrics import log_losses
 from imdb_conv1d.sources import Source
 from tracked.console.errors import RunFailed, UserError
-
-MISTAKES = 50  # rows in the table of mistakes
-PROGRESS = 5000  # reviews between two calls of ``progress``
-SCHEMA = pa.schema(
-    [("text_sha256", pa.string()), ("label", pa.int8()), ("probability", pa.float64()), ("words", pa.string()),
-     ("seen", pa.bool_())]
-)  # fmt: skip
+from tracked.console.lines import say
+from tracked.experiment import TrainedOn
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Labels, probabilities and keys of the words [n] in the order of the source, and the most confident mistakes.
+@dataclass(frozen=True, eq=False)
+class ReviewsPart:
+    """Reviews to predict: those of ``rows`` (hash, label, split) of ``texts`` that ``take`` is true for.
 
-    ``seen`` [n] tells which texts the model was trained or chosen on, None where that is not known.
+    ``rows_digest`` is a SHA-256 of the chosen texts' hashes and labels, in no order.
     """
 
-    labels: np.ndarray
-    probabilities: np.ndarray
-    words: np.ndarray
-    seen: np.ndarray | None
-    mistakes: pd.DataFrame
+    texts: Source
+    rows: pd.DataFrame
+    take: pd.Series
+    digest: str
+    rows_digest: str
+    columns: ClassVar[Mapping[str, str]] = dataset.Reviews.columns
+
+    @property
+    def source(self) -> str:
+        """The source's name."""
+        return self.texts.name
+
+    @property
+    def count(self) -> int:
+        """Number of reviews to predict."""
+        return int(self.take.sum())
+
+    @property
+    def total(self) -> int:
+        """Number of reviews of the source."""
+        return len(self.rows)
+
+
+def load_part(data: str, whole: bool) -> ReviewsPart:
+    """Find the reviews that an evaluation predicts.
+
+    Args:
+        data: a source's name or path.
+        whole: whether all rows of a file without a test part are meant.
+
+    Raises:
+        UserError: if they are not at hand, or have one label only.
+    """
+    source = sources.resolve(data)
+    rows = dataset.index(source)
+    take = to_score(rows, whole=whole and Path(source.name).is_absolute())
+    return ReviewsPart(source, rows, take, dataset.digest(rows), dataset.digest(rows[take].assign(split="")))
 
 
 def to_score(rows: pd.DataFrame, whole: bool) -> pd.Series:
-    """Which rows of ``data.index`` are scored: the test part or, if ``whole`` and no row is given to it, all of them.
+    """Which rows of ``dataset.index`` are scored: the test part or, if ``whole`` and no row is given to it, all.
 
     Raises:
         UserError: if they have one label only.
     """
     take = pd.Series(True, index=rows.index)
     if not whole or (rows["split"] == "test").any():
-        take = (
-            dataset.partition(rows, validation_split=0.5) == "test"
-        )  # the test part does not depend on the other split
+        # The test part does not depend on the other split.
+        take = dataset.partition(rows, validation_split=0.5) == "test"
     for label in (0, 1):
         if not (take & (rows["label"] == label)).any():
             raise UserError(f"data: there is no review of label {label} to score; allowed: reviews of both labels")
@@ -83,41 +109,95 @@ def _changed(source: Source, what: str) -> RunFailed:
     )
 
 
-def score(
-    pieces: Iterable[pd.DataFrame],
-    scorer: Callable[[pd.Series], np.ndarray],
-    trained_on: Seen | None,
-    predictions: Path,
-    progress: Callable[[int], None],
-) -> Scored:
-    """Score pieces (hash, label, text) and write a row a review to ``predictions``, a Parquet file.
+def predict(model: Any, part: ReviewsPart, trained_on: TrainedOn) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Predict the reviews of a part, in pieces.
 
     Args:
-        trained_on: what the model was trained and chosen on, None where that is not known.
-        progress: is told the number of reviews scored so far.
+        model: takes texts, an array of objects [n], and gives the probability of positive of each.
+        trained_on: what the model was trained and chosen on.
+
+    Yields:
+        id, loss (nats), correct, key (of the words), seen (where it is known), text_sha256, label, probability and
+        words, a row a review; and their hash, text, label and probability, for people.
     """
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("label", "probability", "words", "seen")}
-    mistakes = pd.DataFrame({"text": [], "label": [], "probability": [], "error": []})
+    seen = find_seen(part, trained_on)
+    copies = (part.rows[part.take].groupby(["hash", "label"], sort=False).cumcount()).to_numpy()
     done = 0
-    with pq.ParquetWriter(predictions, SCHEMA) as writer:
-        for piece in pieces:
-            if piece.empty:
-                continue
-            found, label = scorer(piece["text"]), piece["label"].to_numpy(dtype=np.int8)
-            split = leaks.split(piece["text"].tolist())
-            scored = {"label": label, "probability": found, "words": leaks.digests(split)}
-            if trained_on:
-                mine = leaks.digests(split, trained_on.maxlen)
-                scored["seen"] = np.array([key in trained_on.keys for key in mine], dtype=bool)
-            for name, values in scored.items():
-                columns[name].append(values)
-            told = {"text_sha256": piece["hash"].tolist(), "seen": [None] * len(piece)} | scored
-            writer.write_table(pa.table([told[name] for name in SCHEMA.names], schema=SCHEMA))
-            wrong = piece.assign(probability=found, error=np.abs(label - found))[(found > 0.5) != (label == 1)]
-            both = [mistakes, wrong] if len(mistakes) else [wrong]
-            mistakes = pd.concat(both).nlargest(MISTAKES, "error")
-            done += len(piece)
-            if done // PROGRESS > (done - len(piece)) // PROGRESS:
-                progress(done)
-    label, probability, words = (np.concatenate(columns[name]) for name in ("label", "probability", "words"))
-    return Scored(label, probability, words, np.concatenate(columns["seen"]) if trained_on else None, mistakes)
+    for piece in chosen(part.texts, part.rows, part.take):
+        if piece.empty:
+            continue
+        label = piece["label"].to_numpy(dtype=np.int8)
+        probability = probabilities(model, piece["text"])
+        split = leaks.split(piece["text"].tolist())
+        words = leaks.digests(split)
+        table = pd.DataFrame(
+            {
+                "id": ids(piece["hash"], label, copies[done : done + len(piece)]),
+                "loss": log_losses(label, probability),
+                "correct": (probability > 0.5) == (label == 1),
+                "key": words,
+                "text_sha256": piece["hash"].to_numpy(),
+                "label": label,
+                "probability": probability,
+                "words": words,
+            }
+        )
+        if seen:
+            table["seen"] = [key in seen.keys for key in leaks.digests(split, seen.maxlen)]
+        done += len(piece)
+        yield table, piece[["label"]].assign(probability=probability, text=piece["text"], hash=piece["hash"])
+
+
+def ids(hashes: Iterable[str], labels: Iterable[int], copies: Iterable[int]) -> list[str]:
+    """Name rows by their text and label, and of copies by their number."""
+    told = zip(hashes, labels, copies, strict=True)
+    return [f"{digest}-{label}-{copy}" if copy else f"{digest}-{label}" for digest, label, copy in told]
+
+
+def probabilities(model: Any, texts: pd.Series) -> np.ndarray:
+    """Predict texts: the probability of positive of each, float64 [n].
+
+    Raises:
+        RunFailed: if the model does not give one of each.
+    """
+    result = np.asarray(model.predict(texts.to_numpy(dtype=object)), dtype=float).reshape(-1)
+    if len(result) != len(texts) or not ((result >= 0) & (result <= 1)).all():
+        raise RunFailed("the model does not give a probability between 0 and 1 for each text")
+    return result
+
+
+def find_seen(part: ReviewsPart, trained_on: TrainedOn) -> Seen | None:
+    """Tell what a model was trained and chosen on, None where that cannot be known.
+
+    A training of an earlier version has stored bytes' hashes alone. Where its data are the ones at hand, the words are
+    read off them again.
+    """
+    rows, maxlen = trained_on.rows, trained_on.parameters.get("maxlen", "")
+    if rows is None:
+        return None
+    if found := leaks.seen(rows):
+        return found
+    if trained_on.digest != part.digest or not maxlen.isdecimal():
+        return None
+    say("reading again what the model was trained on: its training has not stored the words")
+    hashes = frozenset(rows.loc[rows["split"].isin(leaks.SEEN_PARTS), "hash"])
+    pieces = chosen(part.texts, part.rows, part.rows["hash"].isin(hashes))
+    keys = [leaks.digests(leaks.split(piece["text"].tolist()), int(maxlen)) for piece in pieces if len(piece)]
+    return Seen(frozenset(key for some in keys for key in some), int(maxlen))
+
+
+def upgrade(table: pd.DataFrame, version: str) -> pd.DataFrame:
+    """Read predictions that earlier versions of this project have stored: text_sha256, label and probability.
+
+    Format 2 has words and seen as well. Without a format, it tells neither: words are the text's hash, and what the
+    model had seen is not known.
+    """
+    if version != "2":
+        table = table.assign(words=table["text_sha256"], seen=None)
+    label = table["label"].to_numpy()
+    return table.assign(
+        id=ids(table["text_sha256"], label, table.groupby(["text_sha256", "label"]).cumcount()),
+        loss=log_losses(label, table["probability"]),
+        correct=(table["probability"] > 0.5) == (label == 1),
+        key=table["words"],
+    )

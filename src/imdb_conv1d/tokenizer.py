@@ -7,12 +7,13 @@ training part.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tracked.training.reproducibility import cores, untuned
+from tracked.training.reproducibility import cores, without_autotune
 from tracked.training.snapshots import digest, write_safely
 
 RESERVED = ("[padding]", "[start]", "[unknown]")  # no word can be called so: cleaning takes the brackets away
@@ -33,7 +34,7 @@ def words(texts: tf.Tensor) -> tf.RaggedTensor:
 def split(texts: Iterable[str]) -> list[tf.RaggedTensor]:
     """The words of many texts, in pieces of ``CHUNK`` texts, as :func:`words` gives them."""
     chunks = tf.data.Dataset.from_tensor_slices(list(texts)).batch(CHUNK)
-    return list(chunks.map(words, num_parallel_calls=cores()).with_options(untuned()))
+    return list(chunks.map(words, num_parallel_calls=cores()).with_options(without_autotune()))
 
 
 def joined(pieces: Iterable[tf.RaggedTensor], maxlen: int | None = None) -> list[bytes]:
@@ -82,13 +83,24 @@ def keep_vocabulary(folder: Path, make: Callable[[], list[str]]) -> Path:
     A network's weights mean nothing with other words, which another version of the code may find when the training
     goes on.
     """
-    for path in folder.glob("vocabulary-*.txt"):
-        if path.stem == f"vocabulary-{digest(path)}":
-            return path
+    with suppress(FileNotFoundError):
+        return find_vocabulary(folder)
     content = _lines(make())
     path = folder / f"vocabulary-{hashlib.sha256(content).hexdigest()}.txt"
     write_safely(path, lambda to: to.write_bytes(content))
     return path
+
+
+def find_vocabulary(folder: Path) -> Path:
+    """Find the whole vocabulary's file in a training's folder.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    for path in folder.glob("vocabulary-*.txt"):
+        if path.stem == f"vocabulary-{digest(path)}":
+            return path
+    raise FileNotFoundError(f"no whole vocabulary in {folder}")
 
 
 def lookup(path: Path) -> tf.lookup.StaticHashTable:

@@ -78,41 +78,62 @@ class Terms:
         return max(0, 4 - math.floor(math.log10(self.most)))
 
 
-class Dataset(Protocol):
-    """What a training learns from.
+class Data(Protocol):
+    """Data that can be found again."""
 
-    ``source`` finds the data again, ``digest`` is a SHA-256 in hexadecimal digits over all that decides which rows a
-    part has and what is in them. ``columns`` are the names and MLflow's types of the columns, ``counts`` the rows of
-    each of ``PARTS``, ``summary`` is one line for people. ``metadata`` goes into the registered model.
-    """
+    @property
+    def source(self) -> str:
+        """What finds the data again: a name or a path."""
 
-    source: str
-    digest: str
-    columns: Mapping[str, str]
-    counts: Mapping[str, int]
-    summary: str
-    metadata: Mapping[str, Any]
+    @property
+    def digest(self) -> str:
+        """A SHA-256, in hexadecimal digits, over all that decides which rows a part has and what is in them."""
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The columns' names and MLflow's types of them."""
+
+
+class Dataset(Data, Protocol):
+    """What a training learns from."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The number of rows of each of ``PARTS``."""
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What goes into the registered model."""
 
     def rows(self, parameters: Any) -> "pd.DataFrame":
-        """Make the table that a training leaves of its rows, with their ``split``; later runs learn from it what a
-        model was trained and chosen on. No inputs are in it."""
+        """Make the table that a training leaves of its rows: no inputs, but their ``split``.
+
+        Later runs learn from it what a model was trained and chosen on.
+        """
 
 
 class Trainee(Protocol):
-    """What the trainer drives: a network with the data that it learns from.
-
-    ``learning_rate`` is the optimizer's after the last step, ``weights`` the number of numbers that are learned.
-    ``tags`` are set at the run, ``note`` is a line for people, or empty.
-    """
-
-    tags: Mapping[str, str]
-    note: str
+    """What the trainer drives: a network with the data that it learns from."""
 
     @property
-    def learning_rate(self) -> float: ...  # noqa: D102
+    def tags(self) -> Mapping[str, str]:
+        """What is set at the run."""
 
     @property
-    def weights(self) -> int: ...  # noqa: D102
+    def note(self) -> str:
+        """A line for people, or empty."""
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's, after the last step."""
+
+    @property
+    def weights(self) -> int:
+        """The number of numbers that are learned."""
 
     def fit(self, callbacks: Sequence[Any], initial_epoch: int, epochs: int) -> None:
         """Train from the epoch after ``initial_epoch`` on, and call Keras callbacks as ``keras.Model.fit`` does."""
@@ -152,19 +173,20 @@ class Package:
     checked: str = "the validation part"
 
 
-class Part(Protocol):
-    """Rows that can be predicted: the test part of some data, or all of them.
+class Part(Data, Protocol):
+    """Rows that can be predicted: the test part of some data, or all of them. ``digest`` is the whole data's."""
 
-    ``source`` and ``digest`` are the whole data's, as a dataset has them; ``digest`` is compared with the one that a
-    model was trained on. ``rows_digest`` names the rows of this part, in whatever order: two evaluations with the same
-    one can be compared row by row. ``count`` of the ``total`` rows are of this part.
-    """
+    @property
+    def rows_digest(self) -> str:
+        """Names the rows, in whatever order: two evaluations with the same one can be compared row by row."""
 
-    source: str
-    digest: str
-    rows_digest: str
-    count: int
-    total: int
+    @property
+    def count(self) -> int:
+        """The number of rows of this part."""
+
+    @property
+    def total(self) -> int:
+        """The number of rows of the whole data."""
 
 
 @dataclass(frozen=True)
@@ -277,6 +299,10 @@ class Experiment(Protocol):
         """Say an evaluation's scores in a few words."""
         return ", ".join(f"test_{name} {scores[name]:.4f}" for name in self.headline)
 
+    def show_worst(self, inputs: "pd.DataFrame", with_inputs: bool) -> "pd.DataFrame":
+        """Choose what people see of the worst rows; nothing that may not be stored, unless ``with_inputs``."""
+        return inputs if with_inputs else inputs.iloc[:, :0]
+
     def find_fault(self, inputs: Sequence[Any]) -> str:
         """Say why a model of somebody else's cannot be evaluated, by the inputs of its signature; else empty."""
         return ""
@@ -284,6 +310,12 @@ class Experiment(Protocol):
     def upgrade_predictions(self, predictions: "pd.DataFrame", version: str) -> "pd.DataFrame":
         """Turn predictions that an earlier version of the project has stored into what ``predict`` yields now."""
         raise ValueError(f"predictions in format {version} are none of this experiment's")
+
+
+def reported(metrics: Sequence[Metric]) -> list[str]:
+    """Name all that an epoch reports of these metrics."""
+    names = [metric.name for metric in metrics]
+    return [*names, *(f"val_{name}" for name in names)]
 
 
 def require(experiment: Experiment, parts: Sequence[str]) -> None:
@@ -295,9 +327,7 @@ def require(experiment: Experiment, parts: Sequence[str]) -> None:
     name = getattr(experiment, "name", "") or type(experiment).__name__
     for attribute in ("name", "Parameters", "metrics"):
         if not getattr(experiment, attribute, None):
-            raise UserError(
-                f"experiment {name!r} has no {attribute}; allowed: one that {Experiment.__name__} describes"
-            )
+            raise UserError(f"experiment {name!r} has no {attribute}; allowed: one with name, Parameters and metrics")
     for part in parts:
         own = getattr(type(experiment), part, None)
         if own is None or own is getattr(Experiment, part):

@@ -11,14 +11,15 @@ FOLDER = Path("/tmp")  # not TMPDIR, which may be another one for each user
 
 
 @contextmanager
-def lock(what: str, waiting: Callable[[], None]) -> Iterator[None]:
+def lock(experiment: str, what: str, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock of that name; wait for it as long as another process does.
 
     Args:
+        experiment: its name, which the file's name begins with.
         what: a name for what is locked; processes of all users of the host agree on the file by it.
         waiting: is called once if it has to be waited for.
     """
-    path = FOLDER / f"imdb-conv1d-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
+    path = FOLDER / f"{experiment}-{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
     # Systems that guard /tmp refuse to create a file over another user's, but not to read it; reading is enough.
     with suppress(FileExistsError):
         made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o644)

@@ -10,15 +10,15 @@ import mlflow
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
-from imdb_conv1d.metrics import TERMS
 from tracked.analysis.noninferiority import Decision
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import say
 from tracked.console.locks import lock
 from tracked.console.parameters import refusal
-from tracked.models.loader import Stored
+from tracked.experiment import Experiment
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import Result, persist
+from tracked.runs.registry import StoredModel
 from tracked.runs.writer import Run
 
 CHAMPION = "champion"
@@ -29,7 +29,7 @@ KEPT = 100  # of them; a tag's length is limited
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def alone(owner: Experiment, name: str) -> Iterator[None]:
     """Keep other promotions and rollbacks of this model on this host out, until they can see what was decided.
 
     Raises:
@@ -38,7 +38,7 @@ def alone(name: str) -> Iterator[None]:
     """
     # Not the registry's address, which has several spellings.
     made = _model(name).creation_timestamp
-    with lock(f"{name} of {made}", lambda: say(f"waiting for another promotion of {name} to end")):
+    with lock(owner.name, f"{name} of {made}", lambda: say(f"waiting for another promotion of {name} to end")):
         yield
 
 
@@ -64,7 +64,7 @@ def standing(name: str) -> tuple[str, list[str]]:
     return current, _before(name, past, current)
 
 
-def require_not_withdrawn(version: Stored, uri: str) -> None:
+def require_not_withdrawn(version: StoredModel, uri: str) -> None:
     """Make sure that a version which a rollback has withdrawn comes back by its number alone.
 
     A promotion every night of what an alias names would undo each rollback.
@@ -117,7 +117,10 @@ def roll_back(name: str, before: list[str]) -> None:
     _remember(name, before)
 
 
-def tell(run: Run, name: str, version: str, event: str, against: str, sentence: str, decision: Decision | None) -> None:
+def tell(
+    owner: Experiment, run: Run, name: str, version: str, event: str, against: str, sentence: str,
+    decision: Decision | None,
+) -> None:  # fmt: skip
     """Queue what a promotion or a rollback was for one version, in place of what was said there before.
 
     Args:
@@ -125,7 +128,7 @@ def tell(run: Run, name: str, version: str, event: str, against: str, sentence: 
         against: the other version; empty if there is none.
     """
     said = {"promotion": event, "promotion_against": against or "none", "promotion_run_id": run.id}
-    loss, digits = f"promotion_{TERMS.loss_key}", TERMS.digits + 2
+    loss, digits = f"promotion_{owner.terms.loss_key}", owner.terms.digits + 2
     said[f"{loss}_difference"] = f"{decision.difference:.{digits}f}" if decision else "none"
     said[f"{loss}_upper"] = f"{decision.upper:.{digits}f}" if decision else "none"
     if event in ("promoted", "restored", "withdrawn"):

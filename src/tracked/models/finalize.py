@@ -1,19 +1,16 @@
 """What makes a training complete that has come to its end: its figures, its model, its version, a tag that says so."""
 
-from pathlib import Path
-
-from imdb_conv1d.dataset import Reviews
 from tracked.console.signals import Signals
+from tracked.experiment import Dataset
 from tracked.models import publisher
-from tracked.models.loader import Record
 from tracked.reports import training_report
-from tracked.runs.queries import REGISTERED
+from tracked.runs.queries import EXPERIMENT, REGISTERED
 from tracked.runs.writer import Run
 from tracked.training.snapshots import BEST
-from tracked.training.trainer import Training
+from tracked.training.trainer import Trainer
 
 
-def complete(run: Run, reviews: Reviews, training: Training, vocabulary: Path, signals: Signals) -> str:
+def complete(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -> str:
     """Store the best checkpoint as a model, compare it, register it, and note it at the run; returns what it is called.
 
     Each step finds what an earlier attempt has done of it, and leaves it or does it anew. What is done last says that
@@ -23,27 +20,24 @@ def complete(run: Run, reviews: Reviews, training: Training, vocabulary: Path, s
         Interrupted: if a signal comes before the model is registered; one that comes later undoes nothing.
         RunFailed: naming the step that failed.
     """
-    parameters, name, monitor = training.parameters, training.parameters.model_name, training.parameters.monitor
-    run.milliseconds = training.record.milliseconds
+    experiment, parameters = trainer.experiment, trainer.parameters
+    name, monitor = parameters.model_name, parameters.monitor
+    run.milliseconds = trainer.record.milliseconds
     model_id = publisher.registered(name, run.id)
     if not model_id:
-        model_id = publisher.store(
-            name,
-            run.folder / BEST,
-            vocabulary,
-            parameters.maxlen,
-            training.best_epoch,
-            parameters.spelled(),
-            Record(reviews.source.name, reviews.digest, parameters.log_texts),
-        )
-        publisher.require_same_loss(model_id, reviews.part("validation"), training.best["val_loss"])
-    tags = {"best_epoch": str(training.best_epoch), f"best_{monitor}": repr(training.best[monitor])}
-    tags["data_digest"] = reviews.digest
+        checkpoint = run.folder / BEST
+        package = experiment.package(parameters, data, run.folder, checkpoint)
+        about = {"data_source": data.source, "data_digest": data.digest, EXPERIMENT: experiment.name}
+        step, said = trainer.best_epoch, parameters.spelled()
+        model_id = publisher.store(name, package, checkpoint, step, said, about | dict(data.metadata))
+        publisher.require_same_loss(model_id, package, trainer.best[f"val_{experiment.metrics[0].name}"])
+    tags = {"best_epoch": str(trainer.best_epoch), f"best_{monitor}": repr(trainer.best[monitor])}
+    tags["data_digest"] = data.digest
     signals.hold_to_the_end()  # from here on the work is done: a signal no longer undoes it
-    version = publisher.register(name, model_id, run.id, training_report.description(reviews, training), tags)
+    version = publisher.register(name, model_id, run.id, training_report.description(data, trainer), tags)
     title = f"{version.name} version {version.version}"
-    training_report.figures(run, training, model_id)  # once no epoch can follow: MLflow cannot take a figure back
-    run.describe(training_report.description(reviews, training, f"Registered as **{title}**."))
+    training_report.figures(run, trainer, model_id)  # once no epoch can follow: MLflow cannot take a figure back
+    run.describe(training_report.description(data, trainer, f"Registered as **{title}**."))
     run.settle()
     run.tags({REGISTERED: version.version})
     return title

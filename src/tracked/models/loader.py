@@ -1,104 +1,54 @@
-"""Models in the registry: found by their URI, checked for foreign code, loaded."""
+"""Models of the registry on this machine: downloaded, checked for foreign code, loaded."""
 
 import os
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.pyfunc import PyFuncModel
 
-from tracked.console.errors import RunFailed, UserError
+from tracked.console.errors import UserError
 from tracked.console.lines import one_line
+from tracked.experiment import Experiment, TrainedOn
 from tracked.runs import queries
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
+from tracked.runs.registry import StoredModel, require_own
 
 # What MLflow would unpickle or import from a model's folder: any of it may run code of whoever made the model.
 CODE_ENDINGS = (".pkl", ".pickle", ".cloudpickle", ".joblib", ".dill", ".py", ".pyc", ".so", ".h5")
 
 
 @dataclass(frozen=True)
-class Stored:
-    """A model found in the registry or at a run. ``version`` is empty for a model without one, ``data_digest`` for one
-    that does not tell what it was trained on."""
-
-    uri: str
-    name: str
-    version: str
-    model_id: str
-    run_id: str
-    data_digest: str = ""
-
-    @property
-    def title(self) -> str:
-        """What people call it."""
-        return f"{self.name} version {self.version}" if self.version else self.uri
-
-    @property
-    def short(self) -> str:
-        """The same with what differs first, for the narrow columns of the UI."""
-        return f"v{self.version} {self.name}" if self.version else self.uri
-
-
-def find(uri: str) -> Stored:
-    """What a models:/ or runs:/ URI means now. An alias is resolved once, so that it can move meanwhile.
-
-    Raises:
-        UserError: if there is no such model, version, alias or run.
-    """
-    client = mlflow.MlflowClient()
-    try:
-        if match := re.fullmatch(r"models:/+([^/@]+)(?:@([^/]+)|/([^/]+))", uri):
-            name, alias, number = match.groups()
-            found = client.get_model_version_by_alias(name, alias) if alias else _version(client, name, number)
-            exact = f"models:/{name}/{found.version}"
-            info = mlflow.models.get_model_info(exact)
-            digest = str((info.metadata or {}).get("data_digest", ""))
-            return Stored(exact, name, str(found.version), info.model_id or "", found.run_id or "", digest)
-        info = mlflow.models.get_model_info(uri)
-        return Stored(uri, "", "", info.model_id or "", info.run_id or "")
-    except (MlflowException, OSError) as error:
-        raise UserError(f"model: {uri!r} cannot be found ({one_line(error)}); allowed: one that exists") from None
-
-
-def _version(client: mlflow.MlflowClient, name: str, number: str) -> ModelVersion:
-    if number != "latest":
-        return client.get_model_version(name, number)
-    versions = client.search_model_versions(f"name = '{name}'", max_results=1, order_by=["version_number DESC"])
-    if not versions:
-        raise MlflowException(f"{name} has no version")
-    return versions[0]
-
-
-@dataclass(frozen=True)
 class Record:
-    """What a training writes into its model's metadata about its data."""
+    """What a training has written into its model's metadata about its data.
+
+    ``private`` tells whether it forbids to store their inputs.
+    """
 
     data_source: str
     data_digest: str
-    log_texts: bool
+    private: bool = False
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A model on the disk. ``record`` is None for a model that this project did not train."""
+    """A model on the disk. ``record`` is None for a model that no experiment has trained."""
 
     path: Path
     record: Record | None
 
 
-def fetch(stored: Stored, folder: Path) -> Fetched:
+def fetch(owner: Experiment, stored: StoredModel, folder: Path) -> Fetched:
     """Download a model and make sure that loading it runs no code but TensorFlow's.
 
     Raises:
-        UserError: if it names a pickle or a loader of its own, or takes no text.
+        UserError: if it names a pickle or a loader of its own, is another experiment's, or cannot be evaluated by this.
     """
     uri = stored.uri
     try:
@@ -120,33 +70,42 @@ def fetch(stored: Stored, folder: Path) -> Fetched:
     if codes or flavor.get("code"):
         raise UserError(f"model: {uri!r} holds {(codes or ['code'])[0]}, which runs code when loaded; {advice}")
     inputs = meta.signature.inputs.inputs if meta.signature and meta.signature.inputs else []
-    if len(inputs) != 1 or getattr(inputs[0].type, "kind", "") not in ("O", "U"):
-        takes = ", ".join(map(str, inputs)) or "nothing that its signature names"
-        raise UserError(f"model: {uri!r} takes no text but {takes}; allowed: a model with one text as its input")
+    require_own(owner, stored)
+    if fault := owner.find_fault(inputs):
+        raise UserError(f"model: {uri!r} {fault}")
     told = meta.metadata or {}
-    names = [field.name for field in fields(Record)]
-    return Fetched(path, Record(**{name: told[name] for name in names}) if set(names) <= set(told) else None)
+    if not {"data_source", "data_digest"} <= set(told):
+        return Fetched(path, None)
+    private = bool(owner.inputs_switch) and not told.get(owner.inputs_switch, True)
+    return Fetched(path, Record(told["data_source"], told["data_digest"], private))
 
 
-def scorer(path: Path) -> Callable[[pd.Series], np.ndarray]:
-    """Load a model by MLflow's general interface: texts to probabilities of positive, float64 [n].
-
-    What it returns raises RunFailed if the model does not give a probability for each text.
-    """
+def load(uri: str) -> PyFuncModel:
+    """Load a model by MLflow's general interface: one of our own, or one that :func:`fetch` has checked."""
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    model = mlflow.pyfunc.load_model(str(path))
-
-    def score(texts: pd.Series) -> np.ndarray:
-        result = np.asarray(model.predict(texts.to_numpy(dtype=object)), dtype=float).reshape(-1)
-        if len(result) != len(texts) or not ((result >= 0) & (result <= 1)).all():
-            raise RunFailed("the model does not give a probability between 0 and 1 for each text")
-        return result
-
-    return score
+    model = mlflow.pyfunc.load_model(uri)
+    if keras := sys.modules.get("keras"):
+        keras.config.disable_interactive_logging()  # its progress bars would mix into the output
+    return model
 
 
-def training_rows(stored: Stored, folder: Path) -> pd.DataFrame | None:
-    """The table of its rows that a model's training has left (``leaks.recorded``); None if it is not there.
+def trained_on(stored: StoredModel, record: Record | None, folder: Path) -> TrainedOn:
+    """Tell what is known of a model's training.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    if not stored.run_id:
+        return TrainedOn(None, record.data_digest if record else "")
+    rows = training_rows(stored, folder)
+    call = partial(mlflow.MlflowClient().get_run, stored.run_id)
+    run = persist("reading the training", call, refuses) if rows is not None else None
+    parameters = queries.parameters(run) if run else {}
+    return TrainedOn(rows, record.data_digest if record else "", parameters)
+
+
+def training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None:
+    """The table of its rows that a model's training has left (``Dataset.rows``); None if it is not there.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -163,10 +122,3 @@ def training_rows(stored: Stored, folder: Path) -> pd.DataFrame | None:
 
     path = persist("reading what the model was trained on", attempt) if stored.run_id else None
     return None if path is None else pd.read_parquet(path)
-
-
-def maxlen(stored: Stored) -> int | None:
-    """How many words of a text a model of this project gets, by its training's run; None if that does not tell."""
-    run = persist("reading the training", partial(mlflow.MlflowClient().get_run, stored.run_id), refuses)
-    found = queries.parameters(run).get("maxlen", "")
-    return int(found) if found.isdecimal() else None

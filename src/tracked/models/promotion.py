@@ -1,4 +1,4 @@
-"""A promotion: both versions' predictions of the same reviews, the gate, the move, and what is said of it where."""
+"""A promotion: both versions' predictions of the same rows, the gate, the move, and what is said of it where."""
 
 import hashlib
 import time
@@ -9,19 +9,20 @@ from typing import Literal
 
 import pandas as pd
 
-from imdb_conv1d.metrics import TERMS, log_losses
-from imdb_conv1d.parameters import PromoteParameters
 from tracked.analysis import noninferiority
 from tracked.console.errors import RunFailed
 from tracked.console.lines import counted, say
 from tracked.console.signals import Signals
+from tracked.console.verb_parameters import PromoteParameters
+from tracked.experiment import Experiment
 from tracked.models import champions, evaluation, loader
-from tracked.models.loader import Fetched, Stored
-from tracked.runs import evaluations
+from tracked.models.loader import Fetched
+from tracked.runs import evaluations, registry
 from tracked.runs.queries import Recorded
+from tracked.runs.registry import StoredModel
 from tracked.runs.writer import Run
 
-DECIDED_BY = "deciding_digest"  # tag: of the texts that decided, by their words
+DECIDED_BY = "deciding_digest"  # tag: of the rows that decided, by their keys
 
 
 @dataclass(frozen=True)
@@ -38,24 +39,24 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """A version, what it is compared with, and the reviews for that.
+    """A version, what it is compared with, and the rows for that.
 
     ``holder`` is the version that has the alias, empty where none has it. ``champion`` is what defends the place: the
     holder, or the last champion that still exists; None if nothing is to be compared, since the version itself is the
-    holder or the last champion (``again``), or there never was one. ``rows_digest`` names the reviews, ``subject`` and
+    holder or the last champion (``again``), or there never was one. ``rows_digest`` names the rows, ``subject`` and
     the ``models``, by version, are at hand where an evaluation is lacking.
     """
 
-    version: Stored
+    version: StoredModel
     holder: str
-    champion: Stored | None = None
+    champion: StoredModel | None = None
     again: bool = False
     rows_digest: str = ""
     subject: evaluation.Subject | None = None
     models: Mapping[str, Fetched] | None = None
 
 
-def contest(version: Stored, data: str, folder: Path) -> Contest:
+def contest(owner: Experiment, version: StoredModel, data: str, folder: Path) -> Contest:
     """What has to be compared with what; writes nothing.
 
     Args:
@@ -69,17 +70,19 @@ def contest(version: Stored, data: str, folder: Path) -> Contest:
     defender = holder or (before or [""])[-1]
     if defender in ("", version.version):
         return Contest(version, holder, again=bool(defender))
-    champion = loader.find(f"models:/{version.name}/{defender}")
+    champion = registry.find(f"models:/{version.name}/{defender}")
     if data == "auto":
-        own = evaluations.of_model(version, "params.data = 'auto'", "tags.rows_digest != ''", evaluations.IS_WHOLE)
-        if own and _evaluation(champion, own.data.tags["rows_digest"]):
+        own = evaluations.of_model(
+            owner, version, "params.data = 'auto'", "tags.rows_digest != ''", evaluations.IS_WHOLE
+        )
+        if own and _evaluation(owner, champion, own.data.tags["rows_digest"]):
             return Contest(version, holder, champion, rows_digest=own.data.tags["rows_digest"])
-    models = {stored.version: loader.fetch(stored, folder / stored.version) for stored in (version, champion)}
-    subject = evaluation.subject(version, models[version.version].record, data)
-    return Contest(version, holder, champion, False, subject.rows_digest, subject, models)
+    models = {stored.version: loader.fetch(owner, stored, folder / stored.version) for stored in (version, champion)}
+    subject = evaluation.subject(owner, version, models[version.version].record, data)
+    return Contest(version, holder, champion, False, subject.part.rows_digest, subject, models)
 
 
-def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Signals) -> Verdict:
+def settle(owner: Experiment, run: Run, found: Contest, parameters: PromoteParameters, signals: Signals) -> Verdict:
     """Let the gate decide, move the alias, and queue the figures."""
     version, champion, decision = found.version, found.champion, None
     if found.holder == version.version:
@@ -88,7 +91,7 @@ def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Sig
     if found.again:
         sentence = f"{version.title} is the {champions.CHAMPION} again; no version had the alias"
     if champion:
-        decision, why = _judged(run, found, champion, parameters, signals)
+        decision, why = _judged(owner, run, found, champion, parameters, signals)
         promoted = decision is not None and decision.promoted
         verb = "replaces" if promoted else "does not replace"
         former = f"version {champion.version}" + ("" if found.holder else ", the last one that still exists,")
@@ -103,98 +106,103 @@ def settle(run: Run, found: Contest, parameters: PromoteParameters, signals: Sig
 
 
 def _judged(
-    run: Run, found: Contest, champion: Stored, parameters: PromoteParameters, signals: Signals
+    owner: Experiment, run: Run, found: Contest, champion: StoredModel, parameters: PromoteParameters, signals: Signals
 ) -> tuple[noninferiority.Decision | None, str]:
-    """The gate's decision and why it is so; None if the reviews cannot tell how good the version is.
+    """The gate's decision and why it is so; None if the rows cannot tell how good the version is.
 
-    It is made on the texts that neither model has seen in its training, each once.
+    It is made on the rows that neither model has seen in its training, each once.
     """
-    recorded = [_evaluated(found, stored, parameters.log_texts, signals) for stored in (found.version, champion)]
+    recorded = [_evaluated(owner, found, stored, parameters, signals) for stored in (found.version, champion)]
     ids = [one.info.run_id for one in recorded]
     run.tags(dict(zip(("evaluation_run_id", "champion_evaluation_run_id"), ids, strict=True)))
-    tables = [evaluations.predictions(one, run.folder) for one in recorded]
-    first, second = (table.assign(loss=log_losses(table["label"], table["probability"])) for table in tables)
+    first, second = (evaluations.predictions(owner, one, run.folder) for one in recorded)
+    terms = owner.terms
     if not evaluations.same_rows(first, second):
-        raise RunFailed(f"the evaluations {' and '.join(ids)} are not of the same reviews")
+        raise RunFailed(f"the evaluations {' and '.join(ids)} are not of the same {owner.terms.rows}")
     if first["seen"].isna().any():
         return (
             None,
-            "whether it was trained on some of these test texts is not known, so they cannot tell how good it is",
+            f"whether it was trained on some of these {terms.rows} is not known, so they cannot tell how good it is",
         )
     neither = evaluations.unseen(first, second)
     fresh, others = first[neither], second[neither]
     left_out = ""
     if len(fresh) < len(first):
         left_out = (
-            f"; left out are {len(first) - len(fresh):,} reviews that a training has seen, {first['seen'].sum():,} the "
-            f"version's and {second['seen'].sum():,} the {champions.CHAMPION}'s"
+            f"; left out are {len(first) - len(fresh):,} {terms.rows} that a training has seen, "
+            f"{first['seen'].sum():,} the version's and {second['seen'].sum():,} the {champions.CHAMPION}'s"
         )
     if fresh.empty:
-        return None, f"no review is left that neither has seen in its training{left_out}"
+        return None, f"no {terms.row} is left that neither has seen in its training{left_out}"
     try:
         decision = noninferiority.decide(
-            fresh["loss"], others["loss"], parameters.margin, parameters.confidence, TERMS.most, fresh["words"]
+            fresh["loss"], others["loss"], parameters.margin, parameters.confidence, terms.most, fresh["key"]
         )
     except ValueError as error:
         raise RunFailed(f"the evaluations {' and '.join(ids)} cannot be compared: {error}") from None
-    sentence = f"{decision.sentence(TERMS)}{left_out}"
+    sentence = f"{decision.sentence(terms)}{left_out}"
     if not decision.enough:
         return None, sentence
-    uses = _decided_before(run, found, fresh) + 1
+    uses = _decided_before(owner, run, found, fresh) + 1
     figures = {
-        f"{TERMS.loss_key}_difference": decision.difference,
-        f"{TERMS.loss_key}_upper": decision.upper,
-        "test_reviews": float(decision.rows),
-        "decisions_on_these_reviews": float(uses),
+        f"{terms.loss_key}_difference": decision.difference,
+        f"{terms.loss_key}_upper": decision.upper,
+        f"test_{terms.rows}": float(decision.rows),
+        f"decisions_on_these_{terms.rows}": float(uses),
     }
     run.metrics(figures, round(time.time() * 1000), step=0)
     unknown = ""
     if second["seen"].isna().any():
         unknown = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
-    used = f"; these reviews have decided {counted(uses, 'promotion')} so far"
-    return decision, f"{sentence}{unknown}{_of_unlike_data(found.version, champion)}{used}"
+    used = f"; these {terms.rows} have decided {counted(uses, 'promotion')} so far"
+    return decision, f"{sentence}{unknown}{_of_unlike_data(found.version, champion, terms.rows)}{used}"
 
 
-def _decided_before(run: Run, found: Contest, rows: pd.DataFrame) -> int:
-    """How many other promotions the same texts have decided, whichever file or test part they came in."""
-    digest = hashlib.sha256("\n".join(sorted(set(rows["words"]))).encode()).hexdigest()
+def _decided_before(owner: Experiment, run: Run, found: Contest, rows: pd.DataFrame) -> int:
+    """How many other promotions the same rows have decided, whichever file or test part they came in."""
+    digest = hashlib.sha256("\n".join(sorted(set(rows["key"]))).encode()).hexdigest()
     run.tags({"rows_digest": found.rows_digest, DECIDED_BY: digest})
     # Earlier versions of this project have noted the file's rows alone.
     same = (f"tags.rows_digest = '{found.rows_digest}'", f"tags.{DECIDED_BY} = '{digest}'")
-    decided = {one.info.run_id for by in same for one in evaluations.of_verb("promote", by, "tags.decision != ''")}
+    decided = {
+        one.info.run_id for by in same for one in evaluations.of_verb(owner, "promote", by, "tags.decision != ''")
+    }
     return len(decided - {run.id})
 
 
-def _of_unlike_data(version: Stored, champion: Stored) -> str:
+def _of_unlike_data(version: StoredModel, champion: StoredModel, rows: str) -> str:
     if "" in (version.data_digest, champion.data_digest):
         return "; whether both were trained on the same data is not known"
     if version.data_digest == champion.data_digest:
         return ""
     digests = f"digest {version.data_digest[:12]}, the {champions.CHAMPION} on {champion.data_digest[:12]}"
-    return f"; they were trained on different data (the version on {digests}), whose reviews need not be alike"
+    return f"; they were trained on different data (the version on {digests}), whose {rows} need not be alike"
 
 
-def _evaluated(found: Contest, stored: Stored, log_texts: bool, signals: Signals) -> Recorded:
-    """A version's newest evaluation on the reviews; it is made if there is none."""
-    there = _evaluation(stored, found.rows_digest)
+def _evaluated(
+    owner: Experiment, found: Contest, stored: StoredModel, parameters: PromoteParameters, signals: Signals
+) -> Recorded:
+    """A version's newest evaluation on the rows; it is made if there is none."""
+    there = _evaluation(owner, stored, found.rows_digest)
     if there is None and found.subject and found.models:
         say(f"evaluating {stored.title}")
         model = found.models[stored.version]
         subject = found.subject.for_another(model.record)
-        told = {"model": stored.uri, "data": "auto" if subject.own_test_part else subject.source.name}
-        evaluation.run(stored, model, subject, told | {"log_texts": str(log_texts).lower()}, log_texts, signals)
-        there = _evaluation(stored, found.rows_digest)
+        told = {"model": stored.uri, "data": "auto" if subject.own_test_part else subject.part.source}
+        told |= {name: value for name, value in parameters.spelled().items() if name == owner.inputs_switch}
+        evaluation.run(owner, stored, model, subject, told, signals)
+        there = _evaluation(owner, stored, found.rows_digest)
     if there is None:
-        raise RunFailed(f"the evaluation of {stored.title} on these reviews is gone")
+        raise RunFailed(f"the evaluation of {stored.title} on these {owner.terms.rows} is gone")
     return there
 
 
-def _evaluation(stored: Stored, rows_digest: str) -> Recorded | None:
-    """The newest evaluation of that very model on the reviews, if it tells what the model had seen of them."""
-    return evaluations.of_model(stored, f"tags.rows_digest = '{rows_digest}'", evaluations.IS_WHOLE)
+def _evaluation(owner: Experiment, stored: StoredModel, rows_digest: str) -> Recorded | None:
+    """The newest evaluation of that very model on the rows, if it tells what the model had seen of them."""
+    return evaluations.of_model(owner, stored, f"tags.rows_digest = '{rows_digest}'", evaluations.IS_WHOLE)
 
 
-def tell(run: Run, found: Contest, verdict: Verdict) -> None:
+def tell(owner: Experiment, run: Run, found: Contest, verdict: Verdict) -> None:
     """Queue the outcome at the run and at both versions."""
     version, champion, name = found.version.version, found.champion, found.version.name
     run.tags({"decision": verdict.outcome, "model_name": name, "model_version": version})
@@ -204,6 +212,6 @@ def tell(run: Run, found: Contest, verdict: Verdict) -> None:
     against, promoted = champion.version if champion else "", verdict.outcome == "promoted"
     run.tags({"champion_version": against or "none"})
     said = verdict.sentence, verdict.decision
-    champions.tell(run, name, version, "promoted" if promoted else "refused", against, *said)
+    champions.tell(owner, run, name, version, "promoted" if promoted else "refused", against, *said)
     if champion:
-        champions.tell(run, name, champion.version, "replaced" if promoted else "defended", version, *said)
+        champions.tell(owner, run, name, champion.version, "replaced" if promoted else "defended", version, *said)

@@ -2,26 +2,23 @@
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import keras
 import mlflow
 import numpy as np
-import pandas as pd
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
-from scipy.special import expit
 
-from imdb_conv1d.text_model import TextClassifier
 from tracked.console.errors import RunFailed
-from tracked.console.lines import say
-from tracked.models.loader import Record
+from tracked.console.lines import one_line, say
+from tracked.experiment import Package
+from tracked.models import loader
 from tracked.runs import queries
 from tracked.runs.connection import refuses, single_calls
 from tracked.runs.outbox import persist
@@ -31,40 +28,37 @@ CANDIDATE = "candidate"
 # Tag of a stored model, with its training's run id: what others log at that run has none, and what was stored before
 # there was the tag is left alone.
 MARK = "stored_by_training"
-TOLERANCE = 1e-5  # of the loss in nats: what float32 and another batch size can explain, and no more
-EXAMPLE = ("A film to see twice: funny, warm and well played.", "Two hours of my life that I will never get back.")
-SIGNATURE = ModelSignature(
-    inputs=Schema([TensorSpec(np.dtype(object), (-1,))]),
-    outputs=Schema([TensorSpec(np.dtype(np.float64), (-1,))]),
-)
+# Of the loss, relative to it where it is more than 1: what float32 and another batch size can explain, and no more.
+TOLERANCE = 1e-5
 
 
 def store(
-    name: str, checkpoint: Path, vocabulary: Path, maxlen: int, step: int, parameters: dict[str, str], record: Record
+    name: str, package: Package, checkpoint: Path, step: int, parameters: dict[str, str], metadata: Mapping[str, object]
 ) -> str:
-    """Store the checkpoint as a model that takes text, with the Keras network beside it; returns the model's id.
+    """Store what an experiment has packaged as a model, with the checkpoint beside it; returns the model's id.
 
-    The active run is the model's source. The example's texts are made up, so nothing of the data is shown.
+    The active run is the model's source.
 
     Args:
-        record: goes into the model's metadata, so that it is known even if the run is gone.
+        metadata: goes into the model, so that it is known even if the run is gone.
 
     Raises:
         RunFailed: if it cannot be stored; what was stored in part is deleted.
     """
-    network, active = keras.saving.load_model(checkpoint), mlflow.active_run()
+    active = mlflow.active_run()
+    inputs, outputs = (Schema([TensorSpec(np.dtype(kind), shape)]) for kind, shape in (package.inputs, package.outputs))
 
     def attempt() -> str:
         info = mlflow.tensorflow.log_model(
-            TextClassifier(network, vocabulary, maxlen),
+            package.model,
             # What a registered model's name may have, and a stored one's may not.
             name=re.sub(r"[/:.%\"']", "-", name),
-            signature=SIGNATURE,
-            input_example=np.array(EXAMPLE, dtype=object),
+            signature=ModelSignature(inputs=inputs, outputs=outputs),
+            input_example=package.example,
             pip_requirements=model_requirements(),
             extra_files=[str(checkpoint)],
             params=parameters,
-            metadata=asdict(record),
+            metadata=dict(metadata),
             tags={MARK: active.info.run_id} if active else None,  # part of the model's creation
             step=step,
         )
@@ -100,32 +94,26 @@ def _is_held(client: mlflow.MlflowClient, model: LoggedModel) -> bool:
     return bool(client.search_model_versions(f"source_path = 'models:/{model.model_id}'"))
 
 
-def require_same_loss(model_id: str, validation: pd.DataFrame, logged: float) -> None:
-    """Load the stored model back and score all validation texts; a model that differs is deleted.
+def require_same_loss(model_id: str, package: Package, logged: float) -> None:
+    """Load the stored model back and score the validation part; a model that differs is deleted.
 
     Args:
-        validation: the columns text and label.
-        logged: val_loss of the checkpoint's epoch, which Keras computes from logits, as here.
+        logged: the loss of the checkpoint's epoch.
 
     Raises:
-        RunFailed: if the loss differs by more than ``TOLERANCE``, or the probabilities are not those of the logits.
+        RunFailed: if the loss differs by more than ``TOLERANCE``, or the experiment finds another fault.
     """
     uri = f"models:/{model_id}"
-    model = persist("loading the stored model", lambda: mlflow.pyfunc.load_model(uri), refuses)
-    texts, labels = validation["text"].to_numpy(dtype=object), validation["label"].to_numpy()
-    logits = model.get_raw_model().logits(texts).numpy().astype(float)
-    loss = float(np.mean(np.logaddexp(0, logits) - labels * logits))
-    gap = float(np.abs(model.predict(texts) - expit(logits)).max())
-    problem = ""
-    if not abs(loss - logged) <= TOLERANCE:
-        problem = f"scores the validation part with a loss of {loss:.7f}, not {logged:.7f} as in training"
-    elif not gap <= TOLERANCE:
-        problem = f"gives probabilities that differ by {gap:.7f} from those of its logits"
-    if problem:
+    model = persist("loading the stored model", partial(loader.load, uri), refuses)
+    try:
+        loss = package.loss(model)
+        if not abs(loss - logged) <= TOLERANCE * max(1.0, abs(logged)):
+            raise ValueError(f"scores the validation part with a loss of {loss:.7f}, not {logged:.7f} as in training")
+    except (ValueError, MlflowException) as error:
         with suppress(Exception):
             mlflow.MlflowClient().delete_logged_model(model_id)
-        raise RunFailed(f"the stored model {problem}; nothing is registered")
-    say(f"loaded back, the stored model scores the {len(validation):,} validation reviews with a loss of {loss:.7f}")
+        raise RunFailed(f"the stored model {one_line(error)}; nothing is registered") from None
+    say(f"loaded back, the stored model scores {package.checked} with a loss of {loss:.7f}")
 
 
 def registered(name: str, run_id: str) -> str:

@@ -6,29 +6,28 @@ from dataclasses import replace
 
 import pandas as pd
 
-from imdb_conv1d.metrics import TERMS, log_losses
 from tracked.analysis.paired import paired
 from tracked.analysis.rule_replay import History
 from tracked.console.errors import RunFailed
 from tracked.console.lines import counted, warn
+from tracked.experiment import Experiment
 from tracked.reports import page
-from tracked.reports.comparison_table import FIXED, fitting, others, shown, told_apart
+from tracked.reports.comparison_table import fitting, fixed, others, shown, told_apart
 from tracked.runs import evaluations
 from tracked.runs.queries import Recorded, of_unlike_data
 from tracked.runs.writer import Run, literally
 
-BEFORE = ("run_name", "best_value", "best_epoch", "stopped_epoch", "test_accuracy")
-AFTER = ("test_loss", "seconds")  # what differs stands between them: the last columns give way where there is no room
+BEFORE = ("run_name", "best_value", "best_epoch", "stopped_epoch")
 ROWS = 20  # at most, on the terminal and in the description
 FEWEST = 5  # rows of the description: columns give way to them
 DESCRIPTION = 7500  # characters; MLflow cuts a tag at 8,000
 PAIR_COLUMNS = ("first_run_id", "second_run_id", "same_rows", "sentence")
 
 
-def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.DataFrame:
+def pairs(owner: Experiment, run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.DataFrame:
     """The best training's evaluation against each other one: figures where they are on the same rows, else that.
 
-    They are of the texts that neither model has seen in its training, each once.
+    They are of the rows that neither model has seen in its training, each once.
 
     Args:
         table: what ``comparison.compared`` returns.
@@ -38,13 +37,9 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
     for run_id, name in zip(table["run_id"], told_apart(table["run_name"].tolist()), strict=True):
         if run_id in found:
             try:
-                predictions = evaluations.predictions(found[run_id], run.folder)
+                read[run_id] = (name, evaluations.predictions(owner, found[run_id], run.folder))
             except RunFailed as error:
                 warn(f"not paired: {error}")
-                continue
-            label, probability = predictions["label"], predictions["probability"]
-            correct = (probability > 0.5) == (label == 1)
-            read[run_id] = (name, predictions.assign(loss=log_losses(label, probability), correct=correct))
     data = table.set_index("run_id")["data"]
     evaluated = list(read.items())
     for run_id, (name, predictions) in evaluated[1:]:
@@ -54,28 +49,31 @@ def pairs(run: Run, table: pd.DataFrame, found: Mapping[str, Recorded]) -> pd.Da
         fresh = first[evaluations.unseen(first, predictions)] if same else first[:0]
         if len(fresh) > 1:
             others = predictions.loc[fresh.index]
-            result = paired(fresh["loss"], others["loss"], fresh["words"], (fresh["correct"], others["correct"]))
-            rows.append(pair | {"sentence": result.sentence(first_name, name, TERMS)} | result.figures(TERMS))
+            right = (fresh["correct"], others["correct"]) if "correct" in fresh and "correct" in others else None
+            result = paired(fresh["loss"], others["loss"], fresh["key"], right)
+            told = result.sentence(first_name, name, owner.terms)
+            rows.append(pair | {"sentence": told} | result.figures(owner.terms))
         else:
-            counts = f"{len(first):,} and {len(predictions):,} reviews"
+            counts = f"{len(first):,} and {len(predictions):,} {owner.terms.rows}"
             why = "no rows that neither was trained on" if same else f"other rows ({counts})"
             rows.append(pair | {"sentence": f"{first_name} against {name}: not paired, {why}."})
-        told = []
+        notes = []
         for one_name, one in ((first_name, first), (name, predictions)):
             if one["seen"].isna().any():
-                told.append(f"Whether {one_name} was trained on some of its test texts is not known.")
+                notes.append(f"Whether {one_name} was trained on some of its test {owner.terms.rows} is not known.")
             elif seen := int(one["seen"].sum()):
-                told.append(f"{one_name} has seen {seen:,} of its test texts in its training.")
+                notes.append(f"{one_name} has seen {seen:,} of its test {owner.terms.rows} in its training.")
         if "" in (data[first_id], data[run_id]):
-            told.append("Whether they were trained on the same data is not known.")
+            notes.append("Whether they were trained on the same data is not known.")
         elif data[first_id] != data[run_id]:
-            told.append("They were trained on other data.")
-        rows[-1]["sentence"] = " ".join([str(rows[-1]["sentence"]), *told])
+            notes.append("They were trained on other data.")
+        rows[-1]["sentence"] = " ".join([str(rows[-1]["sentence"]), *notes])
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(PAIR_COLUMNS))
 
 
 def queue(
     run: Run,
+    owner: Experiment,
     experiment: str,
     table: pd.DataFrame,
     unfinished: list[Recorded],
@@ -83,7 +81,7 @@ def queue(
     found: Mapping[str, Recorded],
 ) -> str:
     """Queue everything; returns lines for the terminal."""
-    apart, pair_table = others(unfinished), pairs(run, table, found)
+    apart, pair_table = others(unfinished), pairs(owner, run, table, found)
     any_history = next(iter(histories.values()))
     metric = f"{any_history.monitor}, {'less' if any_history.mode == 'min' else 'more'} is better"
     title = f"{counted(len(table), 'training')} of {experiment}, by {metric}"
@@ -93,9 +91,12 @@ def queue(
     names = told_apart(drawn["run_name"].tolist())
     curves = [replace(histories[run_id], run_name=name) for run_id, name in zip(drawn["run_id"], names, strict=True)]
     figure = page.curves(curves, drawn["best_epoch"].tolist())
-    columns = [*BEFORE, *(str(name) for name in table if name not in FIXED), *AFTER]
+    # What differs stands between them: the last columns give way where there is no room.
+    loss, *scores = (f"test_{name}" for name in owner.headline)
+    varied = (str(name) for name in table if name not in fixed(owner))
+    columns = [*BEFORE, *scores, *varied, loss, "seconds"]
     columns[1:1] = ["data"] if table["data"].nunique() > 1 else []
-    people = shown(table)
+    people = shown(owner, table)
     verdicts = pair_table["sentence"].tolist() or ["No two trainings have an evaluation on the same rows."]
     sections = [
         (

@@ -5,13 +5,21 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from tracked.analysis.rule_replay import History
+from tracked.experiment import Experiment
 from tracked.runs.evaluations import leaked
 from tracked.runs.queries import VERB, Recorded, data_of, parameters, stand
 
-FIXED = (
-    "run_id", "run_name", "state", "data", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds",
-    "test_loss", "test_accuracy", "test_reviews", "test_seen", "test_rows", "evaluation_run_id", "version",
-)  # fmt: skip
+
+def fixed(owner: Experiment) -> list[str]:
+    """Name the columns that every comparison of an experiment has."""
+    return [
+        "run_id", "run_name", "state", "data", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds",
+        *_scores(owner), f"test_{owner.terms.rows}", "test_seen", "test_rows", "evaluation_run_id", "version",
+    ]  # fmt: skip
+
+
+def _scores(owner: Experiment) -> list[str]:
+    return [f"test_{name}" for name in owner.headline]
 
 
 def differing(runs: Sequence[Recorded]) -> dict[str, list[str]]:
@@ -23,6 +31,7 @@ def differing(runs: Sequence[Recorded]) -> dict[str, list[str]]:
 
 
 def compared(
+    owner: Experiment,
     runs: Sequence[Recorded],
     histories: Mapping[str, History],
     evaluations: Mapping[str, Recorded],
@@ -37,9 +46,9 @@ def compared(
         versions: by run id, as people read them.
 
     Returns:
-        ``FIXED``, and the parameters. data names what the training's figures are of, test_rows what the test figures
-        are of, and test_seen how many of those the model had seen in its training; empty or missing where that is not
-        known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are those of
+        :func:`fixed`, and the parameters. data names what the training's figures are of, test_rows what the test
+        figures are of, and test_seen how many of those the model had seen in its training; empty or missing where that
+        is not known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are those of
         training until the last epoch's end, as a history has them.
     """
     rows = []
@@ -64,14 +73,14 @@ def compared(
         row |= {"stop_reason": tags.get("stop_reason", ""), "version": versions.get(run.info.run_id, "")}
         if evaluation := evaluations.get(run.info.run_id):
             metrics = evaluation.data.metrics
-            row |= {name: metrics.get(name) for name in ("test_loss", "test_accuracy", "test_reviews")}
-            row["evaluation_run_id"], row["test_seen"] = evaluation.info.run_id, leaked(evaluation)
+            row |= {name: metrics.get(name) for name in (*_scores(owner), f"test_{owner.terms.rows}")}
+            row["evaluation_run_id"], row["test_seen"] = evaluation.info.run_id, leaked(owner, evaluation)
             row["test_rows"] = evaluation.data.tags.get("rows_digest", "")[:12]
         rows.append(row)
-    table = pd.DataFrame(rows, columns=list(FIXED))
+    table = pd.DataFrame(rows, columns=fixed(owner))
     for name, column in differing(runs).items():
-        table[name if name not in FIXED else f"param_{name}"] = column
-    for name in ("best_epoch", "stopped_epoch", "test_reviews", "test_seen"):
+        table[name if name not in fixed(owner) else f"param_{name}"] = column
+    for name in ("best_epoch", "stopped_epoch", f"test_{owner.terms.rows}", "test_seen"):
         table[name] = table[name].astype("Int64")
     less = next(iter(histories.values())).mode == "min" if histories else True
     table = table.sort_values("best_value", ascending=less, kind="stable", ignore_index=True)
@@ -83,10 +92,10 @@ def compared(
     )
 
 
-def shown(table: pd.DataFrame) -> pd.DataFrame:
+def shown(owner: Experiment, table: pd.DataFrame) -> pd.DataFrame:
     """The table for people: test figures that leak are marked, as are those of which it is not known."""
     marked = readable(table)
-    for name in ("test_loss", "test_accuracy"):
+    for name in _scores(owner):
         if name in marked:
             marked[name] = [
                 value if value == "-" or seen == "0" else f"{value} ({'?' if seen == '-' else seen} seen)"

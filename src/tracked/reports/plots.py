@@ -11,16 +11,18 @@ BLUE, ORANGE, GREEN, RED, GREY = "#2563a8", "#d97706", "#2e7d32", "#b3261e", "#7
 COLORS = (BLUE, ORANGE, GREEN, RED, "#6a3d9a", "#0e7c86", "#a05a2c", "#c2508f", "#5b6b1d", "#3a3a8c")
 
 
-def training(history: pd.DataFrame, monitor: str, best_epoch: int, stopped_epoch: int, reason: str) -> Figure:
-    """Loss and accuracy over the epochs, with the best and the last epoch marked.
+def training(
+    history: pd.DataFrame, metrics: Sequence[str], monitor: str, best_epoch: int, stopped_epoch: int, reason: str
+) -> Figure:
+    """Each metric over the epochs, of training and validation, with the best and the last epoch marked.
 
     Args:
-        history: one row an epoch with the columns epoch, loss, accuracy, val_loss and val_accuracy.
+        history: one row an epoch with the columns epoch and, of each metric, NAME and val_NAME.
         best_epoch: the checkpoint's epoch, 0 if there is none.
     """
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
-    axes: Sequence[Axes] = figure.subplots(1, 2)
-    for ax, metric in zip(axes, ("loss", "accuracy"), strict=True):
+    figure = Figure(figsize=(5.5 * len(metrics), 4.8), layout="constrained")
+    axes: Sequence[Axes] = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for ax, metric in zip(axes, metrics, strict=True):
         dots = "o" if len(history) < 40 else None
         ax.plot(history["epoch"], history[metric], color=GREY, marker=dots, ms=3, label="training")
         ax.plot(history["epoch"], history[f"val_{metric}"], color=BLUE, marker=dots, ms=3, label="validation")

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from imdb_conv1d.dataset import Reviews
 from tracked.analysis.early_stopping import BY_ITSELF, NOT_A_NUMBER
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
+from tracked.experiment import Dataset
 from tracked.reports import plots
 from tracked.runs.queries import STOP_REASON
 from tracked.runs.writer import Run
 from tracked.training import journal
 from tracked.training.snapshots import BEST
-from tracked.training.trainer import Training
+from tracked.training.trainer import Trainer
 
 REASONS = {
     "patience": "no improvement of more than {min_delta} for {patience} epochs",
@@ -25,7 +25,7 @@ REASONS = {
 }
 
 
-def queue(run: Run, reviews: Reviews, training: Training) -> None:
+def queue(run: Run, data: Dataset, trainer: Trainer) -> None:
     """Queue the tags, the description, tables, the picture of the curves and the best checkpoint.
 
     The figures of the whole are queued only where no epoch can follow: MLflow cannot take a figure back.
@@ -34,35 +34,34 @@ def queue(run: Run, reviews: Reviews, training: Training) -> None:
         RunFailed: if they cannot be made, and nothing else has gone wrong. Else a line says so: what ended the training
             must not be hidden by its report.
     """
-    run.stop_reason = training.reason
-    run.tags({STOP_REASON: training.reason})
+    run.stop_reason = trainer.reason
+    run.tags({STOP_REASON: trainer.reason})
     try:
-        if training.reason == NOT_A_NUMBER:
-            figures(run, training)
-        run.describe(description(reviews, training, "Nothing is registered."))
-        _files(run, training)
+        if trainer.reason == NOT_A_NUMBER:
+            figures(run, trainer)
+        run.describe(description(data, trainer, "Nothing is registered."))
+        _files(run, trainer)
     except Exception as error:  # a full disk, say
         problem = f"not all tables and pictures of the training could be made ({one_line(error)})"
-        if training.reason in BY_ITSELF:
+        if trainer.reason in BY_ITSELF:
             raise RunFailed(problem) from error
         warn(problem)
 
 
-def _files(run: Run, training: Training) -> None:
-    best = _linked(training.checkpoint_path, run.folder / BEST) if training.best_epoch else None
-    if training.stopped_epoch < max(training.record.logged, default=0):
+def _files(run: Run, trainer: Trainer) -> None:
+    best = _linked(trainer.checkpoint_path, run.folder / BEST) if trainer.best_epoch else None
+    if trainer.stopped_epoch < max(trainer.record.logged, default=0):
         return  # it began anew, and has not come as far as the checkpoint and the tables that the run has
     if best:
         run.file(best, "checkpoint")
-    entries, monitor = training.entries, training.parameters.monitor
-    for table in journal.write_tables(entries, training.rule, monitor, run.folder):
+    entries, monitor = trainer.entries, trainer.parameters.monitor
+    for table in journal.write_tables(entries, trainer.rule, monitor, run.folder):
         run.file(table)
     if entries:
         history = pd.DataFrame([{"epoch": entry.epoch} | entry.values for entry in entries])
-        run.figure(
-            plots.training(history, monitor, training.best_epoch, training.stopped_epoch, training.reason),
-            "training.png",
-        )
+        names = [metric.name for metric in trainer.experiment.metrics]
+        ended = trainer.best_epoch, trainer.stopped_epoch, trainer.reason
+        run.figure(plots.training(history, names, monitor, *ended), "training.png")
 
 
 def _linked(source: Path, path: Path) -> Path:
@@ -75,33 +74,34 @@ def _linked(source: Path, path: Path) -> Path:
     return path
 
 
-def figures(run: Run, training: Training, model_id: str | None = None) -> None:
+def figures(run: Run, trainer: Trainer, model_id: str | None = None) -> None:
     """Queue the figures of the whole training; with ``model_id``, they are shown at the model as well."""
-    values = {"stopped_epoch": float(training.stopped_epoch), "best_epoch": float(training.best_epoch)}
-    if training.best:
-        values[f"best_{training.parameters.monitor}"] = training.best[training.parameters.monitor]
+    values = {"stopped_epoch": float(trainer.stopped_epoch), "best_epoch": float(trainer.best_epoch)}
+    if trainer.best:
+        values[f"best_{trainer.parameters.monitor}"] = trainer.best[trainer.parameters.monitor]
     # At step 0, since the UI draws such a metric as bars, a run each, and any other as a curve, here of one point. A
     # point that is sent again with the same time is no second one.
-    run.metrics(values, training.record.milliseconds, 0, model_id)
+    run.metrics(values, trainer.record.milliseconds, 0, model_id)
 
 
-def headline(training: Training) -> str:
+def headline(trainer: Trainer) -> str:
     """One line: the best epoch and where and why the training ended."""
-    why = REASONS[training.reason].format(**training.parameters.spelled())
-    ended = f"ended after epoch {training.stopped_epoch}: {why}"
-    if not training.best_epoch:
+    why = REASONS[trainer.reason].format(**trainer.parameters.spelled())
+    ended = f"ended after epoch {trainer.stopped_epoch}: {why}"
+    if not trainer.best_epoch:
         return ended
-    best = training.best
-    shown = f"val_loss {best['val_loss']:.4f}, val_accuracy {best['val_accuracy']:.4f}"
-    return f"best epoch {training.best_epoch}: {shown}; {ended}"
+    best = trainer.best
+    names = [f"val_{metric.name}" for metric in trainer.experiment.metrics]
+    shown = ", ".join(f"{name} {best[name]:.4f}" for name in names)
+    return f"best epoch {trainer.best_epoch}: {shown}; {ended}"
 
 
-def description(reviews: Reviews, training: Training, registered: str = "") -> str:
+def description(data: Dataset, trainer: Trainer, registered: str = "") -> str:
     """A few lines of Markdown that say what came out; ``registered`` is one of them."""
-    line = headline(training)
+    line = headline(trainer)
     lines = [
         f"{line[0].upper()}{line[1:]}.",
         registered,
-        f"Data: {reviews.source.name} ({reviews.summary()}), digest `{reviews.digest[:12]}`.",
+        f"Data: {data.source} ({data.summary}), digest `{data.digest[:12]}`.",
     ]
     return "\n\n".join(line for line in lines if line)

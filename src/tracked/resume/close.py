@@ -8,24 +8,18 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
-import mlflow
-from mlflow.entities import Metric, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME
-
-from imdb_conv1d.parameters import TrainParameters
 from tracked.analysis.early_stopping import Rule
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
-from tracked.resume import resume_parameters, resumption, training_status
+from tracked.console.verb_parameters import TrainParameters
+from tracked.experiment import Experiment
+from tracked.resume import resume_parameters, training_status
 from tracked.resume.training_status import Unfinished
-from tracked.runs import run_start
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
-from tracked.runs.queries import CLOSED, REGISTERED, STOP_REASON, VERB, Recorded
+from tracked.runs import run_calls, run_start
+from tracked.runs.queries import CLOSED, REGISTERED, STOP_REASON, Recorded
 from tracked.training import journal
 from tracked.training.journal import Entry
 from tracked.training.run_folder import Claim, HeldError
@@ -50,7 +44,7 @@ def chosen(found: Sequence[Unfinished], close: str) -> list[Unfinished]:
     return [one]
 
 
-def close(found: Unfinished) -> str:
+def close(owner: Experiment, found: Unfinished) -> str:
     """End a training's run for good; returns a line that says so, or why not.
 
     What its folder holds goes to the run first: epochs that the store lacks, the tables, the best checkpoint. Then the
@@ -60,46 +54,43 @@ def close(found: Unfinished) -> str:
     Raises:
         RunFailed: if the store keeps failing, or the folder cannot be read; it stays then.
     """
-    client, folder = mlflow.MlflowClient(), training_status.folder(found.run)
-    with Claim() as claim:
+    folder = training_status.folder(owner, found.run)
+    with Claim(owner.files) as claim:
         try:
             claim.take(folder)
         except HeldError as held:
             return f"{found.id} is not closed: {held} works on it by now"
         except OSError as error:
             raise RunFailed(f"{folder} cannot be held ({one_line(error)})") from error
-        run = persist("reading the run again", partial(client.get_run, found.id), refuses)
+        run = run_calls.get(found.id)
         if run.info.status == "FINISHED" and REGISTERED in run.data.tags:
             return f"{found.id} is not closed: it has finished by now"
         status, unclear = "FINISHED" if REGISTERED in run.data.tags else "KILLED", ""
         if status == "KILLED":
             try:
-                unclear = _rescue(run, folder)
+                unclear = _rescue(owner, run, folder)
             except OSError as error:
                 raise RunFailed(f"{folder} cannot be read ({one_line(error)})") from error
-            tags = [RunTag(CLOSED, "true"), RunTag(STOP_REASON, run.data.tags.get(STOP_REASON, "killed"))]
-            persist("saying that it is closed", partial(client.log_batch, found.id, tags=tags), refuses)
-        persist(f"ending run {found.id}", partial(client.set_terminated, found.id, status), refuses)
+            tags = {CLOSED: "true", STOP_REASON: run.data.tags.get(STOP_REASON, "killed")}
+            run_calls.set_tags("saying that it is closed", found.id, tags)
+        run_calls.end(found.id, status)
         if not unclear:
             claim.remove()
     closed = f"closed {found.id} as {status}, after epoch {found.last_epoch}"
     return f"{closed}; {folder} stays, since {unclear}" if unclear else closed
 
 
-def _rescue(run: Recorded, folder: Path) -> str:
+def _rescue(owner: Experiment, run: Recorded, folder: Path) -> str:
     """Store at its run what a training's folder has of it; returns why the folder must stay, empty if it need not."""
-    client, known = mlflow.MlflowClient(), resumption.logged(run)
+    known = run_calls.logged_epochs(run, journal.metrics_of(owner))
     entries = journal.read(folder / "journal.jsonl")
     for entry in entries:
-        new = journal.lacking(entry, known)
-        points = [Metric(name, value, entry.time, entry.epoch) for name, value in new.items()]
-        if points:
-            send = partial(client.log_batch, run.info.run_id, metrics=points)
-            persist(f"storing epoch {entry.epoch}", send, refuses)
+        if new := journal.lacking(entry, known):
+            run_calls.log_epoch(run.info.run_id, entry, new)
     own: TrainParameters | None = None
     files: list[tuple[Path, str | None]] = []
     with suppress(UserError, ValueError):  # recorded by somebody else, so that no rule is known
-        own = resume_parameters.recorded(run)
+        own = resume_parameters.recorded(owner, run)
         if entries and len(entries) >= max(known, default=0):  # else the run has better tables already
             rule = Rule(own.direction, own.patience, own.min_delta)
             files += [(path, None) for path in journal.write_tables(entries, rule, own.monitor, folder)]
@@ -108,8 +99,7 @@ def _rescue(run: Recorded, folder: Path) -> str:
         (folder / BEST).unlink(missing_ok=True)  # perhaps another name of the same file
         files.append((Path(shutil.copyfile(checkpoint, folder / BEST)), "checkpoint"))
     for path, place in files:
-        upload = partial(client.log_artifact, run.info.run_id, str(path), place)
-        persist(f"storing {path.name}", upload, refuses)
+        run_calls.upload(run.info.run_id, path, place)
     return unclear
 
 
@@ -132,8 +122,7 @@ def _checkpoint(
     best = _best({**known, **written} if is_as_far else {**written, **known}, max(reached, told), own)
     if best in whole:
         return whole[best], ""
-    list_stored = partial(mlflow.MlflowClient().list_artifacts, run.info.run_id, "checkpoint")
-    stored = persist("looking for the run's checkpoint", list_stored, refuses)
+    stored = run_calls.list_files(run.info.run_id, "checkpoint")
     if whole and (not stored or (reached and is_as_far and not best)):
         return whole[max(whole)], ""  # each is better than those before it
     if stored and reached and not is_as_far:
@@ -181,13 +170,12 @@ def table(found: Sequence[Unfinished]) -> str:
     return "\n".join(line for one in found for line in one.lines)
 
 
-def name_own_run() -> None:
+def name_own_run(owner: Experiment) -> None:
     """Where ``mlflow run`` has made a run for this verb, say at it what it is: else it would look like a training.
 
     Raises:
         UserError: if MLFLOW_RUN_ID names a run that is not this verb's.
         RunFailed: if the store keeps failing.
     """
-    if made := run_start.require_own_run("unfinished"):
-        tags = [RunTag(VERB, "unfinished"), RunTag(MLFLOW_RUN_NAME, "unfinished")]
-        persist("naming the run", partial(mlflow.MlflowClient().log_batch, made.info.run_id, tags=tags), refuses)
+    if made := run_start.require_own_run(owner, "unfinished"):
+        run_start.name_run(owner, made, "unfinished")

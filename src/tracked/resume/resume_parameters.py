@@ -6,9 +6,10 @@ from functools import partial
 
 from pydantic import ValidationError
 
-from imdb_conv1d.parameters import TrainCommand, TrainParameters
 from tracked.console.lines import warn
 from tracked.console.parameters import refusal, spelled
+from tracked.console.verb_parameters import TrainCommand, TrainParameters, of_training
+from tracked.experiment import Experiment
 from tracked.resume import training_status
 from tracked.runs import queries
 from tracked.runs.connection import refuses
@@ -18,26 +19,28 @@ from tracked.runs.queries import Recorded
 MAY_BE_RAISED = ("epochs", "patience")
 
 
-def recorded(run: Recorded, asked: Mapping[str, object] | None = None) -> TrainParameters:
+def recorded(owner: Experiment, run: Recorded, asked: Mapping[str, object] | None = None) -> TrainParameters:
     """The parameters that a training has, with what it has been raised to.
 
     Args:
+        owner: the experiment that it is of.
         asked: values of those that it has not recorded.
 
     Raises:
         UserError: if they are none of this project's.
     """
+    cls = of_training(owner)
     found = (training_status.launch(run).get("parameters") or queries.parameters(run)) | queries.raised(run)
-    found = {name: value for name, value in found.items() if name in TrainParameters.model_fields}
+    found = {name: value for name, value in found.items() if name in cls.model_fields}
     try:
-        return TrainParameters.model_validate(dict(asked or {}) | found)
+        return cls.model_validate(dict(asked or {}) | found)
     except ValidationError as error:
         problem = error.errors()[0]
         told = ": ".join([*map(str, problem["loc"]), problem["msg"]])
         raise refusal("resume", run.info.run_id, f"a training with parameters of this project ({told})") from None
 
 
-def merged(run: Recorded, command: TrainCommand) -> tuple[TrainParameters, dict[str, int]]:
+def merged(owner: Experiment, run: Recorded, command: TrainCommand) -> tuple[TrainParameters, dict[str, int]]:
     """The run's parameters, with what is asked for where the run has none; and what some of them are raised to.
 
     ``mlflow run`` passes every default: that one is given cannot be told from that it is not, and counts as not given.
@@ -46,10 +49,10 @@ def merged(run: Recorded, command: TrainCommand) -> tuple[TrainParameters, dict[
         UserError: if a parameter would have to change.
         RunFailed: if the store keeps failing.
     """
-    defaults, run_id = TrainParameters.model_fields, run.info.run_id
+    defaults, run_id = of_training(owner).model_fields, run.info.run_id
     given = {name: getattr(command, name) for name in command.model_fields_set & set(defaults)}
     asked = {name: value for name, value in given.items() if value != defaults[name].default}
-    former = recorded(run, asked)
+    former = recorded(owner, run, asked)
     if "MLFLOW_RUN_ID" not in os.environ:
         for name in sorted(set(given) - set(asked)):
             if getattr(former, name) != given[name]:

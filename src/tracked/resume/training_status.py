@@ -8,14 +8,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import mlflow
-from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
-
-from imdb_conv1d.parameters import TrainParameters
 from tracked.analysis.early_stopping import BY_ITSELF, NOT_A_NUMBER, OTHER_HISTORY
 from tracked.console.lines import one_line
+from tracked.experiment import Experiment
 from tracked.runs import queries
-from tracked.runs.queries import CLOSED, LAUNCH, REGISTERED, STOP_REASON, VERB, Recorded
+from tracked.runs.connection import tracking_uri
+from tracked.runs.queries import (
+    CLOSED,
+    ENTRY_POINT,
+    EXPERIMENT,
+    LAUNCH,
+    REGISTERED,
+    STOP_REASON,
+    VERB,
+    Recorded,
+    is_own,
+)
 from tracked.training import run_folder
 from tracked.training.run_folder import Holder
 from tracked.training.snapshots import Snapshots
@@ -30,6 +38,7 @@ class Unfinished:
     holder: Holder | None
     against: str
     is_seen: bool = True
+    is_elsewhere: bool = False  # whether it may live on another host
 
     @property
     def id(self) -> str:
@@ -40,7 +49,7 @@ class Unfinished:
     def is_dead(self) -> bool:
         """Whether it is known that nobody works on it; ``mlflow run`` may still be making the environment for one."""
         known = self.is_seen and VERB in self.run.data.tags
-        return self.holder is None and known and not is_elsewhere(self.run)
+        return self.holder is None and known and not self.is_elsewhere
 
     @property
     def reason(self) -> str:
@@ -64,32 +73,35 @@ class Unfinished:
         ]
 
 
-def unfinished(experiment_id: str) -> list[Unfinished]:
-    """Trainings of an experiment that are not done to the end, the newest first, whatever their status says."""
+def unfinished(owner: Experiment, experiment_id: str) -> list[Unfinished]:
+    """Trainings in an MLflow experiment that are not done to the end, the newest first, whatever their status says.
+
+    Args:
+        owner: the experiment that they are of.
+    """
     return [
-        look(run)
+        look(owner, run)
         for run in queries.search("reading the runs", [experiment_id])
-        if is_ours(run)
+        if is_ours(owner, run)
         and not (REGISTERED in run.data.tags and run.info.status == "FINISHED")
         and not (CLOSED in run.data.tags and run.info.status == "KILLED")
     ]
 
 
-def look(run: Recorded) -> Unfinished:
+def look(owner: Experiment, run: Recorded) -> Unfinished:
     """How a training stands now."""
     try:
-        place = folder(run)
-        return Unfinished(
-            run, Snapshots(place).last_epoch, run_folder.holder(place) or starting(run), reason_against(run)
-        )
+        place = folder(owner, run)
+        last, holder = Snapshots(place).last_epoch, run_folder.holder(place) or starting(owner, run)
+        return Unfinished(run, last, holder, reason_against(owner, run), is_elsewhere=is_elsewhere(owner, run))
     except OSError as error:
         return Unfinished(run, 0, None, f"its snapshots cannot be looked at ({one_line(error)})", is_seen=False)
 
 
-def starting(run: Recorded) -> Holder | None:
+def starting(owner: Experiment, run: Recorded) -> Holder | None:
     """Another process that has begun a training, if it lives and the training has no folder yet, or none any more."""
     told = launch(run)
-    if not _may_live(run) or folder(run).exists() or not {"pid", "host", "since", "start"} <= set(told):
+    if not _may_live(run) or folder(owner, run).exists() or not {"pid", "host", "since", "start"} <= set(told):
         return None
     holder = Holder(told["pid"], told["host"], told["since"], told["start"])
     return holder if holder.is_here and holder.pid != os.getpid() and not holder.is_dead else None
@@ -105,35 +117,38 @@ def _may_live(run: Recorded) -> bool:
     return VERB in tags and not ended
 
 
-def is_ours(run: Recorded) -> bool:
-    """Whether a run is a training of this project: one that has begun, or that ``mlflow run`` has made."""
+def is_ours(owner: Experiment, run: Recorded) -> bool:
+    """Whether a run is a training of an experiment: one that has begun, or that ``mlflow run`` has made."""
     if VERB in run.data.tags:
-        return run.data.tags[VERB] == "train"
-    entry = run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT)
-    return entry == "main" and set(TrainParameters.model_fields) <= set(run.data.params)
+        return run.data.tags[VERB] == "train" and is_own(owner, run)
+    # What mlflow run has made and nothing has begun has no name yet: its parameters tell whose it is.
+    own, there = set(owner.Parameters.model_fields), set(run.data.params)
+    return run.data.tags.get(ENTRY_POINT) == "main" and (own == there or (owner.owns_untagged_runs and own <= there))
 
 
-def folder(run: Recorded) -> Path:
+def folder(owner: Experiment, run: Recorded) -> Path:
     """The training's folder: where it was used last, or where it would be now if it is not there.
 
     A tag may name any folder; the run's own has the token of the attempt that the tag is of.
     """
-    here, told = run_folder.root(mlflow.get_tracking_uri()) / run.info.run_id, launch(run)
+    here, told = run_folder.root(owner.name, tracking_uri()) / run.info.run_id, launch(run)
     there = Path(told.get("snapshots") or here.parent) / run.info.run_id
     # A store that was copied with its folders has its own here, and the tag names the original's.
     return next((one for one in (here, there) if told.get("token") in run_folder.attempts(one)), here)
 
 
-def reason_against(run: Recorded) -> str:
+def reason_against(owner: Experiment, run: Recorded) -> str:
     """Why a training cannot go on, as the rest of a sentence; empty if it can."""
     tags = run.data.tags
     if tags.get(VERB, "train") != "train":
         return f"is no training but has the tag {VERB}={tags[VERB]}"
+    if VERB in tags and not is_own(owner, run):
+        return f"is of experiment {tags.get(EXPERIMENT, 'another one')!r}"
     if REGISTERED in tags and run.info.status == "FINISHED":
         return f"has finished, and version {tags[REGISTERED]} of its model is registered"
     if tags.get(STOP_REASON) == NOT_A_NUMBER:
         return "has ended on a loss that is not a finite number"
-    if is_elsewhere(run):
+    if is_elsewhere(owner, run):
         told = launch(run)
         return (
             f"runs on host {told['host']}, or died there: go on there, where its snapshots are in "
@@ -142,7 +157,7 @@ def reason_against(run: Recorded) -> str:
     return ""
 
 
-def is_elsewhere(run: Recorded) -> bool:
+def is_elsewhere(owner: Experiment, run: Recorded) -> bool:
     """Whether a training that may live works on another host, and its folder there is none that is seen here.
 
     A folder of that name may have been left here by an earlier attempt; its own one has the last attempt's token.
@@ -150,7 +165,7 @@ def is_elsewhere(run: Recorded) -> bool:
     told = launch(run)
     if told.get("host", socket.gethostname()) == socket.gethostname() or not _may_live(run):
         return False
-    return told.get("token") not in run_folder.attempts(folder(run))
+    return told.get("token") not in run_folder.attempts(folder(owner, run))
 
 
 def launch(run: Recorded) -> dict[str, Any]:

@@ -45,6 +45,11 @@ def require_answers() -> None:
             raise UserError(f"{name}: {reason}; allowed: a server or a database that does") from None
 
 
+def tracking_uri() -> str:
+    """The address of the tracking store."""
+    return str(mlflow.get_tracking_uri())
+
+
 @contextmanager
 def brief_calls() -> Iterator[None]:
     """Within, a call to a server is tried once and given up after a few seconds."""

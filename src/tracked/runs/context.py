@@ -19,6 +19,7 @@ from tracked.analysis.early_stopping import NOT_A_NUMBER, OTHER_HISTORY
 from tracked.console.errors import Interrupted, RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.console.signals import Signals
+from tracked.experiment import Experiment
 from tracked.runs import run_start
 from tracked.runs.connection import brief_calls, refuses
 from tracked.runs.outbox import persist
@@ -33,6 +34,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 @contextmanager
 def run(
+    owner: Experiment,
     verb: str,
     name: str,
     parameters: Mapping[str, str],
@@ -61,9 +63,9 @@ def run(
         if training:
             training.claim.sign(token)
         active, is_new = run_start.start(
-            verb, name, experiment_id, json.dumps(launch), training.earlier if training else ""
+            owner, verb, name, experiment_id, json.dumps(launch), training.earlier if training else ""
         )
-        record = Run(active.info.run_id, _folder(training, active.info.run_id, token))
+        record = Run(active.info.run_id, owner.name, _folder(training, active.info.run_id, token))
     status: Status = "FAILED"
     try:
         signals.check()
@@ -140,4 +142,5 @@ def _again(run_id: str, active: mlflow.ActiveRun) -> str:
         str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
         for path in (Path(sys.executable), Path(sys.argv[0]).absolute())
     )
-    return shlex.join([python, script, "--resume", run_id])
+    verb = sys.argv[1:2] if sys.argv[1:2] == ["train"] else []  # where one script has all verbs
+    return shlex.join([python, script, *verb, "--resume", run_id])

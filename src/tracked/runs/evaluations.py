@@ -12,25 +12,29 @@ from mlflow.exceptions import MlflowException
 
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line
-from tracked.models.loader import Stored
+from tracked.experiment import Experiment
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
-from tracked.runs.queries import search
+from tracked.runs.queries import VERB, is_own, search
+from tracked.runs.registry import StoredModel
 
 PREDICTIONS = "predictions.parquet"  # of each row
-LEAKED = "test_reviews_seen"  # the metric that counts those the model was trained or chosen on; lacking if unknown
-BY_BYTES = "test_texts_in_training"  # an earlier version's metric; its 0 says nothing of the words
 MODEL_ID = "model_id"  # the tag with the model that was evaluated
-# The tag with the form of what an evaluation leaves. Without it, predictions tell neither words nor what was seen, and
-# the model is known by the run's inputs.
-FORMAT_TAG, FORMAT = "evaluation_format", "2"
-IS_WHOLE = f"tags.{FORMAT_TAG} = '{FORMAT}'"
+# The tag with the form of what an evaluation leaves. Format 3 is told at Experiment.predict. Of format 2 the experiment
+# makes it. Without the tag, predictions do not tell what was seen, and the model is known by the run's inputs.
+FORMAT_TAG, FORMAT = "evaluation_format", "3"
+IS_WHOLE = f"tags.{FORMAT_TAG} != ''"
 FINISHED = "attributes.status = 'FINISHED'"
-ROW = ["text_sha256", "label"]  # what makes two rows the same
+COLUMNS = ["id", "loss", "key", "seen"]  # of all predictions, once they are read
 
 
-def of_verb(verb: str, *conditions: str) -> list[Run]:
-    """The runs of a verb in all experiments, the newest first.
+def seen_metric(owner: Experiment) -> str:
+    """Name the metric that counts the rows that a model was trained or chosen on; it is lacking if that is unknown."""
+    return f"test_{owner.terms.rows}_seen"
+
+
+def of_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
+    """An experiment's runs of a verb, wherever they are, the newest first.
 
     Args:
         conditions: further ones in MLflow's search language, such as ``tags.name = 'value'``.
@@ -41,51 +45,55 @@ def of_verb(verb: str, *conditions: str) -> list[Run]:
     experiments = [
         found.experiment_id for found in persist("reading the experiments", mlflow.search_experiments, refuses)
     ]
-    return search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.verb = '{verb}'", *conditions]))
+    found = search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.{VERB} = '{verb}'", *conditions]))
+    return [run for run in found if is_own(owner, run)]
 
 
-def are_private(data_digest: str) -> bool:
-    """Whether a training on these data forbids to store their texts, so that no other model's evaluation may."""
-    return bool(of_verb("train", f"tags.data_digest = '{data_digest}'", "params.log_texts = 'false'"))
+def are_private(owner: Experiment, data_digest: str) -> bool:
+    """Whether a training on these data forbids to store their inputs, so that no other model's evaluation may."""
+    if not owner.inputs_switch:
+        return False
+    forbids = f"params.{owner.inputs_switch} = 'false'"
+    return bool(of_verb(owner, "train", f"tags.data_digest = '{data_digest}'", forbids))
 
 
-def of_trainings(trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
+def of_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
     """An evaluation of each training that has one: the newest on the rows on which most of them have one.
 
     Where a training has none on those, it is the newest. Evaluations that tell what the model had seen come before
-    those that do not, and last come those on texts that it had.
+    those that do not, and last come those on rows that it had.
 
     Args:
         trainings: by the id of a training's run, the ids of its registered models: a run may hold other models, which
             somebody has added. Where there are none, any model of the run is taken for the training's.
     """
     by_training: dict[str, dict[str, Run]] = {}
-    for run in reversed(of_verb("evaluate", FINISHED)):
+    for run in reversed(of_verb(owner, "evaluate", FINISHED)):
         training = run.data.tags.get("training_run_id", "")
         if training in trainings and (not trainings[training] or _model(run) in {"", *trainings[training]}):
             rows = run.data.tags.get("rows_digest") or run.data.tags.get("data_digest", "")
             by_training.setdefault(training, {})[rows] = run
-    common = Counter(rows for found in by_training.values() for rows, run in found.items() if not leaked(run))
+    common = Counter(rows for found in by_training.values() for rows, run in found.items() if not leaked(owner, run))
     most = common.most_common(1)[0][0] if common else ""
 
     def preference(one: tuple[str, Run]) -> tuple[bool, bool, bool, int]:
         rows, run = one
-        return not leaked(run), rows == most, leaked(run) is not None, run.info.start_time
+        return not leaked(owner, run), rows == most, leaked(owner, run) is not None, run.info.start_time
 
     return {training: max(found.items(), key=preference)[1] for training, found in by_training.items()}
 
 
-def leaked(run: Run) -> int | None:
-    """How many of the reviews of an evaluation the model was trained or chosen on; None where that is not known.
+def leaked(owner: Experiment, run: Run) -> int | None:
+    """How many of the rows of an evaluation the model was trained or chosen on; None where that is not known.
 
-    Of an earlier version's evaluation, those that it knew by their bytes in the training part alone: at least so many.
+    Of an earlier version's evaluation, at least so many.
     """
-    if LEAKED in run.data.metrics:
-        return int(run.data.metrics[LEAKED])
-    return int(run.data.metrics.get(BY_BYTES, 0)) or None
+    if seen_metric(owner) in run.data.metrics:
+        return int(run.data.metrics[seen_metric(owner)])
+    return int(run.data.metrics.get(owner.former_seen, 0)) or None
 
 
-def of_model(stored: Stored, *conditions: str) -> Run | None:
+def of_model(owner: Experiment, stored: StoredModel, *conditions: str) -> Run | None:
     """The newest evaluation of a model that has its predictions, None if there is none.
 
     A version's name and number do not name a model: they begin again when a registered model is deleted.
@@ -94,11 +102,11 @@ def of_model(stored: Stored, *conditions: str) -> Run | None:
         conditions: further ones, as for :func:`of_verb`.
     """
     by = f"tags.training_run_id = '{stored.run_id}'" if stored.run_id else f"tags.{MODEL_ID} = '{stored.model_id}'"
-    found = of_verb("evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
+    found = of_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
     return next((run for run in found if _is_of(run, stored) and _has_predictions(run)), None)
 
 
-def _is_of(run: Run, stored: Stored) -> bool:
+def _is_of(run: Run, stored: StoredModel) -> bool:
     """Whether an evaluation is of this very model; one that names none is of its training's."""
     return not stored.model_id or _model(run) in ("", stored.model_id)
 
@@ -119,11 +127,10 @@ def _has_predictions(run: Run) -> bool:
     return PREDICTIONS in {file.path for file in files}
 
 
-def predictions(run: Run, folder: Path) -> pd.DataFrame:
-    """What an evaluation predicted, sorted by its rows: text_sha256, label, probability, words (a key of the text's
-    words) and seen (whether the model was trained or chosen on it).
+def predictions(owner: Experiment, run: Run, folder: Path) -> pd.DataFrame:
+    """What an evaluation predicted, sorted by its rows' id: id, loss, key, seen and, where a row can be right, correct.
 
-    Of an evaluation that told neither, words are the text's hash, and seen is missing.
+    ``seen`` is missing where it is not known whether the model was trained or chosen on a row.
 
     Raises:
         RunFailed: if it has no such file that can be read.
@@ -135,20 +142,21 @@ def predictions(run: Run, folder: Path) -> pd.DataFrame:
             run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=str(place)
         )
         table = pd.read_parquet(file)
-        if FORMAT_TAG not in run.data.tags:
-            table = table.assign(words=table["text_sha256"], seen=None)
-        table = table[[*ROW, "probability", "words", "seen"]].astype({"seen": "boolean"})
+        if (version := run.data.tags.get(FORMAT_TAG, "1")) != FORMAT:
+            table = owner.upgrade_predictions(table, version)
+        columns = [*COLUMNS, "correct"] if "correct" in table else COLUMNS
+        table = table[columns].astype({"seen": "boolean"})
     except (MlflowException, OSError, ValueError, KeyError) as error:
         raise RunFailed(
             f"evaluation {run.info.run_id} has no {PREDICTIONS} that can be read ({one_line(error)}); delete that run, "
             "and the model is evaluated again"
         ) from None
-    return table.sort_values(ROW, ignore_index=True)
+    return table.sort_values("id", ignore_index=True)
 
 
 def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Whether two tables of :func:`predictions` are of the same texts with the same labels."""
-    return first[ROW].equals(second[ROW])
+    """Whether two tables of :func:`predictions` are of the same rows."""
+    return first["id"].equals(second["id"])
 
 
 def unseen(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:

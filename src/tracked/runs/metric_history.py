@@ -12,10 +12,10 @@ import mlflow
 import numpy as np
 from mlflow.entities import Metric, Run
 
-from imdb_conv1d.parameters import better
 from tracked.analysis.rule_replay import History
 from tracked.console.errors import UserError
 from tracked.console.lines import counted
+from tracked.console.metric_direction import better
 from tracked.console.parameters import refusal
 from tracked.runs import queries
 from tracked.runs.connection import refuses

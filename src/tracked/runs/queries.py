@@ -11,7 +11,8 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 import mlflow
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Experiment as MlflowExperiment
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
@@ -19,12 +20,14 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
+from tracked.experiment import Experiment
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
 
 Recorded: TypeAlias = Run  # a run as the store has it; a tracking.Run is one that is being written
 # Tags of a training's run.
 VERB = "verb"
+EXPERIMENT = "experiment"  # the name of the experiment that it is of; earlier runs of one experiment have none
 LAUNCH = "launch"  # JSON: by which process, and of a training with what, it was begun or gone on with
 STOP_REASON = "stop_reason"
 CLOSED = "closed"  # set when it is given up
@@ -32,6 +35,7 @@ REGISTERED = "registered_version"  # comes last: with it a training is complete,
 RAISED = "raised"  # patience or epochs, which were raised when it was resumed
 RESUMED = "resumed"
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
+ENTRY_POINT = MLFLOW_PROJECT_ENTRY_POINT  # of mlflow run
 AT_ONCE = 100  # runs whose versions are asked for by one question
 OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other
 SHOWN = 3  # data told of, where trainings are of several
@@ -42,7 +46,7 @@ Stand = Literal["finished", "running", "interrupted", "failed"]
 class Trainings:
     """Runs of one experiment, the newest first."""
 
-    experiment: Experiment
+    experiment: MlflowExperiment
     runs: list[Recorded]
 
     @property
@@ -92,7 +96,7 @@ def stand(run: Recorded) -> Stand:
 def parameters(run: Recorded) -> dict[str, str]:
     """The run's parameters; without the quotes that ``mlflow run`` puts around what a shell would take apart."""
     found = dict(run.data.params)
-    if MLFLOW_PROJECT_ENTRY_POINT in run.data.tags:
+    if ENTRY_POINT in run.data.tags:
         for name, value in found.items():
             with suppress(ValueError):
                 words = shlex.split(value)
@@ -194,17 +198,22 @@ def version_names(run: Recorded, versions: Sequence[ModelVersion]) -> str:
     return ", ".join(told) or (f"{noted} (deleted)" if noted else "")
 
 
-def is_training(run: Recorded, metric: str = "auto") -> bool:
+def is_own(owner: Experiment, run: Recorded) -> bool:
+    """Whether a run of a verb is one of this experiment's."""
+    return str(run.data.tags.get(EXPERIMENT, owner.name if owner.owns_untagged_runs else "")) == owner.name
+
+
+def is_training(owner: Experiment, run: Recorded, metric: str = "auto") -> bool:
     """Whether a run is one of ``train``, or any other run that has a monitored metric, as in :func:`in_experiment`."""
     tags = run.data.tags
     if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
         return False  # made by mlflow run for the verb that asks
-    if VERB in tags or tags.get(MLFLOW_PROJECT_ENTRY_POINT, "main") != "main":
-        return tags.get(VERB) == "train"
+    if VERB in tags or tags.get(ENTRY_POINT, "main") != "main":
+        return tags.get(VERB) == "train" and is_own(owner, run)
     return monitor(run, metric) in run.data.metrics
 
 
-def experiment(name: str) -> Experiment:
+def experiment(name: str) -> MlflowExperiment:
     """The experiment of that name; for auto, the one that MLflow's settings name.
 
     Raises:
@@ -212,7 +221,7 @@ def experiment(name: str) -> Experiment:
     """
     client = mlflow.MlflowClient()
     value = os.environ.get("MLFLOW_EXPERIMENT_NAME", "auto") if name == "auto" else name
-    found: Experiment | None = None
+    found: MlflowExperiment | None = None
     with suppress(MlflowException):
         if value == "auto":
             found = client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID", "0"))
@@ -223,10 +232,12 @@ def experiment(name: str) -> Experiment:
     return found
 
 
-def in_experiment(name: str, metric: str = "auto") -> Trainings:
-    """Every training of an experiment: the runs of ``train``, and any other run that has a monitored metric.
+def in_experiment(owner: Experiment, name: str, metric: str = "auto") -> Trainings:
+    """Every training in an MLflow experiment: the runs of ``train``, and any other run that has a monitored metric.
 
     Args:
+        owner: runs of other experiments' commands are left out.
+        name: of the MLflow experiment.
         metric: what another run must have recorded to count; for auto, what its parameters name, else val_loss.
 
     Raises:
@@ -235,16 +246,17 @@ def in_experiment(name: str, metric: str = "auto") -> Trainings:
     """
     where = experiment(name)
     everything = search(f"reading the runs of {where.name}", [where.experiment_id])
-    runs = [run for run in everything if is_training(run, metric)]
+    runs = [run for run in everything if is_training(owner, run, metric)]
     if not runs:
         raise refusal("experiment", where.name, "an experiment with a training")
     return Trainings(where, runs)
 
 
-def named(ids: Sequence[str], parameter: str) -> Trainings:
-    """The runs with these ids, whatever they are.
+def named(owner: Experiment, ids: Sequence[str], parameter: str) -> Trainings:
+    """The runs with these ids, whatever they are, but another experiment's.
 
     Args:
+        owner: the experiment that asks.
         parameter: the name of the parameter that the ids come from.
 
     Raises:
@@ -261,6 +273,9 @@ def named(ids: Sequence[str], parameter: str) -> Trainings:
             ) from None
         if run.info.lifecycle_stage != "active":
             raise refusal(parameter, run_id, "a run that is not deleted")
+        if (VERB in run.data.tags or EXPERIMENT in run.data.tags) and not is_own(owner, run):
+            whose = run.data.tags.get(EXPERIMENT, "another one, which has not named itself")
+            raise refusal(parameter, run_id, f"a run of experiment {owner.name!r}; this one is of {whose!r}")
         if run.info.run_id in {other.info.run_id for other in runs}:
             raise refusal(parameter, run_id, "each run once")
         if runs and run.info.experiment_id != runs[0].info.experiment_id:

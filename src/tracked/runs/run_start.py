@@ -17,9 +17,10 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT, MLFLOW_RUN_NAME
 
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
+from tracked.experiment import Experiment
 from tracked.runs.connection import refuses, single_calls
 from tracked.runs.outbox import persist
-from tracked.runs.queries import LAUNCH, VERB, Recorded
+from tracked.runs.queries import EXPERIMENT, LAUNCH, VERB, Recorded, is_own
 from tracked.training.run_folder import Claim
 
 
@@ -39,14 +40,14 @@ class Beginning:
     earlier: str = ""
 
 
-def require_own_run(verb: str) -> Recorded | None:
+def require_own_run(owner: Experiment, verb: str) -> Recorded | None:
     """Make sure that the run that MLFLOW_RUN_ID names may become one of this verb; returns it, None if none is named.
 
     It is one that nothing has begun; train goes on with a training too. What is refused keeps all that it has. Its
     status alone may change afterwards: ``mlflow run --run-id`` sets it to FAILED after an error.
 
     Raises:
-        UserError: if there is no such run, or it is another verb's or an earlier one of this verb.
+        UserError: if there is no such run, it is another experiment's, another verb's or an earlier one of this verb.
         RunFailed: if the store keeps failing.
     """
     run_id = os.environ.get("MLFLOW_RUN_ID")
@@ -54,6 +55,9 @@ def require_own_run(verb: str) -> Recorded | None:
         return None
     run = named(run_id)
     begun, made_for = run.data.tags.get(VERB), run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT)
+    if begun and not is_own(owner, run):
+        whose = run.data.tags.get(EXPERIMENT, "another one")
+        raise UserError(f"MLFLOW_RUN_ID: run {run_id} is of experiment {whose!r}; allowed: a run of {owner.name!r}")
     if begun == "train" == verb or (not begun and made_for in (None, "main" if verb == "train" else verb)):
         return run
     what = f"is a run of {begun}" if begun else f"was made by mlflow run for {made_for}"
@@ -82,10 +86,13 @@ def named(run_id: str) -> Recorded:
     return run
 
 
-def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier: str) -> tuple[mlflow.ActiveRun, bool]:
+def start(
+    owner: Experiment, verb: str, name: str, experiment_id: str | None, launch: str, earlier: str
+) -> tuple[mlflow.ActiveRun, bool]:
     """The run, active, and whether it is a new one.
 
     Args:
+        owner: the experiment that it is of.
         launch: what is noted with the run before anything is done: JSON with a ``token`` that no other has.
         earlier: the id of the run that goes on; empty for another one.
 
@@ -93,15 +100,15 @@ def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier:
         UserError: if MLflow's settings name an experiment or a run that cannot be used.
         RunFailed: if the store keeps failing.
     """
-    client = mlflow.MlflowClient()
-    made = None if earlier else require_own_run(verb)  # asked again: another process may have begun it meanwhile
+    client, said = mlflow.MlflowClient(), {VERB: verb, LAUNCH: launch, EXPERIMENT: owner.name}
+    made = None if earlier else require_own_run(owner, verb)  # asked again: another process may have begun it meanwhile
     try:
         there = earlier or (made.info.run_id if made and experiment_id in (None, made.info.experiment_id) else "")
         if there:
             resume = partial(mlflow.start_run, run_id=there)
             active = persist("going on with the run", resume, refuses)
             os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
-            noted = [RunTag(VERB, verb), RunTag(LAUNCH, launch)]
+            noted = [RunTag(key, value) for key, value in said.items()]
             try:
                 persist("noting what the run is", partial(client.log_batch, active.info.run_id, tags=noted), refuses)
             except Exception:
@@ -109,7 +116,7 @@ def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier:
                 raise
             return active, False
         os.environ.pop("MLFLOW_RUN_ID", None)
-        active = _create(verb, name, experiment_id, launch)
+        active = _create(name, experiment_id, said)
     except (MlflowException, RunFailed) as error:
         if isinstance(error, RunFailed) and not refuses(error.__cause__):
             raise  # the store answers no more: no mistake of the user's
@@ -119,20 +126,24 @@ def start(verb: str, name: str, experiment_id: str | None, launch: str, earlier:
         ) from None
     if made:
         where = f"#/experiments/{active.info.experiment_id}/runs/{active.info.run_id}"
-        tags = {VERB: verb, MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
-        said = [RunTag(key, value) for key, value in tags.items()]
-        persist("saying where the run is", partial(client.log_batch, made.info.run_id, tags=said), refuses)
+        tags = {VERB: verb, EXPERIMENT: owner.name}
+        tags |= {MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
+        there = [RunTag(key, value) for key, value in tags.items()]
+        persist("saying where the run is", partial(client.log_batch, made.info.run_id, tags=there), refuses)
     return active, True
 
 
-def _create(verb: str, name: str, experiment_id: str | None, launch: str) -> mlflow.ActiveRun:
-    """A new run. One that the store has made, though its answer was lost, is found by what it was begun with."""
+def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> mlflow.ActiveRun:
+    """A new run with these tags.
+
+    One that the store has made, though its answer was lost, is found by what it was begun with.
+    """
     inside = mlflow.active_run() is not None
     tried: list[bool] = []
 
     def attempt() -> mlflow.ActiveRun:
         if tried:
-            token = json.loads(launch)["token"]
+            token = json.loads(tags[LAUNCH])["token"]
             found = mlflow.search_runs(
                 None if experiment_id is None else [experiment_id],
                 f"tags.{LAUNCH} LIKE '%{token}%'",
@@ -144,11 +155,20 @@ def _create(verb: str, name: str, experiment_id: str | None, launch: str) -> mlf
             if found:
                 return mlflow.start_run(run_id=found[-1].info.run_id, nested=inside)
         tried.append(True)
-        tags = {VERB: verb, LAUNCH: launch}
-        return mlflow.start_run(run_name=name, tags=tags, experiment_id=experiment_id, nested=inside)
+        return mlflow.start_run(run_name=name, tags=dict(tags), experiment_id=experiment_id, nested=inside)
 
     with single_calls():
         return persist("beginning a run", attempt, refuses)
+
+
+def name_run(owner: Experiment, run: Recorded, verb: str) -> None:
+    """Say at a run that ``mlflow run`` has made for a verb without a run of its own what it is.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    tags = [RunTag(VERB, verb), RunTag(EXPERIMENT, owner.name), RunTag(MLFLOW_RUN_NAME, verb)]
+    persist("naming the run", partial(mlflow.MlflowClient().log_batch, run.info.run_id, tags=tags), refuses)
 
 
 def forget(status: str) -> None:

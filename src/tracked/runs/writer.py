@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
-from imdb_conv1d.dataset import Reviews
 from tracked.console.errors import RunFailed
 from tracked.console.lines import warn
+from tracked.experiment import Dataset as Data
 from tracked.runs.connection import refuses, suppress_missing
 from tracked.runs.outbox import BOUND, Delivery
 from tracked.training.snapshots import write_safely
@@ -50,13 +50,14 @@ class Run:
     tracking store does not wait for what goes to the artifact store, which may be another server, or full.
 
     Args:
+        experiment: the experiment's name, which a temporary folder's begins with.
         folder: another one than a temporary one.
     """
 
-    def __init__(self, run_id: str, folder: Path | None = None) -> None:
+    def __init__(self, run_id: str, experiment: str, folder: Path | None = None) -> None:
         self.id = run_id
         self.client = mlflow.MlflowClient()
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="imdb-conv1d-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix=f"{experiment}-"))
         self.missing: list[str] = []
         self.milliseconds = 0  # the latest time that was said: the run does not end before it
         self.stop_reason = ""  # why the work of this run ended by itself, once that is known
@@ -121,29 +122,32 @@ class Run:
         """The description that the UI shows with the run."""
         self.tags({MLFLOW_RUN_NOTE: markdown})
 
-    def data(self, name: str, digest: str, context: str, rows: Mapping[str, int]) -> None:
-        """The data as an input of the run. MLflow keeps 36 characters of a digest; the tag has all of them."""
+    def data(self, name: str, digest: str, context: str, rows: Mapping[str, int], columns: Mapping[str, str]) -> None:
+        """The data as an input of the run. MLflow keeps 36 characters of a digest; the tag has all of them.
+
+        Args:
+            columns: MLflow's type of each column.
+        """
         is_path = Path(name).is_absolute()
-        columns = [{"type": "string", "name": "text"}, {"type": "long", "name": "label"}]
         dataset = Dataset(
             name=Path(name).name[-500:],
             digest=digest[:32],
             source_type="local" if is_path else "code",
             source=json.dumps({"uri" if is_path else "name": name}),
-            schema=json.dumps({"mlflow_colspec": columns}),
+            schema=json.dumps({"mlflow_colspec": [{"type": kind, "name": column} for column, kind in columns.items()]}),
             profile=json.dumps(dict(rows)),
         )
         inputs = [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])]
         self._records.add("the dataset", partial(self.client.log_inputs, self.id, datasets=inputs))
         self.tags({"data_source": name, "data_digest": digest})
 
-    def training_data(self, reviews: Reviews) -> None:
+    def training_data(self, data: Data) -> None:
         """What a training learns from, and how its rows were divided."""
-        self.data(reviews.source.name, reviews.digest, "training", reviews.counts())
-        self.tags({"data_rows": reviews.summary()})
+        self.data(data.source, data.digest, "training", data.counts, data.columns)
+        self.tags({"data_rows": data.summary})
 
     def training_rows(self, rows: pd.DataFrame) -> None:
-        """What a training saw of each row, without texts: later runs learn from it what the model knows."""
+        """What a training saw of each row, without inputs: later runs learn from it what the model knows."""
         path = self.folder / "rows.parquet"
         write_safely(path, lambda to: rows.to_parquet(to, index=False))
         self.file(path, "data")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import keras
-import tensorflow as tf
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, Rule, State, advance
 from tracked.console.signals import Signals
@@ -18,13 +17,16 @@ Logs = dict[str, Any] | None
 class EarlyStopping(keras.callbacks.Callback):
     """Ends the training by the rule, after the last epoch, or when a loss is no longer a finite number.
 
+    ``loss`` is the name of the loss among the metrics.
+
     ``state`` is the rule's state after the last epoch, ``reason`` why the training ended: patience, epochs or
     not_a_number; empty while it goes on.
     """
 
-    def __init__(self, rule: Rule, monitor: str, epochs: int) -> None:
+    def __init__(self, rule: Rule, monitor: str, epochs: int, loss: str = "loss") -> None:
         super().__init__()
         self.rule, self.monitor, self.epochs = rule, monitor, epochs
+        self._losses = (loss, f"val_{loss}")
         self.state = State()
         self.reason = ""
 
@@ -40,7 +42,7 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def _take(self, logs: Mapping[str, Any]) -> None:
         self.state = advance(self.rule, self.state, float(logs[self.monitor]))
-        if not all(math.isfinite(logs[name]) for name in ("loss", "val_loss")):
+        if not all(math.isfinite(logs[name]) for name in self._losses):
             self.reason = NOT_A_NUMBER
         elif self.state.stopped:
             self.reason = "patience"
@@ -88,18 +90,6 @@ class BestCheckpoint(keras.callbacks.Callback):
             path = self.folder / file_of(epoch + 1)
             write_safely(path, self.write or self.model.save)
             self.best, self.best_epoch, self._digest = value, epoch + 1, digest(path)
-
-
-class EpochNumber(keras.callbacks.Callback):
-    """Tells the batches which epoch they are for, counted from 1."""
-
-    def __init__(self, number: tf.Variable) -> None:
-        super().__init__()
-        self.number = number
-
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        """Keras counts from 0 here."""
-        self.number.assign(epoch + 1)
 
 
 class InterruptionPoint(keras.callbacks.Callback):

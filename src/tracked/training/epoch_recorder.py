@@ -3,13 +3,13 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import keras
-import numpy as np
 
 from tracked.analysis.early_stopping import State
+from tracked.console.errors import RunFailed
 from tracked.console.lines import say
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, Logs
 from tracked.training.journal import Entry, HistoryError, Journal, lacking
@@ -30,9 +30,11 @@ class SameHistory(keras.callbacks.Callback):
         """Compare what the epoch has come to.
 
         Raises:
+            RunFailed: if it reports other metrics than the experiment declares.
             HistoryError: if the store knows it otherwise.
         """
         values = {name: float(value) for name, value in (logs or {}).items()}
+        self.record.require_declared(epoch + 1, values)
         self.record.require_as_logged(Entry(epoch + 1, 0, values))
 
 
@@ -50,6 +52,8 @@ class EpochRecord(keras.callbacks.Callback):
     Args:
         keep: makes a snapshot of the training after this epoch.
         logged: what the store has of the run, by epoch.
+        metrics: the names of all that an epoch reports.
+        learning_rate: gives the one after an epoch.
     """
 
     def __init__(
@@ -60,10 +64,13 @@ class EpochRecord(keras.callbacks.Callback):
         keep: Callable[[int], None],
         deliver: Deliver,
         logged: Mapping[int, Entry],
+        metrics: Sequence[str],
+        learning_rate: Callable[[], float],
     ) -> None:
         super().__init__()
         self.journal, self.stopping, self.checkpoint = journal, stopping, checkpoint
         self.keep, self.deliver, self.logged = keep, deliver, logged
+        self.metrics, self.learning_rate = metrics, learning_rate
         self.changed: list[str] = []
         self.best: dict[str, float] = {}  # all metrics of the best epoch, which the checkpoint has
         self.best_epoch = 0
@@ -89,8 +96,7 @@ class EpochRecord(keras.callbacks.Callback):
         """Record the epoch as the rule and the checkpoint, which come before, have left it."""
         state, step = self.stopping.state, epoch + 1
         values = {name: float(value) for name, value in (logs or {}).items()}
-        # Keras keeps it in float32; this is the number that was asked for, 0.001 rather than 0.0010000000474974513.
-        values["learning_rate"] = float(str(np.float32(self.model.optimizer.learning_rate)))
+        values["learning_rate"] = self.learning_rate()
         values["early_stopping/wait"] = float(state.wait)
         values["early_stopping/best"] = float(state.best if state.best is not None else math.nan)
         now = time.perf_counter()
@@ -121,6 +127,20 @@ class EpochRecord(keras.callbacks.Callback):
         measured = known.values.get(MEASURED, entry.values[MEASURED])
         return replace(entry, time=known.time, values=entry.values | {MEASURED: measured})
 
+    def require_declared(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Make sure that an epoch reports what the experiment declares, and nothing else.
+
+        Raises:
+            RunFailed: naming the first metric that is not declared, or not reported.
+        """
+        declared = f"the experiment declares {', '.join(self.metrics)}; nothing is kept of it"
+        for name in values:
+            if name not in self.metrics:
+                raise RunFailed(f"epoch {epoch} reports {name!r}, and {declared}")
+        for name in self.metrics:
+            if name not in values:
+                raise RunFailed(f"epoch {epoch} does not report {name!r}, and {declared}")
+
     def require_as_logged(self, entry: Entry) -> None:
         """Make sure that an epoch's metrics are those that the store has of it.
 
@@ -141,7 +161,7 @@ class EpochRecord(keras.callbacks.Callback):
             raise HistoryError(f"{what}; {cause}")
 
     def _line(self, step: int, values: dict[str, float], state: State) -> str:
-        shown = "  ".join(f"{name} {values[name]:.4f}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+        shown = "  ".join(f"{name} {values[name]:.4f}" for name in self.metrics)
         saved = "saved" if self.checkpoint.best_epoch == step else f"best is epoch {self.checkpoint.best_epoch}"
         waited = f"waited {state.wait} of {self.stopping.rule.patience}" if state.wait else "improved"
         return f"epoch {step}  {shown}  {values[MEASURED]:.1f} s  {waited}, {saved}"

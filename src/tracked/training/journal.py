@@ -12,12 +12,16 @@ from typing import Any
 
 from tracked.analysis.early_stopping import Rule, follow
 from tracked.console.errors import RunFailed
+from tracked.experiment import Experiment, reported
 from tracked.training.snapshots import flush
 
-METRICS = (
-    "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds", "early_stopping/wait",
-    "early_stopping/best",
-)  # fmt: skip
+# Beside the metrics that an experiment declares.
+OWN_METRICS = ("learning_rate", "epoch_seconds", "early_stopping/wait", "early_stopping/best")
+
+
+def metrics_of(experiment: Experiment) -> list[str]:
+    """Name all metrics of an epoch."""
+    return [*reported(experiment.metrics), *OWN_METRICS]
 
 
 class HistoryError(RunFailed):
@@ -30,7 +34,7 @@ class HistoryError(RunFailed):
 
 @dataclass(frozen=True)
 class Entry:
-    """One epoch, counted from 1: when it ended, in milliseconds UTC, and its metrics, which are ``METRICS``."""
+    """One epoch, counted from 1: when it ended, in milliseconds UTC, and all its metrics (:func:`metrics_of`)."""
 
     epoch: int
     time: int

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import random
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tracked.console.lines import quiet_stderr
+from tracked.experiment import Experiment
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -42,6 +44,7 @@ def make_repeatable(seed: int) -> None:
 
     import keras
 
+    keras.config.disable_interactive_logging()  # progress bars of whoever predicts would mix into the output
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
@@ -73,6 +76,13 @@ def code(*others: Path) -> str:
     places = [here, here.parent / "analysis" / "early_stopping.py", *others]
     files = [file for place in places for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
     return hashlib.sha256("\n".join(map(_program, files)).encode()).hexdigest()[:12]
+
+
+def files_of(experiment: Experiment) -> list[Path]:
+    """The folder of the package that an experiment is defined in, or its file where it is in none."""
+    module = sys.modules[type(experiment).__module__]
+    file = Path(module.__file__ or "")
+    return [file.parent if module.__package__ else file]
 
 
 def _program(file: Path) -> str:
@@ -110,7 +120,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def untuned() -> "tf.data.Options":
+def without_autotune() -> "tf.data.Options":
     """No tuning by tf.data: its thread sleeps longer and longer, and the end of an iterator waits for it."""
     import tensorflow as tf
 

@@ -1,8 +1,8 @@
 """Where trainings keep what they need to go on, and which process holds a training.
 
 Each has a folder by its run's id, held by one process at a time. The hold is a lock on an open file, which dies with
-its process. The folder is beside a local tracking store, else in the user's state folder; ``IMDB_CONV1D_SNAPSHOTS``
-names another place.
+its process. The folder is beside a local tracking store, else in the user's state folder; a setting by the experiment's
+name, such as ``DIABETES_SNAPSHOTS``, names another place.
 """
 
 import fcntl
@@ -13,6 +13,7 @@ import socket
 import stat
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,21 +24,30 @@ from urllib.parse import unquote, urlsplit
 
 from tracked.console.lines import one_line, warn
 
-SETTING = "IMDB_CONV1D_SNAPSHOTS"
 LOCK, ATTEMPTS = "lock", "attempts"
-# All that a training leaves in its folder beside the lock, and in the folders in it where something is set aside.
-OURS = re.compile(
-    r"(partial-)?(attempts|journal\.jsonl|epoch-\d+-[0-9a-f]{64}\.npz|best(-\d+)?\.keras|vocabulary-[0-9a-f]{64}\.txt|"
-    r"rows\.parquet|history\.csv|early_stopping\.csv|training\.png|environment\.json)|"
-    r"tmp[a-z0-9_]{8}"  # from within a checkpoint's writing, where Keras finds little memory
-)
+# All that a training leaves in its folder beside the lock, and in the folders in it where something is set aside; an
+# experiment's network may leave more.
+OURS = (
+    r"attempts", r"journal\.jsonl", r"epoch-\d+-[0-9a-f]{64}\.npz", r"best(-\d+)?\.keras", r"rows\.parquet",
+    r"history\.csv", r"early_stopping\.csv", r"training\.png", r"environment\.json",
+)  # fmt: skip
+KERAS_OWN = r"tmp[a-z0-9_]{8}"  # from within a checkpoint's writing, where Keras finds little memory
 ASIDE = re.compile(r"aside-\d+")
 PATIENCE = 0.5  # seconds in which it is tried again: it may only be looked at, or its holder has yet to say its name
 
 
-def root(tracking_uri: str) -> Path:
-    """The folder of all trainings' folders."""
-    if given := os.environ.get(SETTING):
+def setting(experiment: str) -> str:
+    """Name the environment variable that says where an experiment's trainings are kept."""
+    return f"{experiment.upper().replace('-', '_')}_SNAPSHOTS"
+
+
+def root(experiment: str, tracking_uri: str) -> Path:
+    """Give the folder of the folders of an experiment's trainings.
+
+    Args:
+        experiment: its name.
+    """
+    if given := os.environ.get(setting(experiment)):
         return Path(given).expanduser().absolute()
     scheme = urlsplit(tracking_uri).scheme
     if scheme.startswith("sqlite"):
@@ -46,7 +56,7 @@ def root(tracking_uri: str) -> Path:
     if scheme in ("", "file"):
         return Path(unquote(urlsplit(tracking_uri).path)).absolute().parent / "snapshots"
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "imdb-conv1d" / "snapshots"
+    return Path(state).expanduser() / experiment / "snapshots"
 
 
 @dataclass(frozen=True)
@@ -100,9 +110,14 @@ class HeldError(Exception):
 
 
 class Claim:
-    """At most one training's folder, held by this process until the end of the ``with`` statement."""
+    """At most one training's folder, held by this process until the end of the ``with`` statement.
 
-    def __init__(self) -> None:
+    Args:
+        files: patterns of the names of files that the experiment leaves there, beside ``OURS``.
+    """
+
+    def __init__(self, files: Sequence[str] = ()) -> None:
+        self._ours = re.compile(rf"(partial-)?({'|'.join((*OURS, *files))})|{KERAS_OWN}")
         self.folder: Path | None = None
         self._descriptor = -1
 
@@ -190,7 +205,7 @@ class Claim:
         Whatever else is in the folder stays there, and a line says so. No link is followed. The lock goes last.
         """
         if self.folder and self._holds(self.folder):
-            left = ["it is a link"] if self.folder.is_symlink() else _emptied(self.folder)
+            left = ["it is a link"] if self.folder.is_symlink() else _emptied(self.folder, self._ours)
             if left:
                 warn(f"{self.folder} is not removed, as it is not a training's alone: {', '.join(left)}")
             if not self.folder.is_symlink():
@@ -201,7 +216,7 @@ class Claim:
                     self.folder.rmdir()
 
 
-def _emptied(folder: Path) -> list[str]:
+def _emptied(folder: Path, ours: re.Pattern[str]) -> list[str]:
     """Remove a training's files from a folder, but its lock and its tokens; the names of what else stays."""
     left = []
     try:
@@ -212,10 +227,10 @@ def _emptied(folder: Path) -> list[str]:
         try:
             mode = path.lstat().st_mode
             if stat.S_ISDIR(mode) and ASIDE.fullmatch(path.name):
-                left += [f"{path.name}/{name}" for name in _emptied(path)]
+                left += [f"{path.name}/{name}" for name in _emptied(path, ours)]
                 with suppress(OSError):
                     path.rmdir()
-            elif stat.S_ISREG(mode) and OURS.fullmatch(path.name):
+            elif stat.S_ISREG(mode) and ours.fullmatch(path.name):
                 path.unlink()
             else:
                 left.append(path.name)

@@ -4,27 +4,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tensorflow as tf
-
-from imdb_conv1d.batches import training_batches, validation_batches
-from imdb_conv1d.networks import Network
-from imdb_conv1d.parameters import TrainParameters
 from tracked.analysis.early_stopping import NOT_A_NUMBER, Rule
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.console.signals import Signals
+from tracked.console.verb_parameters import TrainParameters
+from tracked.experiment import Experiment, Trainee, reported
 from tracked.training import reproducibility
-from tracked.training.callbacks import BestCheckpoint, EarlyStopping, EpochNumber, InterruptionPoint
+from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
 from tracked.training.epoch_recorder import Deliver, EpochRecord, SameHistory
 from tracked.training.journal import Entry, HistoryError, Journal
 from tracked.training.snapshots import Snapshot, Snapshots, file_of, files
 
-Part = tuple[np.ndarray, np.ndarray]  # ids int [n, maxlen] and labels [n]
 
-
-class Training:
-    """Trains a network until the rule stops it, and knows at any moment what has come out so far.
+class Trainer:
+    """Trains what it is given until the rule stops it, and knows at any moment what has come out so far.
 
     Args:
         folder: where the journal, the checkpoints and the snapshots are written.
@@ -37,6 +31,7 @@ class Training:
 
     def __init__(
         self,
+        experiment: Experiment,
         parameters: TrainParameters,
         folder: Path,
         deliver: Deliver,
@@ -45,23 +40,32 @@ class Training:
         logged: Mapping[int, Entry] | None = None,
         former: dict[str, str] | None = None,
     ) -> None:
-        self.parameters, self.signals, self.folder, self.facts = parameters, signals, folder, dict(facts or {})
-        self.former = former or {}
+        self.experiment, self.parameters, self.signals, self.folder = experiment, parameters, signals, folder
+        self.facts, self.former = dict(facts or {}), former or {}
         self.rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
         self.snapshots = Snapshots(folder, lambda facts: files(facts["checkpoint"]))
         self.journal = Journal(folder / "journal.jsonl")
-        self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs)
+        self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs, experiment.metrics[0].name)
         self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction)
-        self.record = EpochRecord(self.journal, self.stopping, self.checkpoint, self._keep, deliver, logged or {})
-        self.network: Network | None = None  # once it is where it was
+        self.record = EpochRecord(
+            self.journal, self.stopping, self.checkpoint, self._keep, deliver, logged or {},
+            reported(experiment.metrics), lambda: self._trainee.learning_rate,
+        )  # fmt: skip
+        self.trainee: Trainee | None = None  # once it is where it was
         self.reason = "error"  # until something else is known
 
-    def restore(self, network: Network) -> int:
+    @property
+    def _trainee(self) -> Trainee:
+        assert self.trainee is not None
+        return self.trainee
+
+    def restore(self, trainee: Trainee) -> int:
         """Go back to the newest usable snapshot in the folder; returns its epoch, 0 if there is none.
 
         Raises:
             RunFailed: if its history goes on after what the parameters allow.
-            HistoryError: if it was trained on other data, or its epochs are not those that the tracking store has.
+            HistoryError: if it was trained on other data or is another network's, or its epochs are not those that the
+                tracking store has.
             OSError: if the folder cannot be read just now.
         """
         entries: list[Entry] = []
@@ -71,14 +75,14 @@ class Training:
             entries[:] = self.journal.restore(snapshot.facts["journal"])
             self.checkpoint.restore(snapshot.facts["checkpoint"])
             reproducibility.restore_random_states(snapshot.facts["random"])
-            network.restore(snapshot.arrays)
+            _put_back(trainee, snapshot)
 
-        beginning = self._snapshot(0, network)
+        beginning = self._snapshot(0, trainee)
         snapshot = self.snapshots.newest(use)
         if snapshot is None:
             use(beginning)  # one that could not be used may have been put back in part
             self._tell_changes(self.former)
-            self.network = network
+            self.trainee = trainee
             return 0
         self._tell_changes(snapshot.facts["facts"] | self.former)
         try:
@@ -86,7 +90,7 @@ class Training:
         except ValueError as error:
             raise RunFailed(f"the history goes on after what its patience allows ({error})") from None
         self.record.restore(entries)
-        self.network = network
+        self.trainee = trainee
         return snapshot.epoch
 
     def _require_same_data(self, snapshot: Snapshot) -> None:
@@ -106,17 +110,16 @@ class Training:
                 warn(f"{name} is {now!r}, and was {value!r} before: equal bits are not promised from here on")
                 self.record.changed.append(f"{name} {value!r} -> {now!r}")
 
-    def fit(self, network: Network, train: Part, validation: Part) -> None:
-        """Train the network to the end, from where :meth:`restore` has put it, and keep every epoch.
+    def fit(self) -> None:
+        """Train to the end, from where :meth:`restore` has put the trainee, and keep every epoch.
 
         Raises:
             Interrupted: after the batches in which a signal came.
             RunFailed: if a loss is no longer a finite number, or an epoch cannot be written to the disk.
         """
-        self.network = network
         if not self.stopping.reason:
             try:
-                self._fit(network, train, validation)
+                self._fit(self._trainee)
             except OSError as error:
                 what = f"epoch {self.stopped_epoch + 1} cannot be kept in {self.folder}"
                 raise RunFailed(f"{what} ({one_line(error)})") from error
@@ -125,36 +128,23 @@ class Training:
         self.signals.check()
         self.reason = self.stopping.reason
         if self.reason == NOT_A_NUMBER:
-            raise RunFailed(
-                f"epoch {self.stopped_epoch}: a loss is not a finite number; a smaller learning_rate than "
-                f"{self.parameters.learning_rate} may help; nothing is registered"
-            )
+            advice = self.experiment.advice.format(**self.parameters.spelled())
+            what = "; ".join(filter(None, ["a loss is not a finite number", advice, "nothing is registered"]))
+            raise RunFailed(f"epoch {self.stopped_epoch}: {what}")
 
-    def _fit(self, network: Network, train: Part, validation: Part) -> None:
-        parameters = self.parameters
-        self.checkpoint.write = network.save
-        with tf.device("CPU"):  # where the batches are made
-            number = tf.Variable(0, dtype=tf.int64)
-        batches = training_batches(*train, parameters.batch_size, parameters.kernel_size, parameters.seed, number)
+    def _fit(self, trainee: Trainee) -> None:
+        self.checkpoint.write = trainee.save
+        callbacks = [
+            SameHistory(self.record),
+            self.stopping,
+            self.checkpoint,
+            self.record,
+            InterruptionPoint(self.signals),
+        ]
         with self.signals.held():
-            network.trained.fit(
-                batches,
-                initial_epoch=self.stopped_epoch,
-                epochs=parameters.epochs,
-                validation_data=validation_batches(*validation, parameters.kernel_size),
-                shuffle=False,  # the batches are shuffled already
-                verbose=0,
-                callbacks=[
-                    EpochNumber(number),
-                    SameHistory(self.record),
-                    self.stopping,
-                    self.checkpoint,
-                    self.record,
-                    InterruptionPoint(self.signals),
-                ],
-            )
+            trainee.fit(callbacks, self.stopped_epoch, self.parameters.epochs)
 
-    def _snapshot(self, epoch: int, network: Network) -> Snapshot:
+    def _snapshot(self, epoch: int, trainee: Trainee) -> Snapshot:
         """All that the epochs to come depend on."""
         facts: dict[str, Any] = {
             "journal": self.journal.mark,
@@ -162,11 +152,10 @@ class Training:
             "random": reproducibility.random_states(),
             "facts": self.facts,
         }
-        return Snapshot(epoch, facts, network.state())
+        return Snapshot(epoch, facts, trainee.state())
 
     def _keep(self, epoch: int) -> None:
-        assert self.network is not None
-        self.snapshots.write(self._snapshot(epoch, self.network))
+        self.snapshots.write(self._snapshot(epoch, self._trainee))
 
     @property
     def stopped_epoch(self) -> int:
@@ -192,3 +181,10 @@ class Training:
     def best(self) -> dict[str, float]:
         """All metrics of the best epoch, empty as long as there is none."""
         return self.record.best
+
+
+def _put_back(trainee: Trainee, snapshot: Snapshot) -> None:
+    try:
+        trainee.restore(snapshot.arrays)
+    except ValueError as error:  # the file is whole, so that going back further would not help
+        raise HistoryError(f"the snapshot of epoch {snapshot.epoch} does not fit ({error})") from None

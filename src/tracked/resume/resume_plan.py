@@ -5,22 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import mlflow
-from mlflow.entities import RunTag
-
-from imdb_conv1d.parameters import TrainCommand, TrainParameters
 from tracked.analysis.early_stopping import OTHER_HISTORY
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line, say
 from tracked.console.parameters import refusal
+from tracked.console.verb_parameters import TrainCommand, TrainParameters
+from tracked.experiment import Experiment
 from tracked.resume import resume_parameters, training_status
-from tracked.runs import queries, run_start
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
+from tracked.runs import queries, run_calls, run_start
+from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import RAISED, REGISTERED, RESUMED, VERB, Recorded
-from tracked.runs.run_start import Beginning
 from tracked.training import run_folder
-from tracked.training.journal import METRICS, Entry
+from tracked.training.journal import Entry, metrics_of
 from tracked.training.run_folder import Claim, HeldError
 from tracked.training.snapshots import Snapshots
 
@@ -28,12 +24,13 @@ MOST_TOLD = 100  # times that it went on: a tag has an end
 
 
 @dataclass(frozen=True)
-class Earlier:
+class ResumePlan:
     """A training that goes on: its run, its parameters and what they are raised to, where its data came from.
 
     ``logged`` is what the run has of each epoch.
     """
 
+    owner: Experiment
     run: Recorded
     former: TrainParameters
     raised: dict[str, int]
@@ -73,44 +70,46 @@ class Earlier:
             former = {told.split()[0]: told for told in tags.get(RAISED, "").split("; ") if told}
             now = {name: f"{name} to {value} after epoch {after}" for name, value in self.raised.items()}
             noted[RAISED] = "; ".join((former | now).values())
-        said = [RunTag(name, value) for name, value in noted.items()]
-        persist("noting that it goes on", partial(mlflow.MlflowClient().log_batch, self.id, tags=said), refuses)
+        run_calls.set_tags("noting that it goes on", self.id, noted)
 
 
-def find(command: TrainCommand, claim: Claim) -> Earlier | None:
+def find(owner: Experiment, command: TrainCommand, claim: Claim) -> ResumePlan | None:
     """The training that is to go on, held by ``claim``; None if a new one is to begin.
 
     Raises:
         UserError: if there is none, it cannot go on, another process holds it, or a parameter would have to change.
         RunFailed: if the store keeps failing.
     """
-    made = run_start.require_own_run("train")
+    made = run_start.require_own_run(owner, "train")
     if made and command.resume != "no":
         raise refusal("resume", command.resume, "no under mlflow run: mlflow run . --run-id RUN_ID resumes a training")
     if made:
         run = made
     elif command.resume == "no":
-        _require_place(run_folder.root(mlflow.get_tracking_uri()))
+        _require_place(owner, run_folder.root(owner.name, tracking_uri()))
         return None
     elif command.resume == "latest":
-        run = _latest()
+        run = _latest(owner)
     else:
-        run = queries.named([command.resume], "resume").runs[0]
-    why = training_status.reason_against(run)
-    if not why and not made and not training_status.is_ours(run):
+        run = queries.named(owner, [command.resume], "resume").runs[0]
+    why = training_status.reason_against(owner, run)
+    if not why and not made and not training_status.is_ours(owner, run):
         why = "is none of this project"
     if why and not (made and REGISTERED in run.data.tags):  # an error would mark what has finished as failed
         raise refusal("resume", run.info.run_id, f"a training that can go on: this one {why}")
-    if (starting := training_status.starting(run)) is not None:
+    if (starting := training_status.starting(owner, run)) is not None:
         raise _held(run, str(starting))
-    hold(training_status.folder(run), claim, partial(_held, run))
+    hold(owner, training_status.folder(owner, run), claim, partial(_held, run))
     run = run_start.named(run.info.run_id)  # it may have gone on and finished until we held it
-    former, raised = resume_parameters.merged(run, command)
-    source = training_status.launch(run).get("source") or run.data.tags.get("data_source") or former.data
-    return Earlier(run, former, raised, str(source), logged(run))
+    former, raised = resume_parameters.merged(owner, run, command)
+    source = (
+        training_status.launch(run).get("source") or run.data.tags.get("data_source") or getattr(former, "data", "")
+    )
+    epochs = run_calls.logged_epochs(run, metrics_of(owner))
+    return ResumePlan(owner, run, former, raised, str(source), epochs)
 
 
-def require_same_data(earlier: Earlier, name: str, digest: str) -> None:
+def require_same_data(earlier: ResumePlan, name: str, digest: str) -> None:
     """Make sure that a training goes on with the data that it was begun with, before its run is changed.
 
     The run's tag has their digest; where it never arrived, the newest snapshot has it.
@@ -121,7 +120,9 @@ def require_same_data(earlier: Earlier, name: str, digest: str) -> None:
     """
     before = earlier.run.data.tags.get("data_digest")
     if before is None:
-        before = Snapshots(training_status.folder(earlier.run)).facts().get("facts", {}).get("data", digest)
+        before = (
+            Snapshots(training_status.folder(earlier.owner, earlier.run)).facts().get("facts", {}).get("data", digest)
+        )
     if before != digest:
         changed = f"has changed since run {earlier.id} was trained on it (digest {before[:12]} -> {digest[:12]})"
         raise UserError(
@@ -129,7 +130,7 @@ def require_same_data(earlier: Earlier, name: str, digest: str) -> None:
         )
 
 
-def hold(folder: Path, claim: Claim, held: Callable[[str], UserError]) -> None:
+def hold(owner: Experiment, folder: Path, claim: Claim, held: Callable[[str], UserError]) -> None:
     """Hold a training's folder.
 
     Args:
@@ -138,7 +139,7 @@ def hold(folder: Path, claim: Claim, held: Callable[[str], UserError]) -> None:
     Raises:
         UserError: if another process has it, or files cannot be written there.
     """
-    _require_place(folder.parent)
+    _require_place(owner, folder.parent)
     try:
         claim.take(folder)
     except HeldError as error:
@@ -147,31 +148,23 @@ def hold(folder: Path, claim: Claim, held: Callable[[str], UserError]) -> None:
         raise UserError(f"{folder} cannot be held ({one_line(error)}); allowed: a folder of this user's") from None
 
 
-def beginning(parameters: TrainParameters, source: str, claim: Claim, earlier: Earlier | None) -> Beginning:
-    """How the training's run begins. What is noted with the run, in one piece, is all that beginning again takes."""
-    root = claim.folder.parent if claim.folder else run_folder.root(mlflow.get_tracking_uri())
-    # Without what is raised now, which counts from the moment on at which it is noted.
-    recorded = earlier.former if earlier else parameters
-    launch = {"parameters": recorded.spelled(), "source": source, "snapshots": str(root)}
-    return Beginning(claim, root, launch, earlier.id if earlier else "")
-
-
 def _held(run: Recorded, by: str) -> UserError:
     return refusal("resume", run.info.run_id, f"a training that no process works on: {by} does")
 
 
-def _require_place(root: Path) -> None:
+def _require_place(owner: Experiment, root: Path) -> None:
     try:
         run_folder.require(root)
     except OSError as error:
+        setting, reason = run_folder.setting(owner.name), one_line(error)
         raise UserError(
-            f"{run_folder.SETTING}: {str(root)!r} cannot be written to ({one_line(error)}); allowed: a folder that can"
+            f"{setting}: {str(root)!r} cannot be written to ({reason}); allowed: a folder that can"
         ) from None
 
 
-def _latest() -> Recorded:
+def _latest(owner: Experiment) -> Recorded:
     experiment = queries.experiment("auto")
-    for one in training_status.unfinished(experiment.experiment_id):
+    for one in training_status.unfinished(owner, experiment.experiment_id):
         if not one.against and one.is_dead and one.reason != OTHER_HISTORY:  # it would end in the same way
             return one.run
     raise UserError(
@@ -180,23 +173,10 @@ def _latest() -> Recorded:
     )
 
 
-def logged(run: Recorded) -> dict[int, Entry]:
-    """What the store has of each epoch."""
-    client, found = mlflow.MlflowClient(), dict[int, Entry]()
-    for name in set(METRICS) & set(run.data.metrics):
-        read = partial(client.get_metric_history, run.info.run_id, name)
-        for point in persist(f"reading the epochs of run {run.info.run_id}", read, refuses):
-            if point.step:
-                entry = found.setdefault(point.step, Entry(point.step, point.timestamp, {}))
-                entry.values.setdefault(name, point.value)
-    return found
-
-
-def finish(earlier: Earlier, claim: Claim) -> None:
+def finish(earlier: ResumePlan, claim: Claim) -> None:
     """End a run of which nothing but the end is missing."""
     claim.remove()
     tags = earlier.run.data.tags
     if earlier.run.info.status != "FINISHED":
-        end = partial(mlflow.MlflowClient().set_terminated, earlier.id, "FINISHED")
-        persist(f"ending run {earlier.id}", end, refuses)
+        run_calls.end(earlier.id, "FINISHED")
     say(f"run {earlier.id} has finished: version {tags[REGISTERED]} of {earlier.parameters.model_name} is registered")

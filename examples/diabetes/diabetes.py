@@ -1,0 +1,107 @@
+"""How far a patient's diabetes has come a year later: a regression that is trained, evaluated and promoted.
+
+python examples/diabetes/diabetes.py train --patience 20
+python examples/diabetes/diabetes.py evaluate            # and replay, compare, promote, rollback, unfinished
+mlflow run examples/diabetes -P patience=20
+
+442 patients of Efron et al. (2004), shipped with scikit-learn: ten measurements, and a score from 25 to 346 a year
+later. Expect a mean absolute error of about 43 points on the 147 patients that are held out, and an R2 of about 0.5.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # a clone needs no install
+
+from pydantic import Field
+
+from tracked.console.errors import UserError
+from tracked.console.parameters import MOST, Finite
+from tracked.console.verb_parameters import TrainParameters
+from tracked.experiment import Experiment, Metric, Package, Terms, TrainedOn
+from tracked.verbs import command
+
+SOURCE = "sklearn.datasets.load_diabetes"
+NORM = 21.0  # the data's columns have a length of 1; times the root of 442, a deviation of 1
+
+
+class Parameters(TrainParameters):
+    """Train a small network until its error no longer falls, and register the best checkpoint."""
+
+    batch_size: int = Field(32, ge=1, le=MOST, description="Patients in one step")
+    hidden_units: int = Field(64, ge=1, le=MOST, description="Units of the hidden layer")
+    learning_rate: Finite = Field(0.01, ge=1e-30, le=1e30, description="Adam's step size")
+
+
+class Diabetes(Experiment):
+    """The score a year later, in points, from ten measurements."""
+
+    name = "diabetes"
+    Parameters = Parameters
+    metrics = (Metric("loss", "min"), Metric("r2", "max"))  # the loss is the mean absolute error, in points
+    terms = Terms(row="patient", loss="absolute error", unit="points", most=200, margin=10)
+    headline = ("loss", "r2")
+    advice = "a smaller learning_rate than {learning_rate} may help"
+
+    def load(self, parameters: Parameters | None, source: str) -> Any:
+        """Read the table; a third of its rows is held out."""
+        from sklearn.datasets import load_diabetes
+
+        from tracked.training.table_dataset import TableDataset
+
+        return TableDataset(SOURCE, load_diabetes(as_frame=True).frame, "target", test=1 / 3)
+
+    def build(self, parameters: Parameters, dataset: Any, folder: Path, former: Mapping[str, str]) -> Any:
+        """Make a network with one hidden layer."""
+        import keras
+
+        from tracked.training.keras_trainee import KerasTrainee
+
+        layers = keras.layers
+        model = keras.Sequential([
+            keras.Input((10,)),
+            layers.Rescaling(NORM),
+            layers.Dense(parameters.hidden_units, activation="relu"),
+            layers.Dropout(0.2),
+            layers.Dense(1, bias_initializer=keras.initializers.Constant(150)),
+        ])  # fmt: skip
+        adam = keras.optimizers.Adam(parameters.learning_rate)
+        model.compile(optimizer=adam, loss="mean_absolute_error", metrics=[keras.metrics.R2Score(name="r2")])
+        parts = dataset.arrays("train"), dataset.arrays("validation")
+        return KerasTrainee(model, *parts, seed=parameters.seed, batch_size=parameters.batch_size)
+
+    def package(self, parameters: Parameters, dataset: Any, folder: Path, checkpoint: Path) -> Package:
+        """Register the network as it is."""
+        from tracked.models.keras_package import package_keras
+
+        return package_keras(checkpoint, dataset.arrays("validation"), lambda target, output: abs(target - output))
+
+    def load_part(self, source: str, whole: bool) -> Any:
+        """Find the patients that are held out."""
+        if source != SOURCE:
+            raise UserError(f"data: {source!r} is not allowed; allowed: auto")
+        return self.load(None, source).part("test")
+
+    def predict(self, model: Any, part: Any, trained_on: TrainedOn) -> Iterator[Any]:
+        """Predict each patient's score."""
+        import pandas as pd
+
+        inputs, target = part.arrays
+        output = model.predict(inputs)
+        table = pd.DataFrame({"id": part.ids, "target": target[:, 0], "predicted": output[:, 0]})
+        table["loss"] = (table["target"] - table["predicted"]).abs()
+        yield table.assign(seen=part.seen(trained_on)), part.inputs.assign(predicted=table["predicted"])
+
+    def score(self, predictions: Any) -> dict[str, float]:
+        """Give the mean absolute error in points, its root mean square, and R2."""
+        from sklearn import metrics
+
+        both = predictions["target"], predictions["predicted"]
+        rmse = float(metrics.root_mean_squared_error(*both))
+        return {"loss": float(predictions["loss"].mean()), "rmse": rmse, "r2": float(metrics.r2_score(*both))}
+
+
+if __name__ == "__main__":
+    command.run(Diabetes())

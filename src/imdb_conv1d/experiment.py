@@ -1,0 +1,120 @@
+"""The IMDB sentiment classifier as an experiment: what the commands take. What is slow to import comes when asked."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imdb_conv1d.parameters import EvaluateParameters, PromoteParameters, TrainParameters
+from tracked.console.lines import say
+from tracked.experiment import Experiment, Metric, Package, Terms, TrainedOn
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from imdb_conv1d.dataset import Reviews
+    from imdb_conv1d.networks import NetworkTrainee
+    from imdb_conv1d.predict import ReviewsPart
+
+# A probability of the true label below 0.001 counts as that in a promotion.
+MOST_NATS = math.log(1000)
+TERMS = Terms("review", "log loss", "nats", most=MOST_NATS, margin=0.02, right="accuracy")
+
+
+class ImdbConv1D(Experiment):
+    """The article's network on movie reviews."""
+
+    name = "imdb-conv1d"
+    Parameters = TrainParameters
+    EvaluateParameters = EvaluateParameters
+    PromoteParameters = PromoteParameters
+    metrics = (Metric("loss", "min"), Metric("accuracy", "max"))
+    terms = TERMS
+    headline = ("loss", "accuracy")
+    files = (r"vocabulary-[0-9a-f]{64}\.txt",)
+    owns_untagged_runs = True  # before experiments had names, there was this one
+    inputs_switch = "log_texts"
+    former_seen = "test_texts_in_training"
+    advice = "a smaller learning_rate than {learning_rate} may help"
+
+    def load(self, parameters: TrainParameters, source: str) -> "Reviews":
+        """Read the reviews."""
+        from imdb_conv1d import dataset, sources
+
+        found = sources.resolve(source or parameters.data)
+        say(found.note or f"data: {found.name}")
+        return dataset.load(found, parameters.validation_split, parameters.log_texts)
+
+    def build(
+        self, parameters: TrainParameters, dataset: "Reviews", folder: Path, former: Mapping[str, str]
+    ) -> "NetworkTrainee":
+        """Make the vocabulary, the ids and the network."""
+        from imdb_conv1d import networks, tokenizer
+
+        _, ids = tokenizer.prepare(dataset.words, folder, parameters.max_features, parameters.maxlen)
+        dataset.forget_words()
+        labels = [part["label"].to_numpy() for part in dataset.learned]
+        learned, validated = zip(ids, labels, strict=True)
+        network = networks.build(parameters, former.get("layers", ""))
+        return networks.NetworkTrainee(network, parameters, learned, validated)
+
+    def package(self, parameters: TrainParameters, dataset: "Reviews", folder: Path, checkpoint: Path) -> Package:
+        """Put the words in front of the best network."""
+        from imdb_conv1d import tokenizer
+        from imdb_conv1d.package import package
+
+        return package(checkpoint, tokenizer.find_vocabulary(folder), parameters.maxlen, dataset)
+
+    def load_part(self, source: str, whole: bool) -> "ReviewsPart":
+        """Find the reviews of a test part."""
+        from imdb_conv1d import predict
+
+        return predict.load_part(source, whole)
+
+    def predict(
+        self, model: Any, part: "ReviewsPart", trained_on: TrainedOn
+    ) -> "Iterator[tuple[pd.DataFrame, pd.DataFrame]]":
+        """Give each review its probability of being positive."""
+        from imdb_conv1d import predict
+
+        return predict.predict(model, part, trained_on)
+
+    def score(self, predictions: "pd.DataFrame") -> dict[str, float]:
+        """Score labels and probabilities."""
+        from imdb_conv1d.metrics import scores
+
+        return scores(predictions["label"], predictions["probability"], predictions["key"])
+
+    def draw(self, predictions: "pd.DataFrame", mark: str) -> "dict[str, Figure]":
+        """Draw confusion, curves and calibration."""
+        from imdb_conv1d import evaluation_plots
+
+        return evaluation_plots.draw_all(predictions["label"], predictions["probability"], mark)
+
+    def summarize(self, scores: Mapping[str, float]) -> str:
+        """Say loss, accuracy with its interval, and the area under the ROC curve."""
+        return (
+            f"test_loss {scores['loss']:.4f}, test_accuracy {scores['accuracy']:.4f} (95 % interval "
+            f"{scores['accuracy_low']:.4f} to {scores['accuracy_high']:.4f}), ROC AUC {scores['roc_auc']:.4f}"
+        )
+
+    def show_worst(self, inputs: "pd.DataFrame", with_inputs: bool) -> "pd.DataFrame":
+        """Show the most confident mistakes, with their text or with its hash."""
+        return inputs[["label", "probability", "text" if with_inputs else "hash"]]
+
+    def find_fault(self, inputs: Sequence[Any]) -> str:
+        """Say why a model takes no text, by its signature; empty if it does."""
+        if len(inputs) == 1 and getattr(inputs[0].type, "kind", "") in ("O", "U"):
+            return ""
+        takes = ", ".join(map(str, inputs)) or "nothing that its signature names"
+        return f"takes no text but {takes}; allowed: a model with one text as its input"
+
+    def upgrade_predictions(self, predictions: "pd.DataFrame", version: str) -> "pd.DataFrame":
+        """Read what evaluations before format 3 have stored."""
+        from imdb_conv1d import predict
+
+        return predict.upgrade(predictions, version)
+
+
+EXPERIMENT = ImdbConv1D()

@@ -1,0 +1,76 @@
+"""What an evaluation leaves at its run: scores, pictures, predictions, the worst rows."""
+
+import time
+
+import pandas as pd
+
+from tracked.experiment import Experiment
+from tracked.runs.evaluations import PREDICTIONS, seen_metric
+from tracked.runs.registry import StoredModel
+from tracked.runs.writer import Run
+
+
+def queue(
+    run: Run,
+    owner: Experiment,
+    stored: StoredModel,
+    predictions: pd.DataFrame,
+    worst: pd.DataFrame,
+    seconds: float,
+    with_inputs: bool,
+    own_test_part: bool,
+) -> str:
+    """Queue everything; returns a few lines for the terminal.
+
+    Args:
+        predictions: what ``Experiment.predict`` yields, all of it; missing in ``seen`` is what is not known.
+        worst: the inputs of the worst rows.
+        seconds: what reading and predicting took.
+        with_inputs: whether they may be stored.
+        own_test_part: whether the rows are the test part of the model's own data: those figures stand at its version,
+            in its description and as tags, since the UI shows no metrics there.
+    """
+    rows, count = owner.terms.rows, len(predictions)
+    scores = owner.score(predictions)
+    found = {f"test_{name}": value for name, value in scores.items()}
+    counts = {f"test_{rows}": float(count), f"test_{rows}_distinct": float(predictions["key"].nunique())}
+    mark, short, leaked = "", "", None
+    line = f"Which of these {rows} the model was trained or chosen on is not known."
+    if predictions["seen"].notna().all():
+        leaked = int(predictions["seen"].sum())
+        counts |= {seen_metric(owner): float(leaked), f"test_{rows}_unseen": float(count - leaked)}
+        others = _scores_of(owner, predictions[~predictions["seen"].astype(bool)])
+        found |= {f"test_{name}_unseen": value for name, value in others.items()}
+        line = f"The model has seen none of these {rows} in its training."
+        if leaked:
+            mark = f", of which the model has seen {leaked:,} in its training"
+            short = f", {leaked:,} seen in training"  # a title has no room for more
+            line = f"The model has seen {leaked:,} of these {rows} in its training; over the other {count - leaked:,}: "
+            line += owner.summarize(others) if others else "no figures, since they cannot be scored by themselves"
+            line += "."
+    now = round(time.time() * 1000)
+    # A model shows no data beside its figures: its own test part is the one that they may be taken for.
+    run.metrics(found | counts, now, step=0, model_id=(stored.model_id or None) if own_test_part else None)
+    run.metrics({"test_seconds": seconds}, now, step=0)
+    run.file(run.folder / PREDICTIONS)
+    for name, figure in owner.draw(predictions, short).items():
+        run.figure(figure, name)
+    shown = owner.show_worst(worst, with_inputs)
+    if len(shown.columns):
+        run.table(shown, "mistakes.json")
+    lines = [f"{owner.summarize(scores)} on {count:,} {rows}{mark}", line]
+    if stored.version and own_test_part:
+        figures = {f"test_{name}": scores[name] for name in owner.headline}
+        told = {**figures, seen_metric(owner): "unknown" if leaked is None else leaked, "evaluation_run_id": run.id}
+        run.version(stored.name, stored.version, told)
+        run.version_line(stored.name, stored.version, "Test part:", f"{lines[0]}. {line}")
+    run.describe("\n\n".join([f"{stored.title}: {lines[0]}.", line]))
+    return "\n".join([*lines, f"read and scored in {seconds:.1f} s"])
+
+
+def _scores_of(owner: Experiment, predictions: pd.DataFrame) -> dict[str, float]:
+    """The scores of some rows; none if they cannot be scored by themselves."""
+    try:
+        return owner.score(predictions) if len(predictions) else {}
+    except ValueError:
+        return {}

@@ -1,0 +1,163 @@
+"""One call for a training's run: new, or resumed exactly where an earlier attempt has left it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracked.analysis.early_stopping import OTHER_HISTORY
+from tracked.console.errors import Interrupted, UserError
+from tracked.console.lines import say
+from tracked.console.signals import Signals
+from tracked.console.verb_parameters import TrainCommand, TrainParameters, training_of
+from tracked.experiment import Dataset, Experiment
+from tracked.resume import resume_plan
+from tracked.resume.resume_plan import ResumePlan
+from tracked.runs import context, writer
+from tracked.runs.connection import tracking_uri
+from tracked.runs.run_start import Beginning
+from tracked.training import reproducibility, run_folder
+from tracked.training.journal import HistoryError
+from tracked.training.run_folder import Claim
+
+if TYPE_CHECKING:
+    from tracked.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class TrackedTraining:
+    """A training under way: its run, its data, its trainer."""
+
+    run: writer.Run
+    data: Dataset
+    trainer: "Trainer"
+    plan: ResumePlan | None
+
+    def fit(self) -> None:
+        """Train to the end, and leave at the run what has come out, whatever ends it.
+
+        Raises:
+            Interrupted: if a signal has come.
+            RunFailed: if nothing can be registered, or not all could be stored.
+        """
+        from tracked.reports import training_report  # with Keras, which is imported quietly by now
+
+        trainer, run, signals = self.trainer, self.run, self.trainer.signals
+        try:
+            self._build()
+            trainer.fit()
+        except HistoryError:
+            trainer.trainee, run.stop_reason = None, OTHER_HISTORY  # what it came to is not the run's
+            raise
+        except Interrupted:
+            trainer.reason = "interrupted"
+            raise
+        finally:
+            with signals.held():
+                if trainer.trainee or not (self.plan and self.plan.has_begun):  # else the former report stands
+                    training_report.queue(run, self.data, trainer)
+        signals.check()
+        say(training_report.headline(trainer))
+        run.settle()
+
+    def _build(self) -> None:
+        """Make the trainee, and put it where the training stands."""
+        trainer, run, plan = self.trainer, self.run, self.plan
+        parameters, experiment = trainer.parameters, trainer.experiment
+        run.training_data(self.data)
+        if not (plan and plan.logged):
+            run.environment(reproducibility.versions(), reproducibility.machine())
+        run.training_rows(self.data.rows(parameters))
+        former = plan.run.data.tags if plan else {}
+        trainee = experiment.build(parameters, self.data, run.folder, former)
+        if trainee.note:
+            say(trainee.note)
+        if trainee.tags:
+            run.tags(trainee.tags)
+        after = trainer.restore(trainee)
+        if plan and (plan.has_begun or plan.raised):
+            say(f"going on after epoch {after}")
+            plan.note(after)
+        say(f"training a network of {trainee.weights:,} weights, at most {parameters.epochs:,} epochs")
+
+
+@contextmanager
+def start_or_resume(
+    experiment: Experiment, command: TrainCommand, signals: Signals
+) -> Iterator[TrackedTraining | None]:
+    """Start a training's run, or take up the one that the command names; None if that lacked its end alone.
+
+    Left without an error, the run is FINISHED and the training's folder is removed.
+
+    Raises:
+        UserError: for a mistake, before a run is made or changed.
+        RunFailed: if the store keeps failing, or what was said could not be stored.
+    """
+    with Claim(experiment.files) as claim:
+        plan = resume_plan.find(experiment, command, claim)
+        if plan and plan.is_complete:
+            resume_plan.finish(plan, claim)
+            yield None
+            return
+        parameters = plan.parameters if plan else training_of(command, experiment)
+        data = experiment.load(parameters, plan.source if plan else "")
+        require_rows(data)
+        say(data.summary)
+        if plan:
+            resume_plan.require_same_data(plan, data.source, data.digest)
+        reproducibility.make_repeatable(parameters.seed)
+        # Without what is raised now, which counts from the moment on at which it is noted.
+        recorded = plan.former if plan else parameters
+        beginning = _beginning(experiment, recorded, data, claim, plan)
+        name, said = parameters.headline, recorded.spelled()
+        with context.run(experiment, "train", name, said, signals, training=beginning) as run:
+            say(f"run {run.id} {name!r}")
+            yield _training(experiment, parameters, data, plan, run, signals)
+
+
+def require_rows(data: Dataset) -> None:
+    """Make sure that there is something to train on, and something to validate with.
+
+    Raises:
+        UserError: naming the first part without a row.
+    """
+    for part in ("train", "validation"):
+        if not data.counts.get(part):
+            raise UserError(f"data: {data.source} has no rows in its {part} part; allowed: data with rows in each part")
+
+
+def _beginning(
+    experiment: Experiment, recorded: TrainParameters, data: Dataset, claim: Claim, plan: ResumePlan | None
+) -> Beginning:
+    """How the run begins. What is noted with it, in one piece, is all that beginning again takes."""
+    root = claim.folder.parent if claim.folder else run_folder.root(experiment.name, tracking_uri())
+    launch = {"parameters": recorded.spelled(), "source": data.source, "snapshots": str(root)}
+    return Beginning(claim, root, launch, plan.id if plan else "")
+
+
+def _training(
+    experiment: Experiment,
+    parameters: TrainParameters,
+    data: Dataset,
+    plan: ResumePlan | None,
+    run: writer.Run,
+    signals: Signals,
+) -> TrackedTraining:
+    from tracked.training.trainer import Trainer
+
+    versions, machine = reproducibility.versions(), reproducibility.machine()
+    code = reproducibility.code(*reproducibility.files_of(experiment))
+    facts = {"data": data.digest, "code": code} | machine | versions
+    logged, former = (plan.logged, plan.run.data.tags) if plan else ({}, {})
+    noted = not logged
+
+    def deliver(step: int, milliseconds: int, values: dict[str, float]) -> None:
+        nonlocal noted
+        if not noted:  # what the run has was trained under what it says, until something is added
+            run.environment(versions, machine)
+            noted = True
+        run.epoch(step, milliseconds, values)
+
+    before = writer.environment(former, machine | versions)
+    trainer = Trainer(experiment, parameters, run.folder, deliver, signals, facts, logged, before)
+    return TrackedTraining(run, data, trainer, plan)

@@ -1,0 +1,88 @@
+"""Models in the registry: found by their URI, and whose they are."""
+
+import re
+from dataclasses import dataclass
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models.model import ModelInfo
+
+from tracked.console.errors import UserError
+from tracked.console.lines import one_line
+from tracked.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A model found in the registry or at a run.
+
+    ``version`` is empty for a model without one, ``data_digest`` and ``experiment`` for one that does not tell what it
+    was trained on, and by which experiment.
+    """
+
+    uri: str
+    name: str
+    version: str
+    model_id: str
+    run_id: str
+    data_digest: str = ""
+    experiment: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        return f"{self.name} version {self.version}" if self.version else self.uri
+
+    @property
+    def short(self) -> str:
+        """The same with what differs first, for the narrow columns of the UI."""
+        return f"v{self.version} {self.name}" if self.version else self.uri
+
+
+def find(uri: str) -> StoredModel:
+    """What a models:/ or runs:/ URI means now. An alias is resolved once, so that it can move meanwhile.
+
+    Raises:
+        UserError: if there is no such model, version, alias or run.
+    """
+    client = mlflow.MlflowClient()
+    try:
+        if match := re.fullmatch(r"models:/+([^/@]+)(?:@([^/]+)|/([^/]+))", uri):
+            name, alias, number = match.groups()
+            found = client.get_model_version_by_alias(name, alias) if alias else _version(client, name, number)
+            exact = f"models:/{name}/{found.version}"
+            info = mlflow.models.get_model_info(exact)
+            info, version, run_id = mlflow.models.get_model_info(exact), str(found.version), found.run_id or ""
+            return StoredModel(exact, name, version, info.model_id or "", run_id, *_trained_on(info))
+        info = mlflow.models.get_model_info(uri)
+        return StoredModel(uri, "", "", info.model_id or "", info.run_id or "", *_trained_on(info))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"model: {uri!r} cannot be found ({one_line(error)}); allowed: one that exists") from None
+
+
+def _version(client: mlflow.MlflowClient, name: str, number: str) -> ModelVersion:
+    if number != "latest":
+        return client.get_model_version(name, number)
+    versions = client.search_model_versions(f"name = '{name}'", max_results=1, order_by=["version_number DESC"])
+    if not versions:
+        raise MlflowException(f"{name} has no version")
+    return versions[0]
+
+
+def _trained_on(info: ModelInfo) -> tuple[str, str]:
+    """The digest of a model's data, and its experiment's name; empty where it does not say."""
+    told = info.metadata or {}
+    return str(told.get("data_digest", "")), str(told.get("experiment", ""))
+
+
+def require_own(owner: Experiment, stored: StoredModel, parameter: str = "model") -> None:
+    """Make sure that a model is not another experiment's.
+
+    Raises:
+        UserError: if it is.
+    """
+    whose = stored.experiment or (owner.name if owner.owns_untagged_runs or not stored.data_digest else "")
+    if whose != owner.name:
+        of = f"experiment {whose!r}" if whose else "another experiment, which has not named itself"
+        raise UserError(f"{parameter}: {stored.title} is of {of}; allowed: a model of {owner.name!r}")

@@ -1,0 +1,158 @@
+"""A table of numbers as a dataset: its rows named and divided by what is in them, whatever their order."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tracked.console.errors import UserError
+from tracked.experiment import PARTS, TrainedOn
+
+SEEN_PARTS = ("train", "validation")  # the validation part chose the checkpoint
+
+
+@dataclass(frozen=True)
+class TableDataset:
+    """Rows of a table, each in one of ``PARTS``.
+
+    A row's part follows from the SHA-256 of its values and from nothing else: the smallest are the test part, the next
+    the validation part. So the same rows in another order are the same data, and equal rows are in the same part.
+
+    Args:
+        source: finds the data again.
+        table: numbers alone, a row each.
+        target: the column that is predicted.
+        test: share of the rows that is held out to evaluate; ``validation`` of those that are left, to validate.
+
+    Raises:
+        UserError: if a part is left without a row.
+    """
+
+    source: str
+    table: pd.DataFrame
+    target: str
+    test: float = 0.2
+    validation: float = 0.2
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for part in PARTS:
+            if not self.counts[part]:
+                raise UserError(f"data: {self.source} has no rows in its {part} part; allowed: data with more rows")
+
+    @cached_property
+    def ids(self) -> pd.Series:
+        """A name for each row, in the order of the table: of equal rows, the second has a number behind it."""
+        values = self.table.to_numpy(dtype=np.float64)
+        hashes = pd.Series([hashlib.sha256(row.tobytes()).hexdigest() for row in values], index=self.table.index)
+        copies = hashes.groupby(hashes).cumcount()
+        return hashes.where(copies == 0, hashes + "-" + copies.astype(str))
+
+    @cached_property
+    def split(self) -> pd.Series:
+        """The part of each row, in the order of the table."""
+        order = self.ids.str[:64].rank(method="min").to_numpy() - 1  # equal rows have one rank
+        test = round(len(self.table) * self.test)
+        validation = test + round((len(self.table) - test) * self.validation)
+        names = np.where(order < test, "test", np.where(order < validation, "validation", "train"))
+        return pd.Series(names, index=self.table.index)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all rows and of the columns' names."""
+        return hashlib.sha256("\n".join([*map(str, self.table), *sorted(self.ids)]).encode()).hexdigest()
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """All numbers are doubles to MLflow."""
+        return {str(name): "double" for name in self.table}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of rows by part."""
+        return {part: int((self.split == part).sum()) for part in PARTS}
+
+    @property
+    def summary(self) -> str:
+        """How many rows each part has."""
+        return ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
+
+    def rows(self, parameters: Any) -> pd.DataFrame:
+        """Tell each row's id and part."""
+        return pd.DataFrame({"id": self.ids, "split": self.split})
+
+    def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs [n, columns] and targets [n, 1] of a part, float32, in the order of the rows' ids."""
+        chosen = self.ids[self.split == part].sort_values().index
+        rows = self.table.loc[chosen].astype(np.float32)
+        return rows.drop(columns=self.target).to_numpy(), rows[[self.target]].to_numpy()
+
+    def part(self, name: str) -> "TablePart":
+        """The rows of a part, to be predicted."""
+        return TablePart(self, name)
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """Rows of a part of a table, in the order of their ids."""
+
+    dataset: TableDataset
+    name: str
+
+    @property
+    def source(self) -> str:
+        """Of the whole table, as ``digest`` and ``columns``."""
+        return self.dataset.source
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole table."""
+        return self.dataset.digest
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """MLflow's types."""
+        return self.dataset.columns
+
+    @property
+    def ids(self) -> list[str]:
+        """The rows' names."""
+        return sorted(self.dataset.ids[self.dataset.split == self.name])
+
+    @property
+    def rows_digest(self) -> str:
+        """SHA-256 of the rows' names."""
+        return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
+
+    @property
+    def count(self) -> int:
+        """Number of rows of the part."""
+        return self.dataset.counts[self.name]
+
+    @property
+    def total(self) -> int:
+        """Number of rows of the table."""
+        return len(self.dataset.table)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets, as :meth:`TableDataset.arrays`."""
+        return self.dataset.arrays(self.name)
+
+    @property
+    def inputs(self) -> pd.DataFrame:
+        """The rows, for people."""
+        table = self.dataset.table.set_axis(self.dataset.ids, axis=0)
+        return table.loc[self.ids].reset_index(drop=True)
+
+    def seen(self, trained_on: TrainedOn) -> list[bool] | None:
+        """Tell which rows a model was trained or chosen on; None where that is not known."""
+        rows = trained_on.rows
+        if rows is None or not {"id", "split"} <= set(rows):
+            return None
+        known = {name[:64] for name in rows.loc[rows["split"].isin(SEEN_PARTS), "id"]}
+        return [name[:64] in known for name in self.ids]

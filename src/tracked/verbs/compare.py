@@ -1,0 +1,46 @@
+"""Put the trainings of an experiment side by side, and tell whether their test figures really differ."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tracked.console import verb_parameters
+from tracked.console.lines import counted, say
+from tracked.console.parameters import refusal
+from tracked.console.signals import Signals
+from tracked.experiment import Experiment
+
+
+def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
+    """Parameters, runs, histories, evaluations, report. What is slow to import comes after the parameters' check."""
+    parameters = verb_parameters.CompareParameters.parse(argv)
+
+    from tracked.reports import comparison_report, comparison_table
+    from tracked.runs import connection, context, evaluations, metric_history, queries, run_start
+
+    connection.require_answers()
+    run_start.require_own_run(experiment, "compare")
+    if parameters.runs == "all":
+        found = queries.in_experiment(experiment, parameters.experiment, parameters.monitor)
+    else:
+        found = queries.named(experiment, [run_id.strip() for run_id in parameters.runs.split(",")], "runs")
+        if parameters.experiment not in ("auto", found.experiment.name):
+            raise refusal("experiment", parameters.experiment, f"that of these runs: {found.experiment.name}")
+        others = [one.info.run_id for one in found.runs if not queries.is_training(experiment, one, parameters.monitor)]
+        if others:
+            raise refusal("runs", others[0], "trainings that have recorded the metric")
+    ended, unfinished = found.finished, [run for run in found.runs if queries.stand(run) != "finished"]
+
+    monitor = parameters.monitor
+    if monitor == "auto":
+        monitor = Counter(map(queries.monitor, ended)).most_common(1)[0][0]
+    read = metric_history.read_all(ended, monitor, parameters.mode, say, all_of_them=parameters.runs != "all")
+    by_id = {history.run_id: history for history in read}
+    versions = queries.versions_of([run.info.run_id for run in ended])
+    models = {run_id: queries.model_ids(some) for run_id, some in versions.items()}
+    evaluated = evaluations.of_trainings(experiment, models)
+    names = {run.info.run_id: queries.version_names(run, versions[run.info.run_id]) for run in ended}
+    table = comparison_table.compared(experiment, ended, by_id, evaluated, names)
+    where, name = found.experiment, f"compare {counted(len(ended), 'training')}"
+    with context.run(experiment, "compare", name, parameters.spelled(), signals, where.experiment_id) as run:
+        say(comparison_report.queue(run, experiment, where.name, table, unfinished, by_id, evaluated))
+        say(f"run {run.id} {name!r} in experiment {where.name!r}")

@@ -1,0 +1,28 @@
+"""Score a registered model on rows that it was not trained on, and log scores, pictures and every prediction."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracked.console import verb_parameters
+from tracked.console.lines import say
+from tracked.console.signals import Signals
+from tracked.experiment import TO_EVALUATE, Experiment, require
+
+
+def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
+    """Registry, data, scores, tracking. What is slow to import comes after the parameters' check."""
+    require(experiment, TO_EVALUATE)
+    parameters = verb_parameters.of_verb("evaluate", experiment).parse(argv)
+
+    from tracked.models import evaluation, loader
+    from tracked.runs import connection, registry, run_start
+
+    connection.require_answers()
+    run_start.require_own_run(experiment, "evaluate")
+    with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder:
+        stored = registry.find(parameters.model)
+        say(f"model: {stored.title}" + (f" ({parameters.model})" if stored.uri != parameters.model else ""))
+        model = loader.fetch(experiment, stored, Path(folder))
+        subject = evaluation.subject(experiment, stored, model.record, parameters.data)
+        evaluation.run(experiment, stored, model, subject, parameters.spelled(), signals)

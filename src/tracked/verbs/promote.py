@@ -1,0 +1,38 @@
+"""Make a version the champion if its loss is shown not worse than the present champion's on the same test rows."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tracked.console import verb_parameters
+from tracked.console.lines import say
+from tracked.console.signals import Signals
+from tracked.experiment import TO_EVALUATE, Experiment, require
+
+
+def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
+    """Registry, the contest, the gate, the move. What is slow to import comes after the parameters' check."""
+    require(experiment, TO_EVALUATE)
+    parameters = verb_parameters.of_verb("promote", experiment).parse(argv)
+
+    from tracked.models import champions, promotion
+    from tracked.runs import connection, context, registry, run_start
+
+    connection.require_answers()
+    run_start.require_own_run(experiment, "promote")
+    kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would call a run with that status FAILED
+    version = registry.find(parameters.model)
+    registry.require_own(experiment, version)
+    with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder, champions.alone(experiment, version.name):
+        champions.require_not_withdrawn(version, parameters.model)
+        contest = promotion.contest(experiment, version, parameters.data, Path(folder))
+        with context.run(experiment, "promote", f"promote {version.short}", parameters.spelled(), signals) as run:
+            say(f"run {run.id} 'promote {version.short}'")
+            verdict = promotion.settle(experiment, run, contest, parameters, signals)
+            while verdict.outcome == "overtaken":  # from another host: compare with the champion that there is now
+                contest = promotion.contest(experiment, version, parameters.data, Path(folder))
+                verdict = promotion.settle(experiment, run, contest, parameters, signals)
+            promotion.tell(experiment, run, contest, verdict)
+    say(verdict.sentence)
+    return kept if verdict.outcome == "kept" else 0

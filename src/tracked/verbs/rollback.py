@@ -1,0 +1,42 @@
+"""Make the former champion the champion again."""
+
+from collections.abc import Sequence
+
+from tracked.console import verb_parameters
+from tracked.console.lines import say
+from tracked.console.parameters import refusal
+from tracked.console.signals import Signals
+from tracked.experiment import Experiment
+
+
+def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
+    """Registry, the move, tracking. What is slow to import comes after the parameters' check."""
+    parameters = verb_parameters.of_verb("rollback", experiment).parse(argv)
+
+    from tracked.models import champions
+    from tracked.runs import connection, context, registry, run_start
+
+    connection.require_answers()
+    run_start.require_own_run(experiment, "rollback")
+    name = parameters.model_name
+    with champions.alone(experiment, name):
+        current, before = champions.standing(name)
+        if not before:
+            now = f"version {current} is the first" if current else "it has none now"
+            allowed = f"a model with a former {champions.CHAMPION}, which this one has not: {now}"
+            raise refusal("model_name", name, allowed)
+        former = before[-1]
+        registry.require_own(experiment, registry.find(f"models:/{name}/{former}"), "model_name")
+        with context.run(experiment, "rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
+            say(f"run {run.id} 'rollback to v{former} {name}'")
+            place = f", in place of version {current}." if current else "; no version had the alias."
+            sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again{place}"
+            run.settle()  # a store that takes nothing more is seen before anything moves
+            signals.hold_to_the_end()
+            champions.roll_back(name, before)
+            run.describe(sentence)
+            run.tags({"model_name": name, "model_version": former, "champion_version": current or "none"})
+            champions.tell(experiment, run, name, former, "restored", current, sentence, None)
+            if current:
+                champions.tell(experiment, run, name, current, "withdrawn", former, sentence, None)
+    say(sentence)

@@ -1,0 +1,27 @@
+"""Train with early stopping, tell MLflow every epoch, and register the best checkpoint."""
+
+from collections.abc import Sequence
+
+from tracked.console import verb_parameters
+from tracked.console.lines import say
+from tracked.console.signals import Signals
+from tracked.experiment import TO_TRAIN, Experiment, require
+
+
+def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
+    """Parameters, data, fit, registry. What is slow to import comes after the parameters' check."""
+    require(experiment, TO_TRAIN)
+    command = verb_parameters.of_train_command(experiment).parse(argv)
+
+    from tracked.resume.start_or_resume import start_or_resume
+    from tracked.runs import connection
+
+    connection.require_answers()
+    with start_or_resume(experiment, command, signals) as training:
+        if training is None:
+            return  # it had its version, and has its end now
+        from tracked.models import finalize, publisher
+
+        training.fit()
+        version = finalize.complete(training.run, training.data, training.trainer, signals)
+    say(f"registered {version}, alias {publisher.CANDIDATE}")
