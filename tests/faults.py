@@ -174,8 +174,8 @@ def point_out_phases(phase: mmap.mmap) -> None:
     from tracked.runs.writer import Run
     from tracked.training import snapshots
     from tracked.training.callbacks import BestCheckpoint
+    from tracked.training.claim import Claim
     from tracked.training.journal import Journal
-    from tracked.training.run_folder import Claim
     from tracked.training.trainer import Training
 
     def within(owner: Any, name: str, number: int) -> None:
@@ -238,7 +238,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
     from imdb_conv1d import networks
     from tracked.reports import training_report
     from tracked.training import journal
-    from tracked.training.run_folder import Claim
+    from tracked.training.claim import Claim
     from tracked.training.trainer import Training
 
     client, write_bytes = mlflow.MlflowClient, Path.write_bytes

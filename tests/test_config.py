@@ -9,14 +9,14 @@ import yaml
 from mlflow.projects._project_spec import load_project
 
 from imdb_conv1d.experiment import EXPERIMENT
-from tracked.console import verb_parameters
+from tracked.console import train_parameters, verb_parameters
 from tracked.console.errors import UserError
 from tracked.console.metric_direction import better
 from tracked.console.parameters import Parameters, allowed, spelled
 from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
 
 ROOT = Path(__file__).parent.parent
-TrainParameters = verb_parameters.of_training(EXPERIMENT)
+TrainParameters = train_parameters.of_training(EXPERIMENT)
 EvaluateParameters, PromoteParameters, RollbackParameters = (
     verb_parameters.of_verb(verb, EXPERIMENT) for verb in ("evaluate", "promote", "rollback")
 )

@@ -14,7 +14,7 @@ import pytest
 from mlflow.entities import Run
 
 from conftest import TINY, copied_store, make_reviews
-from imdb_conv1d import dataset, leaks, predict, sources
+from imdb_conv1d import dataset, leaks, predict, reviews_part, sources
 from imdb_conv1d.metrics import scores
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
@@ -273,7 +273,7 @@ def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, ch
 
     source = sources.Source("made up", "", tables)
     rows = dataset.index(source)
-    pieces = predict.chosen(source, rows, predict.to_score(rows, whole=True))
+    pieces = reviews_part.chosen(source, rows, reviews_part.to_score(rows, whole=True))
     with pytest.raises(RunFailed, match=r"^data: made up changed while it was scored \(") as failed:
         predict.score(pieces, lambda texts: np.full(len(texts), 0.7), None, tmp_path / "p.parquet", lambda done: None)
     assert told in str(failed.value)
@@ -291,7 +291,7 @@ def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
 
     source = sources.Source("made up", "", tables)
     rows = dataset.index(source)
-    pieces = pd.concat(predict.chosen(source, rows, predict.to_score(rows, whole=True)))
+    pieces = pd.concat(reviews_part.chosen(source, rows, reviews_part.to_score(rows, whole=True)))
     assert pieces["text"].tolist() == table["text"].tolist()
     assert pieces[["hash", "label"]].equals(rows[["hash", "label"]])
 
@@ -350,7 +350,7 @@ def test_scoring_needs_no_more_memory_for_more_reviews(tmp_path: Path) -> None:
     rows = dataset.index(source)
     tracemalloc.start()
     try:
-        pieces = predict.chosen(source, rows, predict.to_score(rows, whole=True))
+        pieces = reviews_part.chosen(source, rows, reviews_part.to_score(rows, whole=True))
         scored = predict.score(pieces, scorer, leaks.Seen(frozenset(), 400), tmp_path / "p.parquet", lambda done: None)
         _, peak = tracemalloc.get_traced_memory()
     finally:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tracked.training import run_folder
-from tracked.training.run_folder import LOCK, Claim, HeldError, holder, root
+from tracked.training.claim import Claim, HeldError
+from tracked.training.run_folder import LOCK, holder, root
 
 SRC = Path(__file__).parent.parent / "src"
 

@@ -32,8 +32,8 @@ from tracked.console.signals import Signals
 from tracked.models import publisher
 from tracked.resume import close, training_status
 from tracked.runs import queries
-from tracked.training import epoch_recorder, journal, reproducibility, snapshots
-from tracked.training.run_folder import Holder
+from tracked.training import epoch_recorder, journal, reproducibility, snapshot_file, snapshots
+from tracked.training.holder import Holder
 from tracked.training.snapshots import Snapshots
 from verbs import train
 
@@ -331,10 +331,10 @@ def test_data_in_another_order_are_the_same_data(
 def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the facts of a snapshot's file, as another version of this project would have written them."""
     epoch = int(path.name.split("-")[1])
-    snapshot = snapshots._unpacked(epoch, path)
+    snapshot = snapshot_file._unpacked(epoch, path)
     facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
     change(facts)
-    content = snapshots._packed(snapshots.Snapshot(epoch, facts, snapshot.arrays))
+    content = snapshot_file._packed(snapshot_file.Snapshot(epoch, facts, snapshot.arrays))
     path.unlink()
     path.with_name(f"epoch-{epoch}-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
 
@@ -375,7 +375,7 @@ def test_snapshots_have_the_keys_that_they_had(store: str, noisy: Path) -> None:
     run = break_off(noisy, 3)
     digest = run.data.tags["data_digest"]
     for path in folder(run).glob("epoch-*.npz"):
-        facts = snapshots._unpacked(int(path.name.split("-")[1]), path).facts
+        facts = snapshot_file._unpacked(int(path.name.split("-")[1]), path).facts
         assert list(facts) == ["format", "epoch", "journal", "checkpoint", "random", "facts"]
         assert list(facts["checkpoint"]) == ["epoch", "value", "sha256", "data"]
         assert facts["checkpoint"]["data"] == facts["facts"]["data"] == digest
@@ -520,20 +520,20 @@ def put_a_pickle_in_its_place(path: Path) -> None:
 
 
 def another_format(path: Path) -> None:
-    snapshot = snapshots._unpacked(3, path)
+    snapshot = snapshot_file._unpacked(3, path)
     path.unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshots, "FORMAT", 2)
         facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
-        Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshots.Snapshot(3, facts, snapshot.arrays))
+        Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, snapshot.arrays))
 
 
 def another_network(path: Path) -> None:
-    snapshot = snapshots._unpacked(3, path)
+    snapshot = snapshot_file._unpacked(3, path)
     path.unlink()
     arrays = [*snapshot.arrays[:-1], np.zeros(3, np.float32)]
     facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
-    Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshots.Snapshot(3, facts, arrays))
+    Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, arrays))
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, put_a_pickle_in_its_place, another_format, another_network])
@@ -588,7 +588,7 @@ def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
 ) -> None:
     write = Snapshots.write
 
-    def remove(self: Snapshots, snapshot: snapshots.Snapshot) -> None:
+    def remove(self: Snapshots, snapshot: snapshot_file.Snapshot) -> None:
         write(self, snapshot)
         if snapshot.epoch == 2:
             shutil.rmtree(self.folder)
@@ -835,7 +835,7 @@ def test_a_full_disk_is_said_and_what_is_not_kept_is_not_reported(
     """The second epoch is the best one; its checkpoint is written before its snapshot fails."""
     write = Snapshots.write
 
-    def full(self: Snapshots, snapshot: snapshots.Snapshot) -> None:
+    def full(self: Snapshots, snapshot: snapshot_file.Snapshot) -> None:
         if snapshot.epoch == epoch:
             raise OSError(28, "No space left on device")
         write(self, snapshot)

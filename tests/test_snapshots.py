@@ -16,8 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracked.training import reproducibility, snapshots
-from tracked.training.snapshots import FORMAT, Snapshot, Snapshots, digest, write_safely
+from tracked.training import reproducibility, snapshot_file
+from tracked.training.files import digest, write_safely
+from tracked.training.snapshot_file import FORMAT, Snapshot
+from tracked.training.snapshots import Snapshots
 
 FACTS = {
     "journal": {"bytes": 10, "sha256": "0f"},
@@ -365,7 +367,7 @@ def test_arrays_are_stored_as_they_are(tmp_path: Path) -> None:
         assert np.array_equal(file["array-0"], snapshot(1).arrays[0])
     with zipfile.ZipFile(path) as file:
         assert {member.compress_type for member in file.infolist()} == {zipfile.ZIP_STORED}
-    assert snapshots.NAME.match(path.name)
+    assert snapshot_file.NAME.match(path.name)
 
 
 def test_an_array_that_claims_to_be_longer_than_its_place_is_refused(

@@ -25,7 +25,7 @@ from tracked.console.signals import Signals
 from tracked.resume import close as closing_verb
 from tracked.resume import training_status
 from tracked.runs.queries import stand
-from tracked.training import run_folder
+from tracked.training import holder
 from verbs import unfinished
 
 
@@ -134,14 +134,14 @@ def test_one_that_mlflow_run_has_made_and_not_begun_may_live(
 def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Between the run's creation and its folder's: the process is known by what the run was begun with."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        start = run_folder._start(process.pid)
+        start = holder._start(process.pid)
         told = {"pid": process.pid, "host": socket.gethostname(), "since": "now", "start": start, "parameters": {}}
         made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(told)})
         assert f"alive: process {process.pid} on host" in listed(capsys, "--close=dead")
         with pytest.raises(UserError, match=rf"a training that no process works on: process {process.pid}"):
             resume("--resume", made.info.run_id)
         # Another process may have the number by now, and this process has its own, as in a container.
-        for other in ({"start": "1"}, {"pid": os.getpid(), "start": run_folder._start(os.getpid())}):
+        for other in ({"start": "1"}, {"pid": os.getpid(), "start": holder._start(os.getpid())}):
             mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(told | other))
             assert "dead" in listed(capsys)
         process.kill()

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from tracked.console.errors import UserError
 from tracked.console.parameters import MOST, Finite
-from tracked.console.verb_parameters import TrainParameters
+from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Metric, Package, Terms, TrainedOn
 from tracked.verbs import command
 

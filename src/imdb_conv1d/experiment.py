@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from imdb_conv1d.dataset import Reviews
     from imdb_conv1d.networks import NetworkTrainee
-    from imdb_conv1d.predict import ReviewsPart
+    from imdb_conv1d.reviews_part import ReviewsPart
 
 # A probability of the true label below 0.001 counts as that in a promotion.
 MOST_NATS = math.log(1000)
@@ -68,9 +68,9 @@ class ImdbConv1D(Experiment):
 
     def load_part(self, source: str, whole: bool) -> "ReviewsPart":
         """Find the reviews of a test part."""
-        from imdb_conv1d import predict
+        from imdb_conv1d import reviews_part
 
-        return predict.load_part(source, whole)
+        return reviews_part.load_part(source, whole)
 
     def predict(
         self, model: Any, part: "ReviewsPart", trained_on: TrainedOn

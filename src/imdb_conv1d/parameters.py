@@ -5,20 +5,20 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from tracked.console import verb_parameters
+from tracked.console import train_parameters, verb_parameters
 from tracked.console.parameters import MOST, Finite, Switch, Text, refusal
 
 A_SOURCE = "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet file"
 DATA_TO_SCORE = f"{A_SOURCE}: its test part where it has one, else all of it"
 
 
-class TrainParameters(verb_parameters.TrainParameters):
+class TrainParameters(train_parameters.TrainParameters):
     """Train until the monitored metric no longer improves, and register the best checkpoint."""
 
     monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = Field(
         "val_loss", description="Metric that early stopping and the checkpoint watch"
     )
-    model_name: verb_parameters.ModelName = "imdb-conv1d"
+    model_name: train_parameters.ModelName = "imdb-conv1d"
     data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={"allowed": A_SOURCE})
     batch_size: int = Field(32, ge=1, le=MOST, description="Reviews in one step")
     validation_split: Finite = Field(0.2, gt=0, lt=1, description="Part of the training reviews held out to validate")

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tracked.training.files import digest, write_safely
 from tracked.training.reproducibility import cores, without_autotune
-from tracked.training.snapshots import digest, write_safely
 
 RESERVED = ("[padding]", "[start]", "[unknown]")  # no word can be called so: cleaning takes the brackets away
 PADDING, START, UNKNOWN = range(3)

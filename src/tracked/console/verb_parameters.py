@@ -4,88 +4,25 @@ The command line, the checks, MLproject and the README's tables follow from thes
 """
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, create_model, model_validator
+from pydantic import AfterValidator, Field, StringConstraints
 
 from tracked.console.errors import UserError
-from tracked.console.metric_direction import better
 from tracked.console.parameters import (
-    MOST,
     Finite,
     Parameters,
     Text,
     listed,
     number,
     numbers,
-    refusal,
     whole_number,
 )
+from tracked.console.train_parameters import MODEL_NAME, ModelName, _derived
 from tracked.experiment import Experiment
 
-MODEL_NAME = r"[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*"
-ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$"), Field(description="Name in the model registry",
-    json_schema_extra={"allowed": "a name without blanks, quotes and /, : or @, not of dots alone"})]  # fmt: skip
 ExperimentName = Annotated[Text, Field(description="The experiment; auto: the one that MLflow's settings name",
     json_schema_extra={"allowed": "auto or an experiment's name"})]  # fmt: skip
-Mode = Literal["min", "max"]
-_COMPLETED: dict[type[Experiment], type[Any]] = {}  # by the experiment's class: making one takes milliseconds
-
-
-class TrainParameters(Parameters):
-    """Train until the monitored metric no longer improves, and register the best checkpoint."""
-
-    patience: int = Field(30, ge=0, le=MOST, description="Epochs without an improvement before training stops")
-    min_delta: Finite = Field(0.0001, ge=0, description="Smallest change of the monitor that is an improvement")
-    monitor: Text = Field("val_loss", description="Metric that early stopping and the checkpoint watch")
-    mode: Literal["min", "max", "auto"] = Field("min", description="Whether less or more of the monitor is better")
-    epochs: int = Field(200000, ge=1, le=MOST, description="Epochs at most")
-    seed: int = Field(
-        7, ge=0, le=2**32 - 1, description="Fixes the initial weights, the dropout and each epoch's order"
-    )
-    model_name: ModelName = "model"
-
-    directions: ClassVar[Mapping[str, Mode]] = {}  # of the metrics that the experiment declares
-    unnamed: ClassVar[tuple[str, ...]] = ("model_name",)  # parameters that no run is named after
-    named_last: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def direction(self) -> Mode:
-        """``mode`` with ``auto`` resolved: as the experiment declares the metric, else by Keras's rule for its name."""
-        return "max" if self._better == "max" else "min"
-
-    @property
-    def _better(self) -> Mode | None:
-        return self.directions.get(self.monitor.removeprefix("val_")) or better(self.monitor)
-
-    @property
-    def headline(self) -> str:
-        """What is particular about a training, as its run's name: ``patience=30 seed=7`` and what is not a default."""
-        first, fields, values = ("patience", "seed"), type(self).model_fields, self.shortened()
-        # Where the UI cuts a name off, what runs are often compared by is still there.
-        others = (name for name in fields if name not in (*first, *self.named_last, *self.unnamed))
-        order = (*first, *others, *self.named_last)
-        told = (name for name in order if name in first or getattr(self, name) != fields[name].default)
-        return " ".join(f"{name}={values[name]}" for name in told)
-
-    def shortened(self) -> dict[str, str]:
-        """Values as they stand in a run's name."""
-        return self.spelled()
-
-    @model_validator(mode="after")
-    def _mode_is_the_monitors(self) -> Self:
-        if self.mode not in ("auto", self._better):
-            raise ValueError(refusal("mode", self.mode, f"{self._better} or auto with monitor={self.monitor}"))
-        return self
-
-
-class TrainCommand(TrainParameters):
-    """Train until the monitored metric no longer improves, and register the best checkpoint; or go on with that."""
-
-    resume: Text = Field("no", description="Whether to go on with a training that did not come to its end: the newest "
-        "one of the experiment, or the one with this run id", json_schema_extra={
-        "allowed": "no, latest or a run's id"})  # fmt: skip
 
 
 class UnfinishedParameters(Parameters):
@@ -175,34 +112,6 @@ class RollbackParameters(Parameters):
     model_name: ModelName = "model"
 
 
-def of_training(experiment: Experiment) -> type[TrainParameters]:
-    """Complete an experiment's ``Parameters``: its name as the model's, its metrics as what can be monitored."""
-    if type(experiment) in _COMPLETED:
-        return _COMPLETED[type(experiment)]
-    own: type[TrainParameters] = experiment.Parameters
-    names = [metric.name for metric in experiment.metrics]
-    monitors = (*names, *(f"val_{name}" for name in names))
-    made = _derived(own, experiment, {"monitor": (Literal[monitors], own.model_fields["monitor"].default)})
-    made.directions = {metric.name: metric.better for metric in experiment.metrics}
-    _COMPLETED[type(experiment)] = made
-    return made
-
-
-def of_train_command(experiment: Experiment) -> type[TrainCommand]:
-    """Give the parameters of ``train``: those of a training, and ``resume``."""
-    resume = TrainCommand.model_fields["resume"]
-    bases: Any = (of_training(experiment), TrainCommand)
-    fields: dict[str, Any] = {"resume": (resume.annotation, resume)}
-    made: type[TrainCommand] = create_model("TrainCommand", __base__=bases, __doc__=TrainCommand.__doc__, **fields)
-    return made
-
-
-def training_of(command: TrainCommand, experiment: Experiment) -> TrainParameters:
-    """Give what a command says of the training alone."""
-    cls = of_training(experiment)
-    return cls(**command.model_dump(include=set(cls.model_fields)))
-
-
 def of_verb(verb: str, experiment: Experiment) -> type[Any]:
     """Give the parameters of evaluate, promote or rollback, with an experiment's defaults and in its terms."""
     classes: dict[str, type[Parameters]] = {
@@ -212,25 +121,6 @@ def of_verb(verb: str, experiment: Experiment) -> type[Any]:
     }
     own: type[Parameters] = getattr(experiment, f"{verb.capitalize()}Parameters", classes[verb])
     return _derived(own, experiment, {})
-
-
-def _derived(base: type[Parameters], experiment: Experiment, fields: dict[str, tuple[Any, Any]]) -> type[Any]:
-    """Make a subclass whose defaults name the experiment, and whose descriptions are in its terms."""
-    terms = experiment.terms
-    words = {"row": terms.row, "rows": terms.rows, "loss": terms.loss, "unit": terms.unit}
-    defaults = {
-        "model_name": experiment.name,
-        "model": f"models:/{experiment.name}@candidate",
-        "margin": terms.margin,
-    }
-    found: dict[str, Any] = {}
-    for name, field in base.model_fields.items():
-        annotation, default = fields.get(name, (field.annotation, defaults.get(name, field.default)))
-        copy = type(field).merge_field_infos(
-            field, annotation=annotation, default=default, description=(field.description or "").format(**words)
-        )
-        found[name] = (annotation, copy)
-    return create_model(base.__name__, __base__=base, __doc__=(base.__doc__ or "").format(**words), **found)
 
 
 def require_name(name: str) -> None:

@@ -4,9 +4,9 @@ from tracked.console.signals import Signals
 from tracked.experiment import Dataset
 from tracked.models import publisher
 from tracked.reports import training_report
-from tracked.runs.queries import EXPERIMENT, REGISTERED
+from tracked.runs.schema import EXPERIMENT, REGISTERED
 from tracked.runs.writer import Run
-from tracked.training.snapshots import BEST
+from tracked.training.files import BEST
 from tracked.training.trainer import Trainer
 
 

@@ -19,7 +19,7 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, say
 from tracked.experiment import Package
 from tracked.models import loader
-from tracked.runs import queries
+from tracked.runs import versions
 from tracked.runs.connection import refuses, single_calls
 from tracked.runs.outbox import persist
 from tracked.training.reproducibility import model_requirements
@@ -125,7 +125,7 @@ def registered(name: str, run_id: str) -> str:
 
 def _version_of(name: str, run_id: str) -> ModelVersion | None:
     """A training's first version: of this name, or else of the one that the registered model was renamed to."""
-    found = queries.versions(run_id)
+    found = versions.versions(run_id)
     return min(found, key=lambda one: (one.name != name, int(one.version)), default=None)
 
 
@@ -174,7 +174,7 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
     persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias, refuses)
 
     def delete_others() -> None:
-        others = [one for one in queries.versions(run_id) if one.name == name and str(one.version) != version]
+        others = [one for one in versions.versions(run_id) if one.name == name and str(one.version) != version]
         aliased = set(map(str, client.get_registered_model(name).aliases.values())) if others else set()
         for other in others:
             if str(other.version) not in aliased:

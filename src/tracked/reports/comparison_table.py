@@ -7,7 +7,8 @@ import pandas as pd
 from tracked.analysis.rule_replay import History
 from tracked.experiment import Experiment
 from tracked.runs.evaluations import leaked
-from tracked.runs.queries import VERB, Recorded, data_of, parameters, stand
+from tracked.runs.queries import Recorded, data_of, parameters, stand
+from tracked.runs.schema import VERB
 
 
 def fixed(owner: Experiment) -> list[str]:

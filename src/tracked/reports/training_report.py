@@ -10,10 +10,10 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.experiment import Dataset
 from tracked.reports import plots
-from tracked.runs.queries import STOP_REASON
+from tracked.runs.schema import STOP_REASON
 from tracked.runs.writer import Run
 from tracked.training import journal
-from tracked.training.snapshots import BEST
+from tracked.training.files import BEST
 from tracked.training.trainer import Trainer
 
 REASONS = {

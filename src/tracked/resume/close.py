@@ -14,16 +14,18 @@ from tracked.analysis.early_stopping import Rule
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
-from tracked.console.verb_parameters import TrainParameters
+from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment
 from tracked.resume import resume_parameters, training_status
 from tracked.resume.training_status import Unfinished
 from tracked.runs import run_calls, run_start
-from tracked.runs.queries import CLOSED, REGISTERED, STOP_REASON, Recorded
+from tracked.runs.queries import Recorded
+from tracked.runs.schema import CLOSED, REGISTERED, STOP_REASON
 from tracked.training import journal
+from tracked.training.claim import Claim, HeldError
+from tracked.training.files import BEST, file_of
 from tracked.training.journal import Entry
-from tracked.training.run_folder import Claim, HeldError
-from tracked.training.snapshots import BEST, Snapshots, file_of
+from tracked.training.snapshots import Snapshots
 
 CHECKPOINT = re.compile(r"best-(\d+)\.keras")
 

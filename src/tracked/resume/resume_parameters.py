@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from tracked.console.lines import warn
 from tracked.console.parameters import refusal, spelled
-from tracked.console.verb_parameters import TrainCommand, TrainParameters, of_training
+from tracked.console.train_parameters import TrainCommand, TrainParameters, of_training
 from tracked.experiment import Experiment
 from tracked.resume import training_status
-from tracked.runs import queries
+from tracked.runs import queries, versions
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
 from tracked.runs.queries import Recorded
@@ -66,7 +66,7 @@ def merged(owner: Experiment, run: Recorded, command: TrainCommand) -> tuple[Tra
         elif value != before:
             more = " or more" if name in MAY_BE_RAISED else ""
             raise refusal(name, spelled(value), f"{spelled(before)}{more}, as run {run_id} has it")
-    versions = persist("looking for a version", partial(queries.versions, run_id), refuses) if raised else []
+    versions = persist("looking for a version", partial(versions.versions, run_id), refuses) if raised else []
     if versions:
         first = next(iter(raised))
         raise refusal(

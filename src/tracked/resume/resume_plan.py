@@ -9,15 +9,16 @@ from tracked.analysis.early_stopping import OTHER_HISTORY
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line, say
 from tracked.console.parameters import refusal
-from tracked.console.verb_parameters import TrainCommand, TrainParameters
+from tracked.console.train_parameters import TrainCommand, TrainParameters
 from tracked.experiment import Experiment
 from tracked.resume import resume_parameters, training_status
 from tracked.runs import queries, run_calls, run_start
 from tracked.runs.connection import tracking_uri
-from tracked.runs.queries import RAISED, REGISTERED, RESUMED, VERB, Recorded
+from tracked.runs.queries import Recorded
+from tracked.runs.schema import RAISED, REGISTERED, RESUMED, VERB
 from tracked.training import run_folder
+from tracked.training.claim import Claim, HeldError
 from tracked.training.journal import Entry, metrics_of
-from tracked.training.run_folder import Claim, HeldError
 from tracked.training.snapshots import Snapshots
 
 MOST_TOLD = 100  # times that it went on: a tag has an end

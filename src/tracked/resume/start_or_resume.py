@@ -9,7 +9,7 @@ from tracked.analysis.early_stopping import OTHER_HISTORY
 from tracked.console.errors import Interrupted, UserError
 from tracked.console.lines import say
 from tracked.console.signals import Signals
-from tracked.console.verb_parameters import TrainCommand, TrainParameters, training_of
+from tracked.console.train_parameters import TrainCommand, TrainParameters, training_of
 from tracked.experiment import Dataset, Experiment
 from tracked.resume import resume_plan
 from tracked.resume.resume_plan import ResumePlan
@@ -17,8 +17,8 @@ from tracked.runs import context, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import Beginning
 from tracked.training import reproducibility, run_folder
+from tracked.training.claim import Claim
 from tracked.training.journal import HistoryError
-from tracked.training.run_folder import Claim
 
 if TYPE_CHECKING:
     from tracked.training.trainer import Trainer

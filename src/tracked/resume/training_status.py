@@ -13,19 +13,10 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
-from tracked.runs.queries import (
-    CLOSED,
-    ENTRY_POINT,
-    EXPERIMENT,
-    LAUNCH,
-    REGISTERED,
-    STOP_REASON,
-    VERB,
-    Recorded,
-    is_own,
-)
+from tracked.runs.queries import Recorded, is_own
+from tracked.runs.schema import CLOSED, ENTRY_POINT, EXPERIMENT, LAUNCH, REGISTERED, STOP_REASON, VERB
 from tracked.training import run_folder
-from tracked.training.run_folder import Holder
+from tracked.training.holder import Holder
 from tracked.training.snapshots import Snapshots
 
 

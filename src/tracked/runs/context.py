@@ -23,10 +23,11 @@ from tracked.experiment import Experiment
 from tracked.runs import run_start
 from tracked.runs.connection import brief_calls, refuses
 from tracked.runs.outbox import persist
-from tracked.runs.queries import CLOSED, STOP_REASON
 from tracked.runs.run_start import Beginning
+from tracked.runs.schema import CLOSED, STOP_REASON
 from tracked.runs.writer import Run
-from tracked.training.run_folder import HeldError, Holder
+from tracked.training.claim import HeldError
+from tracked.training.holder import Holder
 
 PATIENCE_AFTER_ERROR = 15.0  # seconds without a success; whoever ends a process kills it if it takes much longer
 Status = Literal["FINISHED", "FAILED", "KILLED"]

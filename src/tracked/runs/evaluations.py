@@ -15,8 +15,9 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
-from tracked.runs.queries import VERB, is_own, search
+from tracked.runs.queries import is_own, search
 from tracked.runs.registry import StoredModel
+from tracked.runs.schema import VERB
 
 PREDICTIONS = "predictions.parquet"  # of each row
 MODEL_ID = "model_id"  # the tag with the model that was evaluated

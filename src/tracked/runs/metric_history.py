@@ -1,14 +1,11 @@
 """A metric's history, read from any run that has one value an epoch."""
 
-import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Literal
 
-import mlflow
 import numpy as np
 from mlflow.entities import Metric, Run
 
@@ -18,14 +15,12 @@ from tracked.console.lines import counted
 from tracked.console.metric_direction import better
 from tracked.console.parameters import refusal
 from tracked.runs import queries
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
+from tracked.runs.metric_points import _points
 
 INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
 MOST_PATIENCES = 200  # in the grid that is taken where none is given
 MOST_ROWS = 2_000_000  # of the replayed table; a gigabyte
 AT_ONCE = 100  # histories that are read by one question
-MOST_POINTS = 200_000  # of one answer
 LASTED = "epoch_seconds"  # the metric that says how long an epoch took, of a run that has it
 Mode = Literal["auto", "min", "max"]
 
@@ -153,33 +148,6 @@ def grid(
     return list(patience), deltas
 
 
-def _points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
-    """The points of a metric, in any order, by run.
-
-    SQLite looks through all runs' points of a metric for those of one run, unless somebody has had it gather
-    statistics: so a database is asked for many runs at a time. MLflow's client cannot, but the store behind it can.
-    """
-    client = mlflow.MlflowClient()
-    of_many = getattr(client._tracking_client.store, "get_metric_history_bulk", None)  # not over HTTP
-    if of_many is None or len(run_ids) == 1:
-        return {
-            run_id: persist(
-                f"reading {metric} of run {run_id}", partial(client.get_metric_history, run_id, metric), refuses
-            )
-            for run_id in run_ids
-        }
-    what = f"reading {metric} of {counted(len(run_ids), 'run')}"
-    with _without_collector():
-        rows = persist(what, partial(of_many, run_ids, metric, MOST_POINTS), refuses)
-    if len(rows) == MOST_POINTS:
-        middle = len(run_ids) // 2
-        return _points(run_ids[:middle], metric) | _points(run_ids[middle:], metric)
-    found: dict[str, list[Metric]] = {run_id: [] for run_id in run_ids}
-    for row in rows:
-        found[row.run_id].append(row)
-    return found
-
-
 def _seconds(run: Run, points: Sequence[Metric], lasted: Sequence[Metric]) -> np.ndarray:
     """Seconds of training until the end of each epoch: the sum of what the epochs took, if the run has that of each.
 
@@ -189,18 +157,6 @@ def _seconds(run: Run, points: Sequence[Metric], lasted: Sequence[Metric]) -> np
     if len(took) == len(lasted) and all(point.step in took for point in points):
         return np.cumsum([took[point.step] for point in points])
     return (np.array([point.timestamp for point in points]) - run.info.start_time) / 1000
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Python's cycle collector looks through a hundred thousand new rows again and again: that is half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _ends_with_restored_weights(run: Run, points: Sequence[Metric]) -> bool:

@@ -13,9 +13,7 @@ from typing import Literal, TypeAlias
 import mlflow
 from mlflow.entities import Experiment as MlflowExperiment
 from mlflow.entities import Run
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
 
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
@@ -23,21 +21,10 @@ from tracked.console.parameters import refusal
 from tracked.experiment import Experiment
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
+from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, RAISED, REGISTERED, STOP_REASON, VERB
 
 Recorded: TypeAlias = Run  # a run as the store has it; a tracking.Run is one that is being written
-# Tags of a training's run.
-VERB = "verb"
-EXPERIMENT = "experiment"  # the name of the experiment that it is of; earlier runs of one experiment have none
-LAUNCH = "launch"  # JSON: by which process, and of a training with what, it was begun or gone on with
-STOP_REASON = "stop_reason"
-CLOSED = "closed"  # set when it is given up
-REGISTERED = "registered_version"  # comes last: with it a training is complete, whatever its status says
-RAISED = "raised"  # patience or epochs, which were raised when it was resumed
-RESUMED = "resumed"
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
-ENTRY_POINT = MLFLOW_PROJECT_ENTRY_POINT  # of mlflow run
-AT_ONCE = 100  # runs whose versions are asked for by one question
-OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other
 SHOWN = 3  # data told of, where trainings are of several
 Stand = Literal["finished", "running", "interrupted", "failed"]
 
@@ -147,55 +134,6 @@ def of_unlike_data(data: Sequence[str]) -> str:
 def monitor(run: Recorded, given: str = "auto") -> str:
     """The metric that is meant: the one given, or for auto the one that the run watched."""
     return parameters(run).get("monitor", MONITOR) if given == "auto" else given
-
-
-def versions(run_id: str) -> list[ModelVersion]:
-    """The model versions that a training has registered, under whatever name a registered model has by now.
-
-    Those that others have made from its run or copied are none of them.
-    """
-    return list(filter(_is_own, mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")))
-
-
-def _is_own(version: ModelVersion) -> bool:
-    # A copy has all the tags, and names a version as its source.
-    return set(version.tags) >= OF_VERSIONS and (version.source or "").count("/") == 1
-
-
-def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
-    """The model versions of each run, as :func:`versions` gives them.
-
-    Raises:
-        RunFailed: if the store keeps failing.
-    """
-    found: dict[str, list[ModelVersion]] = {run_id: [] for run_id in run_ids}
-    client = mlflow.MlflowClient()
-    for start in range(0, len(run_ids), AT_ONCE):
-        some = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + AT_ONCE])
-        token: str | None = None
-        while token != "":
-            call = partial(client.search_model_versions, f"run_id IN ({some})", page_token=token)
-            page = persist("reading the versions of the trainings", call, refuses)
-            for version in filter(_is_own, page):
-                found[str(version.run_id)].append(version)
-            token = page.token or ""
-    return found
-
-
-def model_ids(versions: Sequence[ModelVersion]) -> set[str]:
-    """The ids of the models that versions of :func:`versions` are of."""
-    return {(one.source or "").removeprefix("models:/") for one in versions}
-
-
-def version_names(run: Recorded, versions: Sequence[ModelVersion]) -> str:
-    """Name a training's versions: by the number, and by the name where it is not the one that the training gave.
-
-    One that has been deleted is said to be: its number may be another model's by now.
-    """
-    own = parameters(run).get("model_name", "")
-    told = [str(one.version) if one.name == own else f"{one.name} {one.version}" for one in versions]
-    noted = run.data.tags.get(REGISTERED, "")
-    return ", ".join(told) or (f"{noted} (deleted)" if noted else "")
 
 
 def is_own(owner: Experiment, run: Recorded) -> bool:

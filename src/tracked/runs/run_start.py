@@ -20,8 +20,9 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.connection import refuses, single_calls
 from tracked.runs.outbox import persist
-from tracked.runs.queries import EXPERIMENT, LAUNCH, VERB, Recorded, is_own
-from tracked.training.run_folder import Claim
+from tracked.runs.queries import Recorded, is_own
+from tracked.runs.schema import EXPERIMENT, LAUNCH, VERB
+from tracked.training.claim import Claim
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tracked.console.lines import warn
 from tracked.experiment import Dataset as Data
 from tracked.runs.connection import refuses, suppress_missing
 from tracked.runs.outbox import BOUND, Delivery
-from tracked.training.snapshots import write_safely
+from tracked.training.files import write_safely
 
 PATIENCE = 60.0  # seconds without a success, after the work, before what is undelivered counts as missing
 

@@ -9,7 +9,7 @@ import keras
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, Rule, State, advance
 from tracked.console.signals import Signals
-from tracked.training.snapshots import digest, file_of, require_checkpoint, write_safely
+from tracked.training.files import digest, file_of, require_checkpoint, write_safely
 
 Logs = dict[str, Any] | None
 

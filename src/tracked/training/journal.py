@@ -13,7 +13,7 @@ from typing import Any
 from tracked.analysis.early_stopping import Rule, follow
 from tracked.console.errors import RunFailed
 from tracked.experiment import Experiment, reported
-from tracked.training.snapshots import flush
+from tracked.training.files import flush
 
 # Beside the metrics that an experiment declares.
 OWN_METRICS = ("learning_rate", "epoch_seconds", "early_stopping/wait", "early_stopping/best")

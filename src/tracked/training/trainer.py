@@ -8,13 +8,15 @@ from tracked.analysis.early_stopping import NOT_A_NUMBER, Rule
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.console.signals import Signals
-from tracked.console.verb_parameters import TrainParameters
+from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Trainee, reported
 from tracked.training import reproducibility
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
 from tracked.training.epoch_recorder import Deliver, EpochRecord, SameHistory
+from tracked.training.files import file_of, files
 from tracked.training.journal import Entry, HistoryError, Journal
-from tracked.training.snapshots import Snapshot, Snapshots, file_of, files
+from tracked.training.snapshot_file import Snapshot
+from tracked.training.snapshots import Snapshots
 
 
 class Trainer:

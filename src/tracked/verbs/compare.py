@@ -15,7 +15,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     parameters = verb_parameters.CompareParameters.parse(argv)
 
     from tracked.reports import comparison_report, comparison_table
-    from tracked.runs import connection, context, evaluations, metric_history, queries, run_start
+    from tracked.runs import connection, context, evaluations, metric_history, queries, run_start, versions
 
     connection.require_answers()
     run_start.require_own_run(experiment, "compare")
@@ -35,10 +35,10 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         monitor = Counter(map(queries.monitor, ended)).most_common(1)[0][0]
     read = metric_history.read_all(ended, monitor, parameters.mode, say, all_of_them=parameters.runs != "all")
     by_id = {history.run_id: history for history in read}
-    versions = queries.versions_of([run.info.run_id for run in ended])
-    models = {run_id: queries.model_ids(some) for run_id, some in versions.items()}
+    registered = versions.versions_of([run.info.run_id for run in ended])
+    models = {run_id: versions.model_ids(some) for run_id, some in registered.items()}
     evaluated = evaluations.of_trainings(experiment, models)
-    names = {run.info.run_id: queries.version_names(run, versions[run.info.run_id]) for run in ended}
+    names = {run.info.run_id: versions.version_names(run, registered[run.info.run_id]) for run in ended}
     table = comparison_table.compared(experiment, ended, by_id, evaluated, names)
     where, name = found.experiment, f"compare {counted(len(ended), 'training')}"
     with context.run(experiment, "compare", name, parameters.spelled(), signals, where.experiment_id) as run:

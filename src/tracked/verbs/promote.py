@@ -16,7 +16,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
     require(experiment, TO_EVALUATE)
     parameters = verb_parameters.of_verb("promote", experiment).parse(argv)
 
-    from tracked.models import champions, promotion
+    from tracked.models import champions, contest, promotion
     from tracked.runs import connection, context, registry, run_start
 
     connection.require_answers()
@@ -26,13 +26,13 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
     registry.require_own(experiment, version)
     with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder, champions.alone(experiment, version.name):
         champions.require_not_withdrawn(version, parameters.model)
-        contest = promotion.contest(experiment, version, parameters.data, Path(folder))
+        found = contest.contest(experiment, version, parameters.data, Path(folder))
         with context.run(experiment, "promote", f"promote {version.short}", parameters.spelled(), signals) as run:
             say(f"run {run.id} 'promote {version.short}'")
-            verdict = promotion.settle(experiment, run, contest, parameters, signals)
+            verdict = promotion.settle(experiment, run, found, parameters, signals)
             while verdict.outcome == "overtaken":  # from another host: compare with the champion that there is now
-                contest = promotion.contest(experiment, version, parameters.data, Path(folder))
-                verdict = promotion.settle(experiment, run, contest, parameters, signals)
-            promotion.tell(experiment, run, contest, verdict)
+                found = contest.contest(experiment, version, parameters.data, Path(folder))
+                verdict = promotion.settle(experiment, run, found, parameters, signals)
+            promotion.tell(experiment, run, found, verdict)
     say(verdict.sentence)
     return kept if verdict.outcome == "kept" else 0

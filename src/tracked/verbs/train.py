@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tracked.console import verb_parameters
+from tracked.console import train_parameters
 from tracked.console.lines import say
 from tracked.console.signals import Signals
 from tracked.experiment import TO_TRAIN, Experiment, require
@@ -11,7 +11,7 @@ from tracked.experiment import TO_TRAIN, Experiment, require
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Parameters, data, fit, registry. What is slow to import comes after the parameters' check."""
     require(experiment, TO_TRAIN)
-    command = verb_parameters.of_train_command(experiment).parse(argv)
+    command = train_parameters.of_train_command(experiment).parse(argv)
 
     from tracked.resume.start_or_resume import start_or_resume
     from tracked.runs import connection

@@ -1,0 +1,64 @@
+"""The model versions that trainings have registered."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+
+from tracked.runs.connection import refuses
+from tracked.runs.outbox import persist
+from tracked.runs.queries import Recorded, parameters
+from tracked.runs.schema import REGISTERED
+
+AT_ONCE = 100  # runs whose versions are asked for by one question
+OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other
+
+
+def versions(run_id: str) -> list[ModelVersion]:
+    """The model versions that a training has registered, under whatever name a registered model has by now.
+
+    Those that others have made from its run or copied are none of them.
+    """
+    return list(filter(_is_own, mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")))
+
+
+def _is_own(version: ModelVersion) -> bool:
+    # A copy has all the tags, and names a version as its source.
+    return set(version.tags) >= OF_VERSIONS and (version.source or "").count("/") == 1
+
+
+def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
+    """The model versions of each run, as :func:`versions` gives them.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    found: dict[str, list[ModelVersion]] = {run_id: [] for run_id in run_ids}
+    client = mlflow.MlflowClient()
+    for start in range(0, len(run_ids), AT_ONCE):
+        some = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + AT_ONCE])
+        token: str | None = None
+        while token != "":
+            call = partial(client.search_model_versions, f"run_id IN ({some})", page_token=token)
+            page = persist("reading the versions of the trainings", call, refuses)
+            for version in filter(_is_own, page):
+                found[str(version.run_id)].append(version)
+            token = page.token or ""
+    return found
+
+
+def model_ids(versions: Sequence[ModelVersion]) -> set[str]:
+    """The ids of the models that versions of :func:`versions` are of."""
+    return {(one.source or "").removeprefix("models:/") for one in versions}
+
+
+def version_names(run: Recorded, versions: Sequence[ModelVersion]) -> str:
+    """Name a training's versions: by the number, and by the name where it is not the one that the training gave.
+
+    One that has been deleted is said to be: its number may be another model's by now.
+    """
+    own = parameters(run).get("model_name", "")
+    told = [str(one.version) if one.name == own else f"{one.name} {one.version}" for one in versions]
+    noted = run.data.tags.get(REGISTERED, "")
+    return ", ".join(told) or (f"{noted} (deleted)" if noted else "")

@@ -1,0 +1,76 @@
+"""Files in a training's folder: written whole or not at all, named, checked by their content."""
+
+import errno
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
+PARTIAL = "partial"  # how names of files begin that are being written
+
+
+def write_safely(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a file that is complete whenever it is there: written aside, flushed, renamed.
+
+    Raises:
+        OSError: if that fails. A former file is as before then, unless it was the last step, the flush of the folder.
+    """
+    aside = path.with_name(f"{PARTIAL}-{path.name}")
+    try:
+        write(aside)
+        _flush(aside)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _flush(path.parent)
+
+
+def file_of(epoch: int) -> str:
+    """The name of an epoch's checkpoint."""
+    return f"best-{epoch}.keras"
+
+
+def files(facts: Mapping[str, Any]) -> list[str]:
+    """Names of the files that a snapshot's facts on its checkpoint, ``epoch`` and ``sha256``, refer to."""
+    return [file_of(facts["epoch"])] if facts["epoch"] else []
+
+
+def require_checkpoint(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Make sure that the checkpoint is the one that a snapshot's facts mean.
+
+    Raises:
+        ValueError: if it is not; OSError if it cannot be read.
+    """
+    for name in files(facts):
+        if digest(folder / name) != facts["sha256"]:
+            raise ValueError(f"the checkpoint {name} is damaged")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(descriptor: int) -> None:
+    """Down to the medium; on macOS, fsync alone stops at the disk's own memory."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(descriptor)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        flush(descriptor)
+    except OSError as error:
+        # Some network disks flush no folders, and need not.
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP, errno.EBADF)):
+            raise
+    finally:
+        os.close(descriptor)
