@@ -206,7 +206,7 @@ class Experiment(Protocol):
 
     Attributes:
         name: of the experiment and of its registered model; settings, folders, locks and titles follow from it.
-        Parameters: a subclass of ``tracked.console.train_parameters.TrainParameters`` with what is the experiment's own.
+        Parameters: a subclass of ``tracked.console.train_parameters.TrainParameters`` with the experiment's own.
         metrics: all that an epoch reports; the first is the loss.
         terms: what people call the rows and their loss.
         headline: the scores that stand at a version and in a comparison, of those that ``score`` gives. The first is

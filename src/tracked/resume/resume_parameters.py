@@ -66,8 +66,8 @@ def merged(owner: Experiment, run: Recorded, command: TrainCommand) -> tuple[Tra
         elif value != before:
             more = " or more" if name in MAY_BE_RAISED else ""
             raise refusal(name, spelled(value), f"{spelled(before)}{more}, as run {run_id} has it")
-    versions = persist("looking for a version", partial(versions.versions, run_id), refuses) if raised else []
-    if versions:
+    registered = persist("looking for a version", partial(versions.versions, run_id), refuses) if raised else []
+    if registered:
         first = next(iter(raised))
         raise refusal(
             first, raised[first], f"{spelled(getattr(former, first))}, since run {run_id} has a version already"
