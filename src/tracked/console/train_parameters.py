@@ -84,7 +84,7 @@ def of_training(experiment: Experiment) -> type[TrainParameters]:
     own: type[TrainParameters] = experiment.Parameters
     names = [metric.name for metric in experiment.metrics]
     monitors = (*names, *(f"val_{name}" for name in names))
-    made = _derived(own, experiment, {"monitor": (Literal[monitors], own.model_fields["monitor"].default)})
+    made = complete(own, experiment, {"monitor": (Literal[monitors], own.model_fields["monitor"].default)})
     made.directions = {metric.name: metric.better for metric in experiment.metrics}
     _COMPLETED[type(experiment)] = made
     return made
@@ -105,7 +105,7 @@ def training_of(command: TrainCommand, experiment: Experiment) -> TrainParameter
     return cls(**command.model_dump(include=set(cls.model_fields)))
 
 
-def _derived(base: type[Parameters], experiment: Experiment, fields: dict[str, tuple[Any, Any]]) -> type[Any]:
+def complete(base: type[Parameters], experiment: Experiment, fields: dict[str, tuple[Any, Any]]) -> type[Any]:
     """Make a subclass whose defaults name the experiment, and whose descriptions are in its terms."""
     terms = experiment.terms
     words = {"row": terms.row, "rows": terms.rows, "loss": terms.loss, "unit": terms.unit}
@@ -117,8 +117,14 @@ def _derived(base: type[Parameters], experiment: Experiment, fields: dict[str, t
     found: dict[str, Any] = {}
     for name, field in base.model_fields.items():
         annotation, default = fields.get(name, (field.annotation, defaults.get(name, field.default)))
-        copy = type(field).merge_field_infos(
-            field, annotation=annotation, default=default, description=(field.description or "").format(**words)
-        )
+        said = _filled(field.description, words)
+        copy = type(field).merge_field_infos(field, annotation=annotation, default=default, description=said)
         found[name] = (annotation, copy)
-    return create_model(base.__name__, __base__=base, __doc__=(base.__doc__ or "").format(**words), **found)
+    return create_model(base.__name__, __base__=base, __doc__=_filled(base.__doc__, words), **found)
+
+
+def _filled(text: str | None, words: Mapping[str, str]) -> str:
+    """A text with some words in braces replaced; other braces stay as they are."""
+    for name, word in words.items():
+        text = (text or "").replace(f"{{{name}}}", word)
+    return text or ""

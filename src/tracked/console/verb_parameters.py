@@ -18,7 +18,7 @@ from tracked.console.parameters import (
     numbers,
     whole_number,
 )
-from tracked.console.train_parameters import MODEL_NAME, ModelName, _derived
+from tracked.console.train_parameters import MODEL_NAME, ModelName, complete
 from tracked.experiment import Experiment
 
 ExperimentName = Annotated[Text, Field(description="The experiment; auto: the one that MLflow's settings name",
@@ -120,7 +120,7 @@ def of_verb(verb: str, experiment: Experiment) -> type[Any]:
         "rollback": RollbackParameters,
     }
     own: type[Parameters] = getattr(experiment, f"{verb.capitalize()}Parameters", classes[verb])
-    return _derived(own, experiment, {})
+    return complete(own, experiment, {})
 
 
 def require_name(name: str) -> None:
