@@ -27,7 +27,7 @@ SOURCE = "sklearn.datasets.load_diabetes"
 NORM = 21.0  # the data's columns have a length of 1; times the root of 442, a deviation of 1
 
 
-class Parameters(TrainParameters):
+class DiabetesParameters(TrainParameters):
     """Train a small network until its error no longer falls, and register the best checkpoint."""
 
     batch_size: int = Field(32, ge=1, le=MOST, description="Patients in one step")
@@ -39,13 +39,13 @@ class Diabetes(Experiment):
     """The score a year later, in points, from ten measurements."""
 
     name = "diabetes"
-    Parameters = Parameters
+    Parameters = DiabetesParameters
     metrics = (Metric("loss", "min"), Metric("r2", "max"))  # the loss is the mean absolute error, in points
     terms = Terms(row="patient", loss="absolute error", unit="points", most=200, margin=10)
     headline = ("loss", "r2")
     advice = "a smaller learning_rate than {learning_rate} may help"
 
-    def load(self, parameters: Parameters | None, source: str) -> Any:
+    def load(self, parameters: DiabetesParameters | None, source: str) -> Any:
         """Read the table; a third of its rows is held out."""
         from sklearn.datasets import load_diabetes
 
@@ -53,7 +53,7 @@ class Diabetes(Experiment):
 
         return TableDataset(SOURCE, load_diabetes(as_frame=True).frame, "target", test=1 / 3)
 
-    def build(self, parameters: Parameters, dataset: Any, folder: Path, former: Mapping[str, str]) -> Any:
+    def build(self, parameters: DiabetesParameters, dataset: Any, folder: Path, former: Mapping[str, str]) -> Any:
         """Make a network with one hidden layer."""
         import keras
 
@@ -72,7 +72,7 @@ class Diabetes(Experiment):
         parts = dataset.arrays("train"), dataset.arrays("validation")
         return KerasTrainee(model, *parts, seed=parameters.seed, batch_size=parameters.batch_size)
 
-    def package(self, parameters: Parameters, dataset: Any, folder: Path, checkpoint: Path) -> Package:
+    def package(self, parameters: DiabetesParameters, dataset: Any, folder: Path, checkpoint: Path) -> Package:
         """Register the network as it is."""
         from tracked.models.keras_package import package_keras
 

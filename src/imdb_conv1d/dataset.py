@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pandas as pd
 
@@ -26,20 +26,14 @@ class Reviews:
     """The reviews of one source: ``table`` has the columns hash, text, label (0 or 1) and split, sorted by hash.
 
     ``source`` is its name, ``digest`` a SHA-256 over all texts, labels and given splits; ``dropped`` counts the rows
-    left out, by reason. ``log_texts`` tells whether texts may be stored with the runs.
+    left out, by reason.
     """
 
     source: str
     table: pd.DataFrame
     digest: str
     dropped: dict[str, int]
-    log_texts: bool = True
     columns: ClassVar[Mapping[str, str]] = {"text": "string", "label": "long"}
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What the registered model tells of them."""
-        return {"log_texts": self.log_texts}
 
     def part(self, split: str) -> pd.DataFrame:
         """The rows of train, validation or test."""
@@ -78,7 +72,7 @@ class Reviews:
         return f"{counts}; dropped: {dropped}"
 
 
-def load(source: Source, validation_split: float, log_texts: bool = True) -> Reviews:
+def load(source: Source, validation_split: float) -> Reviews:
     """Read a whole source and give each row its part.
 
     Raises:
@@ -88,7 +82,7 @@ def load(source: Source, validation_split: float, log_texts: bool = True) -> Rev
     split = partition(table, validation_split)
     kept = table.assign(split=split)[split.isin(PARTS)].sort_values(["hash", "label"], kind="stable", ignore_index=True)
     columns = ["hash", "text", "label", "split"]
-    reviews = Reviews(source.name, kept[columns], digest(table), dropped(split), log_texts)
+    reviews = Reviews(source.name, kept[columns], digest(table), dropped(split))
     for part in PARTS:
         for label in (0, 1):
             if not (reviews.part(part)["label"] == label).any():

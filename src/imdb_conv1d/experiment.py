@@ -44,7 +44,7 @@ class ImdbConv1D(Experiment):
 
         found = sources.resolve(source or parameters.data)
         say(found.note or f"data: {found.name}")
-        return dataset.load(found, parameters.validation_split, parameters.log_texts)
+        return dataset.load(found, parameters.validation_split)
 
     def build(
         self, parameters: TrainParameters, dataset: "Reviews", folder: Path, former: Mapping[str, str]

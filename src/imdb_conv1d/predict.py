@@ -22,11 +22,14 @@ def predict(model: Any, part: ReviewsPart, trained_on: TrainedOn) -> Iterator[tu
         model: takes texts, an array of objects [n], and gives the probability of positive of each.
         trained_on: what the model was trained and chosen on.
 
-    Yields:
-        id, loss (nats), correct, key (of the words), seen (where it is known), text_sha256, label, probability and
-        words, a row a review; and their hash, text, label and probability, for people.
+    Returns:
+        pieces of two tables, a row a review: id, loss (nats), correct, key (of the words), seen (where it is known),
+        text_sha256, label and probability; and for people label, probability, text and hash.
     """
-    seen = find_seen(part, trained_on)
+    return _pieces(model, part, find_seen(part, trained_on))
+
+
+def _pieces(model: Any, part: ReviewsPart, seen: Seen | None) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     copies = (part.rows[part.take].groupby(["hash", "label"], sort=False).cumcount()).to_numpy()
     done = 0
     for piece in chosen(part.texts, part.rows, part.take):
@@ -45,7 +48,6 @@ def predict(model: Any, part: ReviewsPart, trained_on: TrainedOn) -> Iterator[tu
                 "text_sha256": piece["hash"].to_numpy(),
                 "label": label,
                 "probability": probability,
-                "words": words,
             }
         )
         if seen:

@@ -7,6 +7,7 @@ mistake in a parameter is told before they are loaded.
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,8 @@ class Terms:
     right: str = ""
 
     def __post_init__(self) -> None:
+        if self.row == "row":  # whose plural other columns of a comparison have
+            raise ValueError("row is 'row'; another word is needed, such as 'example'")
         if not 0 < self.most < math.inf:
             raise ValueError(f"most is {self.most:g}; a finite number above 0 is needed")
 
@@ -87,11 +90,11 @@ class Data(Protocol):
 
     @property
     def digest(self) -> str:
-        """A SHA-256, in hexadecimal digits, over all that decides which rows a part has and what is in them."""
+        """A SHA-256, in hexadecimal digits, over the rows: what the test part has, and what is in them."""
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The columns' names and MLflow's types of them."""
+        """The columns' names and MLflow's types of them: string, long, double, boolean, float, integer or binary."""
 
 
 class Dataset(Data, Protocol):
@@ -105,14 +108,10 @@ class Dataset(Data, Protocol):
     def summary(self) -> str:
         """One line for people."""
 
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What goes into the registered model."""
-
     def rows(self, parameters: Any) -> "pd.DataFrame":
-        """Make the table that a training leaves of its rows: no inputs, but their ``split``.
+        """Make the table that a training leaves of its rows, without inputs.
 
-        Later runs learn from it what a model was trained and chosen on.
+        It has what ``predict`` needs to tell which rows a model was trained and chosen on (:class:`TrainedOn`).
         """
 
 
@@ -136,7 +135,11 @@ class Trainee(Protocol):
         """The number of numbers that are learned."""
 
     def fit(self, callbacks: Sequence[Any], initial_epoch: int, epochs: int) -> None:
-        """Train from the epoch after ``initial_epoch`` on, and call Keras callbacks as ``keras.Model.fit`` does."""
+        """Train from the epoch after ``initial_epoch`` on, and call Keras callbacks as ``keras.Model.fit`` does.
+
+        Of these calls are needed: ``set_model``, with an object whose ``stop_training`` ends the fit after the epoch;
+        ``on_train_begin``; ``on_train_batch_end``; and ``on_epoch_end``, with the metrics that the experiment declares.
+        """
 
     def state(self) -> "list[np.ndarray]":
         """Give all that the epochs to come depend on, beside the random states of Python and NumPy."""
@@ -149,7 +152,7 @@ class Trainee(Protocol):
         """
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint: a zip archive, as Keras's .keras files are, at exactly this path."""
 
 
 @dataclass(frozen=True)
@@ -207,19 +210,25 @@ class Experiment(Protocol):
     Attributes:
         name: of the experiment and of its registered model; settings, folders, locks and titles follow from it.
         Parameters: a subclass of ``tracked.console.train_parameters.TrainParameters`` with the experiment's own.
+        EvaluateParameters: likewise a subclass of the one in ``tracked.console.verb_parameters``, where the experiment
+            adds to it; and ``PromoteParameters``.
         metrics: all that an epoch reports; the first is the loss.
         terms: what people call the rows and their loss.
         headline: the scores that stand at a version and in a comparison, of those that ``score`` gives. The first is
             the mean of the rows' loss.
         files: patterns of the names of files that ``build`` leaves in a training's folder.
-        owns_untagged_runs: whether runs that name no experiment are this one's.
-        inputs_switch: the parameter that says whether inputs may be stored with runs; where it is empty, they may.
+        owns_untagged_runs: whether runs that name no experiment are this one's. They were made before experiments had
+            names, so it is True for one experiment of a store at most; it is never copied into a fork.
+        inputs_switch: the parameter, a ``Switch`` of train, evaluate and promote, that says whether inputs may be
+            stored with runs; where it is empty, they may.
         former_seen: a metric by which evaluations of before say how many rows, at least, a model had seen.
         advice: what may help when a loss is no longer a number, formatted with the parameters.
     """
 
     name: str
     Parameters: type[Any]
+    EvaluateParameters: type[Any] | None = None
+    PromoteParameters: type[Any] | None = None
     metrics: Sequence[Metric]
     terms: Terms = Terms()
     headline: Sequence[str] = ("loss",)
@@ -230,7 +239,7 @@ class Experiment(Protocol):
     advice: str = ""
 
     def load(self, parameters: Any, source: str) -> Dataset:
-        """Read the data.
+        """Read the data. TensorFlow and Keras are not loaded yet; what loads them belongs into ``build``.
 
         Args:
             source: the ``source`` of the dataset that a resumed training had; empty for a new training.
@@ -325,9 +334,15 @@ def require(experiment: Experiment, parts: Sequence[str]) -> None:
         UserError: naming the first part that it lacks.
     """
     name = getattr(experiment, "name", "") or type(experiment).__name__
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", name):
+        raise UserError(f"experiment: {name!r} is not allowed as a name; allowed: letters, digits and single hyphens")
     for attribute in ("name", "Parameters", "metrics"):
         if not getattr(experiment, attribute, None):
             raise UserError(f"experiment {name!r} has no {attribute}; allowed: one with name, Parameters and metrics")
+    if "patience" not in getattr(experiment.Parameters, "model_fields", ()):
+        raise UserError(f"experiment {name!r}: its Parameters are no TrainParameters; allowed: a subclass of them")
+    if not all(isinstance(metric, Metric) for metric in experiment.metrics):
+        raise UserError(f"experiment {name!r}: its metrics are {experiment.metrics!r}; allowed: some of class Metric")
     for part in parts:
         own = getattr(type(experiment), part, None)
         if own is None or own is getattr(Experiment, part):

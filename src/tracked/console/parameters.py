@@ -8,7 +8,7 @@ import argparse
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NoReturn, Self, get_args
+from typing import Annotated, Any, Literal, NoReturn, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
@@ -46,7 +46,7 @@ class Parameters(BaseModel):
         """
         parser = _Parser(cls.model_fields, description=cls.__doc__)
         for name, field in cls.model_fields.items():
-            text = f"{field.description} ({allowed(field)}; default {spelled(field.default)})"
+            text = f"{field.description or name} ({allowed(field)}; default {spelled(field.default)})"
             parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text.replace("%", "%%"))
         try:
             return cls(**vars(parser.parse_args(_joined(argv, cls.model_fields))))
@@ -129,8 +129,9 @@ def allowed(field: FieldInfo) -> str:
     """What a parameter may be, in words, read off its type and range."""
     if isinstance(field.json_schema_extra, dict) and "allowed" in field.json_schema_extra:
         return str(field.json_schema_extra["allowed"])
-    if choices := get_args(field.annotation):
-        return ", ".join(choices[:-1]) + f" or {choices[-1]}"
+    if get_origin(field.annotation) is Literal:
+        *first, last = map(str, get_args(field.annotation))
+        return " or ".join(filter(None, [", ".join(first), last]))
     if field.annotation is bool:
         return "true or false"
     bounds = {
@@ -139,10 +140,12 @@ def allowed(field: FieldInfo) -> str:
         for kind in ("ge", "gt", "le", "lt")
         if hasattr(bound, kind)
     }
-    if field.annotation is int:
+    if field.annotation is int and set(bounds) == {"ge", "le"}:
         return f"a whole number from {bounds['ge']} to {bounds['le']}"
+    kinds: dict[Any, str] = {int: "a whole number", float: "a finite number", str: "a text"}
+    what = kinds.get(field.annotation or str, str(field.annotation).replace("typing.", ""))
     signs = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
-    return ", ".join(["a finite number", *(signs[kind].format(bound) for kind, bound in bounds.items())])
+    return ", ".join([what, *(signs[kind].format(bound) for kind, bound in bounds.items())])
 
 
 def _joined(argv: Sequence[str], names: dict[str, FieldInfo]) -> list[str]:

@@ -19,7 +19,7 @@ MODEL_NAME = r"[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*"
 ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$"), Field(description="Name in the model registry",
     json_schema_extra={"allowed": "a name without blanks, quotes and /, : or @, not of dots alone"})]  # fmt: skip
 Mode = Literal["min", "max"]
-_COMPLETED: dict[type[Experiment], type[Any]] = {}  # by the experiment's class: making one takes milliseconds
+_COMPLETED: dict[tuple[object, ...], type[Any]] = {}  # by the experiment: making one takes milliseconds
 
 
 class TrainParameters(Parameters):
@@ -79,23 +79,30 @@ class TrainCommand(TrainParameters):
 
 def of_training(experiment: Experiment) -> type[TrainParameters]:
     """Complete an experiment's ``Parameters``: its name as the model's, its metrics as what can be monitored."""
-    if type(experiment) in _COMPLETED:
-        return _COMPLETED[type(experiment)]
+    key = type(experiment), experiment.name, tuple(experiment.metrics)
+    if key in _COMPLETED:
+        return _COMPLETED[key]
     own: type[TrainParameters] = experiment.Parameters
     names = [metric.name for metric in experiment.metrics]
     monitors = (*names, *(f"val_{name}" for name in names))
-    made = complete(own, experiment, {"monitor": (Literal[monitors], own.model_fields["monitor"].default)})
-    made.directions = {metric.name: metric.better for metric in experiment.metrics}
-    _COMPLETED[type(experiment)] = made
+    monitor, mode = (own.model_fields[name] for name in ("monitor", "mode"))
+    directions = {metric.name: metric.better for metric in experiment.metrics}
+    default = mode.default
+    if default != "auto":  # of what is monitored unless the command says otherwise
+        default = directions.get(monitor.default.removeprefix("val_"), default)
+    fields = {"monitor": (Literal[monitors], monitor.default), "mode": (mode.annotation, default)}
+    made = complete(own, experiment, fields)
+    made.directions = directions
+    _COMPLETED[key] = made
     return made
 
 
 def of_train_command(experiment: Experiment) -> type[TrainCommand]:
     """Give the parameters of ``train``: those of a training, and ``resume``."""
     resume = TrainCommand.model_fields["resume"]
-    bases: Any = (of_training(experiment), TrainCommand)
     fields: dict[str, Any] = {"resume": (resume.annotation, resume)}
-    made: type[TrainCommand] = create_model("TrainCommand", __base__=bases, __doc__=TrainCommand.__doc__, **fields)
+    base: Any = of_training(experiment)
+    made: type[TrainCommand] = create_model("TrainCommand", __base__=base, __doc__=TrainCommand.__doc__, **fields)
     return made
 
 

@@ -3,12 +3,10 @@
 The command line, the checks, MLproject and the README's tables follow from these classes; a test compares them.
 """
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from tracked.console.errors import UserError
 from tracked.console.parameters import (
     Finite,
     Parameters,
@@ -119,15 +117,5 @@ def of_verb(verb: str, experiment: Experiment) -> type[Any]:
         "promote": PromoteParameters,
         "rollback": RollbackParameters,
     }
-    own: type[Parameters] = getattr(experiment, f"{verb.capitalize()}Parameters", classes[verb])
-    return complete(own, experiment, {})
-
-
-def require_name(name: str) -> None:
-    """Make sure that an experiment's name can be part of folders, settings and URIs.
-
-    Raises:
-        UserError: if not.
-    """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise UserError(f"experiment: {name!r} is not allowed; allowed: small letters, digits and single hyphens")
+    own = getattr(experiment, f"{verb.capitalize()}Parameters", None)
+    return complete(own or classes[verb], experiment, {})

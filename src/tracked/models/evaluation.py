@@ -72,6 +72,7 @@ def run(
     part, loaded = chosen.part, loader.load(str(model.path))
     with tempfile.TemporaryDirectory(prefix=f"{owner.name}-") as folder:
         trained_on = loader.trained_on(stored, model.record, Path(folder))
+    pieces = owner.predict(loaded, part, trained_on)
     with context.run(owner, "evaluate", f"evaluate {stored.short}", parameters, signals) as run:
         say(f"run {run.id} 'evaluate {stored.short}'")
         run.data(part.source, part.digest, "evaluation", {"rows": part.total}, part.columns)
@@ -84,7 +85,6 @@ def run(
             run.tags({"training_run_id": stored.run_id})
         started = time.perf_counter()
         try:
-            pieces = owner.predict(loaded, part, trained_on)
             found = predictions.write(pieces, part.count, run.folder / PREDICTIONS, lambda n: _progress(owner, n))
         except MlflowException as error:  # such as an input that its signature does not take
             raise RunFailed(f"{stored.title} cannot predict these {owner.terms.rows} ({one_line(error)})") from error

@@ -28,11 +28,13 @@ def complete(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -> str
         checkpoint = run.folder / BEST
         package = experiment.package(parameters, data, run.folder, checkpoint)
         about = {"data_source": data.source, "data_digest": data.digest, EXPERIMENT: experiment.name}
+        if switch := experiment.inputs_switch:
+            about[switch] = getattr(parameters, switch)
         step, said = trainer.best_epoch, parameters.spelled()
-        model_id = publisher.store(name, package, checkpoint, step, said, about | dict(data.metadata))
+        model_id = publisher.store(name, package, checkpoint, step, said, about)
         publisher.require_same_loss(model_id, package, trainer.best[f"val_{experiment.metrics[0].name}"])
     tags = {"best_epoch": str(trainer.best_epoch), f"best_{monitor}": repr(trainer.best[monitor])}
-    tags["data_digest"] = data.digest
+    tags |= {"data_digest": data.digest, EXPERIMENT: experiment.name}
     signals.hold_to_the_end()  # from here on the work is done: a signal no longer undoes it
     version = publisher.register(name, model_id, run.id, training_report.description(data, trainer), tags)
     title = f"{version.name} version {version.version}"

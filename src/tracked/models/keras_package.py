@@ -19,13 +19,15 @@ def package_keras(
 
     Args:
         validation: inputs [n, …] and targets [n, …], by which the stored model is checked.
-        loss: of targets and outputs, [n]; its mean is what the network reports as val_loss.
+        loss: of targets and outputs, [n]; its mean is what the network reports as val_loss, without the penalty of
+            regularizers.
     """
     inputs, targets = validation
     model = keras.saving.load_model(checkpoint)
 
     def mean_loss(loaded: PyFuncModel) -> float:
-        return float(np.mean(loss(targets, np.asarray(loaded.predict(inputs)))))
+        penalty = sum(map(float, model.losses))  # of regularizers, which Keras's loss holds
+        return float(np.mean(loss(targets, np.asarray(loaded.predict(inputs))))) + penalty
 
     return Package(
         model,

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracked.console.errors import RunFailed
+from tracked.console.lines import one_line
 from tracked.runs.evaluations import COLUMNS
 
 WORST = 50  # rows that are kept to look at
@@ -58,6 +59,8 @@ def write(
             done += len(table)
             if done // PROGRESS > (done - len(table)) // PROGRESS:
                 progress(done)
+    except (ValueError, pa.ArrowException) as error:  # columns that differ from piece to piece, say
+        raise RunFailed(f"the predictions cannot be stored ({one_line(error)}); no figure is logged") from error
     finally:
         if writer:
             writer.close()

@@ -112,7 +112,7 @@ def require_same_loss(model_id: str, package: Package, logged: float) -> None:
     except (ValueError, MlflowException) as error:
         with suppress(Exception):
             mlflow.MlflowClient().delete_logged_model(model_id)
-        raise RunFailed(f"the stored model {one_line(error)}; nothing is registered") from None
+        raise RunFailed(f"the stored model {one_line(error)}; nothing is registered") from error
     say(f"loaded back, the stored model scores {package.checked} with a loss of {loss:.7f}")
 
 

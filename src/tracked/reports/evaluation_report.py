@@ -4,6 +4,8 @@ import time
 
 import pandas as pd
 
+from tracked.console.errors import RunFailed
+from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.evaluations import PREDICTIONS, seen_metric
 from tracked.runs.registry import StoredModel
@@ -31,7 +33,13 @@ def queue(
             in its description and as tags, since the UI shows no metrics there.
     """
     rows, count = owner.terms.rows, len(predictions)
-    scores = owner.score(predictions)
+    try:
+        scores = owner.score(predictions)
+    except ValueError as error:
+        raise RunFailed(f"these {rows} cannot be scored ({one_line(error)}); no figure is logged") from error
+    if lacking := [name for name in owner.headline if name not in scores]:
+        told = f"experiment {owner.name!r} gives no score {lacking[0]!r}, which its headline names"
+        raise RunFailed(f"{told}; no figure is logged")
     found = {f"test_{name}": value for name, value in scores.items()}
     counts = {f"test_{rows}": float(count), f"test_{rows}_distinct": float(predictions["key"].nunique())}
     mark, short, leaked = "", "", None
@@ -61,8 +69,8 @@ def queue(
     lines = [f"{owner.summarize(scores)} on {count:,} {rows}{mark}", line]
     if stored.version and own_test_part:
         figures = {f"test_{name}": scores[name] for name in owner.headline}
-        told = {**figures, seen_metric(owner): "unknown" if leaked is None else leaked, "evaluation_run_id": run.id}
-        run.version(stored.name, stored.version, told)
+        tags = {**figures, seen_metric(owner): "unknown" if leaked is None else leaked, "evaluation_run_id": run.id}
+        run.version(stored.name, stored.version, tags)
         run.version_line(stored.name, stored.version, "Test part:", f"{lines[0]}. {line}")
     run.describe("\n\n".join([f"{stored.title}: {lines[0]}.", line]))
     return "\n".join([*lines, f"read and scored in {seconds:.1f} s"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracked.analysis.early_stopping import OTHER_HISTORY
-from tracked.console.errors import Interrupted, UserError
+from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.lines import say
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import TrainCommand, TrainParameters, training_of
@@ -16,6 +16,7 @@ from tracked.resume.resume_plan import ResumePlan
 from tracked.runs import context, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import Beginning
+from tracked.runs.schema import TAGS
 from tracked.training import reproducibility, run_folder
 from tracked.training.claim import Claim
 from tracked.training.journal import HistoryError
@@ -72,6 +73,8 @@ class TrackedTraining:
         trainee = experiment.build(parameters, self.data, run.folder, former)
         if trainee.note:
             say(trainee.note)
+        if taken := sorted(TAGS & set(trainee.tags)):
+            raise RunFailed(f"experiment {experiment.name!r} sets the tag {taken[0]!r}, which every run has already")
         if trainee.tags:
             run.tags(trainee.tags)
         after = trainer.restore(trainee)
@@ -106,6 +109,7 @@ def start_or_resume(
         if plan:
             resume_plan.require_same_data(plan, data.source, data.digest)
         reproducibility.make_repeatable(parameters.seed)
+        _import_the_rest()
         # Without what is raised now, which counts from the moment on at which it is noted.
         recorded = plan.former if plan else parameters
         beginning = _beginning(experiment, recorded, data, claim, plan)
@@ -124,6 +128,15 @@ def require_rows(data: Dataset) -> None:
     for part in ("train", "validation"):
         if not data.counts.get(part):
             raise UserError(f"data: {data.source} has no rows in its {part} part; allowed: data with rows in each part")
+
+
+def _import_the_rest() -> None:
+    """Import what a training needs to its end: quietly by now, and before there is a run that could break off at it."""
+    from tracked.models import finalize
+    from tracked.training import trainer
+
+    assert finalize
+    assert trainer
 
 
 def _beginning(

@@ -13,8 +13,8 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
-from tracked.runs.queries import Recorded, is_own
-from tracked.runs.schema import CLOSED, ENTRY_POINT, EXPERIMENT, LAUNCH, REGISTERED, STOP_REASON, VERB
+from tracked.runs.queries import Recorded, is_own, whose
+from tracked.runs.schema import CLOSED, ENTRY_POINT, LAUNCH, REGISTERED, STOP_REASON, VERB, name_experiment
 from tracked.training import run_folder
 from tracked.training.holder import Holder
 from tracked.training.snapshots import Snapshots
@@ -114,7 +114,9 @@ def is_ours(owner: Experiment, run: Recorded) -> bool:
         return run.data.tags[VERB] == "train" and is_own(owner, run)
     # What mlflow run has made and nothing has begun has no name yet: its parameters tell whose it is.
     own, there = set(owner.Parameters.model_fields), set(run.data.params)
-    return run.data.tags.get(ENTRY_POINT) == "main" and (own == there or (owner.owns_untagged_runs and own <= there))
+    if run.data.tags.get(ENTRY_POINT) != "main" or not own <= there:
+        return False
+    return owner.owns_untagged_runs or (own == there and queries.parameters(run)["model_name"] == owner.name)
 
 
 def folder(owner: Experiment, run: Recorded) -> Path:
@@ -134,7 +136,7 @@ def reason_against(owner: Experiment, run: Recorded) -> str:
     if tags.get(VERB, "train") != "train":
         return f"is no training but has the tag {VERB}={tags[VERB]}"
     if VERB in tags and not is_own(owner, run):
-        return f"is of experiment {tags.get(EXPERIMENT, 'another one')!r}"
+        return f"is of {name_experiment(whose(owner, run))}"
     if REGISTERED in tags and run.info.status == "FINISHED":
         return f"has finished, and version {tags[REGISTERED]} of its model is registered"
     if tags.get(STOP_REASON) == NOT_A_NUMBER:

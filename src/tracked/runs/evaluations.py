@@ -21,8 +21,9 @@ from tracked.runs.schema import VERB
 
 PREDICTIONS = "predictions.parquet"  # of each row
 MODEL_ID = "model_id"  # the tag with the model that was evaluated
-# The tag with the form of what an evaluation leaves. Format 3 is told at Experiment.predict. Of format 2 the experiment
-# makes it. Without the tag, predictions do not tell what was seen, and the model is known by the run's inputs.
+# The tag with the form of what an evaluation leaves. Format 3 is told at Experiment.predict, and format 2 is upgraded
+# by Experiment.upgrade_predictions. Without the tag, predictions do not tell what was seen, and the inputs name the
+# model.
 FORMAT_TAG, FORMAT = "evaluation_format", "3"
 IS_WHOLE = f"tags.{FORMAT_TAG} != ''"
 FINISHED = "attributes.status = 'FINISHED'"

@@ -1,7 +1,7 @@
 """A metric's history, read from any run that has one value an epoch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Literal
@@ -32,6 +32,7 @@ def read(
     say: Callable[[str], None] = lambda line: None,
     points: Sequence[Metric] | None = None,
     lasted: Sequence[Metric] | None = None,
+    declared: Mapping[str, Literal["min", "max"]] | None = None,
 ) -> History:
     """A run's history of ``monitor``, which has steps from 0 or from 1 on; epochs are counted from 1.
 
@@ -41,6 +42,7 @@ def read(
         say: is told what of the run is left out.
         points: the metric's, in any order, if they are at hand.
         lasted: those of ``LASTED`` likewise.
+        declared: what is better of the metrics that an experiment declares, by the name without ``val_``.
 
     Raises:
         UserError: if the run has no such metric, less than two epochs, a gap or two values of one epoch, or if nothing
@@ -60,7 +62,8 @@ def read(
     _require_one_an_epoch(run_id, metric, [point.step for point in points])
     if parameters.get("baseline", "None") != "None":
         say(f"run {run_id}: its EarlyStopping had a baseline, {parameters['baseline']}; the rules here have none")
-    direction = mode if mode != "auto" else _own_mode(parameters, metric == queries.monitor(run)) or better(metric)
+    own = _own_mode(parameters, metric == queries.monitor(run)) if mode == "auto" else mode
+    direction = own or (declared or {}).get(metric.removeprefix("val_")) or better(metric)
     if direction is None:
         raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
     if lasted is None:
@@ -81,7 +84,12 @@ def read(
 
 
 def read_all(
-    runs: Sequence[Run], monitor: str, mode: Mode, say: Callable[[str], None], all_of_them: bool
+    runs: Sequence[Run],
+    monitor: str,
+    mode: Mode,
+    say: Callable[[str], None],
+    all_of_them: bool,
+    declared: Mapping[str, Literal["min", "max"]] | None = None,
 ) -> list[History]:
     """The histories of one metric of several runs, as :func:`read`; runs that have none are left out, and told.
 
@@ -103,7 +111,7 @@ def read_all(
         for run in some:
             run_id = run.info.run_id
             try:
-                found.append(read(run, monitor, mode, say, points[run_id], lasted.get(run_id, [])))
+                found.append(read(run, monitor, mode, say, points[run_id], lasted.get(run_id, []), declared))
             except UserError as error:
                 if all_of_them:
                     raise

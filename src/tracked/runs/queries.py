@@ -21,7 +21,7 @@ from tracked.console.parameters import refusal
 from tracked.experiment import Experiment
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
-from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, RAISED, REGISTERED, STOP_REASON, VERB
+from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, RAISED, REGISTERED, STOP_REASON, UNNAMED, VERB, name_experiment
 
 Recorded: TypeAlias = Run  # a run as the store has it; a tracking.Run is one that is being written
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
@@ -136,9 +136,14 @@ def monitor(run: Recorded, given: str = "auto") -> str:
     return parameters(run).get("monitor", MONITOR) if given == "auto" else given
 
 
+def whose(owner: Experiment, run: Recorded) -> str:
+    """Name the experiment that a run of a verb is of, as ``owner`` sees it."""
+    return str(run.data.tags.get(EXPERIMENT, owner.name if owner.owns_untagged_runs else UNNAMED))
+
+
 def is_own(owner: Experiment, run: Recorded) -> bool:
     """Whether a run of a verb is one of this experiment's."""
-    return str(run.data.tags.get(EXPERIMENT, owner.name if owner.owns_untagged_runs else "")) == owner.name
+    return whose(owner, run) == owner.name
 
 
 def is_training(owner: Experiment, run: Recorded, metric: str = "auto") -> bool:
@@ -211,9 +216,9 @@ def named(owner: Experiment, ids: Sequence[str], parameter: str) -> Trainings:
             ) from None
         if run.info.lifecycle_stage != "active":
             raise refusal(parameter, run_id, "a run that is not deleted")
-        if (VERB in run.data.tags or EXPERIMENT in run.data.tags) and not is_own(owner, run):
-            whose = run.data.tags.get(EXPERIMENT, "another one, which has not named itself")
-            raise refusal(parameter, run_id, f"a run of experiment {owner.name!r}; this one is of {whose!r}")
+        if VERB in run.data.tags and not is_own(owner, run):
+            of = name_experiment(whose(owner, run))
+            raise refusal(parameter, run_id, f"a run of experiment {owner.name!r}; this one is of {of}")
         if run.info.run_id in {other.info.run_id for other in runs}:
             raise refusal(parameter, run_id, "each run once")
         if runs and run.info.experiment_id != runs[0].info.experiment_id:

@@ -11,6 +11,7 @@ from mlflow.models.model import ModelInfo
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
+from tracked.runs.schema import EXPERIMENT, OF_VERSIONS, UNNAMED, name_experiment
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,6 @@ def find(uri: str) -> StoredModel:
             name, alias, number = match.groups()
             found = client.get_model_version_by_alias(name, alias) if alias else _version(client, name, number)
             exact = f"models:/{name}/{found.version}"
-            info = mlflow.models.get_model_info(exact)
             info, version, run_id = mlflow.models.get_model_info(exact), str(found.version), found.run_id or ""
             return StoredModel(exact, name, version, info.model_id or "", run_id, *_trained_on(info))
         info = mlflow.models.get_model_info(uri)
@@ -70,6 +70,17 @@ def _version(client: mlflow.MlflowClient, name: str, number: str) -> ModelVersio
     return versions[0]
 
 
+def require_own_version(owner: Experiment, name: str, version: str, parameter: str) -> None:
+    """Make sure that a version is not another experiment's, by its tags alone: its files may be gone.
+
+    Raises:
+        UserError: if it is.
+    """
+    tags = mlflow.MlflowClient().get_model_version(name, version).tags
+    whose = tags.get(EXPERIMENT, "" if owner.owns_untagged_runs or not set(tags) >= OF_VERSIONS else UNNAMED)
+    _require(owner, whose, f"{name} version {version}", parameter)
+
+
 def _trained_on(info: ModelInfo) -> tuple[str, str]:
     """The digest of a model's data, and its experiment's name; empty where it does not say."""
     told = info.metadata or {}
@@ -82,7 +93,10 @@ def require_own(owner: Experiment, stored: StoredModel, parameter: str = "model"
     Raises:
         UserError: if it is.
     """
-    whose = stored.experiment or (owner.name if owner.owns_untagged_runs or not stored.data_digest else "")
-    if whose != owner.name:
-        of = f"experiment {whose!r}" if whose else "another experiment, which has not named itself"
-        raise UserError(f"{parameter}: {stored.title} is of {of}; allowed: a model of {owner.name!r}")
+    whose = stored.experiment or ("" if owner.owns_untagged_runs or not stored.data_digest else UNNAMED)
+    _require(owner, whose, stored.title, parameter)
+
+
+def _require(owner: Experiment, whose: str, title: str, parameter: str) -> None:
+    if whose not in ("", owner.name):
+        raise UserError(f"{parameter}: {title} is of {name_experiment(whose)}; allowed: a model of {owner.name!r}")

@@ -20,8 +20,8 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.connection import refuses, single_calls
 from tracked.runs.outbox import persist
-from tracked.runs.queries import Recorded, is_own
-from tracked.runs.schema import EXPERIMENT, LAUNCH, VERB
+from tracked.runs.queries import Recorded, is_own, whose
+from tracked.runs.schema import EXPERIMENT, LAUNCH, VERB, name_experiment
 from tracked.training.claim import Claim
 
 
@@ -57,8 +57,8 @@ def require_own_run(owner: Experiment, verb: str) -> Recorded | None:
     run = named(run_id)
     begun, made_for = run.data.tags.get(VERB), run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT)
     if begun and not is_own(owner, run):
-        whose = run.data.tags.get(EXPERIMENT, "another one")
-        raise UserError(f"MLFLOW_RUN_ID: run {run_id} is of experiment {whose!r}; allowed: a run of {owner.name!r}")
+        of = name_experiment(whose(owner, run))
+        raise UserError(f"MLFLOW_RUN_ID: run {run_id} is of {of}; allowed: a run of {owner.name!r}")
     if begun == "train" == verb or (not begun and made_for in (None, "main" if verb == "train" else verb)):
         return run
     what = f"is a run of {begun}" if begun else f"was made by mlflow run for {made_for}"

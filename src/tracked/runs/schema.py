@@ -12,3 +12,14 @@ REGISTERED = "registered_version"  # comes last: with it a training is complete,
 RAISED = "raised"  # patience or epochs, which were raised when it was resumed
 RESUMED = "resumed"
 ENTRY_POINT = MLFLOW_PROJECT_ENTRY_POINT  # of mlflow run
+TAGS = {
+    VERB, EXPERIMENT, LAUNCH, STOP_REASON, CLOSED, REGISTERED, RAISED, RESUMED,
+    "error", "data_source", "data_digest", "data_rows", "versions", "machine",
+}  # fmt: skip
+OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other version
+UNNAMED = "?"  # whose a run or a model is that was made before experiments had names, to any but that one
+
+
+def name_experiment(name: str) -> str:
+    """Name an experiment in a sentence; ``UNNAMED`` is one that has not named itself."""
+    return "another experiment, which has not named itself" if name == UNNAMED else f"experiment {name!r}"

@@ -9,10 +9,9 @@ from mlflow.entities.model_registry import ModelVersion
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
 from tracked.runs.queries import Recorded, parameters
-from tracked.runs.schema import REGISTERED
+from tracked.runs.schema import OF_VERSIONS, REGISTERED
 
 AT_ONCE = 100  # runs whose versions are asked for by one question
-OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other
 
 
 def versions(run_id: str) -> list[ModelVersion]:

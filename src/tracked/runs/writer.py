@@ -16,12 +16,13 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from matplotlib.figure import Figure
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
 from tracked.console.errors import RunFailed
 from tracked.console.lines import warn
-from tracked.experiment import Dataset as Data
+from tracked.experiment import Dataset
 from tracked.runs.connection import refuses, suppress_missing
 from tracked.runs.outbox import BOUND, Delivery
 from tracked.training.files import write_safely
@@ -129,7 +130,7 @@ class Run:
             columns: MLflow's type of each column.
         """
         is_path = Path(name).is_absolute()
-        dataset = Dataset(
+        dataset = MlflowDataset(
             name=Path(name).name[-500:],
             digest=digest[:32],
             source_type="local" if is_path else "code",
@@ -141,7 +142,7 @@ class Run:
         self._records.add("the dataset", partial(self.client.log_inputs, self.id, datasets=inputs))
         self.tags({"data_source": name, "data_digest": digest})
 
-    def training_data(self, data: Data) -> None:
+    def training_data(self, data: Dataset) -> None:
         """What a training learns from, and how its rows were divided."""
         self.data(data.source, data.digest, "training", data.counts, data.columns)
         self.tags({"data_rows": data.summary})

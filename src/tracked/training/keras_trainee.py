@@ -26,8 +26,12 @@ class KerasTrainee:
         train: inputs and targets, shuffled here in an order that depends on ``seed`` and the epoch alone; or a function
             that makes a ``tf.data.Dataset`` of batches likewise, from a variable that names the epoch, counted from 1.
         validation: inputs and targets, or a dataset of batches.
+        seed: of the order of arrays; ``batch_size`` their rows in a step.
         tags: are set at the run.
         note: a line for people, or empty.
+
+    Raises:
+        ValueError: for arrays without a seed.
     """
 
     def __init__(
@@ -35,13 +39,15 @@ class KerasTrainee:
         model: keras.Model,
         train: Arrays | Batches,
         validation: Arrays | tf.data.Dataset,
-        seed: int = 0,
+        seed: int | None = None,
         batch_size: int = 32,
         tags: Mapping[str, str] | None = None,
         note: str = "",
     ) -> None:
         self.model, self.tags, self.note = model, tags or {}, note
-        self.batches = train if callable(train) else shuffled(*train, batch_size=batch_size, seed=seed)
+        if not callable(train) and seed is None:
+            raise ValueError("arrays are shuffled by a seed, and none is given")
+        self.batches = train if callable(train) else shuffled(*train, batch_size=batch_size, seed=seed or 0)
         self.validation = validation if isinstance(validation, tf.data.Dataset) else _in_order(*validation)
 
     @property

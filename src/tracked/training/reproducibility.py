@@ -39,7 +39,10 @@ def import_tensorflow() -> ModuleType:
 
 
 def make_repeatable(seed: int) -> None:
-    """Seed Python, NumPy and TensorFlow, and let TensorFlow choose operations whose result does not vary."""
+    """Seed Python, NumPy and TensorFlow, and let TensorFlow choose operations whose result does not vary.
+
+    From here on, Keras draws no progress bars.
+    """
     tf = import_tensorflow()
 
     import keras
@@ -79,10 +82,13 @@ def code(*others: Path) -> str:
 
 
 def files_of(experiment: Experiment) -> list[Path]:
-    """The folder of the package that an experiment is defined in, or its file where it is in none."""
+    """The folder of the package that an experiment is defined in, or its file where it is in none.
+
+    One that is defined in a notebook has neither.
+    """
     module = sys.modules[type(experiment).__module__]
-    file = Path(module.__file__ or "")
-    return [file.parent if module.__package__ else file]
+    file = Path(getattr(module, "__file__", None) or "")
+    return [file.parent if module.__package__ else file] if file.is_file() else []
 
 
 def _program(file: Path) -> str:

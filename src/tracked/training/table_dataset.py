@@ -1,8 +1,7 @@
 """A table of numbers as a dataset: its rows named and divided by what is in them, whatever their order."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -37,7 +36,6 @@ class TableDataset:
     target: str
     test: float = 0.2
     validation: float = 0.2
-    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for part in PARTS:
@@ -63,8 +61,9 @@ class TableDataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all rows and of the columns' names."""
-        return hashlib.sha256("\n".join([*map(str, self.table), *sorted(self.ids)]).encode()).hexdigest()
+        """SHA-256 of all rows, the columns' names, and what decides the parts."""
+        head = [*map(str, self.table), self.target, repr(float(self.test)), repr(float(self.validation))]
+        return hashlib.sha256("\n".join([*head, *sorted(self.ids)]).encode()).hexdigest()
 
     @property
     def columns(self) -> dict[str, str]:

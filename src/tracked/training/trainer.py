@@ -128,7 +128,11 @@ class Trainer:
             finally:
                 self.journal.close()
         self.signals.check()
-        self.reason = self.stopping.reason
+        self.reason = self.stopping.reason or self.reason
+        if not self.stopping.reason:
+            raise RunFailed(f"the fit has ended by itself after epoch {self.stopped_epoch}; nothing is registered")
+        if self.reason != NOT_A_NUMBER and not self.best_epoch:
+            raise RunFailed(f"no epoch has a finite {self.parameters.monitor}; nothing is registered")
         if self.reason == NOT_A_NUMBER:
             advice = self.experiment.advice.format(**self.parameters.spelled())
             what = "; ".join(filter(None, ["a loss is not a finite number", advice, "nothing is registered"]))

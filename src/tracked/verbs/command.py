@@ -7,7 +7,7 @@ from tracked.console import entry
 from tracked.console.errors import UserError
 from tracked.console.lines import say
 from tracked.console.signals import Signals
-from tracked.experiment import Experiment
+from tracked.experiment import Experiment, require
 
 VERBS = ("train", "evaluate", "replay", "compare", "promote", "rollback", "unfinished")
 
@@ -26,6 +26,7 @@ def run(experiment: Experiment, verb: str = "") -> None:
             return 0
         if name not in VERBS:
             raise UserError(f"verb: {name!r} is not allowed; allowed: {', '.join(VERBS)}")
+        require(experiment, ())
         found: int | None = importlib.import_module(f"tracked.verbs.{name}").main(experiment, rest, signals)
         return found
 

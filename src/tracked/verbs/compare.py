@@ -33,7 +33,10 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     monitor = parameters.monitor
     if monitor == "auto":
         monitor = Counter(map(queries.monitor, ended)).most_common(1)[0][0]
-    read = metric_history.read_all(ended, monitor, parameters.mode, say, all_of_them=parameters.runs != "all")
+    declared = {metric.name: metric.better for metric in experiment.metrics}
+    read = metric_history.read_all(
+        ended, monitor, parameters.mode, say, all_of_them=parameters.runs != "all", declared=declared
+    )
     by_id = {history.run_id: history for history in read}
     registered = versions.versions_of([run.info.run_id for run in ended])
     models = {run_id: versions.model_ids(some) for run_id, some in registered.items()}

@@ -33,7 +33,10 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         if (how := queries.stand(chosen[0])) != "finished":
             say(f"run {parameters.run} has not finished ({how}): what it has recorded so far is replayed")
 
-    read = metric_history.read_all(chosen, parameters.monitor, parameters.mode, say, all_of_them=not several)
+    declared = {metric.name: metric.better for metric in experiment.metrics}
+    read = metric_history.read_all(
+        chosen, parameters.monitor, parameters.mode, say, all_of_them=not several, declared=declared
+    )
     patience, min_delta = metric_history.grid(read, parameters.patiences, parameters.min_deltas)
     table = rule_replay.replay(read, patience, min_delta)
     experiment_id = found.experiment.experiment_id
