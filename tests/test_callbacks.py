@@ -19,6 +19,7 @@ from tracked.training.epoch_recorder import EpochRecord
 from tracked.training.journal import Entry, HistoryError, Journal, read
 
 Delivered = list[tuple[int, int, dict[str, float]]]
+METRICS = ["loss", "accuracy", "val_loss", "val_accuracy"]
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def feed(
     stopping = EarlyStopping(rule, "val_loss", epochs)
     checkpoint = BestCheckpoint(folder, "val_loss", rule.mode)
     journal = Journal(folder / "journal.jsonl")
-    record = EpochRecord(journal, stopping, checkpoint, keep, lambda *epoch: delivered.append(epoch), logged or {})
+    deliver, rate = lambda *epoch: delivered.append(epoch), lambda: 0.001
+    record = EpochRecord(journal, stopping, checkpoint, keep, deliver, logged or {}, METRICS, rate)
     callbacks = (stopping, checkpoint, record)
     for callback in callbacks:
         callback.set_model(network)
@@ -130,9 +132,8 @@ def test_an_epoch_that_cannot_be_kept_is_not_told(network: keras.Model, tmp_path
     delivered: Delivered = []
     stopping = EarlyStopping(Rule("min", 2), "val_loss", 9)
     checkpoint = BestCheckpoint(tmp_path, "val_loss", "min")
-    record = EpochRecord(
-        Journal(tmp_path / "journal.jsonl"), stopping, checkpoint, keep, lambda *epoch: delivered.append(epoch), {}
-    )
+    journal, deliver = Journal(tmp_path / "journal.jsonl"), lambda *epoch: delivered.append(epoch)
+    record = EpochRecord(journal, stopping, checkpoint, keep, deliver, {}, METRICS, lambda: 0.001)
     for callback in (stopping, checkpoint, record):
         callback.set_model(network)
         callback.on_train_begin()
@@ -158,6 +159,8 @@ def test_an_epoch_is_kept_before_it_is_told(network: keras.Model, tmp_path: Path
         lambda epoch: order.append(f"kept {epoch}, {len(journal.entries())} in the journal"),
         lambda epoch, *_: order.append(f"told {epoch}"),
         {},
+        METRICS,
+        lambda: 0.001,
     )
     for callback in (stopping, checkpoint, record):
         callback.set_model(network)
