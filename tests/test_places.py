@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from imdb_conv1d.experiment import EXPERIMENT
 from tracked.training import run_folder
 from tracked.training.claim import Claim, HeldError
 from tracked.training.run_folder import LOCK, holder, root
@@ -35,12 +36,13 @@ def test_snapshots_are_beside_a_local_store_else_in_the_users_state_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert str(root(uri)) == place.format(here=tmp_path, state=tmp_path / "state")
+    assert str(root("imdb-conv1d", uri)) == place.format(here=tmp_path, state=tmp_path / "state")
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert str(root("http://x")) == f"{tmp_path}/.local/state/imdb-conv1d/snapshots"
-    monkeypatch.setenv(run_folder.SETTING, "~/elsewhere")
-    assert str(root(uri)) == f"{tmp_path}/elsewhere"
+    assert str(root("imdb-conv1d", "http://x")) == f"{tmp_path}/.local/state/imdb-conv1d/snapshots"
+    monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", "~/elsewhere")
+    assert str(root("imdb-conv1d", uri)) == f"{tmp_path}/elsewhere"
+    assert str(root("imdb", "http://x")) == f"{tmp_path}/.local/state/imdb/snapshots"  # another experiment's
 
 
 def process(code: str) -> "subprocess.Popen[str]":
@@ -150,7 +152,7 @@ def test_a_removal_takes_a_trainings_files_and_nothing_else(tmp_path: Path, caps
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("x")
 
-    with Claim() as claim:
+    with Claim(EXPERIMENT.files) as claim:
         claim.take(folder)
         fill([*ours, *theirs])
         (folder / "history").symlink_to(outside)
@@ -166,12 +168,17 @@ def test_a_removal_takes_a_trainings_files_and_nothing_else(tmp_path: Path, caps
     )
     assert told.count("\n") == 1
     shutil.rmtree(folder)
-    with Claim() as claim:
+    with Claim(EXPERIMENT.files) as claim:
         claim.take(folder)
         fill(ours)
         claim.remove()
     assert not folder.exists()
     assert capsys.readouterr().err == ""
+    with Claim() as claim:  # an experiment's that leaves no such file
+        claim.take(folder)
+        fill(["journal.jsonl", f"vocabulary-{hashed}.txt"])
+        claim.remove()
+    assert [path.name for path in folder.iterdir()] == [f"vocabulary-{hashed}.txt"]
 
 
 def test_a_removal_goes_through_no_link_and_takes_nothing_that_another_process_holds(
