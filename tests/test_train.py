@@ -310,7 +310,7 @@ def test_a_stored_model_that_scores_otherwise_is_not_registered(
         network.set_weights([*others, bias + 0.01])
         return network
 
-    monkeypatch.setattr(publisher.keras.saving, "load_model", another_network)
+    monkeypatch.setattr(keras.saving, "load_model", another_network)
     with pytest.raises(RunFailed, match="the stored model scores the validation part with a loss of"):
         run_train(f"--data={reviews_csv}", "--epochs=2")
     run = last_run()
