@@ -1,4 +1,4 @@
-"""Trainings that break off and go on, in the test's own process, and what makes one whole."""
+"""Trainings that break off and resume, in the test's own process, and the comparison with an uninterrupted one."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
 from tracked.training import run_folder
 from tracked.training.snapshots import Snapshots
-from verbs import train
+from verbs import SRC, train
 
 ARGUMENTS = ["--patience=3", "--epochs=60"]  # on the noisy reviews it stops after epoch 5 and keeps epoch 2
 
@@ -37,19 +37,23 @@ def last_epoch(run: Run) -> int:
     return Snapshots(folder(run)).last_epoch
 
 
-def folder(run: Run) -> Path:
-    return run_folder.root(mlflow.get_tracking_uri()) / run.info.run_id
+def folder(run: Run, experiment: str = "imdb-conv1d") -> Path:
+    return run_folder.root(experiment, mlflow.get_tracking_uri()) / run.info.run_id
 
 
 def resume(*arguments: str, signals: Signals | None = None) -> None:
     train.main(arguments, signals or Signals())
 
 
-def is_whole(run: Run, straight: dict[str, dict[int, float]]) -> bool:
-    """Whether a run is what the straight one is: every epoch once, every bit, one version with its alias."""
+def assert_same_run(run: Run, uninterrupted: dict[str, dict[int, float]]) -> None:
+    """Assert that a run has come to what the uninterrupted one came to: every epoch once, every bit, one version.
+
+    Args:
+        uninterrupted: its metrics, by name and step.
+    """
     run = mlflow.get_run(run.info.run_id)
-    assert metrics(run) == straight
-    assert set(points(run, "epoch_seconds")) == set(straight["val_loss"])
+    assert metrics(run) == uninterrupted
+    assert set(points(run, "epoch_seconds")) == set(uninterrupted["val_loss"])
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
     times = [point.timestamp for point in history]
     assert times == sorted(times)
@@ -57,10 +61,9 @@ def is_whole(run: Run, straight: dict[str, dict[int, float]]) -> bool:
     assert "error" not in run.data.tags
     (version,) = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
     assert run.data.tags["registered_version"] == str(version.version)
-    assert list(table(run, "history.csv")["epoch"]) == list(straight["val_loss"])
+    assert list(table(run, "history.csv")["epoch"]) == list(uninterrupted["val_loss"])
     assert list(table(run, "early_stopping.csv")["event"])[-1] == "stopped"
     assert not folder(run).exists()
-    return True
 
 
 def unended(data: Path) -> Run:
@@ -75,7 +78,7 @@ def unended(data: Path) -> Run:
 def holding(run: Run) -> Iterator["subprocess.Popen[str]"]:
     """Another process that holds the run's folder."""
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(train.__file__).parent)!r})\n"
+        f"import sys; sys.path.insert(0, {str(SRC)!r})\n"
         "from pathlib import Path\nfrom tracked.training.run_folder import Claim\n"
         f"with Claim() as claim:\n  claim.take(Path({str(folder(run))!r}))\n  print('held', flush=True)\n  input()"
     )

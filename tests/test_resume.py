@@ -24,8 +24,9 @@ from mlflow.entities import Run
 
 from conftest import TINY
 from imdb_conv1d import dataset, networks, sources
+from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.parameters import TrainParameters
-from resuming import ARGUMENTS, break_off, folder, holding, is_whole, last_epoch, metrics, resume, unended
+from resuming import ARGUMENTS, assert_same_run, break_off, folder, holding, last_epoch, metrics, resume, unended
 from test_train import SignalAfter, last_run, points, run_train, table, versions
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
@@ -48,7 +49,7 @@ def test_a_training_that_broke_off_goes_on_as_the_same_run(
     with pytest.raises(Interrupted):
         resume("--resume=latest", signals=SignalAfter(4))
     resume("--resume", run.info.run_id)
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
     assert len(mlflow.search_runs(["0"], output_format="list")) == 1
     assert mlflow.get_run(run.info.run_id).data.tags["resumed"] == "after epoch 2, after epoch 3"
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").run_id == run.info.run_id
@@ -59,7 +60,7 @@ def test_what_broke_off_before_its_first_epoch_begins_again_under_its_id(
 ) -> None:
     run = break_off(noisy, 0)
     resume("--resume=latest")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -100,7 +101,7 @@ def test_latest_is_the_newest_that_is_unfinished_and_dead(
     newer = break_off(noisy, 1, "--epochs=3", "--seed=8")
     with holding(newer):
         resume("--resume=latest")
-    assert is_whole(older, straight)
+    assert_same_run(older, straight)
     resume("--resume=latest")
     assert mlflow.get_run(newer.info.run_id).data.tags["stop_reason"] == "epochs"
     with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with in the experiment Default"):
@@ -121,7 +122,7 @@ def test_of_two_processes_one_gets_it_and_the_other_is_told_who_has_it(
         other.send_signal(signal.SIGKILL)
         other.wait()
         resume("--resume", run.info.run_id)  # the lock of a dead process does not block
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def test_what_has_finished_cannot_be_resumed(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +184,7 @@ def test_the_runs_own_values_and_the_defaults_count_as_not_given(
     run = break_off(noisy, 1)
     defaults = [f"--{name}={value}" for name, value in TrainParameters().spelled().items()]
     resume("--resume", run.info.run_id, *defaults, *ARGUMENTS, f"--data={noisy}", *TINY)
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def test_epochs_and_patience_may_be_raised_and_a_tag_says_to_what_and_when(
@@ -197,7 +198,7 @@ def test_epochs_and_patience_may_be_raised_and_a_tag_says_to_what_and_when(
     assert set(found.data.tags["raised"].split("; ")) == {"epochs to 60 after epoch 1", "patience to 3 after epoch 1"}
     assert queries.parameters(found)["patience"] == "3"  # as replay and compare read it
     assert (found.data.params["patience"], found.data.params["epochs"]) == ("1", "2")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
@@ -214,7 +215,7 @@ def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
     resume("--resume", run.info.run_id, "--patience=3")
     run = mlflow.get_run(run.info.run_id)
     assert stopped < straight["stopped_epoch"][0]
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
     assert f"patience to 3 after epoch {stopped}" in run.data.tags["raised"]
 
 
@@ -232,7 +233,7 @@ def test_a_registration_that_failed_is_made_good_without_training(
     assert run.data.tags["error"]
     monkeypatch.setattr(publisher, "store", refuse)  # it is stored, and registered
     resume("--resume=latest")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
 
 
@@ -299,7 +300,7 @@ def test_resume_on_changed_data_is_refused_before_anything_changes(
     assert not getattr(refused.value, "__notes__", [])  # such as a command that goes on
     own.write_text(content)
     resume("--resume", run.info.run_id)
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def test_under_mlflow_run_changed_data_are_refused_as_well(
@@ -325,7 +326,7 @@ def test_data_in_another_order_are_the_same_data(
     run = break_off(own, 2)
     pd.read_csv(own)[::-1].to_csv(own, index=False)
     resume("--resume=latest")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -474,7 +475,7 @@ def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training
         assert not (folder(run) / f"best-{epoch}.keras").exists()  # of an epoch that is not the run's
         assert [entry.epoch for entry in journal.read(folder(run) / "journal.jsonl")] == list(range(1, epoch))
     resume("--resume", run.info.run_id)  # where it comes out as it did
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def test_a_snapshot_whose_epochs_are_not_those_of_the_run_is_not_gone_on_with(store: str, noisy: Path) -> None:
@@ -536,7 +537,27 @@ def another_network(path: Path) -> None:
     Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, arrays))
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, put_a_pickle_in_its_place, another_format, another_network])
+def test_resume_from_a_whole_snapshot_of_another_network_is_refused_and_it_stays(store: str, noisy: Path) -> None:
+    """Going back to the one before would not help, and would set this one aside."""
+    run = break_off(noisy, 3)
+    (newest,) = folder(run).glob("epoch-3-*.npz")
+    another_network(newest)
+    before, kept = metrics(run), {path.name for path in folder(run).iterdir()}
+    for _ in range(2):
+        with pytest.raises(RunFailed) as refused:
+            resume("--resume", run.info.run_id)
+        assert str(refused.value) == (
+            "the snapshot of epoch 3 does not fit (it is the state of another network ((3,) -> (1,))); "
+            "the run's epochs and its checkpoint stay; start a new training, without --resume or --run-id"
+        )
+        assert not getattr(refused.value, "__notes__", [])
+    found = mlflow.get_run(run.info.run_id)
+    assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
+    assert metrics(found) == before
+    assert {path.name for path in folder(run).iterdir()} == kept
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, put_a_pickle_in_its_place, another_format])
 def test_a_snapshot_that_cannot_be_used_falls_back_and_nothing_is_logged_twice(
     store: str,
     noisy: Path,
@@ -553,7 +574,7 @@ def test_a_snapshot_that_cannot_be_used_falls_back_and_nothing_is_logged_twice(
     told = capsys.readouterr()
     assert "the snapshot of epoch 3 cannot be used" in told.err
     assert "going on after epoch 2" in told.out
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
     # The third epoch was trained once more, and has the time and the seconds of the first time.
     after = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
     assert [(point.step, point.timestamp, point.value) for point in after[:3]] == [
@@ -580,7 +601,7 @@ def test_without_a_usable_snapshot_it_begins_at_epoch_1_and_logs_nothing_twice(
             flip_a_bit(path)
     resume("--resume=latest")
     assert "going on after epoch 0" in capsys.readouterr().out
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
@@ -600,7 +621,7 @@ def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
     resume("--resume=latest")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def test_a_clock_that_is_set_back_changes_no_order(
@@ -612,7 +633,7 @@ def test_a_clock_that_is_set_back_changes_no_order(
     monkeypatch.setattr(time, "time", lambda: now() / 1e9 - 3600)
     resume("--resume=latest")
     assert epoch_recorder.time is time
-    assert is_whole(run, straight)  # with its times in order
+    assert_same_run(run, straight)  # with its times in order
     found = mlflow.get_run(run.info.run_id)
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
     assert found.info.start_time < history[-1].timestamp <= found.info.end_time
@@ -629,7 +650,7 @@ def test_what_mlflow_run_made_and_never_began_has_the_parameters_that_it_recorde
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     defaults = [f"--{name}={value}" for name, value in TrainParameters().spelled().items()]
     train.main(defaults, Signals())
-    assert is_whole(made, straight)
+    assert_same_run(made, straight)
     assert "resumed" not in mlflow.get_run(made.info.run_id).data.tags
 
 
@@ -702,7 +723,7 @@ def test_the_setting_moves_the_place_and_the_former_one_is_found(
     shutil.move(tmp_path / "snapshots" / run.info.run_id, tmp_path / "elsewhere" / run.info.run_id)
     assert last_epoch(run) == 1
     resume("--resume=latest")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 @pytest.mark.parametrize("ending", ["finishes", "is closed"])
@@ -718,13 +739,13 @@ def test_a_training_begun_under_another_setting_is_found_and_its_folder_removed_
     run = break_off(noisy, 2)
     monkeypatch.delenv("IMDB_CONV1D_SNAPSHOTS")
     place = tmp_path / "elsewhere" / run.info.run_id
-    assert training_status.folder(run) == place
+    assert training_status.folder(EXPERIMENT, run) == place
     (place / "notes.txt").write_text("mine")
     if ending == "is closed":
-        assert "closed " in close.close(training_status.look(run))
+        assert "closed " in close.close(EXPERIMENT, training_status.look(EXPERIMENT, run))
     else:
         resume("--resume=latest")
-        assert is_whole(run, straight)
+        assert_same_run(run, straight)
         assert mlflow.get_run(run.info.run_id).data.tags["resumed"] == "after epoch 2"
     assert [path.name for path in place.iterdir()] == ["notes.txt"]
     assert not folder(run).exists()
@@ -740,23 +761,28 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(
     assert mlflow.search_runs(["0"], output_format="list") == []
 
 
+def tiny_trainee(*arguments: str) -> networks.NetworkTrainee:
+    parameters = TrainParameters.parse([*TINY, *arguments])
+    rows = np.zeros((4, 20), np.int32), np.arange(4) % 2
+    return networks.NetworkTrainee(networks.build(parameters), parameters, rows, rows)
+
+
 def test_a_state_is_all_that_a_step_changes() -> None:
     """Weights, the dropouts' random states, the optimizer: two networks with the same state do the same step."""
     reproducibility.make_repeatable(7)
-    parameters = TrainParameters.parse(TINY)
     ids, labels = np.random.default_rng(1).integers(0, 50, (16, 20)), np.arange(16) % 2
-    first = networks.build(parameters)
-    first.trained.train_on_batch(ids, labels)
+    first = tiny_trainee()
+    first.model.train_on_batch(ids, labels)
     state, randoms = first.state(), reproducibility.random_states()
-    assert len(state) == len(first.trained.variables) + len(first.trained.optimizer.variables)
+    assert len(state) == len(first.model.variables) + len(first.model.optimizer.variables)
     assert sum(array.shape == (2,) for array in state) == 2  # one a dropout
     drawn = random.random(), np.random.random()
-    after = [first.trained.train_on_batch(ids, labels)[0] for _ in range(3)]
-    second = networks.build(parameters)
-    second.trained.train_on_batch(ids, labels)
+    after = [first.model.train_on_batch(ids, labels)[0] for _ in range(3)]
+    second = tiny_trainee()
+    second.model.train_on_batch(ids, labels)
     second.restore(state)
     reproducibility.restore_random_states(json.loads(json.dumps(randoms)))
-    assert [second.trained.train_on_batch(ids, labels)[0] for _ in range(3)] == after
+    assert [second.model.train_on_batch(ids, labels)[0] for _ in range(3)] == after
     assert (random.random(), np.random.random()) == drawn
     for array, other in zip(first.state(), second.state(), strict=True):
         assert array.tobytes() == other.tobytes()
@@ -764,12 +790,12 @@ def test_a_state_is_all_that_a_step_changes() -> None:
 
 def test_a_state_of_another_network_changes_nothing() -> None:
     reproducibility.make_repeatable(7)
-    network = networks.build(TrainParameters.parse(TINY))
-    before = network.state()
-    other = networks.build(TrainParameters.parse([*TINY, "--filters=9"])).state()
+    trainee = tiny_trainee()
+    before = trainee.state()
+    other = tiny_trainee("--filters=9").state()
     with pytest.raises(ValueError, match="the state of another network"):
-        network.restore(other)
-    assert all(a.tobytes() == b.tobytes() for a, b in zip(before, network.state(), strict=True))
+        trainee.restore(other)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(before, trainee.state(), strict=True))
 
 
 def test_a_holder_that_does_not_exist_is_dead() -> None:
@@ -853,7 +879,7 @@ def test_a_full_disk_is_said_and_what_is_not_kept_is_not_reported(
     assert len(table(run, "early_stopping.csv")) == epoch - 1
     assert set(points(run, "val_loss") if epoch > 1 else {}) == set(range(1, epoch))
     resume("--resume=latest")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def rows_of(run: Run) -> pd.DataFrame:
@@ -914,7 +940,7 @@ def test_figures_are_logged_once_though_the_registration_fails_and_the_patience_
             run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
     run = last_run()
     resume("--resume=latest", "--patience=3")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
 
 
 def test_patience_raised_for_a_run_that_mlflow_run_made_and_never_began_is_noted(
@@ -998,4 +1024,4 @@ def test_a_report_that_cannot_be_made_is_made_good(
     run = last_run()
     assert (run.info.status, versions()) == ("FAILED", [])
     resume("--resume=latest")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)

@@ -17,6 +17,7 @@ import pytest
 from mlflow.entities import Run
 
 from conftest import TINY
+from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.parameters import TrainParameters
 from resuming import break_off, folder, holding, last_epoch, resume, unended
 from test_train import SignalAfter, artifacts, points, run_train, table
@@ -150,14 +151,14 @@ def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.C
 
 def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
-    (listed_before,) = training_status.unfinished("0")
+    (listed_before,) = training_status.unfinished(EXPERIMENT, "0")
     resume("--resume=latest")
-    assert closing_verb.close(listed_before).endswith("is not closed: it has finished by now")
+    assert closing_verb.close(EXPERIMENT, listed_before).endswith("is not closed: it has finished by now")
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
     other = break_off(noisy, 1, "--epochs=2")
-    (listed_before,) = training_status.unfinished("0")
+    (listed_before,) = training_status.unfinished(EXPERIMENT, "0")
     with holding(other) as process:
-        assert f"is not closed: process {process.pid} on host" in closing_verb.close(listed_before)
+        assert f"is not closed: process {process.pid} on host" in closing_verb.close(EXPERIMENT, listed_before)
     assert mlflow.get_run(other.info.run_id).data.tags["stop_reason"] == "interrupted"
 
 
