@@ -60,7 +60,7 @@ def test_the_order_of_the_rows_changes_nothing(rows: list[tuple[str, int, str]],
 
 def test_parts_have_their_share_within_each_label() -> None:
     reviews = dataset.load(source_of(make_reviews(1000)), 0.25)
-    assert reviews.counts() == {"train": 600, "validation": 200, "test": 200}
+    assert reviews.counts == {"train": 600, "validation": 200, "test": 200}
     assert all(reviews.part(part)["label"].mean() == 0.5 for part in dataset.PARTS)
     assert reviews.dropped == {}
 
@@ -98,7 +98,7 @@ def test_rows_left_out_are_counted_by_reason() -> None:
     ]
     reviews = dataset.load(source_of(pd.concat([table, pd.DataFrame(extra)], ignore_index=True)), 0.25)
     assert reviews.dropped == {"copies": 3, "copies of test texts": 2, "texts with both labels": 2}
-    assert reviews.counts()["test"] == 21
+    assert reviews.counts["test"] == 21
 
 
 def test_the_digest_sees_every_text_and_every_label() -> None:

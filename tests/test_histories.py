@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mlflow.entities import Metric
 
+from imdb_conv1d.experiment import EXPERIMENT
 from recording import record
 from tracked.analysis.rule_replay import replay
 from tracked.console.errors import UserError
@@ -40,7 +41,7 @@ def test_seconds_are_those_of_the_epochs_and_not_those_in_which_the_training_lay
     read = metric_history.read(run(resumed))
     assert read.seconds.tolist() == [2.0, 3.0, 4.5, 6.0]
     assert replay([read], [1], [0.0])["seconds_saved"].tolist() == [1.5]
-    table = compared([run(resumed)], {resumed: read}, {}, {})
+    table = compared(EXPERIMENT, [run(resumed)], {resumed: read}, {}, {})
     assert table["seconds"].tolist() == [6.0]
 
 
@@ -236,12 +237,12 @@ def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pyte
     record([0.5], tags={"mlflow.project.entryPoint": "replay"}, status="FAILED")
     record([0.5], metric="steps")
     monkeypatch.setenv("MLFLOW_RUN_ID", record([0.5]))
-    assert {found.info.run_id for found in queries.in_experiment("auto").runs} == {ours, foreign, early}
-    assert {found.info.run_id for found in queries.in_experiment("Default", "steps").runs} >= {ours}
+    assert {found.info.run_id for found in queries.in_experiment(EXPERIMENT, "auto").runs} == {ours, foreign, early}
+    assert {found.info.run_id for found in queries.in_experiment(EXPERIMENT, "Default", "steps").runs} >= {ours}
     mlflow.create_experiment("empty")
     for name in ("empty", "no such"):
         with pytest.raises(UserError, match=rf"experiment: '{name}' is not allowed; allowed: "):
-            queries.in_experiment(name)
+            queries.in_experiment(EXPERIMENT, name)
 
 
 def test_parameters_of_mlflow_run_are_read_without_their_quotes(store: str) -> None:

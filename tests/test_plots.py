@@ -15,6 +15,7 @@ HISTORY = pd.DataFrame(
         "val_accuracy": [0.86, 0.89, 0.88, 0.87],
     }
 )
+METRICS = ["loss", "accuracy"]
 
 
 def labels_of(figure: Figure) -> list[str]:
@@ -22,7 +23,7 @@ def labels_of(figure: Figure) -> list[str]:
 
 
 def test_the_training_picture_marks_the_best_and_the_last_epoch() -> None:
-    figure = plots.training(HISTORY, "val_loss", best_epoch=2, stopped_epoch=4, reason="patience")
+    figure = plots.training(HISTORY, METRICS, "val_loss", best_epoch=2, stopped_epoch=4, reason="patience")
     assert labels_of(figure) == [
         "training", "validation", "best epoch 2: 0.2700", "last epoch 4 (patience)",
         "training", "validation", "best epoch 2: 0.8900", "last epoch 4 (patience)",
@@ -33,7 +34,9 @@ def test_the_training_picture_marks_the_best_and_the_last_epoch() -> None:
 
 
 def test_a_training_without_a_checkpoint_has_no_best_epoch() -> None:
-    assert not any("best" in label for label in labels_of(plots.training(HISTORY, "val_loss", 0, 4, "not_a_number")))
+    assert not any(
+        "best" in label for label in labels_of(plots.training(HISTORY, METRICS, "val_loss", 0, 4, "not_a_number"))
+    )
 
 
 def test_the_confusion_picture_shows_the_counts() -> None:

@@ -8,8 +8,11 @@ import tensorflow as tf
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
+from imdb_conv1d import predict
+from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console.errors import RunFailed, UserError
 from tracked.models import loader
+from tracked.runs import registry
 
 TEXT = ModelSignature(inputs=Schema([TensorSpec(np.dtype(object), (-1,))]))
 
@@ -43,11 +46,11 @@ def test_all_uris_lead_to_the_same_model(store: str) -> None:
     run_id, client = log_lengths(), mlflow.MlflowClient()
     client.set_registered_model_alias("m", "champion", "1")
     model_id = mlflow.models.get_model_info("models:/m/1").model_id
-    named = [loader.find(uri) for uri in ("models:/m/1", "models:/m@champion", "models:/m/latest")]
-    assert named == [loader.Stored("models:/m/1", "m", "1", model_id, run_id)] * 3
+    named = [registry.find(uri) for uri in ("models:/m/1", "models:/m@champion", "models:/m/latest")]
+    assert named == [registry.StoredModel("models:/m/1", "m", "1", model_id, run_id)] * 3
     assert named[0].title == "m version 1"
     for uri in (f"models:/{model_id}", f"runs:/{run_id}/model"):
-        stored = loader.find(uri)
+        stored = registry.find(uri)
         assert (stored.model_id, stored.run_id, stored.title) == (model_id, run_id, uri)
 
 
@@ -56,11 +59,11 @@ def test_an_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Pat
     log_lengths()
     client = mlflow.MlflowClient()
     client.set_registered_model_alias("m", "candidate", "1")
-    stored = loader.find("models:/m@candidate")
+    stored = registry.find("models:/m@candidate")
     client.set_registered_model_alias("m", "candidate", "2")
-    fetched = loader.fetch(stored, tmp_path)
+    fetched = loader.fetch(EXPERIMENT, stored, tmp_path)
     assert mlflow.models.Model.load(str(fetched.path)).model_id == stored.model_id
-    assert loader.find("models:/m/1") == stored
+    assert registry.find("models:/m/1") == stored
 
 
 @pytest.mark.parametrize(
@@ -79,19 +82,20 @@ def test_an_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Pat
 def test_what_is_not_there_is_named(store: str, uri: str) -> None:
     log_lengths()
     with pytest.raises(UserError, match=f"^model: '{uri}' cannot be found .*; allowed: one that exists") as caught:
-        loader.find(uri)
+        registry.find(uri)
     assert "\n" not in str(caught.value)
 
 
 def fetch(folder: Path, uri: str = "models:/m/1") -> Path:
     folder.mkdir()
-    return loader.fetch(loader.find(uri), folder).path
+    return loader.fetch(EXPERIMENT, registry.find(uri), folder).path
 
 
 def test_a_harmless_model_is_fetched_and_scores(store: str, tmp_path: Path) -> None:
     log_lengths()
-    score = loader.scorer(fetch(tmp_path / "m"))
-    assert score(pd.Series(["a", "ab"], index=[5, 9])).tolist() == pytest.approx([0.1, 0.2])
+    model = loader.load(str(fetch(tmp_path / "m")))
+    found = predict.probabilities(model, pd.Series(["a", "ab"], index=[5, 9]))
+    assert found.tolist() == pytest.approx([0.1, 0.2])
 
 
 def test_a_pickled_model_is_not_loaded(store: str, tmp_path: Path) -> None:
@@ -135,16 +139,16 @@ def test_a_model_that_takes_no_text_is_not_loaded(
 
 def test_a_model_of_somebody_else_has_no_record(store: str, tmp_path: Path) -> None:
     log_lengths()
-    stored = loader.find("models:/m/1")
-    assert loader.fetch(stored, tmp_path).record is None
+    stored = registry.find("models:/m/1")
+    assert loader.fetch(EXPERIMENT, stored, tmp_path).record is None
     assert loader.training_rows(stored, tmp_path) is None
 
 
 def test_what_is_no_probability_is_refused(store: str, tmp_path: Path) -> None:
     log_lengths()
-    score = loader.scorer(fetch(tmp_path / "m"))
+    model = loader.load(str(fetch(tmp_path / "m")))
     with pytest.raises(RunFailed, match="does not give a probability between 0 and 1 for each text"):
-        score(pd.Series(["a text of more than ten letters"]))
+        predict.probabilities(model, pd.Series(["a text of more than ten letters"]))
 
 
 def test_a_model_that_names_a_module_to_import_is_not_loaded(store: str, tmp_path: Path) -> None:
