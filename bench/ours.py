@@ -31,11 +31,13 @@ def main() -> None:
     reproducibility.make_repeatable(parameters.seed)
 
     from imdb_conv1d import networks
-    from tracked.training.trainer import Training
+    from imdb_conv1d.experiment import EXPERIMENT
+    from tracked.training.trainer import Trainer
 
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(parameters, Path(folder), lambda *epoch: None, Signals())
-        training.fit(networks.build(parameters), train, validation)
+        trainer = Trainer(EXPERIMENT, parameters, Path(folder), lambda *epoch: None, Signals())
+        trainer.restore(networks.NetworkTrainee(networks.build(parameters), parameters, train, validation))
+        trainer.fit()
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, process {os.getpid()}")
 
 

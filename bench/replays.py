@@ -70,6 +70,7 @@ def fill(case: Case) -> None:
 
 def measure(case: Case) -> None:
     """Add to the seconds of a case: the whole process, and its parts."""
+    from imdb_conv1d.experiment import EXPERIMENT
     from tracked.analysis import recommendation, rule_replay
     from tracked.runs import metric_history, queries
 
@@ -78,7 +79,7 @@ def measure(case: Case) -> None:
     command = [sys.executable, str(epochs.SRC / "replay.py"), f"--experiment={case.experiment}", *flags]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     marks.append(time.perf_counter())
-    found = queries.in_experiment(case.experiment)
+    found = queries.in_experiment(EXPERIMENT, case.experiment)
     read = metric_history.read_all(found.runs, "auto", "auto", lambda line: None, all_of_them=True)
     marks.append(time.perf_counter())
     table = rule_replay.replay(read, range(1, case.patiences + 1), DELTAS)

@@ -32,7 +32,8 @@ def main() -> None:
     reproducibility.make_repeatable(7)
 
     from imdb_conv1d import networks
-    from tracked.training.trainer import Training
+    from imdb_conv1d.experiment import EXPERIMENT
+    from tracked.training.trainer import Trainer
 
     calls: dict[str, list[float]] = {"journal": [], "snapshot": []}
     seconds: dict[int, float] = {}
@@ -50,13 +51,12 @@ def main() -> None:
         return timed
 
     parameters = TrainParameters(epochs=2 * PAIRS + 2, patience=10**6)
-    with tempfile.TemporaryDirectory(dir=epochs.HERE / "out") as folder:  # on a disk, where /tmp may be memory
-        network = networks.build(parameters)
-        training = Training(parameters, Path(folder), deliver, Signals())
-        training.restore(network)
-        training.journal.append = every_other("journal", training.journal.append, lambda entry: entry.epoch)
-        training.record.keep = every_other("snapshot", training.record.keep, lambda epoch: epoch)
-        training.fit(network, *ids.load(file))
+    with tempfile.TemporaryDirectory(dir=epochs.OUT) as folder:  # on a disk, where /tmp may be memory
+        trainer = Trainer(EXPERIMENT, parameters, Path(folder), deliver, Signals())
+        trainer.restore(networks.NetworkTrainee(networks.build(parameters), parameters, *ids.load(file)))
+        trainer.journal.append = every_other("journal", trainer.journal.append, lambda entry: entry.epoch)
+        trainer.record.keep = every_other("snapshot", trainer.record.keep, lambda epoch: epoch)
+        trainer.fit()
         size = max(path.stat().st_size for path in Path(folder).glob("epoch-*.npz")) / 1e6
     after = {step: seconds[step + 1] for step in sorted(seconds)[1:-1]}  # without the first, which prepares
     kept = [value for step, value in after.items() if step % 2]

@@ -55,15 +55,16 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
     import mlflow
 
     from imdb_conv1d import networks
+    from imdb_conv1d.experiment import EXPERIMENT
     from tracked.runs.writer import Run
-    from tracked.training.trainer import Training
+    from tracked.training.trainer import Trainer
 
     calls: list[float] = []
     seconds: dict[int, float] = {}
     with mlflow.start_run() as active:
         if after:
             fill(active.info.run_id)
-        run = Run(active.info.run_id)
+        run = Run(active.info.run_id, EXPERIMENT.name)
         log_batch = run.client.log_batch
 
         def timed(*arguments: object, **more: object) -> None:
@@ -79,13 +80,14 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
                 run.epoch(step, milliseconds, values)
 
         parameters = TrainParameters(epochs=2 * PAIRS + 2, patience=10**6)
-        network = networks.build(parameters)
-        fit = network.trained.fit
-        last = after + parameters.epochs
-        network.trained.fit = lambda batches, **more: fit(batches, **more | {"epochs": last, "initial_epoch": after})
+        trainee = networks.NetworkTrainee(networks.build(parameters), parameters, *parts)
+        fit = trainee.fit
+        trainee.fit = lambda callbacks, first, last: fit(callbacks, after + first, after + last)
         gc.collect()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        Training(parameters, run.folder, deliver, Signals()).fit(network, *parts)
+        trainer = Trainer(EXPERIMENT, parameters, run.folder, deliver, Signals())
+        trainer.restore(trainee)
+        trainer.fit()
         run.settle()
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         run.clear()

@@ -1,5 +1,6 @@
 """What the benchmark measures with; its figures decide no test."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,50 @@ def test_a_replay_is_measured_on_the_runs_that_it_says(store: str) -> None:
     )
     assert run.data.metrics["runs"] == 3
     assert run.data.params["patience"] == "1-2"
+
+
+@pytest.fixture(scope="module")
+def few_ids(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of made-up ids, in the form of the reviews'."""
+    rng, path = np.random.default_rng(1), tmp_path_factory.mktemp("ids") / "ids.npz"
+    sizes = {"": 1024, "_validation": 40}
+    padded = {part: np.arange(ids.LONGEST) < rng.integers(600, 790, (rows, 1)) for part, rows in sizes.items()}
+    made = {f"x{part}": np.where(mask, 0, rng.integers(1, 5000, mask.shape)) for part, mask in padded.items()}
+    labels = {f"y{part}": rng.integers(0, 2, rows) for part, rows in sizes.items()}
+    np.savez(path, **{name: array.astype(np.int32) for name, array in (made | labels).items()})
+    return path
+
+
+def test_a_training_without_mlflow_is_one_from_ids(few_ids: Path) -> None:
+    script, flags = str(epochs.HERE / "ours.py"), ["--epochs=2", "--times=2", "--maxlen=50", "--filters=8"]
+    assert len(epochs.run([script, str(few_ids), *flags]).val_loss) == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "size", "rows"),
+    [
+        ("snapshots", {"PAIRS": 2}, ["journal", "snapshot", "both"]),
+        ("step", {"WARM": 16, "STEPS": 16}, ["forward: convolution", "batches", "sum"]),
+        (
+            "tracking",
+            {"PAIRS": 2, "POINTS": 100},
+            [f"{where}, from epoch {first}" for where in ("SQLite", "server") for first in (1, 101)],
+        ),
+    ],
+)
+def test_what_a_training_costs_is_measured_on_one(
+    script: str, size: dict[str, int], rows: list[str], few_ids: Path, tmp_path: Path
+) -> None:
+    """In a process of its own, since it sets up TensorFlow and MLflow; with fewer rows, and what is printed apart."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(epochs.HERE)!r}); import epochs, ids, {script}\n"
+        f"epochs.OUT = epochs.Path({str(tmp_path)!r}); ids.prepare = lambda: {str(few_ids)!r}\n"
+        f"vars({script}).update({size!r}); {script}.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = (tmp_path / f"{script}.md").read_text()
+    assert not [row for row in rows if f"\n| {row} |" not in table]
 
 
 def test_the_table_is_markdown() -> None:
