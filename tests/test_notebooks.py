@@ -10,6 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from conftest import TINY
+from recording import record
 from tracked.console.signals import Signals
 from verbs import train
 
@@ -36,12 +37,21 @@ def results(name: str) -> list[dict[str, str]]:
     return [output.data for output in outputs if output.output_type == "execute_result"]
 
 
+def record_anothers() -> None:
+    """A newer training of another model, with metrics of its own, in the same MLflow experiment."""
+    of_another = {"verb": "train", "experiment": "another", "stop_reason": "patience"}
+    run_id = record([3.0, 2.0, 1.0], {"monitor": "val_loss"}, of_another, name="another")
+    mlflow.MlflowClient().log_metric(run_id, "best_epoch", 3)
+
+
 def test_the_patience_notebook(store: str, reviews_csv: Path) -> None:
     for seed, patience in ((1, 4), (2, 2)):
         arguments = [f"--data={reviews_csv}", f"--patience={patience}", "--epochs=30", f"--seed={seed}"]
         train.main([*TINY, *arguments], Signals())
     runs = mlflow.search_runs(filter_string="tags.verb = 'train'", output_format="list")
+    record_anothers()
     trained, curve, table, heat_map, sentence, pooled, yours = results("patience.ipynb")
+    assert "another" not in trained["text/plain"]
     for run in runs:
         assert run.info.run_id in trained["text/plain"]
         assert f"{run.data.metrics['best_val_loss']:.6f}" in trained["text/plain"]
@@ -55,8 +65,10 @@ def test_the_patience_notebook(store: str, reviews_csv: Path) -> None:
 
 def test_the_training_notebook(store: str, reviews_csv: Path) -> None:
     train.main([*TINY, f"--data={reviews_csv}", "--patience=1", "--epochs=3"], Signals())
-    shown = results("training.ipynb")
     (run,) = mlflow.search_runs(output_format="list")
+    record_anothers()
+    shown = results("training.ipynb")
+    assert "another" not in shown[0]["text/plain"]
     assert f"{run.data.metrics['best_val_loss']:.6f}".rstrip("0") in shown[0]["text/plain"]
     assert "image/png" in shown[1]
     assert "improved" in shown[2]["text/plain"]
