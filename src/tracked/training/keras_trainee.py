@@ -92,7 +92,8 @@ class KerasTrainee:
         there = [(tuple(variable.shape), np.dtype(variable.dtype)) for variable in variables]
         former = [(array.shape, array.dtype) for array in state]
         if there != former:
-            first = next((f"{a[0]} -> {b[0]}" for a, b in zip(former, there, strict=False) if a != b), "")
+            pairs = ((a, b) for a, b in zip(former, there, strict=False) if a != b)
+            first = next((f"{a[0]} -> {b[0]}" if a[0] != b[0] else f"{a[1]} -> {b[1]}" for a, b in pairs), "")
             first = first or f"{len(former)} -> {len(there)} variables"
             raise ValueError(f"it is the state of another network ({first})")
         for variable, array in zip(variables, state, strict=True):
