@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = ("train", "validation", "test")
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # of an experiment: a part of folders, settings and URIs
 TO_TRAIN = ("load", "build", "package")
 TO_EVALUATE = ("load_part", "predict", "score")
 
@@ -327,18 +328,18 @@ def reported(metrics: Sequence[Metric]) -> list[str]:
     return [*names, *(f"val_{name}" for name in names)]
 
 
-def require(experiment: Experiment, parts: Sequence[str]) -> None:
-    """Make sure that an experiment answers what a verb asks.
+def require(experiment: Experiment, parts: Sequence[str] = ()) -> None:
+    """Make sure that an experiment answers what a verb asks, and that its name can be part of folders and settings.
 
     Raises:
-        UserError: naming the first part that it lacks.
+        UserError: naming the first part that it lacks, or its name.
     """
     name = getattr(experiment, "name", "") or type(experiment).__name__
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", name):
-        raise UserError(f"experiment: {name!r} is not allowed as a name; allowed: letters, digits and single hyphens")
     for attribute in ("name", "Parameters", "metrics"):
         if not getattr(experiment, attribute, None):
             raise UserError(f"experiment {name!r} has no {attribute}; allowed: one with name, Parameters and metrics")
+    if not NAME.fullmatch(name):
+        raise UserError(f"experiment: {name!r} is not allowed; allowed: small letters, digits and single hyphens")
     if "patience" not in getattr(experiment.Parameters, "model_fields", ()):
         raise UserError(f"experiment {name!r}: its Parameters are no TrainParameters; allowed: a subclass of them")
     if not all(isinstance(metric, Metric) for metric in experiment.metrics):

@@ -20,6 +20,7 @@ def run(experiment: Experiment, verb: str = "") -> None:
     """
 
     def main(argv: Sequence[str], signals: Signals) -> int | None:
+        require(experiment)
         name, rest = (verb, argv) if verb else ("".join(argv[:1]), argv[1:])
         if name in ("-h", "--help"):
             say(f"verbs of {experiment.name}: {', '.join(VERBS)}; each has --help")

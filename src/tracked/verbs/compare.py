@@ -7,11 +7,12 @@ from tracked.console import verb_parameters
 from tracked.console.lines import counted, say
 from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
-from tracked.experiment import Experiment
+from tracked.experiment import Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Parameters, runs, histories, evaluations, report. What is slow to import comes after the parameters' check."""
+    require(experiment)
     parameters = verb_parameters.CompareParameters.parse(argv)
 
     from tracked.reports import comparison_report, comparison_table

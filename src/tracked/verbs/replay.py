@@ -6,11 +6,12 @@ from tracked.console import verb_parameters
 from tracked.console.lines import counted, say
 from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
-from tracked.experiment import Experiment
+from tracked.experiment import Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Parameters, histories, the grid of rules, report. What is slow to import comes after the parameters' check."""
+    require(experiment)
     parameters = verb_parameters.ReplayParameters.parse(argv)
 
     from tracked.analysis import rule_replay

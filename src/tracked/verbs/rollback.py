@@ -6,11 +6,12 @@ from tracked.console import verb_parameters
 from tracked.console.lines import say
 from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
-from tracked.experiment import Experiment
+from tracked.experiment import Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Registry, the move, tracking. What is slow to import comes after the parameters' check."""
+    require(experiment)
     parameters = verb_parameters.of_verb("rollback", experiment).parse(argv)
 
     from tracked.models import champions

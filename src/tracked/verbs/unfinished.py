@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from tracked.console import verb_parameters
 from tracked.console.lines import say
 from tracked.console.signals import Signals
-from tracked.experiment import Experiment
+from tracked.experiment import Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """List, and close what is asked for. No run is made; the one that ``mlflow run`` makes is named for what it is."""
+    require(experiment)
     parameters = verb_parameters.UnfinishedParameters.parse(argv)
 
     from tracked.resume import close, training_status
