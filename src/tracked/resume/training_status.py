@@ -13,7 +13,7 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
-from tracked.runs.queries import Recorded, is_own, whose
+from tracked.runs.queries import Recorded, is_made_for, is_own, whose
 from tracked.runs.schema import CLOSED, ENTRY_POINT, LAUNCH, REGISTERED, STOP_REASON, VERB, name_experiment
 from tracked.training import run_folder
 from tracked.training.holder import Holder
@@ -112,11 +112,11 @@ def is_ours(owner: Experiment, run: Recorded) -> bool:
     """Whether a run is a training of an experiment: one that has begun, or that ``mlflow run`` has made."""
     if VERB in run.data.tags:
         return run.data.tags[VERB] == "train" and is_own(owner, run)
-    # What mlflow run has made and nothing has begun has no name yet: its parameters tell whose it is.
-    own, there = set(owner.Parameters.model_fields), set(run.data.params)
-    if run.data.tags.get(ENTRY_POINT) != "main" or not own <= there:
-        return False
-    return owner.owns_untagged_runs or (own == there and queries.parameters(run)["model_name"] == owner.name)
+    # It has no name yet; of two experiments with the same parameters, the model's name tells whose it is.
+    made_for = is_made_for(owner, run) and (
+        owner.owns_untagged_runs or queries.parameters(run)["model_name"] == owner.name
+    )
+    return run.data.tags.get(ENTRY_POINT) == "main" and made_for
 
 
 def folder(owner: Experiment, run: Recorded) -> Path:

@@ -146,6 +146,15 @@ def is_own(owner: Experiment, run: Recorded) -> bool:
     return whose(owner, run) == owner.name
 
 
+def is_made_for(owner: Experiment, run: Recorded) -> bool:
+    """Whether a run that ``mlflow run`` has made and nothing has begun has the parameters of this experiment's train.
+
+    It has no other name yet.
+    """
+    own, there = set(owner.Parameters.model_fields), set(run.data.params)
+    return own == there or (owner.owns_untagged_runs and own <= there)
+
+
 def is_training(owner: Experiment, run: Recorded, metric: str = "auto") -> bool:
     """Whether a run is one of ``train``, or any other run that has a monitored metric, as in :func:`in_experiment`."""
     tags = run.data.tags

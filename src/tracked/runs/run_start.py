@@ -20,7 +20,7 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.connection import refuses, single_calls
 from tracked.runs.outbox import persist
-from tracked.runs.queries import Recorded, is_own, whose
+from tracked.runs.queries import Recorded, is_made_for, is_own, whose
 from tracked.runs.schema import EXPERIMENT, LAUNCH, VERB, name_experiment
 from tracked.training.claim import Claim
 
@@ -59,6 +59,13 @@ def require_own_run(owner: Experiment, verb: str) -> Recorded | None:
     if begun and not is_own(owner, run):
         of = name_experiment(whose(owner, run))
         raise UserError(f"MLFLOW_RUN_ID: run {run_id} is of {of}; allowed: a run of {owner.name!r}")
+    foreign = set(run.data.params) - set(owner.Parameters.model_fields)
+    if not begun and made_for == "main" and verb == "train" and foreign and not is_made_for(owner, run):
+        told = ", ".join(sorted(foreign))
+        raise UserError(
+            f"MLFLOW_RUN_ID: run {run_id} was made by mlflow run with another experiment's parameters ({told}); "
+            f"allowed: a run of {owner.name!r}"
+        )
     if begun == "train" == verb or (not begun and made_for in (None, "main" if verb == "train" else verb)):
         return run
     what = f"is a run of {begun}" if begun else f"was made by mlflow run for {made_for}"
