@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
+from imdb_conv1d.experiment import EXPERIMENT
 from recording import record
 from tracked.analysis.rule_replay import History
 from tracked.console.errors import UserError
@@ -196,7 +197,7 @@ def test_test_figures_with_texts_of_the_training_are_marked_and_pairs_leave_thos
     run = run_compare()
     pairs = pd.read_csv(artifact(run, "pairs.csv"))
     assert pairs["rows"].tolist() == [60]
-    assert "seed=2 has seen 40 of its test texts in its training." in pairs["sentence"].iloc[0]
+    assert "seed=2 has seen 40 of its test reviews in its training." in pairs["sentence"].iloc[0]
     table = pd.read_csv(artifact(run, "comparison.csv"))
     assert (table["test_seen"].tolist(), table["test_accuracy"].tolist()) == ([0, 40], [1, 1])
     out = capsys.readouterr().out
@@ -211,7 +212,7 @@ def test_an_older_evaluation_does_not_tell_what_was_seen_and_that_is_said(store:
     evaluated(second, tmp_path, np.full(100, 0.8), leaked=None)
     run = run_compare()
     (sentence,) = pd.read_csv(artifact(run, "pairs.csv"))["sentence"]
-    assert "Whether seed=2 was trained on some of its test texts is not known." in sentence
+    assert "Whether seed=2 was trained on some of its test reviews is not known." in sentence
     assert "| 1.0000 (? seen) |" in run.data.tags["mlflow.note.content"]
 
 
@@ -229,7 +230,7 @@ def test_what_an_older_evaluation_knew_of_leaks_still_counts(store: str, tmp_pat
     table = pd.read_csv(artifact(run, "comparison.csv"))
     assert table["evaluation_run_id"].tolist() == clean
     assert table["test_seen"].isna().all()  # its 0 says nothing of the words
-    assert evaluations.leaked(mlflow.get_run(leaky)) == 30
+    assert evaluations.leaked(EXPERIMENT, mlflow.get_run(leaky)) == 30
 
 
 @pytest.mark.parametrize("spelling", ["0.2", "0.20", "2e-1"])

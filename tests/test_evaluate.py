@@ -14,12 +14,14 @@ import pytest
 from mlflow.entities import Run
 
 from conftest import TINY, copied_store, make_reviews
-from imdb_conv1d import dataset, leaks, predict, reviews_part, sources
+from imdb_conv1d import dataset, predict, reviews_part, sources
+from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.metrics import scores
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
-from tracked.models import loader
-from tracked.runs import evaluations
+from tracked.experiment import TrainedOn
+from tracked.models import predictions
+from tracked.runs import evaluations, registry
 from verbs import evaluate, train
 
 
@@ -136,7 +138,7 @@ def test_without_the_trainings_run_what_is_not_known_is_said_so_and_texts_stay_h
     shutil.rmtree(Path(mlflow.get_run(source).info.artifact_uri.removeprefix("file://")) / "data")
     run = run_evaluate("--model=models:/lost@candidate", f"--data={tmp_path / 'lost.csv'}")
     assert not {"test_reviews_seen", "test_reviews_unseen", "test_accuracy_unseen"} & set(run.data.metrics)
-    told = "Which of these texts the model was trained or chosen on is not known."
+    told = "Which of these reviews the model was trained or chosen on is not known."
     assert told in capsys.readouterr().out
     assert told in run.data.tags["mlflow.note.content"]
     assert pd.read_parquet(artifact(run, "predictions.parquet"))["seen"].isna().all()
@@ -172,7 +174,7 @@ def test_texts_of_training_and_validation_are_counted_and_left_out_of_a_second_s
     out, note = capsys.readouterr().out, run.data.tags["mlflow.note.content"]
     for told in (out, note):
         assert "on 200 reviews, of which the model has seen 160 in its training" in told
-        assert "The model has seen 160 of these texts in its training; over the other 40: test_loss " in told
+        assert "The model has seen 160 of these reviews in its training; over the other 40: test_loss " in told
 
 
 @pytest.mark.parametrize(
@@ -261,6 +263,21 @@ CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
 }
 
 
+class Constant:
+    """A model that finds every review as likely to be positive."""
+
+    def predict(self, texts: np.ndarray) -> np.ndarray:
+        return np.full(len(texts), 0.7)
+
+
+def part_of(source: sources.Source) -> reviews_part.ReviewsPart:
+    """All reviews of a source or, where rows are given to it, its test part."""
+    rows = dataset.index(source)
+    return reviews_part.ReviewsPart(
+        source, rows, reviews_part.to_score(rows, whole=True), dataset.digest(rows), "made up"
+    )
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, change: str) -> None:
     changed, told = CHANGES[change]
@@ -272,10 +289,10 @@ def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, ch
         yield from (table[start : start + 10] for start in range(0, len(table), 10))
 
     source = sources.Source("made up", "", tables)
-    rows = dataset.index(source)
-    pieces = reviews_part.chosen(source, rows, reviews_part.to_score(rows, whole=True))
+    part = part_of(source)
+    pieces = predict.predict(Constant(), part, TrainedOn())
     with pytest.raises(RunFailed, match=r"^data: made up changed while it was scored \(") as failed:
-        predict.score(pieces, lambda texts: np.full(len(texts), 0.7), None, tmp_path / "p.parquet", lambda done: None)
+        predictions.write(pieces, part.count, tmp_path / "p.parquet", lambda done: None)
     assert told in str(failed.value)
     assert str(failed.value).endswith("; no figure is logged; evaluate it again")
     assert "\n" not in str(failed.value)
@@ -316,9 +333,10 @@ def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_foun
     assert (run.info.status, run.data.metrics) == ("FAILED", {})
     assert "changed while" in run.data.tags["error"]
     assert "predictions.parquet" not in {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    found = evaluations.of_model(loader.find("models:/imdb-conv1d/1"))
+    found = evaluations.of_model(EXPERIMENT, registry.find("models:/imdb-conv1d/1"))
     assert found is None or found.info.run_id != run.info.run_id
-    assert run.info.run_id not in {one.info.run_id for one in evaluations.of_trainings({before.run_id: []}).values()}
+    others = evaluations.of_trainings(EXPERIMENT, {before.run_id: []}).values()
+    assert run.info.run_id not in {one.info.run_id for one in others}
     after = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
     assert (after.tags, after.description) == (before.tags, before.description)
 
@@ -344,17 +362,17 @@ def test_scoring_needs_no_more_memory_for_more_reviews(tmp_path: Path) -> None:
 
     source = sources.Source("made up", "", tables)
 
-    def scorer(texts: pd.Series) -> np.ndarray:
-        return np.full(len(texts), 0.7)
-
-    rows = dataset.index(source)
+    rows = pd.DataFrame({"words": [], "split": []})
+    rows.attrs["maxlen"] = 400
+    part = part_of(source)
     tracemalloc.start()
     try:
-        pieces = reviews_part.chosen(source, rows, reviews_part.to_score(rows, whole=True))
-        scored = predict.score(pieces, scorer, leaks.Seen(frozenset(), 400), tmp_path / "p.parquet", lambda done: None)
+        pieces = predict.predict(Constant(), part, TrainedOn(rows))
+        scored = predictions.write(pieces, part.count, tmp_path / "p.parquet", lambda done: None)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(scored.labels) == 10_000
-    assert len(scored.mistakes) == predict.MISTAKES
+    assert len(scored.rows) == 10_000
+    assert not scored.rows["seen"].any()
+    assert len(scored.worst) == predictions.WORST
     assert peak < 20e6, f"{peak / 1e6:.0f} MB"

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 
 import mlflow
 import pandas as pd
@@ -18,12 +17,14 @@ from mlflow.entities import Run
 
 from conftest import TINY, copied_store, make_reviews
 from imdb_conv1d import dataset, sources
+from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console import locks
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
-from tracked.models import champions, loader, promotion
-from tracked.runs import evaluations, writer
-from verbs import evaluate, promote, rollback, train
+from tracked.experiment import Experiment
+from tracked.models import champions, promotion
+from tracked.runs import evaluations, registry, writer
+from verbs import Verb, evaluate, promote, rollback, train
 
 NAME = "imdb-conv1d"
 SRC = Path(__file__).parent.parent / "src"
@@ -223,7 +224,7 @@ def test_what_is_not_known_of_the_champion_is_said_and_of_the_version_keeps_it_o
     rollback.main([], Signals())
     forget(second, seen=None)
     assert run_promote(2, WIDE) == 3
-    assert "whether it was trained on some of these test texts is not known" in capsys.readouterr().out
+    assert "whether it was trained on some of these reviews is not known" in capsys.readouterr().out
     assert champion() == "1"
     assert "decisions_on_these_reviews" not in runs("promote")[0].data.metrics  # they have decided nothing
 
@@ -260,9 +261,9 @@ def test_an_older_evaluation_is_known_by_the_model_that_it_used() -> None:
     for run in runs("evaluate"):
         for tag in ("evaluation_format", "model_id"):
             mlflow.MlflowClient().delete_tag(run.info.run_id, tag)
-    stored = loader.find(f"models:/{NAME}/2")
-    assert evaluations.of_model(stored).info.run_id == runs("evaluate")[0].info.run_id
-    assert evaluations.of_model(dataclasses.replace(stored, model_id="m-another")) is None
+    stored = registry.find(f"models:/{NAME}/2")
+    assert evaluations.of_model(EXPERIMENT, stored).info.run_id == runs("evaluate")[0].info.run_id
+    assert evaluations.of_model(EXPERIMENT, dataclasses.replace(stored, model_id="m-another")) is None
     assert run_promote(2, WIDE) == 0
     assert len(runs("evaluate")) == 4
 
@@ -306,7 +307,7 @@ def test_promotion_by_predictions_without_a_loss_is_an_error() -> None:
         evaluate.main([model(version)], Signals())
     path = predictions_of(2)
     table = pd.read_parquet(path)
-    table.loc[3, "probability"] = float("nan")
+    table.loc[3, "loss"] = float("nan")
     table.to_parquet(path)
     with pytest.raises(RunFailed, match=r"\w+ cannot be compared: the version's loss of a row is nan; a finite number"):
         run_promote(2, WIDE)
@@ -406,7 +407,7 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments: list[str], message:
 
 
 @pytest.mark.parametrize("verb", [evaluate, promote, rollback])
-def test_a_training_and_an_evaluation_are_not_written_over(monkeypatch: pytest.MonkeyPatch, verb: ModuleType) -> None:
+def test_a_training_and_an_evaluation_are_not_written_over(monkeypatch: pytest.MonkeyPatch, verb: Verb) -> None:
     run_promote(1)
     evaluate.main([model(1)], Signals())
     (training,) = mlflow.search_runs(filter_string="params.seed = '1'", output_format="list")
@@ -565,13 +566,14 @@ def test_the_lock_dies_with_its_process(tmp_path: Path, monkeypatch: pytest.Monk
     code = (
         "import os, pathlib, sys; sys.path.insert(0, sys.argv[1]); from tracked.console import locks\n"
         "locks.FOLDER = pathlib.Path(sys.argv[2]); os.umask(0o077)\n"
-        "held = locks.lock('x', lambda: None); held.__enter__(); print('held', flush=True); os.kill(os.getpid(), 9)"
+        "held = locks.lock('imdb-conv1d', 'x', lambda: None); held.__enter__()\n"
+        "print('held', flush=True); os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(SRC), str(tmp_path)], capture_output=True, text=True)
     assert (killed.stdout, killed.returncode) == ("held\n", -9)
     waited: list[bool] = []
     monkeypatch.setattr(locks, "FOLDER", tmp_path)
-    with champions.lock("x", lambda: waited.append(True)):
+    with champions.lock(NAME, "x", lambda: waited.append(True)):
         (path,) = tmp_path.glob("imdb-conv1d-*.lock")
         assert path.stat().st_mode & 0o444 == 0o444  # other users can open it
     assert waited == []
@@ -598,7 +600,7 @@ def test_a_champion_of_other_data_is_said_to_be_one(tmp_path: Path, capsys: pyte
     run_promote(1)
     other_data(tmp_path)
     run_promote(4, WIDE)
-    digests = [loader.find(f"models:/{NAME}/{version}").data_digest[:12] for version in (4, 1)]
+    digests = [registry.find(f"models:/{NAME}/{version}").data_digest[:12] for version in (4, 1)]
     told = f"they were trained on different data (the version on digest {digests[0]}, the champion on {digests[1]})"
     assert told in capsys.readouterr().out
     assert told in tags_description(4)
@@ -665,10 +667,10 @@ def test_a_rollback_while_a_promotion_waits_counts(monkeypatch: pytest.MonkeyPat
     alone = champions.alone
 
     @contextmanager
-    def after_a_rollback(name: str) -> Iterator[None]:
+    def after_a_rollback(owner: Experiment, name: str) -> Iterator[None]:
         monkeypatch.setattr(champions, "alone", alone)
         rollback.main([], Signals())
-        with alone(name):
+        with alone(owner, name):
             yield
 
     monkeypatch.setattr(champions, "alone", after_a_rollback)
