@@ -1,34 +1,50 @@
 import inspect
 import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import pytest
 import yaml
-from mlflow.projects._project_spec import load_project
+from mlflow.projects._project_spec import EntryPoint, load_project
 
+from diabetes import Diabetes
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console import train_parameters, verb_parameters
 from tracked.console.errors import UserError
 from tracked.console.metric_direction import better
 from tracked.console.parameters import Parameters, allowed, spelled
 from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
+from tracked.experiment import Experiment
 
 ROOT = Path(__file__).parent.parent
-TrainParameters = train_parameters.of_training(EXPERIMENT)
-EvaluateParameters, PromoteParameters, RollbackParameters = (
-    verb_parameters.of_verb(verb, EXPERIMENT) for verb in ("evaluate", "promote", "rollback")
-)
-VERBS: dict[str, tuple[type[Parameters], str]] = {
-    "main": (TrainParameters, "train"),
-    "unfinished": (UnfinishedParameters, "unfinished"),
-    "evaluate": (EvaluateParameters, "evaluate"),
-    "replay": (ReplayParameters, "replay"),
-    "compare": (CompareParameters, "compare"),
-    "promote": (PromoteParameters, "promote"),
-    "rollback": (RollbackParameters, "rollback"),
-}
+VERBS = {entry: "train" if entry == "main" else entry for entry in (
+    "main", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with an MLproject, the experiment that it runs, and how its commands begin for a verb."""
+
+    folder: Path
+    experiment: Experiment
+    script: str
+
+    def parameters(self, entry: str) -> type[Parameters]:
+        fixed = {"unfinished": UnfinishedParameters, "replay": ReplayParameters, "compare": CompareParameters}
+        if entry == "main":
+            return train_parameters.of_training(self.experiment)
+        return fixed.get(entry) or verb_parameters.of_verb(entry, self.experiment)
+
+    def entry_point(self, entry: str) -> EntryPoint:
+        return load_project(str(self.folder)).get_entry_point(entry)
+
+
+IMDB = Project(ROOT, EXPERIMENT, "python src/{}.py")
+DIABETES = Project(ROOT / "examples" / "diabetes", Diabetes(), "python diabetes.py {}")
+TrainParameters, EvaluateParameters = IMDB.parameters("main"), IMDB.parameters("evaluate")
+of_both = pytest.mark.parametrize("project", [IMDB, DIABETES], ids=lambda project: project.experiment.name)
 ARTICLE = {
     "patience": 30, "min_delta": 0.0001, "monitor": "val_loss", "mode": "min", "epochs": 200000, "batch_size": 32,
     "validation_split": 0.2, "max_features": 5000, "maxlen": 400, "embedding_dims": 50, "filters": 250,
@@ -43,35 +59,39 @@ def test_defaults_are_the_articles_and_none_is_empty() -> None:
     assert rest == {"data": "auto", "model_name": "imdb-conv1d", "log_texts": True, "fused": True}
 
 
-def test_every_entry_point_has_its_class() -> None:
-    assert set(yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]) == set(VERBS)
+@of_both
+def test_every_entry_point_has_its_verb(project: Project) -> None:
+    declared = yaml.safe_load((project.folder / "MLproject").read_text())
+    assert set(declared["entry_points"]) == set(VERBS)
+    assert declared["name"] == project.experiment.name
 
 
+@of_both
 @pytest.mark.parametrize("entry", VERBS)
-def test_mlproject_declares_the_same_parameters(entry: str) -> None:
-    declared = load_project(str(ROOT)).get_entry_point(entry).parameters
-    fields = VERBS[entry][0].model_fields
+def test_mlproject_declares_the_same_parameters(project: Project, entry: str) -> None:
+    declared = project.entry_point(entry).parameters
+    fields = project.parameters(entry).model_fields
     assert list(declared) == list(fields)
     for name, field in fields.items():
         assert str(declared[name].default) == spelled(field.default), name
         assert declared[name].type == ("float" if field.annotation in (int, float) else "string"), name
 
 
+@of_both
 @pytest.mark.parametrize("entry", VERBS)
-def test_mlprojects_command_gives_every_parameter_as_it_is(entry: str) -> None:
-    cls, script = VERBS[entry]
-    point = load_project(str(ROOT)).get_entry_point(entry)
-    name = "data" if "data" in cls.model_fields else next(iter(cls.model_fields))
-    values = {"model_name": "x"}
-    given = {name: values.get(name, "my texts/a 'b'.csv")}
-    words = shlex.split(point.compute_command({k: str(v) for k, v in given.items()}, None))
-    assert words[:2] == ["python", f"src/{script}.py"]
-    assert cls.parse(words[2:]) == cls(**given)
+def test_mlprojects_command_gives_every_parameter_as_it_is(project: Project, entry: str) -> None:
+    cls, begins = project.parameters(entry), project.script.format(VERBS[entry]).split()
+    name = next(name for name in ("data", "run", "experiment", "model_name") if name in cls.model_fields)
+    given = {name: "x" if name == "model_name" else "my texts/a 'b'.csv"}
+    words = shlex.split(project.entry_point(entry).compute_command(given, None))
+    assert words[: len(begins)] == begins
+    assert [word.partition("=")[0] for word in words[len(begins) :]] == [f"--{name}" for name in cls.model_fields]
+    assert cls.parse(words[len(begins) :]) == cls(**given)
 
 
 @pytest.mark.parametrize("entry", VERBS)
 def test_readmes_table_has_the_same_parameters(entry: str) -> None:
-    cls = VERBS[entry][0]
+    cls = IMDB.parameters(entry)
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", _section(f"Parameters of `{entry}`"), re.MULTILINE))
     assert rows == {
         name: f"{spelled(field.default)} | {field.description} | {allowed(field)}"
