@@ -79,7 +79,7 @@ def holding(run: Run) -> Iterator["subprocess.Popen[str]"]:
     """Another process that holds the run's folder."""
     code = (
         f"import sys; sys.path.insert(0, {str(SRC)!r})\n"
-        "from pathlib import Path\nfrom tracked.training.run_folder import Claim\n"
+        "from pathlib import Path\nfrom tracked.training.claim import Claim\n"
         f"with Claim() as claim:\n  claim.take(Path({str(folder(run))!r}))\n  print('held', flush=True)\n  input()"
     )
     with subprocess.Popen(

@@ -12,7 +12,7 @@ from recording import record
 from tracked.analysis.rule_replay import replay
 from tracked.console.errors import UserError
 from tracked.reports.comparison_table import compared
-from tracked.runs import metric_history, queries
+from tracked.runs import metric_history, metric_points, queries
 
 
 def run(run_id: str) -> mlflow.entities.Run:
@@ -192,7 +192,7 @@ def test_a_table_too_large_to_hold_is_refused(store: str) -> None:
 
 def test_many_histories_are_read_as_each_alone(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metric_history, "AT_ONCE", 4)
-    monkeypatch.setattr(metric_history, "MOST_POINTS", 12)
+    monkeypatch.setattr(metric_points, "MOST_POINTS", 12)
     told: list[str] = []
     runs = [run(record([0.5, math.nan, 0.4 - n / 100, *[0.6] * n])) for n in range(6)]
     runs += [run(record([0.7, 0.8], {"monitor": "val_size", "mode": "min"}, metric="val_size"))]

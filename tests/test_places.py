@@ -48,9 +48,7 @@ def test_snapshots_are_beside_a_local_store_else_in_the_users_state_folder(
 def process(code: str) -> "subprocess.Popen[str]":
     """Another process, which says a line when it is ready and then waits."""
     program = f"import sys, time; sys.path.insert(0, {str(SRC)!r})\nfrom pathlib import Path\n"
-    program += (
-        f"from tracked.training.run_folder import Claim\n{code}\nprint('ready', flush=True)\nsys.stdin.readline()"
-    )
+    program += f"from tracked.training.claim import Claim\n{code}\nprint('ready', flush=True)\nsys.stdin.readline()"
     started = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -332,10 +332,10 @@ def test_data_in_another_order_are_the_same_data(
 def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the facts of a snapshot's file, as another version of this project would have written them."""
     epoch = int(path.name.split("-")[1])
-    snapshot = snapshot_file._unpacked(epoch, path)
+    snapshot = snapshot_file.unpack(epoch, path)
     facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
     change(facts)
-    content = snapshot_file._packed(snapshot_file.Snapshot(epoch, facts, snapshot.arrays))
+    content = snapshot_file.pack(snapshot_file.Snapshot(epoch, facts, snapshot.arrays))
     path.unlink()
     path.with_name(f"epoch-{epoch}-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
 
@@ -376,7 +376,7 @@ def test_snapshots_have_the_keys_that_they_had(store: str, noisy: Path) -> None:
     run = break_off(noisy, 3)
     digest = run.data.tags["data_digest"]
     for path in folder(run).glob("epoch-*.npz"):
-        facts = snapshot_file._unpacked(int(path.name.split("-")[1]), path).facts
+        facts = snapshot_file.unpack(int(path.name.split("-")[1]), path).facts
         assert list(facts) == ["format", "epoch", "journal", "checkpoint", "random", "facts"]
         assert list(facts["checkpoint"]) == ["epoch", "value", "sha256", "data"]
         assert facts["checkpoint"]["data"] == facts["facts"]["data"] == digest
@@ -521,7 +521,7 @@ def put_a_pickle_in_its_place(path: Path) -> None:
 
 
 def another_format(path: Path) -> None:
-    snapshot = snapshot_file._unpacked(3, path)
+    snapshot = snapshot_file.unpack(3, path)
     path.unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshots, "FORMAT", 2)
@@ -530,7 +530,7 @@ def another_format(path: Path) -> None:
 
 
 def another_network(path: Path) -> None:
-    snapshot = snapshot_file._unpacked(3, path)
+    snapshot = snapshot_file.unpack(3, path)
     path.unlink()
     arrays = [*snapshot.arrays[:-1], np.zeros(3, np.float32)]
     facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}

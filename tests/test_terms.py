@@ -10,8 +10,8 @@ from tracked.experiment import Terms
 
 def test_terms_in_sentences_and_in_names() -> None:
     assert (TERMS.rows, TERMS.a_row, TERMS.loss_key, TERMS.right_key) == ("reviews", "a review", "log_loss", "accuracy")
-    assert [Terms(row=row).a_row for row in ("example", "image", "user", "row")] == [
-        "an example", "an image", "a user", "a row",
+    assert [Terms(row=row).a_row for row in ("example", "image", "user", "line")] == [
+        "an example", "an image", "a user", "a line",
     ]  # fmt: skip
     assert Terms(right="share of hits").right_key == "share_of_hits"
 
@@ -25,3 +25,8 @@ def test_digits_follow_from_the_most_that_a_row_counts_for(most: float, digits: 
 def test_terms_without_a_most_are_refused(most: float) -> None:
     with pytest.raises(ValueError, match=r"most is .*; a finite number above 0 is needed"):
         Terms(most=most)
+
+
+def test_a_row_is_called_otherwise_than_row() -> None:
+    with pytest.raises(ValueError, match="row is 'row'"):
+        Terms(row="row")

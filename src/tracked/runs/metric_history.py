@@ -15,7 +15,7 @@ from tracked.console.lines import counted
 from tracked.console.metric_direction import better
 from tracked.console.parameters import refusal
 from tracked.runs import queries
-from tracked.runs.metric_points import _points
+from tracked.runs.metric_points import points_of
 
 INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
 MOST_PATIENCES = 200  # in the grid that is taken where none is given
@@ -54,7 +54,7 @@ def read(
     if metric not in run.data.metrics:
         there = ", ".join(sorted(run.data.metrics)) or "no metric at all"
         raise refusal("monitor", metric, f"what run {run_id} has recorded, which is {there}")
-    points = sorted(_points([run_id], metric)[run_id] if points is None else points, key=lambda point: point.step)
+    points = sorted(points_of([run_id], metric)[run_id] if points is None else points, key=lambda point: point.step)
     if _ends_with_restored_weights(run, points):
         say(f"run {run_id}: step {points[-1].step} is no epoch but the best one's values once more, as autolog logs "
             "them with restore_best_weights; left out")  # fmt: skip
@@ -67,7 +67,7 @@ def read(
     if direction is None:
         raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
     if lasted is None:
-        lasted = _points([run_id], LASTED)[run_id] if LASTED in run.data.metrics else []
+        lasted = points_of([run_id], LASTED)[run_id] if LASTED in run.data.metrics else []
     values = np.array([point.value for point in points])
     if not np.isfinite(values).any():
         raise UserError(f"run: {run_id!r} has no finite value of {metric}; allowed: a run that has one")
@@ -105,9 +105,9 @@ def read_all(
         of_metric: dict[str, list[str]] = {}
         for run in some:
             of_metric.setdefault(queries.monitor(run, monitor), []).append(run.info.run_id)
-        points = {run_id: own for metric, ids in of_metric.items() for run_id, own in _points(ids, metric).items()}
+        points = {run_id: own for metric, ids in of_metric.items() for run_id, own in points_of(ids, metric).items()}
         with_seconds = [run.info.run_id for run in some if LASTED in run.data.metrics]
-        lasted = _points(with_seconds, LASTED) if with_seconds else {}
+        lasted = points_of(with_seconds, LASTED) if with_seconds else {}
         for run in some:
             run_id = run.info.run_id
             try:

@@ -15,7 +15,7 @@ from tracked.runs.outbox import persist
 MOST_POINTS = 200_000  # of one answer
 
 
-def _points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
+def points_of(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
     """The points of a metric, in any order, by run.
 
     SQLite looks through all runs' points of a metric for those of one run, unless somebody has had it gather
@@ -35,7 +35,7 @@ def _points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
         rows = persist(what, partial(of_many, run_ids, metric, MOST_POINTS), refuses)
     if len(rows) == MOST_POINTS:
         middle = len(run_ids) // 2
-        return _points(run_ids[:middle], metric) | _points(run_ids[middle:], metric)
+        return points_of(run_ids[:middle], metric) | points_of(run_ids[middle:], metric)
     found: dict[str, list[Metric]] = {run_id: [] for run_id in run_ids}
     for row in rows:
         found[row.run_id].append(row)

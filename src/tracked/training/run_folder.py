@@ -1,4 +1,4 @@
-"""Where trainings keep what they need to go on, and which process holds a training.
+"""Where trainings keep what they need to go on, and what of a folder is theirs.
 
 Each has a folder by its run's id, held by one process at a time. The hold is a lock on an open file, which dies with
 its process. The folder is beside a local tracking store, else in the user's state folder; a setting by the experiment's

@@ -30,7 +30,8 @@ class Snapshot:
     arrays: list[np.ndarray]
 
 
-def _packed(snapshot: Snapshot) -> bytes:
+def pack(snapshot: Snapshot) -> bytes:
+    """Give the content of a snapshot's file."""
     facts = json.dumps({"format": FORMAT, "epoch": snapshot.epoch} | snapshot.facts).encode()
     arrays = {f"array-{number}": array for number, array in enumerate(snapshot.arrays)}
     content = io.BytesIO()
@@ -38,7 +39,13 @@ def _packed(snapshot: Snapshot) -> bytes:
     return content.getvalue()
 
 
-def _unpacked(epoch: int, path: Path) -> Snapshot:
+def unpack(epoch: int, path: Path) -> Snapshot:
+    """Read a snapshot's file.
+
+    Raises:
+        ValueError: if its content is not what its name says, or none that this project writes.
+        OSError: if it cannot be read just now.
+    """
     content = path.read_bytes()
     match = NAME.match(path.name)
     if match is None or hashlib.sha256(content).hexdigest() != match[2]:

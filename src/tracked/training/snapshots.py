@@ -16,7 +16,7 @@ from typing import Any
 
 from tracked.console.lines import one_line, warn
 from tracked.training.files import PARTIAL, write_safely
-from tracked.training.snapshot_file import NAME, Snapshot, _packed, _unpacked
+from tracked.training.snapshot_file import NAME, Snapshot, pack, unpack
 
 KEPT = 2
 
@@ -38,7 +38,7 @@ class Snapshots:
         Raises:
             OSError: if it cannot be written; what was there is there still.
         """
-        content = _packed(snapshot)
+        content = pack(snapshot)
         name = f"epoch-{snapshot.epoch}-{hashlib.sha256(content).hexdigest()}.npz"
         write_safely(self.folder / name, lambda path: path.write_bytes(content))
         self._names[name] = self._needed(snapshot.facts)
@@ -58,7 +58,7 @@ class Snapshots:
         unread: list[Path] = []
         for epoch, path in self._files():
             try:
-                snapshot = _unpacked(epoch, path)
+                snapshot = unpack(epoch, path)
                 use(snapshot)
             except (ValueError, FileNotFoundError) as error:
                 warn(f"the snapshot of epoch {epoch} cannot be used ({one_line(error)}); going back to the one before")
@@ -81,7 +81,7 @@ class Snapshots:
         """
         for epoch, path in self._files():
             with suppress(ValueError, FileNotFoundError):
-                return _unpacked(epoch, path).facts
+                return unpack(epoch, path).facts
         return {}
 
     @property
