@@ -1,6 +1,7 @@
 """Trainings side by side on one store, in processes of their own; prints their exit statuses as JSON.
 
-python tests/at_once.py URI FOLDER DATA 8 -- [flags of src/train.py]
+python tests/at_once.py URI FOLDER imdb-conv1d 8 -- [flags of src/train.py]
+python tests/at_once.py URI FOLDER diabetes 8 -- [flags of examples/diabetes/diabetes.py train]
 """
 
 import json
@@ -8,21 +9,24 @@ import os
 import sys
 from pathlib import Path
 
-import faults
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import forked
+from subjects import SUBJECTS
 
 
 def main() -> int:
     """Fork them from a process that has imported everything, so that they start together."""
-    uri, folder, data, number = sys.argv[1:5]
+    uri, folder, experiment, number = sys.argv[1:5]
     flags = sys.argv[6:]
-    faults.import_all()
+    forked.import_all()
     os.environ["MLFLOW_TRACKING_URI"] = uri
     children = {}
     for place in range(int(number)):
         child = os.fork()
         if child == 0:
-            words = [*flags, f"--data={data}", f"--model_name=side-by-side-{place}"]
-            faults.become_training(words, Path(folder), Path(folder) / f"{place}.log")
+            words = [*flags, f"--model_name=side-by-side-{place}"]
+            forked.become_training(SUBJECTS[experiment], words, Path(folder), Path(folder) / f"{place}.log")
         children[child] = place
     statuses = {children[child]: os.waitstatus_to_exitcode(status) for child, status in map(wait, children)}
     print(json.dumps(statuses))

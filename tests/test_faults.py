@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import faults
-from faults import compare
+from faults import Found, Landed, Outcome, compare
 
 HERE = Path(__file__).parent
 
@@ -52,13 +52,54 @@ def test_the_harness_sees(change: dict[str, object], kind: str) -> None:
         assert bool(getattr(outcome, name)) == (name == kind)
 
 
+def test_the_table_says_what_was_found_of_each_experiment() -> None:
+    killed = Landed("random", "an epoch", "all epochs"), Landed("a model is uploaded", "settles", "all epochs")
+    found = {
+        "first": Found([killed[0]], [("run a", Outcome())], 3, 3),
+        "second": Found(list(killed), [("run b", Outcome(bits=["weights"])), ("run c", Outcome())], 4, 5),
+    }
+    assert [one.bad for one in found.values()] == [False, True]
+    assert faults.tabulate(found, "1", 60).splitlines()[2:] == [
+        "| killed at | first | second |",
+        "| --- | ---: | ---: |",
+        "| a model is uploaded | 0 | 1 |",
+        "| random | 1 | 1 |",
+        "",
+        "| a random moment fell where it | first | second |",
+        "| --- | ---: | ---: |",
+        "| an epoch | 1 | 1 |",
+        "",
+        "| found | first | second |",
+        "| --- | ---: | ---: |",
+        "| epochs lost | 0 | 0 |",
+        "| epochs logged twice | 0 | 0 |",
+        "| differing bits | 0 | 1 |",
+        "| versions missing or doubled | 0 | 0 |",
+        "| anything else | 0 | 1 |",
+        "second: there are 5 runs, for 4 trainings",
+        "second, run b",
+        "    weights",
+    ]
+
+
+def test_the_kills_are_shared_by_the_experiments() -> None:
+    assert [faults.share(60, 2, place) for place in range(2)] == [30, 30]
+    assert [faults.share(7, 2, place) for place in range(2)] == [3, 4]
+    assert faults.share(7, 1, 0) == 7
+
+
 @pytest.mark.slow
-def test_a_training_that_is_killed_anywhere_goes_on_as_the_same_run(tmp_path: Path) -> None:
-    """Each named point once, and ten random moments."""
-    command = [sys.executable, str(HERE / "faults.py"), "--random=10", "--each=1", "--scenarios=2", "--most=9"]
-    done = subprocess.run([*command, f"--json={tmp_path}/found"], capture_output=True, text=True, timeout=580)
+@pytest.mark.parametrize(("experiment", "random"), [("diabetes", 10), ("imdb-conv1d", 3)])
+def test_a_training_that_is_killed_anywhere_goes_on_as_the_same_run(
+    tmp_path: Path, experiment: str, random: int
+) -> None:
+    """Each named point once, and some random moments."""
+    command = [sys.executable, str(HERE / "faults.py"), f"--experiment={experiment}", f"--random={random}", "--each=1"]
+    command += ["--scenarios=2", "--most=9", f"--json={tmp_path}/found"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    found = json.loads((tmp_path / "found").read_text())
-    assert found["landed"]["random"] == 10
+    ((name, found),) = json.loads((tmp_path / "found").read_text()).items()
+    assert name == experiment
+    assert found["landed"]["random"] == random
     assert {name for name, count in found["landed"].items() if count == 1} == set(faults.points())
     assert set(found["counts"].values()) == {0}
