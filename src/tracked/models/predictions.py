@@ -41,16 +41,24 @@ def write(
         progress: is told the number of rows so far.
 
     Raises:
-        RunFailed: if a column is lacking, a loss is no number from 0 on, an id comes twice, or rows are missing.
+        RunFailed: if a column is lacking, or another one in a later piece, a loss is no number from 0 on, an id comes
+            twice, or rows are missing.
     """
     tables: list[pd.DataFrame] = []
     worst, done = pd.DataFrame({LOSS: []}), 0
     writer: pq.ParquetWriter | None = None
     try:
         for table, inputs in pieces:
+            if table.empty:
+                continue  # its columns may have other types
             table = _checked(table)
             content = pa.Table.from_pandas(table, preserve_index=False)
             writer = writer or pq.ParquetWriter(path, content.schema)
+            if not content.schema.equals(writer.schema):
+                raise RunFailed(
+                    f"from row {done + 1:,} on, the predictions have other columns ({_told(content.schema)}, and "
+                    f"{_told(writer.schema)} before); no figure is logged"
+                )
             writer.write_table(content)
             tables.append(table)
             wrong = ~table["correct"].to_numpy(dtype=bool) if "correct" in table else np.ones(len(table), dtype=bool)
@@ -73,6 +81,10 @@ def write(
     return Predicted(rows, worst.drop(columns=LOSS))
 
 
+def _told(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} {field.type}" for field in schema)
+
+
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     """The table with a key and with what was seen, in types that do not depend on its values."""
     for name in ("id", "loss"):
@@ -80,7 +92,7 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
             raise RunFailed(
                 f"the predictions have no column {name!r} but {', '.join(map(str, table))}; no figure is logged"
             )
-    loss = table["loss"].to_numpy(dtype=float)
+    loss = pd.to_numeric(table["loss"], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     if not (np.isfinite(loss) & (loss >= 0)).all():
         place = int((~(np.isfinite(loss) & (loss >= 0))).argmax())
         what = f"the loss of row {table['id'].iloc[place]!r} is {loss[place]}"
