@@ -48,22 +48,27 @@ def trained(values: Sequence[float], tags: dict[str, str] = FINISHED, **paramete
 
 def evaluated(
     training: str, folder: Path, probabilities: Sequence[float], digest: str = "d", first: int = 0,
-    leaked: int | None = 0,
+    leaked: int | None = 0, version: str = "2",
 ) -> str:  # fmt: skip
     """An evaluation of a training: rows first, first + 1, …, all with label 1; the model has seen the ``leaked`` first.
 
-    With ``leaked`` of None it is one of an earlier version.
+    It is in the format that ``version`` names, which earlier versions wrote, or the present one; with ``leaked`` of
+    None, as before formats had a number.
     """
     client = mlflow.MlflowClient()
     tags = {"verb": "evaluate", "training_run_id": training, "data_digest": "whole", "rows_digest": digest}
     if leaked is not None:
-        tags["evaluation_format"] = "2"
+        tags["evaluation_format"] = version
     run_id = client.create_run("0", tags=tags).info.run_id
     rows = range(first, first + len(probabilities))
     table = pd.DataFrame({"text_sha256": [f"{row:04}" for row in rows], "label": 1, "probability": probabilities})
     if leaked is not None:
         table = table.assign(words=table["text_sha256"], seen=np.arange(len(rows)) < leaked)
         client.log_metric(run_id, "test_reviews_seen", leaked)
+    if version == "3":
+        right = table["probability"] > 0.5
+        table = table.assign(id=table["text_sha256"] + "-1", key=table["words"], correct=right)
+        table["loss"] = -np.log(table["probability"])
     table.sample(frac=1, random_state=len(run_id)).to_parquet(folder / "predictions.parquet")
     client.log_artifact(run_id, str(folder / "predictions.parquet"))
     accuracy = float((np.array(probabilities) > 0.5).mean())
@@ -214,6 +219,31 @@ def test_an_older_evaluation_does_not_tell_what_was_seen_and_that_is_said(store:
     (sentence,) = pd.read_csv(artifact(run, "pairs.csv"))["sentence"]
     assert "Whether seed=2 was trained on some of its test reviews is not known." in sentence
     assert "| 1.0000 (? seen) |" in run.data.tags["mlflow.note.content"]
+
+
+@pytest.mark.parametrize(("first_version", "second_version"), [("2", "3"), ("3", "2"), ("3", "3")])
+def test_evaluations_that_were_stored_in_other_formats_are_paired_alike(
+    store: str, tmp_path: Path, first_version: str, second_version: str
+) -> None:
+    first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
+    better, worse = np.full(150, 0.9), np.concatenate([np.linspace(0.6, 0.9, 120), np.full(30, 0.1)])
+    for run_id, told in ((first, better), (second, worse)):
+        evaluated(run_id, tmp_path, told, leaked=20)
+    formerly = pd.read_csv(artifact(run_compare(), "pairs.csv"))
+    assert formerly["rows"].tolist() == [130]
+    evaluated(first, tmp_path, better, leaked=20, version=first_version)
+    evaluated(second, tmp_path, worse, leaked=20, version=second_version)
+    pd.testing.assert_frame_equal(pd.read_csv(artifact(run_compare(), "pairs.csv")), formerly)
+
+
+def test_an_evaluation_without_a_format_is_paired_with_a_new_one(store: str, tmp_path: Path) -> None:
+    first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
+    evaluated(first, tmp_path, np.full(100, 0.9), version="3")
+    evaluated(second, tmp_path, np.linspace(0.1, 0.8, 100), leaked=None)
+    (pair,) = pd.read_csv(artifact(run_compare(), "pairs.csv")).to_dict("records")
+    assert (pair["same_rows"], pair["rows"], pair["copies"]) == (True, 100, 0)
+    assert pair["log_loss"] == pytest.approx(-np.log(0.9) + np.log(np.linspace(0.1, 0.8, 100)).mean())
+    assert "Whether seed=2 was trained on some of its test reviews is not known." in pair["sentence"]
 
 
 def test_what_an_older_evaluation_knew_of_leaks_still_counts(store: str, tmp_path: Path) -> None:

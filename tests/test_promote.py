@@ -12,6 +12,8 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from mlflow.entities import Run
 
@@ -266,6 +268,46 @@ def test_an_older_evaluation_is_known_by_the_model_that_it_used() -> None:
     assert evaluations.of_model(EXPERIMENT, dataclasses.replace(stored, model_id="m-another")) is None
     assert run_promote(2, WIDE) == 0
     assert len(runs("evaluate")) == 4
+
+
+OLD = pa.schema(
+    [("text_sha256", pa.string()), ("label", pa.int8()), ("probability", pa.float64()), ("words", pa.string()),
+     ("seen", pa.bool_())]
+)  # fmt: skip
+
+
+def store_as_format_2(run: Run) -> None:
+    """Write an evaluation's predictions as they were before each row had its loss."""
+    path = Path(run.info.artifact_uri, "predictions.parquet")
+    table = pd.read_parquet(path)
+    with pq.ParquetWriter(path, OLD) as parquet:
+        for start in range(0, len(table), 32):
+            part = table.iloc[start : start + 32]
+            parquet.write_table(pa.table([part[name].tolist() for name in OLD.names], schema=OLD))
+    mlflow.MlflowClient().set_tag(run.info.run_id, "evaluation_format", "2")
+
+
+@pytest.mark.parametrize("old", [(1,), (3,), (1, 3)])
+def test_evaluations_that_were_stored_in_an_older_format_decide_the_same(
+    old: tuple[int, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in (1, 3):
+        evaluate.main([model(version)], Signals())
+    decided = []
+    for formats in ((), old):
+        for version in formats:
+            store_as_format_2(evaluation_of(version))
+        run_promote(3, WIDE) if not formats else rollback.main([], Signals())
+        assert run_promote(1, NARROW) == 0
+        assert champion() == "1"
+        decided.append(capsys.readouterr().out.split("Promoted: ")[-1].split("; these reviews")[0])
+    assert decided[0] == decided[1]
+    first, second = (run.data.metrics for run in runs("promote")[:2])
+    assert (first["log_loss_difference"], first["log_loss_upper"]) == (
+        second["log_loss_difference"], second["log_loss_upper"],
+    )  # fmt: skip
+    assert (first["decisions_on_these_reviews"], second["decisions_on_these_reviews"]) == (2, 1)
+    assert len(runs("evaluate")) == 2  # none was made anew
 
 
 def evaluation_of(version: int) -> Run:
