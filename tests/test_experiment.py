@@ -22,7 +22,7 @@ from test_train import SignalAfter, last_run
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.parameters import Finite
 from tracked.console.signals import Signals
-from tracked.console.verb_parameters import TrainParameters, of_training
+from tracked.console.train_parameters import TrainParameters, of_training
 from tracked.experiment import Experiment, Metric, Package, require
 from tracked.models.keras_package import package_keras
 from tracked.runs import connection

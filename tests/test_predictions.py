@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import copied_store
-from imdb_conv1d import dataset, leaks, predict, sources
+from imdb_conv1d import dataset, leaks, predict, reviews_part, sources
 from imdb_conv1d.experiment import EXPERIMENT
 from recording import record
 from tracked.console.errors import RunFailed
@@ -215,7 +215,9 @@ def predicted(folder: Path, seen: list[str] | None) -> pd.DataFrame:
     table = reviews_with_copies()
     source = sources.Source("made up", "", lambda: (table.iloc[at : at + 5] for at in range(0, len(table), 5)))
     rows = dataset.index(source)
-    part = predict.ReviewsPart(source, rows, predict.to_score(rows, whole=True), dataset.digest(rows), "made up")
+    part = reviews_part.ReviewsPart(
+        source, rows, reviews_part.to_score(rows, whole=True), dataset.digest(rows), "made up"
+    )
     known = None
     if seen is not None:
         known = pd.DataFrame({"words": leaks.digests(leaks.split(seen), 400), "split": "train"})

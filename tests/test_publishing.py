@@ -8,7 +8,7 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from resuming import break_off, folder, is_whole, metrics, resume
+from resuming import assert_same_run, break_off, folder, metrics, resume
 from test_train import last_run, run_train, versions
 from tracked.console.errors import RunFailed
 from tracked.models import publisher
@@ -80,7 +80,7 @@ def test_a_model_that_a_user_logged_at_the_run_stays(
     run = break_off(noisy, 2)
     theirs = log_checkpoint(run)
     resume("--resume", run.info.run_id)
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
     assert theirs in models(run)
     assert len(models(run)) == 2
 
