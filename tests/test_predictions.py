@@ -25,6 +25,8 @@ from tracked.models import predictions
 from tracked.runs import evaluations
 from verbs import Verb
 
+from diabetes import Diabetes  # isort: skip  # its folder is on the path since verbs is imported
+
 Piece = tuple[pd.DataFrame, pd.DataFrame]
 
 
@@ -137,8 +139,6 @@ def test_progress_is_told_now_and_then(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
     """A folder with a store that has one training of the diabetes experiment and its version."""
-    from diabetes import Diabetes
-
     assert not any(name.startswith("MLFLOW_RUN") for name in os.environ)
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
@@ -148,7 +148,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iter
 
 def evaluate_with(change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     """Evaluate with an experiment whose predictions are changed."""
-    from diabetes import Diabetes
 
     class Changed(Diabetes):
         def predict(self, model: Any, part: Any, trained_on: TrainedOn) -> Iterator[Any]:
@@ -286,8 +285,6 @@ def test_predictions_of_a_later_version_are_not_read(store: str, tmp_path: Path,
 
 
 def test_an_experiment_that_never_stored_other_predictions_reads_none(store: str, tmp_path: Path) -> None:
-    from diabetes import Diabetes
-
     table = pd.DataFrame({"id": ["a"], "loss": [1.0], "key": ["a"], "seen": [False]})
     run = stored(tmp_path, table, evaluation_format="2", experiment="diabetes")
     with pytest.raises(RunFailed, match="predictions in format 2 are none of this experiment's"):
