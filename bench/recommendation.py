@@ -3,9 +3,9 @@
 python bench/recommendation.py
 
 Before: the shortest patience whose mean regret is within the tolerance in 95 % of bootstrap samples, over the runs that
-answer every patience up to the longest that five of them answer. After: ``pooling.recommend``. What is said is right if
-the rule serves 90 % of 2,000 fresh trainings that wait as long as is said; before, if their mean regret against the
-longest patience that was answered is within the tolerance. Ten minutes.
+answer every patience up to the longest that five of them answer. After: ``recommendation.recommend``. What is said is
+right if the rule serves 90 % of 2,000 fresh trainings that wait as long as is said; before, if their mean regret
+against the longest patience that was answered is within the tolerance. Ten minutes.
 """
 
 import sys

@@ -58,7 +58,7 @@ def calibration(bins: pd.DataFrame, mark: str = "") -> Figure:
     """Share of positive reviews over the probability given to them.
 
     Args:
-        bins: what ``scores.calibration_bins`` returns.
+        bins: what ``metrics.calibration_bins`` returns.
         mark: is said of the rows.
     """
     figure = Figure(figsize=(5, 5), layout="constrained")

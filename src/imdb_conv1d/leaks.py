@@ -59,7 +59,7 @@ def recorded(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], words: Sequence[
     Args:
         rows: hash, label and split of all.
         parts: the rows among them that the model sees, with their text; the others have no key.
-        words: of each part, as ``text.split`` gives them.
+        words: of each part, as ``tokenizer.split`` gives them.
     """
     table = rows[["hash", "label", "split"]].assign(words="")
     for part, pieces in zip(parts, words, strict=True):

@@ -20,7 +20,7 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     """Pool regret and cost of each rule over the runs that answer it.
 
     Args:
-        table: what ``rules.replay`` returns, of several distinct histories of one metric.
+        table: what ``rule_replay.replay`` returns, of several distinct histories of one metric.
 
     Returns:
         patience, min_delta; runs: how many answer; population: a number that two rules share if the same runs answer
@@ -124,7 +124,7 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
     says how long they would have waited. bench/recommendation.py shows how often the claim holds.
 
     Args:
-        table: what ``rules.replay`` returns, of several distinct histories of one metric.
+        table: what ``rule_replay.replay`` returns, of several distinct histories of one metric.
         tolerance: in the metric's unit.
     """
     runs = table.drop_duplicates("run_id").set_index("run_id")

@@ -135,7 +135,7 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
     The alias comes last, so that what it names is complete. Each step can be repeated: an answer may have been lost.
 
     Args:
-        tags: with all of ``trainings.OF_VERSIONS``.
+        tags: with all of ``schema.OF_VERSIONS``.
 
     Raises:
         RunFailed: naming the step that failed.

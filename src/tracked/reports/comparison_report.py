@@ -30,7 +30,7 @@ def pairs(owner: Experiment, run: Run, table: pd.DataFrame, found: Mapping[str, 
     They are of the rows that neither model has seen in its training, each once.
 
     Args:
-        table: what ``comparison.compared`` returns.
+        table: what ``comparison_table.compared`` returns.
         found: the evaluations, by the training's run id.
     """
     rows, read = [], {}

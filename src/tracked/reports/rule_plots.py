@@ -92,7 +92,7 @@ def pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended: int 
     stands where a piece begins.
 
     Args:
-        table: what ``pooling.pooled`` returns.
+        table: what ``recommendation.pooled`` returns.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, 2)

@@ -23,7 +23,7 @@ from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
 from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, RAISED, REGISTERED, STOP_REASON, UNNAMED, VERB, name_experiment
 
-Recorded: TypeAlias = Run  # a run as the store has it; a tracking.Run is one that is being written
+Recorded: TypeAlias = Run  # a run as the store has it; a writer.Run is one that is being written
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
 SHOWN = 3  # data told of, where trainings are of several
 Stand = Literal["finished", "running", "interrupted", "failed"]
