@@ -7,7 +7,9 @@ error: patience: '-1' is not allowed; allowed: a whole number from 0 to 21474836
 import argparse
 import difflib
 import math
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, NoReturn, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -44,7 +46,9 @@ class Parameters(BaseModel):
         Raises:
             UserError: one line for the first parameter that is unknown, or whose value is not allowed.
         """
-        parser = _Parser(cls.model_fields, description=cls.__doc__)
+        # What is typed before them: a script, and its verb where it has several.
+        typed = [PurePath(sys.argv[0]).name, *sys.argv[1 : len(sys.argv) - len(argv)]]
+        parser = _Parser(cls.model_fields, prog=" ".join(typed), description=cls.__doc__)
         for name, field in cls.model_fields.items():
             text = f"{field.description or name} ({allowed(field)}; default {spelled(field.default)})"
             parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text.replace("%", "%%"))
