@@ -278,7 +278,7 @@ def test_mlflow_run_promotes_keeps_and_rolls_back_and_ends_finished_each_time(
     [
         (["-P", "patience=-1"], "error: patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647"),
         (["-P", "patience=abc"], "error: patience: 'abc' is not allowed; allowed: a whole number from 0 to 2147483647"),
-        (["-P", "colour=red"], "error: colour: there is no such parameter (given 'red'); allowed: data, patience"),
+        (["-P", "colour=red"], "error: colour: there is no such parameter (given 'red'); allowed: patience, min_delta"),
         (["-e", "replay", "-P", "run=feedbeef"], "error: run: 'feedbeef' cannot be found"),
         (["-e", "rollback", "-P", "model_name=none"], "error: model_name: 'none' is not allowed; allowed: a model in"),
         (["-e", "evaluate", "-P", "model=models:/none@candidate"], "error: model: 'models:/none@candidate' cannot be"),
