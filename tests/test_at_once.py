@@ -15,7 +15,7 @@ import pytest
 
 from conftest import TINY
 from postgresql import postgresql, programs
-from resuming import ARGUMENTS, is_whole, resume
+from resuming import ARGUMENTS, assert_same_run, resume
 from test_train import SignalAfter, last_run, run_train
 from tracked.console.errors import Interrupted
 
@@ -42,7 +42,7 @@ def all_are_whole(straight: dict[str, dict[int, float]]) -> bool:
     client = mlflow.MlflowClient()
     for found in runs:
         run = mlflow.get_run(found.info.run_id)
-        assert is_whole(run, straight)
+        assert_same_run(run, straight)
         assert len(run.data.params) == 19
         (version,) = client.search_model_versions(f"name = '{run.data.params['model_name']}'")
         assert version.run_id == run.info.run_id
@@ -104,4 +104,4 @@ def test_eight_on_postgresql_and_one_that_broke_off(
     run = last_run()
     assert [path.name for path in (tmp_path / "state/imdb-conv1d/snapshots").iterdir()] == [run.info.run_id]
     resume("--resume=latest")
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)

@@ -11,7 +11,7 @@ import mlflow
 import pytest
 
 from conftest import TINY
-from resuming import ARGUMENTS, is_whole
+from resuming import ARGUMENTS, assert_same_run
 from test_train import last_run
 from tracked.training import run_folder
 
@@ -100,7 +100,7 @@ def test_a_full_disk_under_the_snapshots_is_said_and_made_good(
     assert error.startswith("error: epoch 2 cannot be kept in"), first
     assert go_on.endswith(f"--resume {last_run().info.run_id}")
     assert Path("left").read_text() == ""
-    assert is_whole(last_run(), straight)
+    assert_same_run(last_run(), straight)
 
 
 @pytest.mark.parametrize("fault", ["is full", "cannot be written"])
@@ -124,7 +124,7 @@ def test_an_artifact_folder_that(
     assert "best.keras" in first.splitlines()[-2]
     shutil.rmtree(place)
     Path("kept").rename(place)
-    assert is_whole(last_run(), straight)
+    assert_same_run(last_run(), straight)
 
 
 def test_a_place_of_another_user_is_refused(tmp_path: Path) -> None:

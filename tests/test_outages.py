@@ -15,7 +15,7 @@ import pytest
 from mlflow.entities import Run
 
 from proxy import Fault, Proxy, Request
-from resuming import ARGUMENTS, is_whole, resume
+from resuming import ARGUMENTS, assert_same_run, resume
 from servers import mlflow_server
 from test_train import run_train
 from tracked.console.errors import RunFailed, UserError
@@ -150,7 +150,7 @@ def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
     proxy.come_back()
     mlflow.set_tracking_uri(proxy.uri)
     resume(*go_on.split()[-2:])
-    assert is_whole(only_run(server, experiment()), straight)
+    assert_same_run(only_run(server, experiment()), straight)
 
 
 def acts(request: Request) -> bool:
@@ -191,7 +191,7 @@ def test_the_first_request_of_each_kind_meets(
     } <= met  # fmt: skip
     proxy.fault = lambda request: None
     run = only_run(server, experiment())
-    assert is_whole(run, straight)
+    assert_same_run(run, straight)
     assert epochs_sent(proxy) == list(straight["val_loss"])
 
 
@@ -221,7 +221,7 @@ def test_a_server_that_answers_slowly_holds_up_no_epoch(
     assert waited
     assert all(waited)
     proxy.fault = lambda request: None
-    assert is_whole(only_run(server, experiment()), straight)
+    assert_same_run(only_run(server, experiment()), straight)
 
 
 @pytest.mark.parametrize("seed", [1])
@@ -252,7 +252,7 @@ def test_a_bad_day_with_a_fault_at_every_fifth_request_and_an_interruption(
         mlflow.set_tracking_uri(proxy.uri)
     assert len(proxy.faults) > 5
     proxy.fault = lambda request: None
-    assert is_whole(only_run(server, experiment()), straight)
+    assert_same_run(only_run(server, experiment()), straight)
 
 
 def test_the_proxy_does_what_it_says(proxy: Proxy, server: str) -> None:
