@@ -149,7 +149,7 @@ def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
 PROGRAM = """
 import sys
 sys.path.insert(0, {src!r})
-from tracked.console.verb_parameters import TrainParameters
+from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Metric
 from tracked.verbs import command
 
@@ -373,7 +373,7 @@ def test_of_two_networks_that_differ_in_types_alone_the_types_are_told() -> None
         network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype=dtype)])
         network.compile(keras.optimizers.SGD(), "mean_squared_error")
         rows = np.zeros((2, 3), np.float32), np.zeros((2, 2), np.float32)
-        return KerasTrainee(network, rows, rows)
+        return KerasTrainee(network, rows, rows, seed=0)
 
     with pytest.raises(ValueError, match=r"another network \(float64 -> float32\)$"):
         trainee("float32").restore(trainee("float64").state())
@@ -474,7 +474,7 @@ def test_a_run_of_the_other_experiment_is_refused_by_name(
     with pytest.raises(UserError) as told:
         verb("train", own).main(["--resume", run_id], Signals())
     assert one_line(told) == (
-        f"resume: {run_id!r} is not allowed; allowed: a run of experiment {own!r}; this one is of {other(own)!r}"
+        f"resume: {run_id!r} is not allowed; allowed: a run of experiment {own!r}; this one is of experiment {other(own)!r}"
     )
     for name in ("train", "unfinished"):
         monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
@@ -501,11 +501,14 @@ def test_a_run_that_names_no_experiment_is_the_first_ones(
         fit(DIABETES, "--resume", run_id)
     assert one_line(told) == (
         f"resume: {run_id!r} is not allowed; allowed: a run of experiment 'diabetes'; "
-        "this one is of 'another one, which has not named itself'"
+        "this one is of another experiment, which has not named itself"
     )
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_RUN_ID", run_id)
-        with pytest.raises(UserError, match=f"^MLFLOW_RUN_ID: run {run_id} is of experiment 'another one'; allowed"):
+        with pytest.raises(
+            UserError,
+            match=f"^MLFLOW_RUN_ID: run {run_id} is of another experiment, which has not named itself; allowed",
+        ):
             fit(DIABETES)
     assert "experiment" not in now(run).data.tags
     train.main(["--resume=latest"], Signals())

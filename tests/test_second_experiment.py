@@ -379,7 +379,7 @@ def test_runs_of_the_other_experiment_are_refused_by_their_id(
 ) -> None:
     mine, theirs = (runs("train", whose)[0].info.run_id for whose in (name, other))
     before = everything()
-    told = f"'{theirs}' is not allowed; allowed: a run of experiment '{name}'; this one is of '{other}'"
+    told = f"'{theirs}' is not allowed; allowed: a run of experiment '{name}'; this one is of experiment '{other}'"
     for verb, argument, parameter in (
         ("replay", f"--run={theirs}", "run"),
         ("compare", f"--runs={theirs}", "runs"),
