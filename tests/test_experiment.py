@@ -474,7 +474,8 @@ def test_a_run_of_the_other_experiment_is_refused_by_name(
     with pytest.raises(UserError) as told:
         verb("train", own).main(["--resume", run_id], Signals())
     assert one_line(told) == (
-        f"resume: {run_id!r} is not allowed; allowed: a run of experiment {own!r}; this one is of experiment {other(own)!r}"
+        f"resume: {run_id!r} is not allowed; allowed: a run of experiment {own!r}; "
+        f"this one is of experiment {other(own)!r}"
     )
     for name in ("train", "unfinished"):
         monkeypatch.setenv("MLFLOW_RUN_ID", run_id)

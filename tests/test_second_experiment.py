@@ -393,7 +393,9 @@ def test_runs_of_the_other_experiment_are_refused_by_their_id(
 
 def test_an_untagged_run_of_a_verb_is_refused_by_the_second_experiment() -> None:
     untagged = record([0.5, 0.4, 0.45], {"patience": 2}, {"verb": "train", "stop_reason": "patience"})
-    with pytest.raises(UserError, match=f"^run: '{untagged}' .*; this one is of 'another one, which has not named"):
+    with pytest.raises(
+        UserError, match=f"^run: '{untagged}' .*; this one is of another experiment, which has not named"
+    ):
         run("replay", f"--run={untagged}")
     run("replay", f"--run={untagged}", of=REVIEWS)
 
