@@ -24,7 +24,7 @@ def predict(model: Any, part: ReviewsPart, trained_on: TrainedOn) -> Iterator[tu
 
     Returns:
         pieces of two tables, a row a review: id, loss (nats), correct, key (of the words), seen (where it is known),
-        text_sha256, label and probability; and for people label, probability, text and hash.
+        text_sha256, label, probability and words; and for people label, probability, text and hash.
     """
     return _pieces(model, part, find_seen(part, trained_on))
 
@@ -48,6 +48,7 @@ def _pieces(model: Any, part: ReviewsPart, seen: Seen | None) -> Iterator[tuple[
                 "text_sha256": piece["hash"].to_numpy(),
                 "label": label,
                 "probability": probability,
+                "words": words,  # as earlier formats call the key
             }
         )
         if seen:
