@@ -7,9 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+
+if TYPE_CHECKING:
+    from trainings import Trainings
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -119,3 +123,32 @@ TINY = [
     "--batch_size=8",
     "--learning_rate=0.01",
 ]
+
+
+@pytest.fixture(scope="session")
+def imdb(noisy: Path, straight: dict[str, dict[int, float]]) -> "Trainings":
+    """Trainings on the noisy reviews."""
+    from trainings import Trainings
+
+    return Trainings("imdb-conv1d", [f"--data={noisy}", *TINY], 2, straight)
+
+
+@pytest.fixture(scope="session")
+def diabetes(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> "Trainings":
+    """Trainings of the second experiment, which need no texts."""
+    import resuming
+    from trainings import Trainings
+
+    made = Trainings("diabetes", ["--learning_rate=0.1"], 9, {})  # it stops after epoch 6 and keeps epoch 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        with copied_store(empty_store, tmp_path_factory.mktemp("uninterrupted"), patch):
+            made.train()
+            made.uninterrupted.update(resuming.metrics(resuming.last_run()))
+    return made
+
+
+@pytest.fixture
+def trainings(request: pytest.FixtureRequest, imdb: "Trainings", diabetes: "Trainings") -> "Trainings":
+    """Trainings of an experiment: of the second one, unless the test's parameter names another."""
+    return {"imdb": imdb, "diabetes": diabetes}[getattr(request, "param", "diabetes")]

@@ -13,22 +13,22 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from conftest import TINY
 from postgresql import postgresql, programs
-from resuming import ARGUMENTS, assert_same_run, resume
-from test_train import SignalAfter, last_run, run_train
+from resuming import ARGUMENTS
+from test_train import SignalAfter, last_run
 from tracked.console.errors import Interrupted
+from trainings import Trainings
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
 NUMBER = 8
 
 
-def at_once(uri: str, folder: Path, data: Path) -> None:
-    """Train them, and compare what the store then has of each with the one that trained alone."""
-    command = [sys.executable, str(HERE / "at_once.py"), uri, str(folder), str(data), str(NUMBER), "--"]
+def at_once(trainings: Trainings, uri: str, folder: Path) -> None:
+    """Train them, and make sure that each ends well."""
+    command = [sys.executable, str(HERE / "at_once.py"), uri, str(folder), trainings.name, str(NUMBER), "--"]
     done = subprocess.run(
-        [*command, *TINY, *ARGUMENTS], capture_output=True, text=True, timeout=400, cwd=folder,
+        [*command, *trainings.flags, *ARGUMENTS], capture_output=True, text=True, timeout=400, cwd=folder,
         env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},
     )  # fmt: skip
     logs = "\n".join(path.read_text() for path in sorted(folder.glob("*.log")))
@@ -36,22 +36,23 @@ def at_once(uri: str, folder: Path, data: Path) -> None:
     assert json.loads(done.stdout) == {str(place): 0 for place in range(NUMBER)}
 
 
-def all_are_whole(straight: dict[str, dict[int, float]]) -> bool:
+def assert_all_are_whole(trainings: Trainings, parameters: int) -> None:
+    """Compare what the store has of each with the one that trained alone."""
     runs = mlflow.search_runs(["0"], output_format="list")
     assert len(runs) == NUMBER
     client = mlflow.MlflowClient()
     for found in runs:
         run = mlflow.get_run(found.info.run_id)
-        assert_same_run(run, straight)
-        assert len(run.data.params) == 19
+        trainings.assert_same_run(run)
+        assert len(run.data.params) == parameters
         (version,) = client.search_model_versions(f"name = '{run.data.params['model_name']}'")
         assert version.run_id == run.info.run_id
         assert client.get_model_version_by_alias(version.name, "candidate").version == version.version
-    return True
 
 
+@pytest.mark.parametrize("trainings", ["imdb"], indirect=True)
 def test_eight_on_sqlite_which_another_process_locks_again_and_again(
-    store: str, tmp_path: Path, noisy: Path, straight: dict[str, dict[int, float]]
+    store: str, tmp_path: Path, trainings: Trainings
 ) -> None:
     over = threading.Event()
     held: list[int] = []
@@ -68,12 +69,12 @@ def test_eight_on_sqlite_which_another_process_locks_again_and_again(
     thread = threading.Thread(target=lock)
     thread.start()
     try:
-        at_once(store, tmp_path, noisy)
+        at_once(trainings, store, tmp_path)
     finally:
         over.set()
         thread.join()
     assert len(held) > 3
-    assert all_are_whole(straight)
+    assert_all_are_whole(trainings, parameters=19)
 
 
 @pytest.fixture
@@ -94,14 +95,12 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         mlflow.set_tracking_uri(None)
 
 
-def test_eight_on_postgresql_and_one_that_broke_off(
-    database: str, tmp_path: Path, noisy: Path, straight: dict[str, dict[int, float]]
-) -> None:
-    at_once(database, tmp_path, noisy)
-    assert all_are_whole(straight)
+def test_eight_on_postgresql_and_one_that_broke_off(database: str, tmp_path: Path, trainings: Trainings) -> None:
+    at_once(trainings, database, tmp_path)
+    assert_all_are_whole(trainings, parameters=10)
     with pytest.raises(Interrupted):
-        run_train(f"--data={noisy}", *ARGUMENTS, signals=SignalAfter(6))
+        trainings.train(signals=SignalAfter(2 + 2 * trainings.looks))  # in the third epoch: the first look is before
     run = last_run()
-    assert [path.name for path in (tmp_path / "state/imdb-conv1d/snapshots").iterdir()] == [run.info.run_id]
-    resume("--resume=latest")
-    assert_same_run(run, straight)
+    assert [path.name for path in (tmp_path / "state/diabetes/snapshots").iterdir()] == [run.info.run_id]
+    trainings.resume("--resume=latest")
+    trainings.assert_same_run(run)

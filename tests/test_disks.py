@@ -1,7 +1,7 @@
 """Disks that are full or cannot be written, as real mounts that one process and its children see."""
 
+import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -10,12 +10,12 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from conftest import TINY
-from resuming import ARGUMENTS, assert_same_run
+from resuming import ARGUMENTS
 from test_train import last_run
 from tracked.training import run_folder
+from trainings import Trainings
 
-SRC = Path(__file__).parent.parent / "src"
+HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow
 
 
@@ -28,47 +28,16 @@ def can_mount() -> bool:
     )
 
 
-# Gives up after seconds instead of a minute, and is src/train.py otherwise.
-IMPATIENT = f"""
-import sys
-sys.path.insert(0, {str(SRC)!r})
-from tracked.console import entry
-from tracked.runs import context, writer
-writer.Run.settle.__defaults__ = (3.0,)
-context.PATIENCE_AFTER_ERROR = 2.0
-from verbs import train
-sys.argv[0] = {str(SRC / "train.py")!r}
-entry.run(train.main)
-"""
-
-
-def in_namespace(*lines: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell script whose mounts nobody else sees."""
-    return subprocess.run(
-        ["unshare", "-m", "sh", "-uc", "\n".join(lines)], capture_output=True, text=True, timeout=300, cwd=Path.cwd()
+def breaks_off_and_goes_on(trainings: Trainings, before: str, between: str, after: str) -> tuple[str, str]:
+    """Train, change something, and resume, all in one namespace whose mounts nobody else sees; what both printed."""
+    command = ["unshare", "-m", sys.executable, str(HERE / "two_attempts.py"), before, between, after, trainings.name]
+    done = subprocess.run(
+        [*command, "--", *trainings.flags, *ARGUMENTS], capture_output=True, text=True, timeout=300, cwd=Path.cwd()
     )
-
-
-def trains(noisy: Path, *arguments: str) -> str:
-    return shlex.join([sys.executable, "-c", IMPATIENT, *(arguments or [f"--data={noisy}", *TINY, *ARGUMENTS])])
-
-
-def breaks_off_and_goes_on(noisy: Path, before: list[str], between: list[str], after: str) -> tuple[str, str]:
-    """Train, change something, and resume, all in one namespace; what both have printed."""
-    done = in_namespace(
-        *before,
-        f"{trains(noisy)} > first.log 2>&1",
-        "echo $? > first.rc",
-        *between,
-        f"{trains(noisy, '--resume=latest')} > second.log 2>&1",
-        "echo $? > second.rc",
-        after,
-    )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     first, second = Path("first.log").read_text(), Path("second.log").read_text()
-    assert Path("first.rc").read_text() == "1\n", first
+    assert json.loads(done.stdout) == [1, 0], first + second
     assert first.splitlines()[-1].startswith("to go on: "), first
-    assert Path("second.rc").read_text() == "0\n", second
     return first, second
 
 
@@ -79,17 +48,18 @@ def _mounts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kilobytes", "what"),
-    [(128, "a checkpoint"), (176, "a snapshot")],
+    ("trainings", "kilobytes", "what"),
+    [("imdb", 128, "a checkpoint"), ("diabetes", 168, "a snapshot")],
+    indirect=["trainings"],
 )
 def test_a_full_disk_under_the_snapshots_is_said_and_made_good(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]], kilobytes: int, what: str
+    store: str, trainings: Trainings, kilobytes: int, what: str
 ) -> None:
     Path("snapshots").mkdir()
     first, _ = breaks_off_and_goes_on(
-        noisy,
-        [f"mount -t tmpfs -o size={kilobytes}k none snapshots"],
-        ["ls -l snapshots/* > listing", "mount -o remount,size=20m snapshots"],
+        trainings,
+        f"mount -t tmpfs -o size={kilobytes}k none snapshots",
+        "ls -l snapshots/* > listing && mount -o remount,size=20m snapshots",
         "ls snapshots > left",
     )
     *_, error, go_on = first.splitlines()
@@ -100,12 +70,14 @@ def test_a_full_disk_under_the_snapshots_is_said_and_made_good(
     assert error.startswith("error: epoch 2 cannot be kept in"), first
     assert go_on.endswith(f"--resume {last_run().info.run_id}")
     assert Path("left").read_text() == ""
-    assert_same_run(last_run(), straight)
+    trainings.assert_same_run(last_run())
 
 
-@pytest.mark.parametrize("fault", ["is full", "cannot be written"])
+@pytest.mark.parametrize(
+    ("trainings", "fault"), [("diabetes", "is full"), ("imdb", "cannot be written")], indirect=["trainings"]
+)
 def test_an_artifact_folder_that(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]], tmp_path: Path, fault: str
+    store: str, trainings: Trainings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     place = tmp_path / "artifacts here"
     place.mkdir()
@@ -117,14 +89,13 @@ def test_an_artifact_folder_that(
             "mount -o remount,rw 'artifacts here'",
         ),
     }[fault]
-    first, _ = breaks_off_and_goes_on(
-        noisy, ["export MLFLOW_EXPERIMENT_NAME=elsewhere", fill], [make_room], "cp -r 'artifacts here' kept"
-    )
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
+    first, _ = breaks_off_and_goes_on(trainings, fill, make_room, "cp -r 'artifacts here' kept")
     assert "MLflow could not be told everything; missing in run" in first
     assert "best.keras" in first.splitlines()[-2]
     shutil.rmtree(place)
     Path("kept").rename(place)
-    assert_same_run(last_run(), straight)
+    trainings.assert_same_run(last_run())
 
 
 def test_a_place_of_another_user_is_refused(tmp_path: Path) -> None:

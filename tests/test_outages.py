@@ -15,12 +15,11 @@ import pytest
 from mlflow.entities import Run
 
 from proxy import Fault, Proxy, Request
-from resuming import ARGUMENTS, assert_same_run, resume
 from servers import mlflow_server
-from test_train import run_train
 from tracked.console.errors import RunFailed, UserError
 from tracked.models import publisher
 from tracked.runs import context, outbox, writer
+from trainings import Trainings
 
 pytestmark = pytest.mark.slow
 
@@ -76,10 +75,12 @@ def epochs_sent(proxy: Proxy) -> list[int]:
     return [step for place, step in enumerate(sent) if step not in sent[:place]]
 
 
-def test_a_server_that_is_gone_at_the_start_is_said_within_10_seconds(proxy: Proxy, noisy: Path, server: str) -> None:
+def test_a_server_that_is_gone_at_the_start_is_said_within_10_seconds(
+    proxy: Proxy, trainings: Trainings, server: str
+) -> None:
     proxy.go()
     begun = time.monotonic()
-    for call in (lambda: run_train(f"--data={noisy}"), lambda: resume("--resume=latest")):
+    for call in (trainings.train, lambda: trainings.resume("--resume=latest")):
         with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: 'http://127.0.0.1:\d+' does not answer") as told:
             call()
         assert "\n" not in str(told.value)
@@ -89,7 +90,7 @@ def test_a_server_that_is_gone_at_the_start_is_said_within_10_seconds(proxy: Pro
 
 
 def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_order(
-    proxy: Proxy, noisy: Path, server: str, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is gone until the last epoch is trained; the training does not wait for it."""
     epoch, ended = writer.Run.epoch, []
@@ -104,7 +105,7 @@ def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_ord
             proxy.come_back()
 
     monkeypatch.setattr(writer.Run, "epoch", note)
-    run_train(f"--data={noisy}", "--epochs=25", "--patience=1000")
+    trainings.train("--epochs=25", "--patience=1000")
     run = only_run(server, experiment())
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
     assert [(point.step, point.timestamp) for point in history] == ended
@@ -113,14 +114,13 @@ def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_ord
     assert run.info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("moment", ["settles", "registers", "ends"])
+@pytest.mark.parametrize(
+    ("trainings", "moment"),
+    [("diabetes", "settles"), ("imdb", "registers"), ("diabetes", "ends")],
+    indirect=["trainings"],
+)
 def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
-    proxy: Proxy,
-    noisy: Path,
-    server: str,
-    straight: dict[str, dict[int, float]],
-    monkeypatch: pytest.MonkeyPatch,
-    moment: str,
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     owner, name = {
         "settles": (writer.Run, "settle"),
@@ -136,12 +136,12 @@ def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     before = set(threading.enumerate())
     with monkeypatch.context() as patch:
+        patch.setattr(writer.Run.settle, "__defaults__", (1.0,))  # before go_first may take its place
         patch.setattr(owner, name, go_first)
-        patch.setattr(writer.Run.settle, "__defaults__", (1.0,))
         patch.setattr(outbox.persist, "__defaults__", (outbox.never, 1.0, (0.2,)))
         patch.setattr(context, "PATIENCE_AFTER_ERROR", 1.0)
         with pytest.raises(RunFailed) as told:
-            run_train(f"--data={noisy}", *ARGUMENTS)
+            trainings.train()
     for thread in set(threading.enumerate()) - before:  # which the end of a process ends
         if thread.name == "delivery":
             thread.join(30)
@@ -149,8 +149,8 @@ def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
     assert go_on.startswith("to go on: ")
     proxy.come_back()
     mlflow.set_tracking_uri(proxy.uri)
-    resume(*go_on.split()[-2:])
-    assert_same_run(only_run(server, experiment()), straight)
+    trainings.resume(*go_on.split()[-2:])
+    trainings.assert_same_run(only_run(server, experiment()))
 
 
 def acts(request: Request) -> bool:
@@ -169,20 +169,19 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize(
+    ("trainings", "name"),
+    [("imdb" if name == "answers 500" else "diabetes", name) for name in FAULTS],
+    indirect=["trainings"],
+)
 def test_the_first_request_of_each_kind_meets(
-    proxy: Proxy,
-    noisy: Path,
-    server: str,
-    straight: dict[str, dict[int, float]],
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     if "given up" in name:
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     proxy.fault = first_of_each_kind(*FAULTS[name])
-    run_train(f"--data={noisy}", *ARGUMENTS)
+    trainings.train()
     met = {kind for kind, _ in proxy.faults}
     assert {
         "POST /api/2.0/mlflow/runs/create", "POST /api/2.0/mlflow/runs/log-batch",
@@ -191,16 +190,12 @@ def test_the_first_request_of_each_kind_meets(
     } <= met  # fmt: skip
     proxy.fault = lambda request: None
     run = only_run(server, experiment())
-    assert_same_run(run, straight)
-    assert epochs_sent(proxy) == list(straight["val_loss"])
+    trainings.assert_same_run(run)
+    assert epochs_sent(proxy) == list(trainings.uninterrupted["val_loss"])
 
 
 def test_a_server_that_answers_slowly_holds_up_no_epoch(
-    proxy: Proxy,
-    noisy: Path,
-    server: str,
-    straight: dict[str, dict[int, float]],
-    monkeypatch: pytest.MonkeyPatch,
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first epoch's metrics are answered only after the third epoch has ended: a training that waits would hang."""
     epoch, third, waited = writer.Run.epoch, threading.Event(), []
@@ -217,16 +212,16 @@ def test_a_server_that_answers_slowly_holds_up_no_epoch(
 
     monkeypatch.setattr(writer.Run, "epoch", note)
     proxy.fault = slow
-    run_train(f"--data={noisy}", *ARGUMENTS)
+    trainings.train()
     assert waited
     assert all(waited)
     proxy.fault = lambda request: None
-    assert_same_run(only_run(server, experiment()), straight)
+    trainings.assert_same_run(only_run(server, experiment()))
 
 
 @pytest.mark.parametrize("seed", [1])
 def test_a_bad_day_with_a_fault_at_every_fifth_request_and_an_interruption(
-    proxy: Proxy, noisy: Path, server: str, straight: dict[str, dict[int, float]], seed: int
+    proxy: Proxy, trainings: Trainings, server: str, seed: int
 ) -> None:
     """Faults by chance; where the training gives up or the start meets one, it is resumed, as a user would do."""
     chance = random.Random(seed)
@@ -236,9 +231,9 @@ def test_a_bad_day_with_a_fault_at_every_fifth_request_and_an_interruption(
     for _ in range(12):
         try:
             if not begun:
-                run_train(f"--data={noisy}", *ARGUMENTS)
+                trainings.train()
             else:
-                resume("--resume=latest")
+                trainings.resume("--resume=latest")
             break
         except UserError as error:
             if "finds no training to go on with" in str(error):
@@ -252,7 +247,7 @@ def test_a_bad_day_with_a_fault_at_every_fifth_request_and_an_interruption(
         mlflow.set_tracking_uri(proxy.uri)
     assert len(proxy.faults) > 5
     proxy.fault = lambda request: None
-    assert_same_run(only_run(server, experiment()), straight)
+    trainings.assert_same_run(only_run(server, experiment()))
 
 
 def test_the_proxy_does_what_it_says(proxy: Proxy, server: str) -> None:
