@@ -127,7 +127,7 @@ def test_mlflow_run_promotes_and_rolls_back_and_keeps_what_is_better(
     uri: str, place: Path, trained: mlflow.entities.Run
 ) -> None:
     client = mlflow.MlflowClient()
-    first = client.get_model_version_by_alias(MODEL, "candidate").version
+    first = str(client.get_model_version_by_alias(MODEL, "candidate").version)
 
     def champion() -> str:
         return str(client.get_model_version_by_alias(MODEL, "champion").version)
@@ -136,7 +136,7 @@ def test_mlflow_run_promotes_and_rolls_back_and_keeps_what_is_better(
     assert champion() == first
     untrained = script(uri, place, "train", "--epochs=1", "--learning_rate=1e-9")
     assert untrained.returncode == 0, untrained.stderr
-    second = client.get_model_version_by_alias(MODEL, "candidate").version
+    second = str(client.get_model_version_by_alias(MODEL, "candidate").version)
     kept = script(uri, place, "promote")
     assert kept.returncode == 3, kept.stderr
     assert re.search(r"Kept: .* its absolute error differs by .* on 147 patients, .* margin of 10 \(", kept.stdout)
