@@ -1,18 +1,27 @@
 """What others make from a training's run, and what its completion makes of it: both are there afterwards."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import keras
 import mlflow
+import numpy as np
 import pytest
 from mlflow.entities import Run
 
 from resuming import assert_same_run, break_off, folder, metrics, resume
 from test_train import last_run, run_train, versions
 from tracked.console.errors import RunFailed
-from tracked.models import publisher
+from tracked.console.signals import Signals
+from tracked.experiment import Package
+from tracked.models import loader, publisher
+from tracked.models.keras_package import package_keras
 from tracked.reports import training_report
+from tracked.training.table_dataset import TableDataset
+from verbs import Verb
+
+from diabetes import Diabetes  # isort: skip  # its folder is on the path since verbs is imported
 
 NAME = "imdb-conv1d"
 
@@ -147,3 +156,119 @@ def test_a_version_whose_model_has_no_mark_yet_is_the_trainings_own(store: str, 
     resume("--resume", run.info.run_id)
     assert registered_at(run) == {(NAME, "1"): f"models:/{stored}"}
     assert models(run) == {stored}
+
+
+# The stored model's loss is the training's: relative to it where it is above 1.
+
+
+class Thousands(Diabetes):
+    """The same patients with a score in thousandths: its losses are tens of thousands."""
+
+    off = 0.0  # by how much the stored model's loss is told to differ, relative to it
+
+    def load(self, parameters: Any, source: str) -> TableDataset:
+        whole = super().load(parameters, source)
+        table = whole.table.assign(target=whole.table["target"] * 1000)
+        return TableDataset(whole.source, table, whole.target, whole.test)
+
+    def package(self, parameters: Any, dataset: Any, folder: Path, checkpoint: Path) -> Package:
+        made = super().package(parameters, dataset, folder, checkpoint)
+        return dataclasses.replace(made, loss=lambda model: made.loss(model) * (1 + self.off))
+
+
+@pytest.mark.parametrize("off", [1e-7, -1e-7])
+def test_a_loss_of_thousands_may_differ_by_what_rounding_does(
+    store: str, monkeypatch: pytest.MonkeyPatch, off: float
+) -> None:
+    monkeypatch.setattr(Thousands, "off", off)
+    Verb("train", Thousands()).main(["--epochs=1"], Signals())
+    run = last_run()
+    assert run.data.metrics["val_loss"] > 10_000
+    assert abs(off) * run.data.metrics["val_loss"] > publisher.TOLERANCE  # more than it may where it is below 1
+    ((_, source),) = registered_at(run).items()
+    assert models(run) == {source.removeprefix("models:/")}
+    assert run.data.tags["registered_version"] == "1"
+
+
+@pytest.mark.parametrize("off", [1e-4, -1e-4])
+def test_a_loss_of_thousands_that_differs_by_more_is_refused_and_its_model_deleted(
+    store: str, monkeypatch: pytest.MonkeyPatch, off: float
+) -> None:
+    monkeypatch.setattr(Thousands, "off", off)
+    with pytest.raises(RunFailed) as failed:
+        Verb("train", Thousands()).main(["--epochs=1"], Signals())
+    run = last_run()
+    logged = run.data.metrics["val_loss"]
+    told = str(failed.value)
+    assert told.startswith("the stored model scores the validation part with a loss of ")
+    assert told.endswith(f", not {logged:.7f} as in training; nothing is registered")
+    assert "\n" not in told
+    assert run.info.status == "FAILED"
+    assert "registered_version" not in run.data.tags
+    assert models(run) == set()
+    assert registered_at(run) == {}
+    assert mlflow.MlflowClient().search_registered_models() == []
+
+
+@pytest.mark.parametrize(
+    ("logged", "off", "passes"),
+    [
+        (5000.0, 0.04, True),  # 8e-6 of it
+        (5000.0, 0.06, False),
+        (5000.0, -0.06, False),
+        (0.5, 0.9e-5, True),
+        (0.5, 1.1e-5, False),
+        (0.001, 0.9e-5, True),  # below 1 it is not relative: rounding is not, either
+        (0.001, 1.1e-5, False),
+        (0.0, 1.1e-5, False),
+        (5000.0, float("nan"), False),
+        (5000.0, float("inf"), False),
+    ],
+)
+def test_how_far_a_stored_models_loss_may_be_off(
+    store: str, monkeypatch: pytest.MonkeyPatch, logged: float, off: float, passes: bool
+) -> None:
+    deleted: list[str] = []
+    monkeypatch.setattr(loader, "load", lambda uri: uri)
+    monkeypatch.setattr(mlflow.MlflowClient, "delete_logged_model", lambda _, model_id: deleted.append(model_id))
+    package = Package(None, (float, (-1,)), (float, (-1,)), np.zeros(1), lambda model: logged + off)
+    if passes:
+        publisher.require_same_loss("m-1", package, logged)
+    else:
+        with pytest.raises(RunFailed, match=r"^the stored model scores .*; nothing is registered$"):
+            publisher.require_same_loss("m-1", package, logged)
+    assert deleted == ([] if passes else ["m-1"])
+
+
+def test_a_fault_that_the_experiment_finds_is_told_and_the_model_deleted(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(model: Any) -> float:
+        raise ValueError("answers twice")
+
+    made = Diabetes.package
+    monkeypatch.setattr(Diabetes, "package", lambda *told: dataclasses.replace(made(*told), loss=refuse))
+    with pytest.raises(RunFailed, match=r"^the stored model answers twice; nothing is registered"):
+        Verb("train", Diabetes()).main(["--epochs=1"], Signals())
+    assert models(last_run()) == set()
+
+
+def test_a_packaged_network_is_scored_by_the_mean_of_its_rows_losses(tmp_path: Path) -> None:
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    network.save(tmp_path / "best.keras")
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=(7, 2)).astype(np.float32)
+    made = package_keras(tmp_path / "best.keras", (inputs, targets), lambda y, p: ((y - p) ** 2).sum(axis=1))
+    assert (made.inputs, made.outputs) == ((np.float32, (-1, 3)), (np.float32, (-1, 2)))
+    assert made.example.shape == (2, 3)
+    assert not made.example.any()  # nothing of the data is shown
+    assert made.checked == "the 7 rows of the validation part"
+    expected = ((targets - network(inputs).numpy()) ** 2).sum(axis=1).mean()
+    assert made.loss(Plain(made.model)) == pytest.approx(expected, rel=1e-6)
+
+
+class Plain:
+    """A network as MLflow gives it."""
+
+    def __init__(self, network: keras.Model) -> None:
+        self.predict = lambda inputs: network(inputs).numpy()
