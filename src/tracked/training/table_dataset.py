@@ -45,8 +45,8 @@ class TableDataset:
     @cached_property
     def ids(self) -> pd.Series:
         """A name for each row, in the order of the table: of equal rows, the second has a number behind it."""
-        values = self.table.to_numpy(dtype=np.float64)
-        hashes = pd.Series([hashlib.sha256(row.tobytes()).hexdigest() for row in values], index=self.table.index)
+        values = self.table.to_numpy(dtype=np.float64) + 0.0  # -0, which equals 0, has other bytes
+        hashes = pd.Series([hashlib.sha256(row.tobytes()).hexdigest() for row in values])
         copies = hashes.groupby(hashes).cumcount()
         return hashes.where(copies == 0, hashes + "-" + copies.astype(str))
 
@@ -57,7 +57,7 @@ class TableDataset:
         test = round(len(self.table) * self.test)
         validation = test + round((len(self.table) - test) * self.validation)
         names = np.where(order < test, "test", np.where(order < validation, "validation", "train"))
-        return pd.Series(names, index=self.table.index)
+        return pd.Series(names)
 
     @cached_property
     def digest(self) -> str:
@@ -86,8 +86,8 @@ class TableDataset:
 
     def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [n, columns] and targets [n, 1] of a part, float32, in the order of the rows' ids."""
-        chosen = self.ids[self.split == part].sort_values().index
-        rows = self.table.loc[chosen].astype(np.float32)
+        chosen = self.ids[self.split == part].sort_values().index  # places: labels may be there twice
+        rows = self.table.iloc[chosen].astype(np.float32) + np.float32(0)
         return rows.drop(columns=self.target).to_numpy(), rows[[self.target]].to_numpy()
 
     def part(self, name: str) -> "TablePart":
