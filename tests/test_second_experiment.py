@@ -411,3 +411,63 @@ def test_an_evaluation_of_the_other_experiment_is_never_taken_for_ones_own() -> 
     run("promote", model(3))
     run("promote", model(1))
     assert {one.data.tags["model_version"] for one in runs("evaluate")} == {"1", "3"}  # made anew
+
+
+def test_a_model_name_that_holds_another_experiments_versions_is_refused_before_a_run_is_made() -> None:
+    before = everything()
+    with pytest.raises(
+        UserError, match=r"^model_name: imdb-conv1d version \d+ is of experiment 'imdb-conv1d'; allowed"
+    ):
+        run("train", "--model_name=imdb-conv1d")
+    with pytest.raises(UserError, match=r"^model_name: diabetes version \d+ is of experiment 'diabetes'; allowed"):
+        run("train", "--model_name=diabetes", of=REVIEWS)
+    assert everything() == before
+
+
+def test_a_rollback_leaves_another_experiments_champion_where_it_is() -> None:
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag("imdb-conv1d", "1", "experiment", NAME)  # as if one had come in by hand
+    for version in ("1", "2"):
+        client.set_registered_model_alias("imdb-conv1d", champions.CHAMPION, version)
+    client.set_registered_model_tag("imdb-conv1d", champions.HISTORY, json.dumps(["1", "2"]))
+    before = everything()
+    with pytest.raises(UserError, match=r"^model_name: imdb-conv1d version 2 is of experiment 'imdb-conv1d'; allowed"):
+        run("rollback", "--model_name=imdb-conv1d")
+    assert everything() == before
+
+
+def test_a_class_that_is_derived_from_the_first_experiment_owns_no_untagged_runs() -> None:
+    class Second(type(verbs.EXPERIMENT)):  # type: ignore[misc]
+        name = "imdb-second"
+
+    for found in runs("train", "imdb-conv1d"):
+        mlflow.MlflowClient().delete_tag(found.info.run_id, "experiment")
+    with pytest.raises(UserError, match="an experiment with a training"):
+        verbs.Verb("compare", Second()).main([], Signals())
+    run("compare", of=REVIEWS)
+
+
+def test_losses_of_another_kind_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("evaluate", "--model=models:/diabetes/1")
+    (first,) = runs("evaluate")
+    assert first.data.tags["loss_of_rows"] == "absolute error in points"
+    mlflow.MlflowClient().set_tag(first.info.run_id, "loss_of_rows", "relative error in shares")
+    run("promote", "--model=models:/diabetes/1")
+    run("promote", "--model=models:/diabetes/2")
+    again = [one for one in runs("evaluate") if one.data.tags["model_version"] == "1"]
+    assert len(again) == 2, "version 1 is evaluated anew"
+
+
+def test_inputs_that_one_experiments_training_forbids_to_store_are_stored_by_none(both: Path) -> None:
+    from tracked.runs import evaluations
+
+    digest = runs("train", "imdb-conv1d")[0].data.tags["data_digest"]
+
+    class Second(type(verbs.EXPERIMENT)):  # type: ignore[misc]
+        name = "imdb-second"
+
+    assert not evaluations.are_private(Second(), digest)
+    arguments = [*TINY, f"--data={both}/reviews.csv", "--epochs=1", "--log_texts=false"]
+    REVIEWS["train"].main(arguments, Signals())
+    assert evaluations.are_private(Second(), digest)
+    assert not evaluations.are_private(Diabetes(), digest)  # it has no such parameter

@@ -161,7 +161,7 @@ def test_the_digest_sees_every_number_and_every_name() -> None:
     digests.add(TableDataset("made up", table.rename(columns={"a": "c"}), "y").digest)
     digests.add(TableDataset("made up", pd.concat([table, table[:1]]), "y").digest)
     assert len(digests) == 9
-    assert TableDataset("elsewhere", table, "y", 0.3, 0.1).digest in digests  # the place is none of its content
+    assert TableDataset("elsewhere", table, "y").digest in digests  # the place is none of its content
 
 
 def test_what_a_model_has_seen_is_told_by_the_rows_and_not_by_their_data() -> None:
@@ -171,15 +171,36 @@ def test_what_a_model_has_seen_is_told_by_the_rows_and_not_by_their_data() -> No
     assert not any(trained.part("test").seen(known))
     assert all(trained.part("train").seen(known))
     assert all(trained.part("validation").seen(known))
-    # The same rows with copies, among others: a second copy is seen as well.
+    # The same rows with copies, among others: a second copy is seen as well, and of others it is not known.
     more = TableDataset("more", pd.concat([table, table, distinct(50, seed=1)]), "y")
-    own = set(trained.rows(None).query("split != 'test'")["id"])
-    found = {name: seen for part in PARTS for name, seen in zip(more.part(part).ids, more.part(part).seen(known),
-                                                                 strict=True)}  # fmt: skip
-    assert found == {name: name[:64] in own for name in more.ids}
-    assert sum(found.values()) == 2 * len(own) == 80
+    there, own = set(trained.ids), set(trained.rows(None).query("split != 'test'")["id"])
+    parts = [more.part(part) for part in PARTS]
+    found = {name: seen for part in parts for name, seen in zip(part.ids, part.seen(known), strict=True)}
+    assert found == {name: name[:64] in own if name[:64] in there else None for name in more.ids}
+    assert sum(seen is True for seen in found.values()) == 2 * len(own) == 80
 
 
 @pytest.mark.parametrize("rows", [None, pd.DataFrame({"id": ["a"]}), pd.DataFrame({"split": ["train"]})])
 def test_what_a_model_has_seen_is_unknown_without_the_table_of_its_rows(rows: pd.DataFrame | None) -> None:
-    assert TableDataset("made up", distinct(50), "y").part("test").seen(TrainedOn(rows)) is None
+    assert TableDataset("made up", distinct(50), "y").part("test").seen(TrainedOn(rows)) == [None] * 10
+
+
+def test_a_row_that_the_trainings_table_lacks_is_not_known_to_be_unseen() -> None:
+    table = distinct(50)
+    trained = TableDataset("made up", table, "y")
+    rounded = TableDataset("made up", table + 1e-9, "y").part("test")
+    assert set(rounded.seen(TrainedOn(trained.rows(None)))) == {None}
+    assert set(trained.part("test").seen(TrainedOn(trained.rows(None)))) == {False}
+
+
+def test_equal_rows_have_one_key() -> None:
+    table = pd.concat([distinct(50)] * 3, ignore_index=True)
+    part = TableDataset("made up", table, "y").part("test")
+    assert len(set(part.ids)) == part.count == 3 * len(set(part.keys))
+
+
+def test_the_share_that_validates_leaves_the_digest_as_it_is() -> None:
+    first, second = (TableDataset("made up", distinct(50), "y", validation=share) for share in (0.2, 0.5))
+    assert first.digest == second.digest
+    assert first.part("test").ids == second.part("test").ids
+    assert first.digest != TableDataset("made up", distinct(50), "y", test=0.4).digest

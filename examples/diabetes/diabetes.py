@@ -90,7 +90,7 @@ class Diabetes(Experiment):
 
         inputs, target = part.arrays
         output = model.predict(inputs)
-        table = pd.DataFrame({"id": part.ids, "target": target[:, 0], "predicted": output[:, 0]})
+        table = pd.DataFrame({"id": part.ids, "key": part.keys, "target": target[:, 0], "predicted": output[:, 0]})
         table["loss"] = (table["target"] - table["predicted"]).abs()
         yield table.assign(seen=part.seen(trained_on)), part.inputs.assign(predicted=table["predicted"])
 

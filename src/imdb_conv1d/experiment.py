@@ -105,7 +105,7 @@ class ImdbConv1D(Experiment):
 
     def find_fault(self, inputs: Sequence[Any]) -> str:
         """Say why a model takes no text, by its signature; empty if it does."""
-        if len(inputs) == 1 and getattr(inputs[0].type, "kind", "") in ("O", "U"):
+        if len(inputs) == 1 and getattr(inputs[0].type, "kind", "") in ("O", "U") and tuple(inputs[0].shape) == (-1,):
             return ""
         takes = ", ".join(map(str, inputs)) or "nothing that its signature names"
         return f"takes no text but {takes}; allowed: a model with one text as its input"

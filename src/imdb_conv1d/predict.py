@@ -101,7 +101,9 @@ def upgrade(table: pd.DataFrame, version: str) -> pd.DataFrame:
     Format 2 has words and seen as well. Without a format, it tells neither: words are the text's hash, and what the
     model had seen is not known.
     """
-    if version != "2":
+    if version not in ("1", "2"):
+        raise ValueError(f"format {version} is not known here")
+    if version == "1":
         table = table.assign(words=table["text_sha256"], seen=None)
     label = table["label"].to_numpy()
     return table.assign(

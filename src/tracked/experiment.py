@@ -322,6 +322,11 @@ class Experiment(Protocol):
         raise ValueError(f"predictions in format {version} are none of this experiment's")
 
 
+def owns_untagged(experiment: Experiment) -> bool:
+    """Whether runs that name no experiment are this one's; they are not those of a class that is derived from it."""
+    return bool(vars(type(experiment)).get("owns_untagged_runs", False))
+
+
 def reported(metrics: Sequence[Metric]) -> list[str]:
     """Name all that an epoch reports of these metrics."""
     names = [metric.name for metric in metrics]
@@ -344,6 +349,11 @@ def require(experiment: Experiment, parts: Sequence[str] = ()) -> None:
         raise UserError(f"experiment {name!r}: its Parameters are no TrainParameters; allowed: a subclass of them")
     if not all(isinstance(metric, Metric) for metric in experiment.metrics):
         raise UserError(f"experiment {name!r}: its metrics are {experiment.metrics!r}; allowed: some of class Metric")
+    classes = experiment.Parameters, experiment.EvaluateParameters, experiment.PromoteParameters
+    switch = experiment.inputs_switch
+    if switch and not all(switch in getattr(one, "model_fields", ()) for one in classes):
+        told = f"experiment {name!r}: inputs_switch is {switch!r}"
+        raise UserError(f"{told}; allowed: a parameter of Parameters, EvaluateParameters and PromoteParameters")
     for part in parts:
         own = getattr(type(experiment), part, None)
         if own is None or own is getattr(Experiment, part):

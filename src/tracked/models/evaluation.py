@@ -77,7 +77,8 @@ def run(
         say(f"run {run.id} 'evaluate {stored.short}'")
         run.data(part.source, part.digest, "evaluation", {"rows": part.total}, part.columns)
         run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version,
-                  "rows_digest": part.rows_digest, FORMAT_TAG: FORMAT})  # fmt: skip
+                  "rows_digest": part.rows_digest, FORMAT_TAG: FORMAT,
+                  evaluations.LOSS: evaluations.loss_of_rows(owner)})  # fmt: skip
         if stored.model_id:
             run.model(stored.model_id)
             run.tags({MODEL_ID: stored.model_id})
@@ -87,7 +88,10 @@ def run(
         try:
             found = predictions.write(pieces, part.count, run.folder / PREDICTIONS, lambda n: _progress(owner, n))
         except MlflowException as error:  # such as an input that its signature does not take
-            raise RunFailed(f"{stored.title} cannot predict these {owner.terms.rows} ({one_line(error)})") from error
+            # What comes before is the input itself, which may be private.
+            why = str(error).rpartition("Error: ")[2] if "Error: " in str(error) else type(error).__name__
+            told = f"{stored.title} cannot predict these {owner.terms.rows} ({one_line(ValueError(why))})"
+            raise RunFailed(told) from None
         seconds = time.perf_counter() - started
         switch = owner.inputs_switch
         may_show = not switch or (parameters.get(switch) != "false" and not (model.record and model.record.private))

@@ -27,9 +27,9 @@ def complete(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -> str
     if not model_id:
         checkpoint = run.folder / BEST
         package = experiment.package(parameters, data, run.folder, checkpoint)
-        about = {"data_source": data.source, "data_digest": data.digest, EXPERIMENT: experiment.name}
-        if switch := experiment.inputs_switch:
-            about[switch] = getattr(parameters, switch)
+        switch = experiment.inputs_switch
+        about = {switch: getattr(parameters, switch)} if switch else {}
+        about |= {"data_source": data.source, "data_digest": data.digest, EXPERIMENT: experiment.name}
         step, said = trainer.best_epoch, parameters.spelled()
         model_id = publisher.store(name, package, checkpoint, step, said, about)
         publisher.require_same_loss(model_id, package, trainer.best[f"val_{experiment.metrics[0].name}"])

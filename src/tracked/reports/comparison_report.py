@@ -44,7 +44,7 @@ def pairs(owner: Experiment, run: Run, table: pd.DataFrame, found: Mapping[str, 
     evaluated = list(read.items())
     for run_id, (name, predictions) in evaluated[1:]:
         first_id, (first_name, first) = evaluated[0]
-        same = evaluations.same_rows(first, predictions)
+        same = evaluations.same_rows(first, predictions) and evaluations.same_loss(found[first_id], found[run_id])
         pair = {"first_run_id": first_id, "second_run_id": run_id, "same_rows": same}
         fresh = first[evaluations.unseen(first, predictions)] if same else first[:0]
         if len(fresh) > 1:

@@ -30,6 +30,10 @@ def recorded(owner: Experiment, run: Recorded, asked: Mapping[str, object] | Non
         UserError: if they are none of this project's.
     """
     cls = of_training(owner)
+    unknown = sorted(set(training_status.launch(run).get("parameters", {})) - set(cls.model_fields))
+    if unknown:
+        allowed = f"a training with this experiment's parameters; this one has {unknown[0]!r} as well"
+        raise refusal("resume", run.info.run_id, allowed)
     found = (training_status.launch(run).get("parameters") or queries.parameters(run)) | queries.raised(run)
     found = {name: value for name, value in found.items() if name in cls.model_fields}
     try:

@@ -13,7 +13,7 @@ from tracked.console.train_parameters import TrainCommand, TrainParameters, trai
 from tracked.experiment import Dataset, Experiment
 from tracked.resume import resume_plan
 from tracked.resume.resume_plan import ResumePlan
-from tracked.runs import context, writer
+from tracked.runs import context, registry, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import Beginning
 from tracked.runs.schema import TAGS
@@ -73,11 +73,11 @@ class TrackedTraining:
         trainee = experiment.build(parameters, self.data, run.folder, former)
         if trainee.note:
             say(trainee.note)
+        after = trainer.restore(trainee)
         if taken := sorted(TAGS & set(trainee.tags)):
             raise RunFailed(f"experiment {experiment.name!r} sets the tag {taken[0]!r}, which every run has already")
         if trainee.tags:
             run.tags(trainee.tags)
-        after = trainer.restore(trainee)
         if plan and (plan.has_begun or plan.raised):
             say(f"going on after epoch {after}")
             plan.note(after)
@@ -103,6 +103,7 @@ def start_or_resume(
             yield None
             return
         parameters = plan.parameters if plan else training_of(command, experiment)
+        registry.require_own_model(experiment, parameters.model_name)
         data = experiment.load(parameters, plan.source if plan else "")
         require_rows(data)
         say(data.summary)

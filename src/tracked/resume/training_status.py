@@ -10,7 +10,7 @@ from typing import Any
 
 from tracked.analysis.early_stopping import BY_ITSELF, NOT_A_NUMBER, OTHER_HISTORY
 from tracked.console.lines import one_line
-from tracked.experiment import Experiment
+from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import Recorded, is_made_for, is_own, whose
@@ -113,9 +113,7 @@ def is_ours(owner: Experiment, run: Recorded) -> bool:
     if VERB in run.data.tags:
         return run.data.tags[VERB] == "train" and is_own(owner, run)
     # It has no name yet; of two experiments with the same parameters, the model's name tells whose it is.
-    made_for = is_made_for(owner, run) and (
-        owner.owns_untagged_runs or queries.parameters(run)["model_name"] == owner.name
-    )
+    made_for = is_made_for(owner, run) and (owns_untagged(owner) or queries.parameters(run)["model_name"] == owner.name)
     return run.data.tags.get(ENTRY_POINT) == "main" and made_for
 
 

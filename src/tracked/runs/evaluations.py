@@ -26,8 +26,14 @@ MODEL_ID = "model_id"  # the tag with the model that was evaluated
 # model.
 FORMAT_TAG, FORMAT = "evaluation_format", "3"
 IS_WHOLE = f"tags.{FORMAT_TAG} != ''"
+LOSS = "loss_of_rows"  # the tag that says what the rows' loss is, and in which unit; formats before 3 have no other
 FINISHED = "attributes.status = 'FINISHED'"
 COLUMNS = ["id", "loss", "key", "seen"]  # of all predictions, once they are read
+
+
+def loss_of_rows(owner: Experiment) -> str:
+    """Say what the loss of a row is: losses of another kind are not compared."""
+    return f"{owner.terms.loss} in {owner.terms.unit}"
 
 
 def seen_metric(owner: Experiment) -> str:
@@ -44,19 +50,21 @@ def of_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    experiments = [
-        found.experiment_id for found in persist("reading the experiments", mlflow.search_experiments, refuses)
-    ]
-    found = search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.{VERB} = '{verb}'", *conditions]))
-    return [run for run in found if is_own(owner, run)]
+    return [run for run in _runs_of(verb, *conditions) if is_own(owner, run)]
+
+
+def _runs_of(verb: str, *conditions: str) -> list[Run]:
+    found = persist("reading the experiments", mlflow.search_experiments, refuses)
+    experiments = [one.experiment_id for one in found]
+    return search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.{VERB} = '{verb}'", *conditions]))
 
 
 def are_private(owner: Experiment, data_digest: str) -> bool:
     """Whether a training on these data forbids to store their inputs, so that no other model's evaluation may."""
     if not owner.inputs_switch:
         return False
-    forbids = f"params.{owner.inputs_switch} = 'false'"
-    return bool(of_verb(owner, "train", f"tags.data_digest = '{data_digest}'", forbids))
+    forbids = f"params.{owner.inputs_switch} = 'false'"  # whichever experiment's training says so
+    return bool(_runs_of("train", f"tags.data_digest = '{data_digest}'", forbids))
 
 
 def of_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
@@ -111,6 +119,11 @@ def of_model(owner: Experiment, stored: StoredModel, *conditions: str) -> Run | 
 def _is_of(run: Run, stored: StoredModel) -> bool:
     """Whether an evaluation is of this very model; one that names none is of its training's."""
     return not stored.model_id or _model(run) in ("", stored.model_id)
+
+
+def same_loss(first: Run, second: Run) -> bool:
+    """Whether the losses that two evaluations have stored are of one kind, as far as they say it."""
+    return len({run.data.tags[LOSS] for run in (first, second) if LOSS in run.data.tags}) < 2
 
 
 def _model(run: Run) -> str:

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
-from tracked.experiment import Experiment
+from tracked.experiment import Experiment, owns_untagged
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
 from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, RAISED, REGISTERED, STOP_REASON, UNNAMED, VERB, name_experiment
@@ -138,7 +138,7 @@ def monitor(run: Recorded, given: str = "auto") -> str:
 
 def whose(owner: Experiment, run: Recorded) -> str:
     """Name the experiment that a run of a verb is of, as ``owner`` sees it."""
-    return str(run.data.tags.get(EXPERIMENT, owner.name if owner.owns_untagged_runs else UNNAMED))
+    return str(run.data.tags.get(EXPERIMENT, owner.name if owns_untagged(owner) else UNNAMED))
 
 
 def is_own(owner: Experiment, run: Recorded) -> bool:
@@ -152,7 +152,7 @@ def is_made_for(owner: Experiment, run: Recorded) -> bool:
     It has no other name yet.
     """
     own, there = set(owner.Parameters.model_fields), set(run.data.params)
-    return own == there or (owner.owns_untagged_runs and own <= there)
+    return own == there or (owns_untagged(owner) and own <= there)
 
 
 def is_training(owner: Experiment, run: Recorded, metric: str = "auto") -> bool:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -10,7 +11,9 @@ from mlflow.models.model import ModelInfo
 
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
-from tracked.experiment import Experiment
+from tracked.experiment import Experiment, owns_untagged
+from tracked.runs.connection import refuses
+from tracked.runs.outbox import persist
 from tracked.runs.schema import EXPERIMENT, OF_VERSIONS, UNNAMED, name_experiment
 
 
@@ -76,8 +79,7 @@ def require_own_version(owner: Experiment, name: str, version: str, parameter: s
     Raises:
         UserError: if it is.
     """
-    tags = mlflow.MlflowClient().get_model_version(name, version).tags
-    whose = tags.get(EXPERIMENT, "" if owner.owns_untagged_runs or not set(tags) >= OF_VERSIONS else UNNAMED)
+    whose = _whose_version(owner, mlflow.MlflowClient().get_model_version(name, version))
     _require(owner, whose, f"{name} version {version}", parameter)
 
 
@@ -93,8 +95,28 @@ def require_own(owner: Experiment, stored: StoredModel, parameter: str = "model"
     Raises:
         UserError: if it is.
     """
-    whose = stored.experiment or ("" if owner.owns_untagged_runs or not stored.data_digest else UNNAMED)
+    whose = stored.experiment or ("" if owns_untagged(owner) or not stored.data_digest else UNNAMED)
     _require(owner, whose, stored.title, parameter)
+
+
+def require_own_model(owner: Experiment, name: str) -> None:
+    """Make sure that no version of a registered model is another experiment's, by the tags of the newest ones.
+
+    Raises:
+        UserError: if one is.
+        RunFailed: if the registry keeps failing.
+    """
+    client = mlflow.MlflowClient()
+    newest = partial(
+        client.search_model_versions, f"name = '{name}'", max_results=100, order_by=["version_number DESC"]
+    )
+    for version in persist(f"looking for versions of {name}", newest, refuses):
+        _require(owner, _whose_version(owner, version), f"{name} version {version.version}", "model_name")
+
+
+def _whose_version(owner: Experiment, version: ModelVersion) -> str:
+    unnamed = "" if owns_untagged(owner) or not set(version.tags) >= OF_VERSIONS else UNNAMED
+    return str(version.tags.get(EXPERIMENT, unnamed))
 
 
 def _require(owner: Experiment, whose: str, title: str, parameter: str) -> None:

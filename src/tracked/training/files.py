@@ -4,11 +4,13 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
+CHECKPOINT = re.compile(r"best-\d+\.keras")
 PARTIAL = "partial"  # how names of files begin that are being written
 
 

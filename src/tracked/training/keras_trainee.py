@@ -19,7 +19,9 @@ class KerasTrainee:
     """Drive a compiled ``keras.Model``.
 
     What an epoch learns follows from the state before it and from its number: its order is a function of (seed, epoch),
-    and the state holds the weights, the layers' random states and the optimizer's variables.
+    and the state holds the weights, the layers' random states and the optimizer's variables. What draws from Keras's
+    global random state or from TensorFlow's is not in it: such a call needs a ``keras.random.SeedGenerator`` of its
+    layer.
 
     Args:
         model: compiled; its loss is called loss, and its metrics as the experiment declares them.
@@ -101,7 +103,8 @@ class KerasTrainee:
 
     def _variables(self) -> list[Any]:
         optimizer = self.model.optimizer
-        optimizer.build(self.model.trainable_variables)
+        if not optimizer.built:  # a loss-scaling one makes new variables each time
+            optimizer.build(self.model.trainable_variables)
         return [*self.model.variables, *optimizer.variables]
 
 

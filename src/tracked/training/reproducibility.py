@@ -82,13 +82,18 @@ def code(*others: Path) -> str:
 
 
 def files_of(experiment: Experiment) -> list[Path]:
-    """The folder of the package that an experiment is defined in, or its file where it is in none.
+    """Find the folder of the package that an experiment is defined in; of a script, what is imported beside it.
 
     One that is defined in a notebook has neither.
     """
     module = sys.modules[type(experiment).__module__]
     file = Path(getattr(module, "__file__", None) or "")
-    return [file.parent if module.__package__ else file] if file.is_file() else []
+    if not file.is_file():
+        return []
+    if module.__package__:
+        return [file.parent]
+    found = {Path(getattr(one, "__file__", None) or "").absolute() for one in list(sys.modules.values())}
+    return sorted({file.absolute(), *(path for path in found if path.parent == file.absolute().parent)})
 
 
 def _program(file: Path) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tracked.console.lines import one_line, warn
-from tracked.training.files import PARTIAL, write_safely
+from tracked.training.files import CHECKPOINT, PARTIAL, write_safely
 from tracked.training.snapshot_file import NAME, Snapshot, pack, unpack
 
 KEPT = 2
@@ -68,7 +68,11 @@ class Snapshots:
             self._set_aside(unread)
             return snapshot
         if unread:
-            rest = [path for path in self.folder.iterdir() if path.name.startswith(("best-", "journal"))]
+            rest = [
+                path
+                for path in self.folder.iterdir()
+                if CHECKPOINT.fullmatch(path.name) or path.name == "journal.jsonl"
+            ]
             place = self._set_aside([*unread, *rest])
             warn(f"no snapshot can be used, so it begins at epoch 1 again; what there was is in {place}")
         return None
@@ -106,5 +110,11 @@ class Snapshots:
         kept = [path.name for number, path in self._files() if number <= epoch][:KEPT]
         names = {*kept, *(name for path in kept for name in self._names.get(path, []))}
         for path in self.folder.iterdir():
-            if path.name.startswith((PARTIAL, "epoch-", "best-")) and path.name not in names:
+            ours = path.name.startswith(PARTIAL) or NAME.fullmatch(path.name) or CHECKPOINT.fullmatch(path.name)
+            if ours and path.name not in names:
                 path.unlink(missing_ok=True)
+
+
+def _is_referred_to(name: str) -> bool:
+    """Whether a snapshot may refer to a file of that name."""
+    return name == "journal.jsonl" or CHECKPOINT.fullmatch(name) is not None

@@ -61,8 +61,8 @@ class TableDataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all rows, the columns' names, and what decides the parts."""
-        head = [*map(str, self.table), self.target, repr(float(self.test)), repr(float(self.validation))]
+        """SHA-256 of all rows, the columns' names, and what decides the test part."""
+        head = [*map(str, self.table), self.target, repr(float(self.test))]
         return hashlib.sha256("\n".join([*head, *sorted(self.ids)]).encode()).hexdigest()
 
     @property
@@ -148,10 +148,18 @@ class TablePart:
         table = self.dataset.table.set_axis(self.dataset.ids, axis=0)
         return table.loc[self.ids].reset_index(drop=True)
 
-    def seen(self, trained_on: TrainedOn) -> list[bool] | None:
-        """Tell which rows a model was trained or chosen on; None where that is not known."""
+    @property
+    def keys(self) -> list[str]:
+        """Names of what is in the rows: equal rows have one."""
+        return [name[:64] for name in self.ids]
+
+    def seen(self, trained_on: TrainedOn) -> list[bool | None]:
+        """Tell which rows a model was trained or chosen on.
+
+        None where that is not known: of a row that the training's table lacks, as rounding alone makes another row.
+        """
         rows = trained_on.rows
         if rows is None or not {"id", "split"} <= set(rows):
-            return None
-        known = {name[:64] for name in rows.loc[rows["split"].isin(SEEN_PARTS), "id"]}
-        return [name[:64] in known for name in self.ids]
+            return [None] * self.count
+        parts = dict(zip(rows["id"].str[:64], rows["split"].isin(SEEN_PARTS).tolist(), strict=True))
+        return [parts.get(key) for key in self.keys]

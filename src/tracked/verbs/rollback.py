@@ -27,7 +27,8 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
             allowed = f"a model with a former {champions.CHAMPION}, which this one has not: {now}"
             raise refusal("model_name", name, allowed)
         former = before[-1]
-        registry.require_own_version(experiment, name, former, "model_name")
+        for version in filter(None, (former, current)):
+            registry.require_own_version(experiment, name, version, "model_name")
         with context.run(experiment, "rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
             say(f"run {run.id} 'rollback to v{former} {name}'")
             place = f", in place of version {current}." if current else "; no version had the alias."
