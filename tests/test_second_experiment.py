@@ -195,7 +195,7 @@ class Some:
         parts = [dataset.part(name) for name in names]
         first = parts[0]
         self.source, self.digest, self.columns, self.total = first.source, first.digest, first.columns, first.total
-        self.ids = [one for part in parts for one in part.ids]
+        self.ids, self.keys = ([one for part in parts for one in getattr(part, name)] for name in ("ids", "keys"))
         self.rows_digest = "+".join(part.rows_digest for part in parts)
         self.count = sum(part.count for part in parts)
         self.inputs = pd.concat([part.inputs for part in parts], ignore_index=True)
@@ -225,7 +225,8 @@ class FewRows(Some):
 
     def __init__(self, dataset: Any, names: tuple[str, ...]) -> None:
         super().__init__(dataset, names)
-        self.ids, self.inputs, self.count, self.rows_digest = self.ids[:10], self.inputs[:10], 10, "ten"
+        self.ids, self.keys, self.inputs = self.ids[:10], self.keys[:10], self.inputs[:10]
+        self.count, self.rows_digest = 10, "ten"
         self.arrays = self.arrays[0][:10], self.arrays[1][:10]
 
     def seen(self, trained_on: Any) -> list[bool]:
