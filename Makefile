@@ -36,7 +36,7 @@ lint: $(VENV)/ready-dev ## check style, types and which package imports which
 	@$(VENV)/bin/ruff check src examples tests bench notebooks
 	@$(VENV)/bin/ruff format --check src examples tests bench notebooks
 	@$(VENV)/bin/mypy
-	@cd src && ../$(VENV)/bin/lint-imports --config ../pyproject.toml
+	@cd src && ../$(VENV)/bin/lint-imports ../pyproject.toml
 
 faults: $(VENV)/ready-dev ## kill trainings 300 times, resume and compare them: half an hour
 	@$(RUN) tests/faults.py --table bench/out/faults.md
