@@ -33,7 +33,7 @@ from tracked.console.signals import Signals
 from tracked.models import publisher
 from tracked.resume import close, training_status
 from tracked.runs import queries
-from tracked.training import epoch_recorder, journal, reproducibility, snapshot_file, snapshots
+from tracked.training import epoch_recorder, journal, reproducibility, snapshot_file
 from tracked.training.holder import Holder
 from tracked.training.snapshots import Snapshots
 from verbs import train
@@ -524,7 +524,7 @@ def another_format(path: Path) -> None:
     snapshot = snapshot_file.unpack(3, path)
     path.unlink()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshots, "FORMAT", 2)
+        patch.setattr(snapshot_file, "FORMAT", 2)
         facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
         Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, snapshot.arrays))
 

@@ -145,7 +145,8 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     (version,) = versions()
     assert client.get_model_version_by_alias("imdb-conv1d", "candidate").version == version.version
     assert version.run_id == run.info.run_id
-    assert version.tags == {"best_epoch": str(best), "best_val_loss": repr(val_loss[best]), "data_digest": digest}
+    figures = {"best_epoch": str(best), "best_val_loss": repr(val_loss[best]), "data_digest": digest}
+    assert version.tags == figures | {"experiment": "imdb-conv1d"}
     assert f"Best epoch {best}" in version.description
     assert "Registered as **imdb-conv1d version 1**" in run.data.tags["mlflow.note.content"]
     info = mlflow.models.get_model_info("models:/imdb-conv1d@candidate")
