@@ -163,7 +163,7 @@ CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "a loss that is NaN": (lambda t: t.assign(loss=[np.nan, *t["loss"][1:]]), "is nan, no finite number from 0 on"),
     "an infinite loss": (lambda t: t.assign(loss=[*t["loss"][:-1], np.inf]), "is inf, no finite number from 0 on"),
     "a negative loss": (lambda t: t.assign(loss=-t["loss"]), "no finite number from 0 on"),
-    "no loss": (lambda t: t.drop(columns="loss"), "have no column 'loss' but id, target, predicted, seen"),
+    "no loss": (lambda t: t.drop(columns="loss"), "have no column 'loss' but id, key, target, predicted, seen"),
     "fewer rows": (lambda t: t.iloc[:-1], "are of 146 rows, and the part has 147"),
 }
 
