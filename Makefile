@@ -56,7 +56,7 @@ lock: $(VENV)/ready ## pin all packages anew from the two .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
 
 clean: ## remove the environment and the caches, but no run and no model
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/.import_linter_cache
 
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: PYTHON: " + sys.version.split()[0] + " is not allowed; allowed: Python 3.11 to 3.13, as in: make train PYTHON=python3.12")'

@@ -9,6 +9,7 @@ from conftest import make_reviews
 from imdb_conv1d import dataset
 from imdb_conv1d.sources import Source
 from tracked.console.errors import UserError
+from tracked.experiment import PARTS
 
 
 def source_of(table: pd.DataFrame, pieces: int = 7) -> Source:
@@ -35,7 +36,7 @@ def test_no_text_stands_in_two_parts(rows: list[tuple[str, int, str]], validatio
     index = index_of(rows)
     part = dataset.partition(index, validation_split)
     for _, group in index.assign(part=part).groupby("hash"):
-        kept = group[group["part"].isin(dataset.PARTS)]
+        kept = group[group["part"].isin(PARTS)]
         assert kept["part"].nunique() <= 1
         if "test" not in set(kept["part"]):
             assert len(kept) <= 1
@@ -61,7 +62,7 @@ def test_the_order_of_the_rows_changes_nothing(rows: list[tuple[str, int, str]],
 def test_parts_have_their_share_within_each_label() -> None:
     reviews = dataset.load(source_of(make_reviews(1000)), 0.25)
     assert reviews.counts == {"train": 600, "validation": 200, "test": 200}
-    assert all(reviews.part(part)["label"].mean() == 0.5 for part in dataset.PARTS)
+    assert all(reviews.part(part)["label"].mean() == 0.5 for part in PARTS)
     assert reviews.dropped == {}
 
 

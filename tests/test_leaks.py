@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imdb_conv1d import leaks, tokenizer
+from tracked.experiment import SEEN_PARTS
 
 TEXT = "The café's film — wasn't it fun? Two friends."
 
@@ -61,7 +62,7 @@ def test_what_is_seen_is_of_training_and_validation_and_survives_the_file(tmp_pa
     rows = pd.DataFrame(
         {"hash": list("abc"), "label": 1, "split": ["train", "validation", "test"], "text": ["a", "b", "c"]}
     )
-    parts = [rows[rows["split"] == name] for name in leaks.SEEN_PARTS]
+    parts = [rows[rows["split"] == name] for name in SEEN_PARTS]
     leaks.recorded(rows, parts, [tokenizer.split(part["text"]) for part in parts], 5).to_parquet(
         tmp_path / "rows.parquet"
     )

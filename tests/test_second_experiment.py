@@ -459,6 +459,18 @@ def test_losses_of_another_kind_decide_nothing(monkeypatch: pytest.MonkeyPatch) 
     assert len(again) == 2, "version 1 is evaluated anew"
 
 
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_promotion_evaluates_anew_where_either_ones_losses_are_of_another_kind(version: str) -> None:
+    for number in ("1", "2"):
+        run("evaluate", f"--model=models:/diabetes/{number}")
+    run("promote", "--model=models:/diabetes/1")
+    (found,) = [one for one in runs("evaluate") if one.data.tags["model_version"] == version]
+    mlflow.MlflowClient().set_tag(found.info.run_id, "loss_of_rows", "relative error in shares")
+    assert run("promote", "--model=models:/diabetes/2") == 0
+    told = [one.data.tags["loss_of_rows"] for one in runs("evaluate") if one.data.tags["model_version"] == version]
+    assert told == ["absolute error in points", "relative error in shares"]
+
+
 def test_inputs_that_one_experiments_training_forbids_to_store_are_stored_by_none(both: Path) -> None:
     from tracked.runs import evaluations
 

@@ -14,11 +14,11 @@ import pandas as pd
 
 from imdb_conv1d import leaks
 from imdb_conv1d.parameters import TrainParameters
-from imdb_conv1d.sources import SPLITS, Source
+from imdb_conv1d.sources import Source
 from tracked.console.errors import UserError
+from tracked.experiment import PARTS, SEEN_PARTS
 
 TEST_PART = 0.2
-PARTS = SPLITS
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Reviews:
     @property
     def learned(self) -> list[pd.DataFrame]:
         """The parts that a training sees."""
-        return [self.part(name) for name in leaks.SEEN_PARTS]
+        return [self.part(name) for name in SEEN_PARTS]
 
     @cached_property
     def words(self) -> list["leaks.Words"]:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import pandas as pd
 
+from tracked.experiment import SEEN_PARTS
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
 Words: TypeAlias = "Sequence[tf.RaggedTensor]"  # of many texts, in pieces
 DIGITS = 32  # of a key: 128 bits of a SHA-256
-SEEN_PARTS = ("train", "validation")  # the validation part chose the checkpoint
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from imdb_conv1d.metrics import log_losses
 from imdb_conv1d.reviews_part import ReviewsPart, chosen
 from tracked.console.errors import RunFailed
 from tracked.console.lines import say
-from tracked.experiment import TrainedOn
+from tracked.experiment import SEEN_PARTS, TrainedOn
 
 
 def predict(model: Any, part: ReviewsPart, trained_on: TrainedOn) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
@@ -89,7 +89,7 @@ def find_seen(part: ReviewsPart, trained_on: TrainedOn) -> Seen | None:
     if trained_on.digest != part.digest or not maxlen.isdecimal():
         return None
     say("reading again what the model was trained on: its training has not stored the words")
-    hashes = frozenset(rows.loc[rows["split"].isin(leaks.SEEN_PARTS), "hash"])
+    hashes = frozenset(rows.loc[rows["split"].isin(SEEN_PARTS), "hash"])
     pieces = chosen(part.texts, part.rows, part.rows["hash"].isin(hashes))
     keys = [leaks.digests(leaks.split(piece["text"].tolist()), int(maxlen)) for piece in pieces if len(piece)]
     return Seen(frozenset(key for some in keys for key in some), int(maxlen))

@@ -18,8 +18,8 @@ from imdb_conv1d.readers import Tables
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import allowed
+from tracked.experiment import PARTS
 
-SPLITS = ("train", "validation", "test")
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 KERAS_FILES = {  # by the digests that Keras itself checks
     "imdb.npz": ("sha256", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"),
@@ -113,7 +113,7 @@ def _checked(table: pd.DataFrame, first: int, name: str) -> pd.DataFrame:
     refuse(text.isna() | (text.str.strip() == ""), "text", "a text that is not empty")
     label = table["label"].astype(str).str.strip().replace({"0.0": "0", "1.0": "1", "False": "0", "True": "1"})
     refuse(~label.isin(["0", "1"]), "label", "0 or 1")
-    refuse(~table["split"].isin(["", *SPLITS]), "split", "train, validation, test or nothing")
+    refuse(~table["split"].isin(["", *PARTS]), "split", "train, validation, test or nothing")
     return pd.DataFrame({"text": text.astype(str), "label": label.astype(int), "split": table["split"].astype(str)})
 
 

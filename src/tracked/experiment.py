@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = ("train", "validation", "test")
+SEEN_PARTS = ("train", "validation")  # by a training: the validation part chooses the checkpoint
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # of an experiment: a part of folders, settings and URIs
 TO_TRAIN = ("load", "build", "package")
 TO_EVALUATE = ("load_part", "predict", "score")

@@ -95,13 +95,11 @@ def trained_on(stored: StoredModel, record: Record | None, folder: Path) -> Trai
     Raises:
         RunFailed: if the store keeps failing.
     """
-    if not stored.run_id:
-        return TrainedOn(None, record.data_digest if record else "")
-    rows = training_rows(stored, folder)
-    call = partial(mlflow.MlflowClient().get_run, stored.run_id)
-    run = persist("reading the training", call, refuses) if rows is not None else None
-    parameters = queries.parameters(run) if run else {}
-    return TrainedOn(rows, record.data_digest if record else "", parameters)
+    rows, digest = training_rows(stored, folder), record.data_digest if record else ""
+    if rows is None:
+        return TrainedOn(None, digest)
+    run = persist("reading the training", partial(mlflow.MlflowClient().get_run, stored.run_id), refuses)
+    return TrainedOn(rows, digest, queries.parameters(run))
 
 
 def training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None:

@@ -93,8 +93,9 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
                 f"the predictions have no column {name!r} but {', '.join(map(str, table))}; no figure is logged"
             )
     loss = pd.to_numeric(table["loss"], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-    if not (np.isfinite(loss) & (loss >= 0)).all():
-        place = int((~(np.isfinite(loss) & (loss >= 0))).argmax())
+    wrong = ~(np.isfinite(loss) & (loss >= 0))
+    if wrong.any():
+        place = int(wrong.argmax())
         what = f"the loss of row {table['id'].iloc[place]!r} is {loss[place]}"
         raise RunFailed(f"{what}, no finite number from 0 on; no figure is logged")
     told = table.assign(

@@ -2,7 +2,6 @@
 
 import io
 import math
-import re
 import shutil
 import zipfile
 import zlib
@@ -23,11 +22,9 @@ from tracked.runs.queries import Recorded
 from tracked.runs.schema import CLOSED, REGISTERED, STOP_REASON
 from tracked.training import journal
 from tracked.training.claim import Claim, HeldError
-from tracked.training.files import BEST, file_of
+from tracked.training.files import BEST, CHECKPOINT, file_of
 from tracked.training.journal import Entry
 from tracked.training.snapshots import Snapshots
-
-CHECKPOINT = re.compile(r"best-(\d+)\.keras")
 
 
 def chosen(found: Sequence[Unfinished], close: str) -> list[Unfinished]:

@@ -103,11 +103,9 @@ def find(owner: Experiment, command: TrainCommand, claim: Claim) -> ResumePlan |
     hold(owner, training_status.folder(owner, run), claim, partial(_held, run))
     run = run_start.named(run.info.run_id)  # it may have gone on and finished until we held it
     former, raised = resume_parameters.merged(owner, run, command)
-    source = (
-        training_status.launch(run).get("source") or run.data.tags.get("data_source") or getattr(former, "data", "")
-    )
+    source = training_status.launch(run).get("source") or run.data.tags.get("data_source", "")
     epochs = run_calls.logged_epochs(run, metrics_of(owner))
-    return ResumePlan(owner, run, former, raised, str(source), epochs)
+    return ResumePlan(owner, run, former, raised, source, epochs)
 
 
 def require_same_data(earlier: ResumePlan, name: str, digest: str) -> None:

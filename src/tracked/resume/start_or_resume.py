@@ -1,8 +1,9 @@
 """One call for a training's run: new, or resumed exactly where an earlier attempt has left it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tracked.analysis.early_stopping import OTHER_HISTORY
@@ -33,6 +34,7 @@ class TrackedTraining:
     data: Dataset
     trainer: "Trainer"
     plan: ResumePlan | None
+    note_environment: Callable[[], None]
 
     def fit(self) -> None:
         """Train to the end, and leave at the run what has come out, whatever ends it.
@@ -67,7 +69,7 @@ class TrackedTraining:
         parameters, experiment = trainer.parameters, trainer.experiment
         run.training_data(self.data)
         if not (plan and plan.logged):
-            run.environment(reproducibility.versions(), reproducibility.machine())
+            self.note_environment()
         run.training_rows(self.data.rows(parameters))
         former = plan.run.data.tags if plan else {}
         trainee = experiment.build(parameters, self.data, run.folder, former)
@@ -159,19 +161,20 @@ def _training(
 ) -> TrackedTraining:
     from tracked.training.trainer import Trainer
 
-    versions, machine = reproducibility.versions(), reproducibility.machine()
     code = reproducibility.code(*reproducibility.files_of(experiment))
+    versions, machine = reproducibility.versions(), reproducibility.machine()
     facts = {"data": data.digest, "code": code} | machine | versions
+    note_environment = partial(run.environment, versions, machine)
     logged, former = (plan.logged, plan.run.data.tags) if plan else ({}, {})
     noted = not logged
 
     def deliver(step: int, milliseconds: int, values: dict[str, float]) -> None:
         nonlocal noted
         if not noted:  # what the run has was trained under what it says, until something is added
-            run.environment(versions, machine)
+            note_environment()
             noted = True
         run.epoch(step, milliseconds, values)
 
     before = writer.environment(former, machine | versions)
     trainer = Trainer(experiment, parameters, run.folder, deliver, signals, facts, logged, before)
-    return TrackedTraining(run, data, trainer, plan)
+    return TrackedTraining(run, data, trainer, plan, note_environment)

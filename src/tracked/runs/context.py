@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import mlflow
-from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT, MLFLOW_PROJECT_ENV
+from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENV
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, OTHER_HISTORY
 from tracked.console.errors import Interrupted, RunFailed
@@ -24,7 +24,7 @@ from tracked.runs import run_start
 from tracked.runs.connection import brief_calls, refuses
 from tracked.runs.outbox import persist
 from tracked.runs.run_start import Beginning
-from tracked.runs.schema import CLOSED, STOP_REASON
+from tracked.runs.schema import CLOSED, ENTRY_POINT, STOP_REASON
 from tracked.runs.writer import Run
 from tracked.training.claim import HeldError
 from tracked.training.holder import Holder
@@ -134,7 +134,7 @@ def _end(record: Run, status: Status) -> None:
 
 def _again(run_id: str, active: mlflow.ActiveRun) -> str:
     """The command that goes on with a training, from this process's folder."""
-    if MLFLOW_PROJECT_ENTRY_POINT in active.data.tags:
+    if ENTRY_POINT in active.data.tags:
         manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "local")  # the one that it does not note
         chosen = [] if manager == "conda" else ["--env-manager", manager]
         return shlex.join(["mlflow", "run", str(Path.cwd()), "--run-id", run_id, *chosen])

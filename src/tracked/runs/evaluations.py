@@ -106,13 +106,16 @@ def leaked(owner: Experiment, run: Run) -> int | None:
 def of_model(owner: Experiment, stored: StoredModel, *conditions: str) -> Run | None:
     """The newest evaluation of a model that has its predictions, None if there is none.
 
-    A version's name and number do not name a model: they begin again when a registered model is deleted.
+    A version's name and number do not name a model: they begin again when a registered model is deleted. An evaluation
+    whose losses are of another kind than the experiment's now does not count.
 
     Args:
         conditions: further ones, as for :func:`of_verb`.
     """
     by = f"tags.training_run_id = '{stored.run_id}'" if stored.run_id else f"tags.{MODEL_ID} = '{stored.model_id}'"
     found = of_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
+    now = loss_of_rows(owner)
+    found = [run for run in found if run.data.tags.get(LOSS, now) == now]
     return next((run for run in found if _is_of(run, stored) and _has_predictions(run)), None)
 
 

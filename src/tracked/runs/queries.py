@@ -19,9 +19,10 @@ from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
 from tracked.experiment import Experiment, owns_untagged
+from tracked.runs import schema
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
-from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, RAISED, REGISTERED, STOP_REASON, UNNAMED, VERB, name_experiment
+from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, RAISED, REGISTERED, STOP_REASON, VERB, name_experiment
 
 Recorded: TypeAlias = Run  # a run as the store has it; a writer.Run is one that is being written
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
@@ -138,7 +139,7 @@ def monitor(run: Recorded, given: str = "auto") -> str:
 
 def whose(owner: Experiment, run: Recorded) -> str:
     """Name the experiment that a run of a verb is of, as ``owner`` sees it."""
-    return str(run.data.tags.get(EXPERIMENT, owner.name if owns_untagged(owner) else UNNAMED))
+    return schema.whose(owner, run.data.tags.get(EXPERIMENT))
 
 
 def is_own(owner: Experiment, run: Recorded) -> bool:

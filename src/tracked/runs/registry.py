@@ -11,10 +11,10 @@ from mlflow.models.model import ModelInfo
 
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
-from tracked.experiment import Experiment, owns_untagged
+from tracked.experiment import Experiment
 from tracked.runs.connection import refuses
 from tracked.runs.outbox import persist
-from tracked.runs.schema import EXPERIMENT, OF_VERSIONS, UNNAMED, name_experiment
+from tracked.runs.schema import EXPERIMENT, OF_VERSIONS, name_experiment, whose
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,13 @@ def _version(client: mlflow.MlflowClient, name: str, number: str) -> ModelVersio
     return versions[0]
 
 
-def require_own_version(owner: Experiment, name: str, version: str, parameter: str) -> None:
+def require_own_version(owner: Experiment, name: str, version: str) -> None:
     """Make sure that a version is not another experiment's, by its tags alone: its files may be gone.
 
     Raises:
         UserError: if it is.
     """
-    whose = _whose_version(owner, mlflow.MlflowClient().get_model_version(name, version))
-    _require(owner, whose, f"{name} version {version}", parameter)
+    _require_tags(owner, mlflow.MlflowClient().get_model_version(name, version))
 
 
 def _trained_on(info: ModelInfo) -> tuple[str, str]:
@@ -89,14 +88,13 @@ def _trained_on(info: ModelInfo) -> tuple[str, str]:
     return str(told.get("data_digest", "")), str(told.get("experiment", ""))
 
 
-def require_own(owner: Experiment, stored: StoredModel, parameter: str = "model") -> None:
+def require_own(owner: Experiment, stored: StoredModel) -> None:
     """Make sure that a model is not another experiment's.
 
     Raises:
         UserError: if it is.
     """
-    whose = stored.experiment or ("" if owns_untagged(owner) or not stored.data_digest else UNNAMED)
-    _require(owner, whose, stored.title, parameter)
+    _require(owner, whose(owner, stored.experiment, bool(stored.data_digest)), stored.title, "model")
 
 
 def require_own_model(owner: Experiment, name: str) -> None:
@@ -106,19 +104,21 @@ def require_own_model(owner: Experiment, name: str) -> None:
         UserError: if one is.
         RunFailed: if the registry keeps failing.
     """
-    client = mlflow.MlflowClient()
-    newest = partial(
-        client.search_model_versions, f"name = '{name}'", max_results=100, order_by=["version_number DESC"]
+    search = partial(
+        mlflow.MlflowClient().search_model_versions,
+        f"name = '{name}'",
+        max_results=100,
+        order_by=["version_number DESC"],
     )
-    for version in persist(f"looking for versions of {name}", newest, refuses):
-        _require(owner, _whose_version(owner, version), f"{name} version {version.version}", "model_name")
+    for version in persist(f"looking for versions of {name}", search, refuses):
+        _require_tags(owner, version)
 
 
-def _whose_version(owner: Experiment, version: ModelVersion) -> str:
-    unnamed = "" if owns_untagged(owner) or not set(version.tags) >= OF_VERSIONS else UNNAMED
-    return str(version.tags.get(EXPERIMENT, unnamed))
+def _require_tags(owner: Experiment, version: ModelVersion) -> None:
+    of = whose(owner, version.tags.get(EXPERIMENT), set(version.tags) >= OF_VERSIONS)
+    _require(owner, of, f"{version.name} version {version.version}", "model_name")
 
 
-def _require(owner: Experiment, whose: str, title: str, parameter: str) -> None:
-    if whose not in ("", owner.name):
-        raise UserError(f"{parameter}: {title} is of {name_experiment(whose)}; allowed: a model of {owner.name!r}")
+def _require(owner: Experiment, of: str, title: str, parameter: str) -> None:
+    if of != owner.name:
+        raise UserError(f"{parameter}: {title} is of {name_experiment(of)}; allowed: a model of {owner.name!r}")

@@ -10,10 +10,9 @@ from io import StringIO
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils import name_utils
-from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT, MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
@@ -21,7 +20,8 @@ from tracked.experiment import Experiment
 from tracked.runs.connection import refuses, single_calls
 from tracked.runs.outbox import persist
 from tracked.runs.queries import Recorded, is_made_for, is_own, whose
-from tracked.runs.schema import EXPERIMENT, LAUNCH, VERB, name_experiment
+from tracked.runs.run_calls import set_tags
+from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, LAUNCH, VERB, name_experiment
 from tracked.training.claim import Claim
 
 
@@ -55,7 +55,7 @@ def require_own_run(owner: Experiment, verb: str) -> Recorded | None:
     if not run_id:
         return None
     run = named(run_id)
-    begun, made_for = run.data.tags.get(VERB), run.data.tags.get(MLFLOW_PROJECT_ENTRY_POINT)
+    begun, made_for = run.data.tags.get(VERB), run.data.tags.get(ENTRY_POINT)
     if begun and not is_own(owner, run):
         of = name_experiment(whose(owner, run))
         raise UserError(f"MLFLOW_RUN_ID: run {run_id} is of {of}; allowed: a run of {owner.name!r}")
@@ -108,7 +108,7 @@ def start(
         UserError: if MLflow's settings name an experiment or a run that cannot be used.
         RunFailed: if the store keeps failing.
     """
-    client, said = mlflow.MlflowClient(), {VERB: verb, LAUNCH: launch, EXPERIMENT: owner.name}
+    said = {VERB: verb, LAUNCH: launch, EXPERIMENT: owner.name}
     made = None if earlier else require_own_run(owner, verb)  # asked again: another process may have begun it meanwhile
     try:
         there = earlier or (made.info.run_id if made and experiment_id in (None, made.info.experiment_id) else "")
@@ -116,9 +116,8 @@ def start(
             resume = partial(mlflow.start_run, run_id=there)
             active = persist("going on with the run", resume, refuses)
             os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
-            noted = [RunTag(key, value) for key, value in said.items()]
             try:
-                persist("noting what the run is", partial(client.log_batch, active.info.run_id, tags=noted), refuses)
+                set_tags("noting what the run is", active.info.run_id, said)
             except Exception:
                 forget("FAILED")
                 raise
@@ -136,8 +135,7 @@ def start(
         where = f"#/experiments/{active.info.experiment_id}/runs/{active.info.run_id}"
         tags = {VERB: verb, EXPERIMENT: owner.name}
         tags |= {MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
-        there = [RunTag(key, value) for key, value in tags.items()]
-        persist("saying where the run is", partial(client.log_batch, made.info.run_id, tags=there), refuses)
+        set_tags("saying where the run is", made.info.run_id, tags)
     return active, True
 
 
@@ -175,8 +173,7 @@ def name_run(owner: Experiment, run: Recorded, verb: str) -> None:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    tags = [RunTag(VERB, verb), RunTag(EXPERIMENT, owner.name), RunTag(MLFLOW_RUN_NAME, verb)]
-    persist("naming the run", partial(mlflow.MlflowClient().log_batch, run.info.run_id, tags=tags), refuses)
+    set_tags("naming the run", run.info.run_id, {VERB: verb, EXPERIMENT: owner.name, MLFLOW_RUN_NAME: verb})
 
 
 def forget(status: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
-CHECKPOINT = re.compile(r"best-\d+\.keras")
+CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # as :func:`file_of` names them
 PARTIAL = "partial"  # how names of files begin that are being written
 
 

@@ -9,9 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tracked.console.errors import UserError
-from tracked.experiment import PARTS, TrainedOn
-
-SEEN_PARTS = ("train", "validation")  # the validation part chose the checkpoint
+from tracked.experiment import PARTS, SEEN_PARTS, TrainedOn
 
 
 @dataclass(frozen=True)
@@ -43,17 +41,21 @@ class TableDataset:
                 raise UserError(f"data: {self.source} has no rows in its {part} part; allowed: data with more rows")
 
     @cached_property
-    def ids(self) -> pd.Series:
-        """A name for each row, in the order of the table: of equal rows, the second has a number behind it."""
+    def keys(self) -> pd.Series:
+        """SHA-256 of each row's values, in the order of the table: equal rows have one."""
         values = self.table.to_numpy(dtype=np.float64) + 0.0  # -0, which equals 0, has other bytes
-        hashes = pd.Series([hashlib.sha256(row.tobytes()).hexdigest() for row in values])
-        copies = hashes.groupby(hashes).cumcount()
-        return hashes.where(copies == 0, hashes + "-" + copies.astype(str))
+        return pd.Series([hashlib.sha256(row.tobytes()).hexdigest() for row in values])
+
+    @cached_property
+    def ids(self) -> pd.Series:
+        """A name for each row, in the order of the table: of equal rows, the second has a number behind its key."""
+        copies = self.keys.groupby(self.keys).cumcount()
+        return self.keys.where(copies == 0, self.keys + "-" + copies.astype(str))
 
     @cached_property
     def split(self) -> pd.Series:
         """The part of each row, in the order of the table."""
-        order = self.ids.str[:64].rank(method="min").to_numpy() - 1  # equal rows have one rank
+        order = self.keys.rank(method="min").to_numpy() - 1  # equal rows have one rank
         test = round(len(self.table) * self.test)
         validation = test + round((len(self.table) - test) * self.validation)
         names = np.where(order < test, "test", np.where(order < validation, "validation", "train"))
@@ -70,7 +72,7 @@ class TableDataset:
         """All numbers are doubles to MLflow."""
         return {str(name): "double" for name in self.table}
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """Number of rows by part."""
         return {part: int((self.split == part).sum()) for part in PARTS}
@@ -84,10 +86,13 @@ class TableDataset:
         """Tell each row's id and part."""
         return pd.DataFrame({"id": self.ids, "split": self.split})
 
+    def places(self, part: str) -> np.ndarray:
+        """Where the rows of a part are in the table, in the order of their ids."""
+        return self.ids[self.split == part].sort_values().index.to_numpy()
+
     def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Inputs [n, columns] and targets [n, 1] of a part, float32, in the order of the rows' ids."""
-        chosen = self.ids[self.split == part].sort_values().index  # places: labels may be there twice
-        rows = self.table.iloc[chosen].astype(np.float32) + np.float32(0)
+        rows = self.table.iloc[self.places(part)].astype(np.float32) + np.float32(0)
         return rows.drop(columns=self.target).to_numpy(), rows[[self.target]].to_numpy()
 
     def part(self, name: str) -> "TablePart":
@@ -117,10 +122,15 @@ class TablePart:
         """MLflow's types."""
         return self.dataset.columns
 
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where the rows are in the table."""
+        return self.dataset.places(self.name)
+
     @property
     def ids(self) -> list[str]:
         """The rows' names."""
-        return sorted(self.dataset.ids[self.dataset.split == self.name])
+        return self.dataset.ids.iloc[self.places].tolist()
 
     @property
     def rows_digest(self) -> str:
@@ -145,13 +155,12 @@ class TablePart:
     @property
     def inputs(self) -> pd.DataFrame:
         """The rows, for people."""
-        table = self.dataset.table.set_axis(self.dataset.ids, axis=0)
-        return table.loc[self.ids].reset_index(drop=True)
+        return self.dataset.table.iloc[self.places].reset_index(drop=True)
 
     @property
     def keys(self) -> list[str]:
         """Names of what is in the rows: equal rows have one."""
-        return [name[:64] for name in self.ids]
+        return self.dataset.keys.iloc[self.places].tolist()
 
     def seen(self, trained_on: TrainedOn) -> list[bool | None]:
         """Tell which rows a model was trained or chosen on.
@@ -161,5 +170,5 @@ class TablePart:
         rows = trained_on.rows
         if rows is None or not {"id", "split"} <= set(rows):
             return [None] * self.count
-        parts = dict(zip(rows["id"].str[:64], rows["split"].isin(SEEN_PARTS).tolist(), strict=True))
+        parts = dict(zip(rows["id"].str.split("-").str[0], rows["split"].isin(SEEN_PARTS).tolist(), strict=True))
         return [parts.get(key) for key in self.keys]

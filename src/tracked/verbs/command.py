@@ -27,7 +27,6 @@ def run(experiment: Experiment, verb: str = "") -> None:
             return 0
         if name not in VERBS:
             raise UserError(f"verb: {name!r} is not allowed; allowed: {', '.join(VERBS)}")
-        require(experiment, ())
         found: int | None = importlib.import_module(f"tracked.verbs.{name}").main(experiment, rest, signals)
         return found
 

@@ -28,7 +28,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
             raise refusal("model_name", name, allowed)
         former = before[-1]
         for version in filter(None, (former, current)):
-            registry.require_own_version(experiment, name, version, "model_name")
+            registry.require_own_version(experiment, name, version)
         with context.run(experiment, "rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
             say(f"run {run.id} 'rollback to v{former} {name}'")
             place = f", in place of version {current}." if current else "; no version had the alias."
