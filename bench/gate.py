@@ -22,8 +22,8 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
-from imdb_conv1d.experiment import MOST_NATS
-from imdb_conv1d.metrics import log_losses
+from imdb_conv1d.experiment import MAX_NATS
+from imdb_conv1d.metrics import compute_log_losses
 from tracked.analysis.noninferiority import decide
 
 ROWS, MARGINS, CONFIDENCES = (50, 200, 1000, 5000), (0.005, 0.02, 0.05, 0.2), (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -55,7 +55,7 @@ POPULATIONS: dict[str, Callable[[np.random.Generator, int], Pair]] = {
     "exponential": lambda rng, size: tuple(rng.exponential(0.2, (2, size))),
     "heavy tails (t, 3 degrees)": lambda rng, size: tuple(np.abs(rng.standard_t(3, (2, size))) * 0.3),
     "1 in 1,000 at 36 nats": rarely(0.001, 36),
-    "1 in 300 at the cap": rarely(1 / 300, MOST_NATS),
+    "1 in 300 at the cap": rarely(1 / 300, MAX_NATS),
     "1 in 100 at 2 nats": rarely(0.01, 2.1),
     "1 in 20 at 1 nat": rarely(0.05, 1.1),
 }
@@ -69,7 +69,7 @@ def worse(pair: Pair, margin: float) -> Pair:
 
     def beyond(by: float) -> float:
         version, champion = moved(by)
-        return float(np.mean(np.minimum(version, MOST_NATS) - np.minimum(champion, MOST_NATS))) - margin
+        return float(np.mean(np.minimum(version, MAX_NATS) - np.minimum(champion, MAX_NATS))) - margin
 
     return moved(brentq(beyond, -36, 36, xtol=1e-12))
 
@@ -89,7 +89,7 @@ def passes(one: Pair, margin: float, confidence: float, copies: int = 1) -> bool
     """Ask the gate."""
     version, champion = (np.tile(losses, copies) for losses in one)
     texts = None if copies == 1 else np.tile(np.arange(len(one[0])), copies)
-    return decide(version, champion, margin, confidence, MOST_NATS, texts).promoted
+    return decide(version, champion, margin, confidence, MAX_NATS, texts).promoted
 
 
 def percentile(x: np.ndarray, confidence: float, copies: int = 1) -> np.ndarray:
@@ -114,15 +114,15 @@ def _resampled(x: np.ndarray, copies: int = 1) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bernstein(x: np.ndarray, confidence: float) -> np.ndarray:
-    """Maurer and Pontil 2009, of values between -MOST_NATS and MOST_NATS."""
+    """Maurer and Pontil 2009, of values between -MAX_NATS and MOST_NATS."""
     n, log = len(x), np.log(2 / (1 - confidence))
-    return x.mean(0) + np.sqrt(2 * x.var(0, ddof=1) * log / n) + 7 * 2 * MOST_NATS * log / (3 * (n - 1))
+    return x.mean(0) + np.sqrt(2 * x.var(0, ddof=1) * log / n) + 7 * 2 * MAX_NATS * log / (3 * (n - 1))
 
 
 def students(x: np.ndarray, confidence: float) -> np.ndarray:
     """Student's, and on top the worst that n rows cannot show: the cap in so few rows that none of n may be one."""
     n, mean = len(x), x.mean(0)
-    unseen = -np.log(1 - confidence) * (MOST_NATS - np.minimum(mean, 0)) / n
+    unseen = -np.log(1 - confidence) * (MAX_NATS - np.minimum(mean, 0)) / n
     return mean + student.ppf(confidence, n - 1) * x.std(0, ddof=1) / np.sqrt(n) + unseen
 
 
@@ -171,7 +171,7 @@ def power(pairs: dict[str, Pair], samples: int, few: int, sizes: tuple[int, ...]
     for name, pair in pairs.items():
         for n in sizes:
             found = list(draws(equal(pair), n, samples, rng))
-            capped = np.stack([np.minimum(a, MOST_NATS) - np.minimum(b, MOST_NATS) for a, b in found[:few]], axis=1)
+            capped = np.stack([np.minimum(a, MAX_NATS) - np.minimum(b, MAX_NATS) for a, b in found[:few]], axis=1)
             shares = [np.mean([passes(one, 0.02, 0.95) for one in found])]
             shares += [np.mean(bound(capped, 0.95) <= 0.02) for bound in bounds]
             rows.append([f"{name}, {n:,} rows", *(f"{share:.3f}" for share in shares)])
@@ -197,7 +197,7 @@ def stored(uri: str) -> dict[str, Pair]:
         if file.exists():
             table = pd.read_parquet(file).sort_values(["text_sha256", "label"], ignore_index=True)
             key = tuple(table["text_sha256"])
-            found.setdefault(key, []).append(log_losses(table["label"], table["probability"]))
+            found.setdefault(key, []).append(compute_log_losses(table["label"], table["probability"]))
     losses = max(found.values(), key=len)
     return {f"stored pair {a + 1}, {b + 1}": (losses[a], losses[b]) for a, b in combinations(range(len(losses)), 2)}
 

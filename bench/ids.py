@@ -28,10 +28,10 @@ def prepare() -> Path:
         reviews = dataset.load(sources.resolve("reviews"), parameters.validation_split)
         train, validation = reviews.part("train"), reviews.part("validation")
         FILE.parent.mkdir(exist_ok=True)
-        words = [tokenizer.split(part["text"]) for part in (train, validation)]
+        words = [tokenizer.split_words(part["text"]) for part in (train, validation)]
         vocabulary = FILE.with_name("vocabulary.txt")
-        tokenizer.write_vocabulary(vocabulary, tokenizer.vocabulary(words[0], parameters.max_features))
-        x, x_validation = (tokenizer.encode(part, tokenizer.lookup(vocabulary), LONGEST) for part in words)
+        tokenizer.write_vocabulary(vocabulary, tokenizer.make_vocabulary(words[0], parameters.max_features))
+        x, x_validation = (tokenizer.encode(part, tokenizer.make_lookup(vocabulary), LONGEST) for part in words)
         labels = {"y": train["label"].to_numpy(np.int32), "y_validation": validation["label"].to_numpy(np.int32)}
         aside = FILE.with_name("partial.npz")
         np.savez(aside, x=x, x_validation=x_validation, **labels)

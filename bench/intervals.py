@@ -3,7 +3,7 @@
 python bench/intervals.py
 
 Before: the percentile bootstrap of any two values or more, and each figure of a pair tested at one in twenty. After:
-``intervals.interval`` and ``paired.paired``. Five minutes.
+``intervals.compute_interval`` and ``paired.compare_losses``. Five minutes.
 """
 
 import sys
@@ -17,9 +17,9 @@ import epochs
 sys.path.insert(0, str(epochs.SRC))
 
 from imdb_conv1d.experiment import TERMS
-from imdb_conv1d.metrics import log_losses
-from tracked.analysis.intervals import interval
-from tracked.analysis.paired import paired
+from imdb_conv1d.metrics import compute_log_losses
+from tracked.analysis.intervals import compute_interval
+from tracked.analysis.paired import compare_losses
 
 SIZES, BOOTSTRAP = (2, 3, 5, 8, 15, 50, 120, 200, 1000, 5000), 1000
 Draw = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
@@ -86,7 +86,7 @@ def coverage(sizes: tuple[int, ...], samples: int) -> Iterator[str]:
         line = []
         for n in sizes:
             x = draw(rng, (n, samples))
-            old, new = percentile(x), np.array([interval(column) for column in x.T]).T
+            old, new = percentile(x), np.array([compute_interval(column) for column in x.T]).T
             given = ~np.isnan(new[0])
             cells = []
             for low, high in (old, new[:, given]):
@@ -114,12 +114,12 @@ def verdicts(sizes: tuple[int, ...], samples: int) -> Iterator[str]:
             pairs = [equal(rng, n, spread) for _ in range(samples)]
             losses, tested, told = [], [], []
             for y, *probabilities in pairs:
-                a, b = (log_losses(y, p) for p in probabilities)
+                a, b = (compute_log_losses(y, p) for p in probabilities)
                 first, second = ((p > 0.5) == (y == 1) for p in probabilities)
                 alone, apart = int((first & ~second).sum()), int((first ^ second).sum())
                 losses.append(a - b)
                 tested.append(bool(apart) and binomtest(alone, apart).pvalue < 0.05)
-                sentence = paired(a, b, right=(first, second)).sentence("a", "b", TERMS)
+                sentence = compare_losses(a, b, correct=(first, second)).sentence("a", "b", TERMS)
                 told.append("more than chance does" in sentence)
             low, high = percentile(np.stack(losses, axis=1))
             old = np.mean((low > 0) | (high < 0) | np.array(tested))

@@ -79,12 +79,12 @@ def measure(case: Case) -> None:
     command = [sys.executable, str(epochs.SRC / "replay.py"), f"--experiment={case.experiment}", *flags]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     marks.append(time.perf_counter())
-    found = queries.in_experiment(EXPERIMENT, case.experiment)
+    found = queries.find_trainings(EXPERIMENT, case.experiment)
     read = metric_history.read_all(found.runs, "auto", "auto", lambda line: None, all_of_them=True)
     marks.append(time.perf_counter())
     table = rule_replay.replay(read, range(1, case.patiences + 1), DELTAS)
     marks.append(time.perf_counter())
-    recommendation.pooled(table)
+    recommendation.pool_rules(table)
     recommendation.recommend(table, 0.001)
     marks.append(time.perf_counter())
     for part, seconds in zip(("whole", "read", "rules", "pool"), np.diff(marks), strict=True):

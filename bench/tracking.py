@@ -77,7 +77,7 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
         def deliver(step: int, milliseconds: int, values: dict[str, float]) -> None:
             seconds[step] = values["epoch_seconds"]
             if step % 2:
-                run.epoch(step, milliseconds, values)
+                run.log_epoch(step, milliseconds, values)
 
         parameters = TrainParameters(epochs=2 * PAIRS + 2, patience=10**6)
         trainee = networks.NetworkTrainee(networks.build(parameters), parameters, *parts)
@@ -88,9 +88,9 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
         trainer = Trainer(EXPERIMENT, parameters, run.folder, deliver, Signals())
         trainer.restore(trainee)
         trainer.fit()
-        run.settle()
+        run.flush()
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        run.clear()
+        run.close()
     steps = sorted(seconds)[1:]  # without the first, which prepares
     pairs = [(seconds[step], seconds[step + 1]) for step in steps[::2] if step + 1 in seconds]
     ratios = [with_calls / without - 1 for with_calls, without in pairs]

@@ -44,8 +44,8 @@ def point_out_phases(subject: Subject, phase: mmap.mmap) -> None:
     from tracked.runs import context
     from tracked.runs.writer import Run
     from tracked.training.callbacks import BestCheckpoint
-    from tracked.training.claim import Claim
     from tracked.training.journal import Journal
+    from tracked.training.run_folder_lock import RunFolderLock
     from tracked.training.snapshots import Snapshots
     from tracked.training.trainer import Trainer
 
@@ -66,8 +66,8 @@ def point_out_phases(subject: Subject, phase: mmap.mmap) -> None:
         ("checkpoint", BestCheckpoint, "on_epoch_end"), ("journal", Journal, "append"),
         ("snapshot", Snapshots, "write"), ("report", training_report, "queue"), ("settles", Run, "settle"),
         ("packages", experiment, "package"),
-        ("stores the model", publisher, "store"), ("loads it back", publisher, "require_same_loss"),
-        ("registers", publisher, "register"), ("clears", Claim, "remove"), ("ends", context, "_end"),
+        ("stores the model", publisher, "store_model"), ("loads it back", publisher, "require_same_loss"),
+        ("registers", publisher, "register"), ("clears", RunFolderLock, "remove"), ("ends", context, "_end"),
         *((name, importlib.import_module(module), function) for name, module, function in subject.phases),
     ):  # fmt: skip
         within(phase_name, owner, function_name)
@@ -110,7 +110,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
 
     from tracked.reports import training_report
     from tracked.training import callbacks, journal
-    from tracked.training.claim import Claim
+    from tracked.training.run_folder_lock import RunFolderLock
     from tracked.training.trainer import Trainer
 
     client, write_bytes = mlflow.MlflowClient, Path.write_bytes
@@ -158,13 +158,13 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         return lambda count: around(Path, "replace", _when(condition, count))
 
     def half_cleared(count: Countdown) -> None:
-        def half(claim: Claim) -> None:
+        def half(folder_lock: RunFolderLock) -> None:
             if count.is_over():
-                for path in sorted(claim.folder.iterdir())[::2]:
+                for path in sorted(folder_lock.folder.iterdir())[::2]:
                     path.unlink()
                 die()
 
-        around(Claim, "remove", half)
+        around(RunFolderLock, "remove", half)
 
     def before(owner: Any, name: str) -> Callable[[Countdown], None]:
         return lambda count: around(owner, name, count)

@@ -280,7 +280,7 @@ class Try:
 
 
 def plan(random_kills: int, each: int, most: int, chance: random.Random, names: dict[str, int]) -> list[list[Kill]]:
-    """All kills, in trainings of one to ``most``."""
+    """All kills, in trainings of one to ``max_loss``."""
     kills = [Kill("random", chance.uniform(0, 1)) for _ in range(random_kills)]
     kills += [Kill(name, chance.randint(1, times)) for name, times in names.items() for _ in range(each)]
     chance.shuffle(kills)

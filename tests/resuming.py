@@ -38,7 +38,7 @@ def last_epoch(run: Run) -> int:
 
 
 def folder(run: Run, experiment: str = "imdb-conv1d") -> Path:
-    return run_folder.root(experiment, mlflow.get_tracking_uri()) / run.info.run_id
+    return run_folder.find_root(experiment, mlflow.get_tracking_uri()) / run.info.run_id
 
 
 def resume(*arguments: str, signals: Signals | None = None) -> None:
@@ -79,8 +79,9 @@ def holding(run: Run) -> Iterator["subprocess.Popen[str]"]:
     """Another process that holds the run's folder."""
     code = (
         f"import sys; sys.path.insert(0, {str(SRC)!r})\n"
-        "from pathlib import Path\nfrom tracked.training.claim import Claim\n"
-        f"with Claim() as claim:\n  claim.take(Path({str(folder(run))!r}))\n  print('held', flush=True)\n  input()"
+        "from pathlib import Path\nfrom tracked.training.run_folder_lock import RunFolderLock\n"
+        f"with RunFolderLock() as lock:\n  lock.take(Path({str(folder(run))!r}))\n"
+        "  print('held', flush=True)\n  input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imdb_conv1d import batches, networks
-from imdb_conv1d.batches import MULTIPLE, POOL, training_batches, validation_batches
+from imdb_conv1d.batches import MULTIPLE, POOL, make_training_batches, make_validation_batches
 from imdb_conv1d.parameters import TrainParameters
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -26,7 +26,7 @@ def reviews(rows: int, seed: int = 0) -> Batch:
 
 def epoch(number: int, rows: int = 103, batch_size: int = 4, seed: int = 7, kernel_size: int = KERNEL) -> list[Batch]:
     variable = tf.Variable(number, dtype=tf.int64)
-    batches = training_batches(*reviews(rows), batch_size, kernel_size, seed, variable)
+    batches = make_training_batches(*reviews(rows), batch_size, kernel_size, seed, variable)
     return list(batches.as_numpy_iterator())
 
 
@@ -70,7 +70,7 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
 
 def test_an_epochs_order_is_its_own_whatever_came_before() -> None:
     variable = tf.Variable(1, dtype=tf.int64)
-    batches = training_batches(*reviews(103), 4, KERNEL, 7, variable)
+    batches = make_training_batches(*reviews(103), 4, KERNEL, 7, variable)
     for number in (1, 2, 5, 2):
         variable.assign(number)
         assert order(list(batches.as_numpy_iterator())) == order(epoch(number))
@@ -99,7 +99,7 @@ def test_another_process_gives_the_same_order() -> None:
 
 def test_validation_has_every_row_once_and_always_the_same_batches() -> None:
     ids, labels = reviews(600)
-    batches = validation_batches(ids, labels, KERNEL)
+    batches = make_validation_batches(ids, labels, KERNEL)
     first, second = (list(batches.as_numpy_iterator()) for _ in range(2))
     assert sorted(order(first)) == list(range(600))
     assert all(np.array_equal(ours[0], theirs[0]) for ours, theirs in zip(first, second, strict=True))
@@ -123,7 +123,7 @@ def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int, monkeypatc
         table[0] = padding
         network.plain.layers[0].set_weights([table])
         full = network.plain.predict(ids, verbose=0)[:, 0]
-        for batch, _ in validation_batches(ids, labels, kernel_size).as_numpy_iterator():
+        for batch, _ in make_validation_batches(ids, labels, kernel_size).as_numpy_iterator():
             row = batch[0, -1] - 1
             assert batch.shape[1] == min(words[row] + kernel_size, MAXLEN)
             cut = network.trained.predict_on_batch(batch)[:, 0]

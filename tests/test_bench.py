@@ -18,7 +18,7 @@ import intervals
 import peers
 import recommendation
 import replays
-from imdb_conv1d.experiment import MOST_NATS
+from imdb_conv1d.experiment import MAX_NATS
 
 LINES = [
     "Epoch 1/2",
@@ -171,7 +171,7 @@ def test_the_gates_simulations_are_worse_by_the_margin_and_make_tables() -> None
     rng = np.random.default_rng(1)
     for draw in gate.POPULATIONS.values():
         version, champion = gate.worse(draw(rng, 1000), 0.05)
-        assert np.mean(np.minimum(version, MOST_NATS) - np.minimum(champion, MOST_NATS)) == pytest.approx(0.05)
+        assert np.mean(np.minimum(version, MAX_NATS) - np.minimum(champion, MAX_NATS)) == pytest.approx(0.05)
     pairs = {"a pair": gate.POPULATIONS["two seeds"](rng, 100)}
     texts = [*gate.false_passes(1, 1), *gate.copied(1, 1), *gate.power(pairs, 1, 1, (50,))]
     assert len(texts) == 5

@@ -14,7 +14,7 @@ from tracked.analysis.early_stopping import Rule
 from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
 from tracked.training import epoch_recorder
-from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint, file_of
+from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint, checkpoint_name
 from tracked.training.epoch_recorder import EpochRecord
 from tracked.training.journal import Entry, HistoryError, Journal, read
 
@@ -65,13 +65,13 @@ def saved_epoch(path: Path) -> int:
 def test_the_checkpoint_is_the_best_epoch_and_not_the_last(network: keras.Model, tmp_path: Path) -> None:
     stopping, checkpoint, _ = feed(network, tmp_path, [0.5, 0.3, 0.4, 0.35, 0.2], Rule("min", 2))
     assert (stopping.reason, stopping.state.epoch, checkpoint.best_epoch, checkpoint.best) == ("patience", 4, 2, 0.3)
-    assert saved_epoch(checkpoint.folder / file_of(checkpoint.best_epoch)) == 2
+    assert saved_epoch(checkpoint.folder / checkpoint_name(checkpoint.best_epoch)) == 2
 
 
 def test_the_checkpoint_knows_no_min_delta(network: keras.Model, tmp_path: Path) -> None:
     stopping, checkpoint, _ = feed(network, tmp_path, [0.5, 0.45, 0.42], Rule("min", 2, min_delta=0.1))
     assert (stopping.reason, stopping.state.best_epoch, checkpoint.best_epoch) == ("patience", 1, 3)
-    assert saved_epoch(checkpoint.folder / file_of(checkpoint.best_epoch)) == 3
+    assert saved_epoch(checkpoint.folder / checkpoint_name(checkpoint.best_epoch)) == 3
 
 
 def test_the_last_epoch_ends_the_training(network: keras.Model, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_the_last_epoch_ends_the_training(network: keras.Model, tmp_path: Path) 
 def test_a_loss_that_is_not_a_number_ends_the_training(network: keras.Model, tmp_path: Path, bad: float) -> None:
     stopping, checkpoint, delivered = feed(network, tmp_path, [0.5, bad, 0.4], Rule("min", 9))
     assert (stopping.reason, len(delivered), checkpoint.best_epoch) == ("not_a_number", 2, 1)
-    assert saved_epoch(checkpoint.folder / file_of(checkpoint.best_epoch)) == 1
+    assert saved_epoch(checkpoint.folder / checkpoint_name(checkpoint.best_epoch)) == 1
 
 
 def test_a_network_that_is_not_a_number_is_not_saved(network: keras.Model, tmp_path: Path) -> None:
@@ -107,17 +107,17 @@ def test_a_save_that_breaks_off_leaves_the_former_checkpoint(
     monkeypatch.setattr(network, "save", half)
     with pytest.raises(OSError, match="No space left"):
         checkpoint.on_epoch_end(1, {"val_loss": 0.4})
-    assert saved_epoch(checkpoint.folder / file_of(checkpoint.best_epoch)) == 1
+    assert saved_epoch(checkpoint.folder / checkpoint_name(checkpoint.best_epoch)) == 1
     assert checkpoint.best_epoch == 1
     assert [path.name for path in tmp_path.iterdir()] == ["best-1.keras"]  # half a file takes no room
 
 
 def test_a_better_checkpoint_takes_no_other_ones_place(network: keras.Model, tmp_path: Path) -> None:
     _, checkpoint, _ = feed(network, tmp_path, [0.5, 0.4], Rule("min", 9))
-    first = checkpoint.facts | {"epoch": 1, "value": 0.5}
+    first = checkpoint.metadata | {"epoch": 1, "value": 0.5}
     with pytest.raises(ValueError, match=r"best-1\.keras is damaged"):
         checkpoint.restore(first)  # the second one's checksum
-    assert checkpoint.facts["epoch"] == 2
+    assert checkpoint.metadata["epoch"] == 2
     assert saved_epoch(tmp_path / "best-1.keras") == 1
 
 

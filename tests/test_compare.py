@@ -260,7 +260,7 @@ def test_what_an_older_evaluation_knew_of_leaks_still_counts(store: str, tmp_pat
     table = pd.read_csv(artifact(run, "comparison.csv"))
     assert table["evaluation_run_id"].tolist() == clean
     assert table["test_seen"].isna().all()  # its 0 says nothing of the words
-    assert evaluations.leaked(EXPERIMENT, mlflow.get_run(leaky)) == 30
+    assert evaluations.count_leaked(EXPERIMENT, mlflow.get_run(leaky)) == 30
 
 
 @pytest.mark.parametrize("spelling", ["0.2", "0.20", "2e-1"])
@@ -312,12 +312,12 @@ def test_an_evaluation_without_its_predictions_is_not_paired_and_said(
 def test_the_curves_are_marked_at_the_kept_epoch_and_at_the_last_one() -> None:
     times = np.arange(5.0)
     history = History("r", "<b>", "val_loss", "min", np.array([0.5, 0.4, 0.3, 0.35, 0.36]), times)
-    line, best, stop = page.curves([history], [3]).data
+    line, best, stop = page.draw_curves([history], [3]).data
     assert (list(line.x), list(line.y)) == ([1, 2, 3, 4, 5], [0.5, 0.4, 0.3, 0.35, 0.36])
     assert (best.marker.symbol, list(best.x), list(best.y)) == ("star", [3], [0.3])
     assert (stop.marker.symbol, list(stop.x), list(stop.y)) == ("x", [5], [0.36])
     assert line.name == "&lt;b&gt;"
-    assert len(page.curves([history] * 50, [3] * 50).data) == 3 * page.MOST_CURVES
+    assert len(page.draw_curves([history] * 50, [3] * 50).data) == 3 * page.MAX_CURVES
 
 
 def test_what_differs_is_on_a_narrow_terminal(
@@ -373,14 +373,14 @@ def test_the_description_is_whole_with_many_runs(store: str) -> None:
     ],
 )
 def test_names_are_told_apart_by_what_differs(names: list[str], expected: list[str]) -> None:
-    assert comparison_table.told_apart(names) == expected
+    assert comparison_table.shorten_names(names) == expected
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 300])
 def test_a_table_fits_the_terminal(width: int) -> None:
     table = pd.DataFrame({"run_name": ["patience=30 seed=7 data=a very long name.csv"] * 3,
                           **{f"column{n}": [1.23456, 2.0, None] for n in range(12)}})  # fmt: skip
-    text = comparison_table.fitting(table, width)
+    text = comparison_table.fit_to_width(table, width)
     assert max(map(len, text.splitlines())) <= width
     assert text.count("\n") == 3
     assert "1.2346" in text

@@ -13,8 +13,8 @@ from diabetes import Diabetes
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console import train_parameters, verb_parameters
 from tracked.console.errors import UserError
-from tracked.console.metric_direction import better
-from tracked.console.parameters import Parameters, allowed, spelled
+from tracked.console.metric_direction import infer_mode
+from tracked.console.parameters import Parameters, as_string, describe_allowed
 from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
 from tracked.experiment import Experiment
 
@@ -34,8 +34,8 @@ class Project:
     def parameters(self, entry: str) -> type[Parameters]:
         fixed = {"unfinished": UnfinishedParameters, "replay": ReplayParameters, "compare": CompareParameters}
         if entry == "main":
-            return train_parameters.of_training(self.experiment)
-        return fixed.get(entry) or verb_parameters.of_verb(entry, self.experiment)
+            return train_parameters.make_train_parameters(self.experiment)
+        return fixed.get(entry) or verb_parameters.make_verb_parameters(entry, self.experiment)
 
     def entry_point(self, entry: str) -> EntryPoint:
         return load_project(str(self.folder)).get_entry_point(entry)
@@ -73,7 +73,7 @@ def test_mlproject_declares_the_same_parameters(project: Project, entry: str) ->
     fields = project.parameters(entry).model_fields
     assert list(declared) == list(fields)
     for name, field in fields.items():
-        assert str(declared[name].default) == spelled(field.default), name
+        assert str(declared[name].default) == as_string(field.default), name
         assert declared[name].type == ("float" if field.annotation in (int, float) else "string"), name
 
 
@@ -94,7 +94,7 @@ def test_readmes_table_has_the_same_parameters(entry: str) -> None:
     cls = IMDB.parameters(entry)
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", _section(f"Parameters of `{entry}`"), re.MULTILINE))
     assert rows == {
-        name: f"{spelled(field.default)} | {field.description} | {allowed(field)}"
+        name: f"{as_string(field.default)} | {field.description} | {describe_allowed(field)}"
         for name, field in cls.model_fields.items()
     }
 
@@ -174,11 +174,11 @@ def test_a_metrics_direction_is_what_keras_says_of_its_own() -> None:
             except Exception:
                 continue
             expected = told[getattr(metric, "_direction", None)]
-            assert (better(metric.name), better(f"val_{metric.name}")) == (expected, expected), metric.name
+            assert (infer_mode(metric.name), infer_mode(f"val_{metric.name}")) == (expected, expected), metric.name
             seen.add(metric.name)
     assert len(seen) > 40
-    assert better("val_loss") == "min"
-    assert better("val_size") is None
+    assert infer_mode("val_loss") == "min"
+    assert infer_mode("val_size") is None
 
 
 def test_lists_of_numbers() -> None:
@@ -196,6 +196,6 @@ def test_parameters_are_frozen() -> None:
 
 
 def test_the_run_name_says_what_is_particular() -> None:
-    assert TrainParameters().headline == "patience=30 seed=7"
+    assert TrainParameters().run_name == "patience=30 seed=7"
     special = TrainParameters.parse(["--seed=8", "--filters=100", "--data=/a/b.csv", "--model_name=x"])
-    assert special.headline == "patience=30 seed=8 filters=100 data=b.csv"
+    assert special.run_name == "patience=30 seed=8 filters=100 data=b.csv"

@@ -81,14 +81,14 @@ def test_a_second_ctrl_c_leaves_at_once() -> None:
 
 
 def test_after_the_work_is_done_a_signal_undoes_nothing() -> None:
-    found = run("signals.hold_to_the_end()\nkill('SIGTERM')\nlines.say('went on')")
+    found = run("signals.hold_until_exit()\nkill('SIGTERM')\nlines.say('went on')")
     assert (found.returncode, found.stdout) == (0, "went on\n")
-    early = run("with signals.held():\n  kill('SIGTERM')\n  signals.hold_to_the_end()\n  lines.say('went on')")
+    early = run("with signals.hold():\n  kill('SIGTERM')\n  signals.hold_until_exit()\n  lines.say('went on')")
     assert (early.returncode, early.stdout) == (143, "")
 
 
 def test_a_held_signal_waits_for_the_check() -> None:
-    found = run("with signals.held():\n  kill('SIGTERM')\n  lines.say('went on')\nsignals.check()\nlines.say('no')")
+    found = run("with signals.hold():\n  kill('SIGTERM')\n  lines.say('went on')\nsignals.check()\nlines.say('no')")
     assert (found.returncode, found.stdout) == (143, "went on\n")
 
 

@@ -34,7 +34,7 @@ def index_of(rows: list[tuple[str, int, str]]) -> pd.DataFrame:
 @settings(max_examples=300, deadline=None)
 def test_no_text_stands_in_two_parts(rows: list[tuple[str, int, str]], validation_split: float) -> None:
     index = index_of(rows)
-    part = dataset.partition(index, validation_split)
+    part = dataset.assign_parts(index, validation_split)
     for _, group in index.assign(part=part).groupby("hash"):
         kept = group[group["part"].isin(PARTS)]
         assert kept["part"].nunique() <= 1
@@ -53,10 +53,10 @@ def test_the_order_of_the_rows_changes_nothing(rows: list[tuple[str, int, str]],
     index = index_of(rows)
     mixed = index.sample(frac=1, random_state=chance.randrange(2**31))  # type: ignore[attr-defined]
     columns = ["hash", "label", "split", "part"]
-    one = index.assign(part=dataset.partition(index, 0.3))[columns].sort_values(columns)
-    other = mixed.assign(part=dataset.partition(mixed, 0.3))[columns].sort_values(columns)
+    one = index.assign(part=dataset.assign_parts(index, 0.3))[columns].sort_values(columns)
+    other = mixed.assign(part=dataset.assign_parts(mixed, 0.3))[columns].sort_values(columns)
     assert one.to_numpy().tolist() == other.to_numpy().tolist()
-    assert dataset.digest(index) == dataset.digest(mixed)
+    assert dataset.digest_rows(index) == dataset.digest_rows(mixed)
 
 
 def test_parts_have_their_share_within_each_label() -> None:
@@ -104,13 +104,13 @@ def test_rows_left_out_are_counted_by_reason() -> None:
 
 def test_the_digest_sees_every_text_and_every_label() -> None:
     table = make_reviews(50)
-    digests = {dataset.digest(dataset.index(source_of(table)))}
+    digests = {dataset.digest_rows(dataset.index_rows(source_of(table)))}
     for row in (0, 25, 49):
         for change in ({"text": "another text"}, {"label": 1 - table["label"][row]}):
             changed = table.copy()
             for name, value in change.items():
                 changed.loc[row, name] = value
-            digests.add(dataset.digest(dataset.index(source_of(changed))))
+            digests.add(dataset.digest_rows(dataset.index_rows(source_of(changed))))
     assert len(digests) == 7
     assert dataset.load(source_of(table), 0.2).digest in digests
 

@@ -5,7 +5,7 @@ import pytest
 
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line
-from tracked.runs.outbox import Delivery, persist
+from tracked.runs.outbox import Outbox, with_retries
 
 
 class Server:
@@ -23,7 +23,7 @@ class Server:
         self.taken.append(what)
 
 
-def fill(delivery: Delivery, server: Server, names: str) -> None:
+def fill(delivery: Outbox, server: Server, names: str) -> None:
     for name in names:
         delivery.add(name, lambda name=name: server.take(name))
 
@@ -36,14 +36,14 @@ def wait_for(condition: object, seconds: float = 10) -> None:
 
 
 def test_calls_are_delivered_in_order() -> None:
-    server, delivery = Server(), Delivery()
+    server, delivery = Server(), Outbox()
     fill(delivery, server, "abcdef")
     assert delivery.drain(10) == []
     assert server.taken == list("abcdef")
 
 
 def test_an_outage_is_made_good_in_order_and_once(capsys: pytest.CaptureFixture[str]) -> None:
-    server, delivery = Server(), Delivery(pauses=(0.01,))
+    server, delivery = Server(), Outbox(pauses=(0.01,))
     fill(delivery, server, "a")
     wait_for(lambda: server.taken)
     server.down = True
@@ -60,7 +60,7 @@ def test_an_outage_is_made_good_in_order_and_once(capsys: pytest.CaptureFixture[
 
 
 def test_what_cannot_be_delivered_in_time_is_named() -> None:
-    server, delivery = Server(), Delivery(pauses=(0.01,))
+    server, delivery = Server(), Outbox(pauses=(0.01,))
     server.down = True
     fill(delivery, server, "abc")
     started = time.monotonic()
@@ -69,7 +69,7 @@ def test_what_cannot_be_delivered_in_time_is_named() -> None:
 
 
 def test_a_call_that_hangs_does_not_hold_up_the_end() -> None:
-    delivery, begun, stuck = Delivery(), threading.Event(), threading.Event()
+    delivery, begun, stuck = Outbox(), threading.Event(), threading.Event()
     delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
     delivery.add("b", lambda: None)
     begun.wait()
@@ -78,7 +78,7 @@ def test_a_call_that_hangs_does_not_hold_up_the_end() -> None:
 
 
 def test_a_call_that_takes_longer_than_the_patience_is_delivered_and_not_missing() -> None:
-    delivery, begun, taken = Delivery(), threading.Event(), []
+    delivery, begun, taken = Outbox(), threading.Event(), []
     delivery.add("slow", lambda: (begun.set(), time.sleep(1.5), taken.append("slow")))
     delivery.add("next", lambda: taken.append("next"))
     begun.wait()
@@ -87,7 +87,7 @@ def test_a_call_that_takes_longer_than_the_patience_is_delivered_and_not_missing
 
 
 def test_a_call_that_fails_after_the_patience_is_not_made_again() -> None:
-    delivery, begun, tries = Delivery(pauses=(0.0,)), threading.Event(), []
+    delivery, begun, tries = Outbox(pauses=(0.0,)), threading.Event(), []
 
     def fail_late() -> None:
         tries.append("late")
@@ -104,7 +104,7 @@ def test_a_call_that_fails_after_the_patience_is_not_made_again() -> None:
 
 
 def test_what_was_given_up_while_it_was_being_made_is_named_once() -> None:
-    delivery, begun, stuck = Delivery(), threading.Event(), threading.Event()
+    delivery, begun, stuck = Outbox(), threading.Event(), threading.Event()
     delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
     begun.wait()
     assert len(delivery.drain(0.2, bound=0.2)) == 1
@@ -122,7 +122,7 @@ MISTAKES = [TypeError("no"), KeyError("no"), IndexError("no"), AttributeError("n
 def test_a_mistake_in_the_code_is_made_once_shown_and_holds_nothing_up(
     mistake: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server, delivery, tries = Server(), Delivery(pauses=(0.01,)), []
+    server, delivery, tries = Server(), Outbox(pauses=(0.01,)), []
 
     def mistaken() -> None:
         tries.append(1)
@@ -138,7 +138,7 @@ def test_a_mistake_in_the_code_is_made_once_shown_and_holds_nothing_up(
     assert "in mistaken" in told
     tries.clear()
     with pytest.raises(type(mistake)) as raised:
-        persist("storing", mistaken, seconds=1, pauses=(0.01,))
+        with_retries("storing", mistaken, seconds=1, pauses=(0.01,))
     assert raised.value is mistake
     assert len(tries) == 1
     assert mistake.__notes__ == ["while storing"]
@@ -146,7 +146,7 @@ def test_a_mistake_in_the_code_is_made_once_shown_and_holds_nothing_up(
 
 @pytest.mark.parametrize("error", [ValueError("no JSON"), OSError(5, "Input/output error"), RuntimeError("no")])
 def test_an_error_that_is_no_mistake_in_the_code_is_tried_again(error: Exception) -> None:
-    delivery, tries = Delivery(pauses=(0.01,)), []
+    delivery, tries = Outbox(pauses=(0.01,)), []
 
     def third_time() -> None:
         tries.append(1)
@@ -155,12 +155,12 @@ def test_an_error_that_is_no_mistake_in_the_code_is_tried_again(error: Exception
 
     delivery.add("a", third_time)
     assert delivery.drain(10) == []
-    persist("storing", third_time, pauses=(0.01,))
+    with_retries("storing", third_time, pauses=(0.01,))
     assert len(tries) == 6
 
 
 def test_a_refused_call_is_named_and_does_not_hold_up_the_others() -> None:
-    server, delivery = Server(), Delivery(refused=lambda error: isinstance(error, ValueError), pauses=(0.01,))
+    server, delivery = Server(), Outbox(is_permanent=lambda error: isinstance(error, ValueError), pauses=(0.01,))
 
     def refuse() -> None:
         raise ValueError("never")
@@ -173,7 +173,7 @@ def test_a_refused_call_is_named_and_does_not_hold_up_the_others() -> None:
 
 
 def test_a_long_queue_is_not_given_up_while_it_moves() -> None:
-    server, delivery = Server(), Delivery()
+    server, delivery = Server(), Outbox()
     for number in range(30):
         delivery.add(str(number), lambda number=number: (time.sleep(0.05), server.take(str(number))))
     assert delivery.drain(0.9) == []
@@ -181,7 +181,7 @@ def test_a_long_queue_is_not_given_up_while_it_moves() -> None:
 
 
 def test_more_can_be_delivered_after_a_wait() -> None:
-    server, delivery = Server(), Delivery(pauses=(0.01,))
+    server, delivery = Server(), Outbox(pauses=(0.01,))
     fill(delivery, server, "a")
     assert delivery.drain(10) == []
     server.down = True
@@ -194,7 +194,7 @@ def test_more_can_be_delivered_after_a_wait() -> None:
 
 
 def test_what_was_given_up_in_mid_call_takes_nothing_else_with_it() -> None:
-    server, delivery, begun, stuck = Server(), Delivery(), threading.Event(), threading.Event()
+    server, delivery, begun, stuck = Server(), Outbox(), threading.Event(), threading.Event()
     delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
     begun.wait()
     assert delivery.drain(0.2, bound=0.2) == ["a (still being sent: it may arrive later)"]
@@ -205,7 +205,7 @@ def test_what_was_given_up_in_mid_call_takes_nothing_else_with_it() -> None:
 
 
 def test_an_interrupted_wait_gives_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    server, delivery = Server(), Delivery(pauses=(0.01,))
+    server, delivery = Server(), Outbox(pauses=(0.01,))
     server.down = True
     fill(delivery, server, "ab")
 
@@ -224,7 +224,7 @@ def test_an_interrupted_wait_gives_nothing_up(monkeypatch: pytest.MonkeyPatch) -
 def test_two_deliveries_share_one_wait() -> None:
     server, begun = Server(), time.monotonic()
     server.down = True
-    both = [Delivery(pauses=(0.01,)), Delivery(pauses=(0.01,))]
+    both = [Outbox(pauses=(0.01,)), Outbox(pauses=(0.01,))]
     for delivery in both:
         fill(delivery, server, "a")
     assert [delivery.drain(1, begun) for delivery in both] == [["a"], ["a"]]
@@ -240,7 +240,7 @@ def test_a_call_that_is_waited_for_is_tried_again() -> None:
             raise ConnectionError("no answer")
         return "done"
 
-    assert persist("storing", third_time, pauses=(0.01,)) == "done"
+    assert with_retries("storing", third_time, pauses=(0.01,)) == "done"
     assert len(tries) == 3
 
 
@@ -248,11 +248,11 @@ def test_a_call_that_is_waited_for_gives_up_by_name() -> None:
     server = Server()
     server.down = True
     with pytest.raises(RunFailed, match=r"^storing failed \(no answer\)$"):
-        persist("storing", lambda: server.take("x"), seconds=0.5, pauses=(0.01,))
+        with_retries("storing", lambda: server.take("x"), seconds=0.5, pauses=(0.01,))
     assert 1 < server.tries < 60
     server.tries = 0
     with pytest.raises(RunFailed):
-        persist("storing", lambda: server.take("x"), refused=lambda error: True)
+        with_retries("storing", lambda: server.take("x"), is_permanent=lambda error: True)
     assert server.tries == 1
 
 

@@ -106,11 +106,11 @@ def test_a_place_of_another_user_is_refused(tmp_path: Path) -> None:
     if child == 0:
         os.setuid(65534)
         try:
-            run_folder.require(here)
+            run_folder.require_writable(here)
         except PermissionError:
             os._exit(7)
         os._exit(8)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 7
-    run_folder.require(here)
+    run_folder.require_writable(here)
     assert list(here.iterdir()) == []

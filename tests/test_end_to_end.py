@@ -148,7 +148,7 @@ def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         place = wait_until(lambda: next((path.parent for path in state.glob("*/epoch-2-*.npz")), None), process)
-        os.kill(run_folder.holder(place).pid, signal.SIGKILL)
+        os.kill(run_folder.find_holder(place).pid, signal.SIGKILL)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 1, out + err
     assert mlflow.get_run(place.name).info.status == "FAILED"

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from conftest import TINY, copied_store, make_reviews
 from imdb_conv1d import dataset, predict, reviews_part, sources
 from imdb_conv1d.experiment import EXPERIMENT
-from imdb_conv1d.metrics import scores
+from imdb_conv1d.metrics import compute_scores
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.experiment import TrainedOn
@@ -66,7 +66,7 @@ def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
     model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
     again = model.predict(joined["text"].to_numpy(dtype=object))
     np.testing.assert_allclose(joined["probability"], again, atol=1e-6)
-    expected = scores(predictions["label"], predictions["probability"])
+    expected = compute_scores(predictions["label"], predictions["probability"])
     assert {name: run.data.metrics[f"test_{name}"] for name in expected} == pytest.approx(expected)
     assert run.data.metrics["test_reviews"] == 40
     found = run.data.metrics
@@ -167,9 +167,9 @@ def test_texts_of_training_and_validation_are_counted_and_left_out_of_a_second_s
     assert 200 not in {metric.value for metric in model.metrics or [] if metric.key == "test_reviews"}
     predictions = pd.read_parquet(artifact(run, "predictions.parquet"))
     others = predictions[~predictions["seen"]]
-    expected = scores(others["label"], others["probability"])
+    expected = compute_scores(others["label"], others["probability"])
     assert {name: found[f"test_{name}_unseen"] for name in expected} == pytest.approx(expected)
-    whole = scores(predictions["label"], predictions["probability"])
+    whole = compute_scores(predictions["label"], predictions["probability"])
     assert found["test_accuracy"] == whole["accuracy"]
     out, note = capsys.readouterr().out, run.data.tags["mlflow.note.content"]
     for told in (out, note):
@@ -272,9 +272,9 @@ class Constant:
 
 def part_of(source: sources.Source) -> reviews_part.ReviewsPart:
     """All reviews of a source or, where rows are given to it, its test part."""
-    rows = dataset.index(source)
+    rows = dataset.index_rows(source)
     return reviews_part.ReviewsPart(
-        source, rows, reviews_part.to_score(rows, whole=True), dataset.digest(rows), "made up"
+        source, rows, reviews_part.choose_rows(rows, whole=True), dataset.digest_rows(rows), "made up"
     )
 
 
@@ -307,8 +307,8 @@ def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
         yield from (table[start : start + size] for start in range(0, len(table), size))
 
     source = sources.Source("made up", "", tables)
-    rows = dataset.index(source)
-    pieces = pd.concat(reviews_part.chosen(source, rows, reviews_part.to_score(rows, whole=True)))
+    rows = dataset.index_rows(source)
+    pieces = pd.concat(reviews_part.read_chosen(source, rows, reviews_part.choose_rows(rows, whole=True)))
     assert pieces["text"].tolist() == table["text"].tolist()
     assert pieces[["hash", "label"]].equals(rows[["hash", "label"]])
 
@@ -316,7 +316,7 @@ def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
 def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_found(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, read = tmp_path / "own.csv", dataset.index
+    path, read = tmp_path / "own.csv", dataset.index_rows
     table = make_reviews(40, seed=9)
     table.to_csv(path, index=False)
     before = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
@@ -326,16 +326,16 @@ def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_foun
         table[::-1].to_csv(path, index=False)
         return rows
 
-    monkeypatch.setattr(dataset, "index", index)
+    monkeypatch.setattr(dataset, "index_rows", index)
     with pytest.raises(RunFailed, match="changed while"):
         run_evaluate(f"--data={path}")
     (run,) = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)
     assert (run.info.status, run.data.metrics) == ("FAILED", {})
     assert "changed while" in run.data.tags["error"]
     assert "predictions.parquet" not in {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    found = evaluations.of_model(EXPERIMENT, registry.find("models:/imdb-conv1d/1"))
+    found = evaluations.find_for_model(EXPERIMENT, registry.find("models:/imdb-conv1d/1"))
     assert found is None or found.info.run_id != run.info.run_id
-    others = evaluations.of_trainings(EXPERIMENT, {before.run_id: []}).values()
+    others = evaluations.find_for_trainings(EXPERIMENT, {before.run_id: []}).values()
     assert run.info.run_id not in {one.info.run_id for one in others}
     after = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
     assert (after.tags, after.description) == (before.tags, before.description)

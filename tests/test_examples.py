@@ -161,7 +161,7 @@ def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
         kept = wait_until(
             lambda: next((path.parent for path in place.glob("snapshots/*/epoch-5-*.npz")), None), process
         )
-        os.kill(run_folder.holder(kept).pid, signal.SIGKILL)
+        os.kill(run_folder.find_holder(kept).pid, signal.SIGKILL)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 1, out + err
     assert "no training in the experiment" not in mlflow_run(uri, "-e", "unfinished")

@@ -22,7 +22,7 @@ from test_train import SignalAfter, last_run
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.parameters import Finite
 from tracked.console.signals import Signals
-from tracked.console.train_parameters import TrainParameters, of_training
+from tracked.console.train_parameters import TrainParameters, make_train_parameters
 from tracked.experiment import Experiment, Metric, Package, require
 from tracked.models.keras_package import package_keras
 from tracked.runs import connection
@@ -235,8 +235,8 @@ def test_a_name_of_small_letters_digits_and_single_hyphens_is_taken(name: str) -
 
 def test_what_is_typed_into_an_interpreter_has_no_file_whose_code_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typed", ModuleType("typed"))
-    assert reproducibility.files_of(type("Typed", (Tiny,), {"__module__": "typed"})()) == []
-    beside = reproducibility.files_of(Tiny())  # a script's own, and what is imported beside it
+    assert reproducibility.find_source_files(type("Typed", (Tiny,), {"__module__": "typed"})()) == []
+    beside = reproducibility.find_source_files(Tiny())  # a script's own, and what is imported beside it
     assert Path(__file__) in beside
     assert {path.parent for path in beside} == {Path(__file__).parent}
 
@@ -525,7 +525,7 @@ def made_by_mlflow_run(of: str, **given: str) -> Run:
     experiment = verb("train", of).experiment
     client = mlflow.MlflowClient()
     made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
-    for name, value in (of_training(experiment)().spelled() | given).items():
+    for name, value in (make_train_parameters(experiment)().as_strings() | given).items():
         client.log_param(made.info.run_id, name, value)
     return made
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imdb_conv1d import fused_layers, networks
-from imdb_conv1d.batches import training_batches, validation_batches
+from imdb_conv1d.batches import make_training_batches, make_validation_batches
 from imdb_conv1d.fused_layers import FusedAdam, FusedConvolution
 from imdb_conv1d.parameters import TrainParameters
 from tracked.training.keras_trainee import EpochNumber
@@ -150,9 +150,9 @@ def train(
     network = networks.build(parameters.model_copy(update={"fused": fast}))
     number = tf.Variable(0, dtype=tf.int64)
     history = network.trained.fit(
-        training_batches(ids, LABELS, parameters.batch_size, parameters.kernel_size, 3, number),
+        make_training_batches(ids, LABELS, parameters.batch_size, parameters.kernel_size, 3, number),
         epochs=epochs,
-        validation_data=validation_batches(ids[:50], LABELS[:50], parameters.kernel_size),
+        validation_data=make_validation_batches(ids[:50], LABELS[:50], parameters.kernel_size),
         verbose=0,
         callbacks=[EpochNumber(number)],
     )

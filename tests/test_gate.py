@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from imdb_conv1d.experiment import MOST_NATS, TERMS
-from imdb_conv1d.metrics import log_losses
+from imdb_conv1d.experiment import MAX_NATS, TERMS
+from imdb_conv1d.metrics import compute_log_losses
 from tracked.analysis.noninferiority import BOLD, FEWEST, Decision, decide
 from tracked.experiment import Terms
 
@@ -35,8 +35,8 @@ def judged(
     keys: list[str] | None = None,
 ) -> Decision:
     """Decide by the log losses of probabilities."""
-    losses = [log_losses(labels, probabilities) for probabilities in (version, champion)]
-    return decide(*losses, margin, confidence, MOST_NATS, keys)
+    losses = [compute_log_losses(labels, probabilities) for probabilities in (version, champion)]
+    return decide(*losses, margin, confidence, MAX_NATS, keys)
 
 
 def overconfident(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,9 +89,9 @@ def test_a_version_with_rare_certain_errors_passes_as_seldom_as_the_confidence_s
     """Errors of the most that counts, so rare that the version is worse by the margin; with 50 rows 0.86 passed."""
     passed = []
     for seed in range(500):
-        wrong = np.random.default_rng(seed).random(rows) < margin / (MOST_NATS - 0.1)
-        version = np.where(wrong, MOST_NATS, 0.1)
-        passed.append(decide(version, np.full(rows, 0.1), margin, 0.9, MOST_NATS).promoted)
+        wrong = np.random.default_rng(seed).random(rows) < margin / (MAX_NATS - 0.1)
+        version = np.where(wrong, MAX_NATS, 0.1)
+        passed.append(decide(version, np.full(rows, 0.1), margin, 0.9, MAX_NATS).promoted)
     assert np.mean(passed) <= 0.12
 
 
@@ -101,8 +101,8 @@ def test_a_version_worse_by_the_margin_passes_as_seldom_as_the_confidence_says(c
     for seed in range(600):
         rng = np.random.default_rng(seed)
         version = np.where(rng.random(500) < 0.02, 4 + rng.exponential(0.5, 500), 0.1)
-        worse_by = 0.02 * np.mean(np.minimum(4 + np.random.default_rng(0).exponential(0.5, 100_000), MOST_NATS) - 0.1)
-        decision = decide(version, np.full(500, 0.1), margin=worse_by, confidence=confidence, most=MOST_NATS)
+        worse_by = 0.02 * np.mean(np.minimum(4 + np.random.default_rng(0).exponential(0.5, 100_000), MAX_NATS) - 0.1)
+        decision = decide(version, np.full(500, 0.1), margin=worse_by, confidence=confidence, max_loss=MAX_NATS)
         passed.append(decision.promoted)
     assert np.mean(passed) <= 1 - confidence + 0.02
 
@@ -121,15 +121,15 @@ def test_errors_that_the_rows_show_count_in_full() -> None:
     """Two of 1,000 at 36 nats: capped they cost 0.014, in full 0.07."""
     version, champion = np.full(1000, 0.1), np.full(1000, 0.15)
     version[:2] = 36
-    decision = decide(version, champion, margin=0.02, confidence=0.8, most=MOST_NATS)
-    assert np.minimum(version, MOST_NATS).mean() - 0.15 < 0 < 0.02 < decision.difference < decision.upper
+    decision = decide(version, champion, margin=0.02, confidence=0.8, max_loss=MAX_NATS)
+    assert np.minimum(version, MAX_NATS).mean() - 0.15 < 0 < 0.02 < decision.difference < decision.upper
     assert not decision.promoted
 
 
 @pytest.mark.parametrize("rows", [1, 2, FEWEST - 1])
 def test_too_few_rows_decide_nothing(rows: int) -> None:
     version = np.full(rows, 0.01)
-    decision = decide(version, version + 6, margin=5.0, confidence=0.5, most=MOST_NATS)
+    decision = decide(version, version + 6, margin=5.0, confidence=0.5, max_loss=MAX_NATS)
     assert (decision.promoted, decision.enough, decision.needed) == (False, False, FEWEST)
     assert "which is within the margin of 5 " in decision.sentence(TERMS)
     assert f"nothing is decided, as {FEWEST} distinct reviews are needed" in decision.sentence(TERMS)
@@ -137,18 +137,18 @@ def test_too_few_rows_decide_nothing(rows: int) -> None:
 
 def test_rows_that_cannot_show_it_whatever_they_say_decide_nothing() -> None:
     losses = np.full(1000, 0.1)
-    decision = decide(losses, losses, margin=0.02, confidence=0.95, most=MOST_NATS)
+    decision = decide(losses, losses, margin=0.02, confidence=0.95, max_loss=MAX_NATS)
     assert (decision.promoted, decision.enough) == (False, False)
-    assert decision.needed == math.ceil(math.log(20) / math.log1p(BOLD * 0.02 / (MOST_NATS - 0.02))) == 1088
+    assert decision.needed == math.ceil(math.log(20) / math.log1p(BOLD * 0.02 / (MAX_NATS - 0.02))) == 1088
     losses = np.full(decision.needed, 0.1)
-    assert decide(losses, losses, margin=0.02, confidence=0.95, most=MOST_NATS).promoted
+    assert decide(losses, losses, margin=0.02, confidence=0.95, max_loss=MAX_NATS).promoted
 
 
 def test_how_many_rows_would_do_is_said_and_true() -> None:
     rng = np.random.default_rng(4)
     version, champion = rng.exponential(0.2, (2, 1200))
     version *= champion.mean() / version.mean()
-    few = decide(version, champion, margin=0.02, confidence=0.95, most=MOST_NATS)
+    few = decide(version, champion, margin=0.02, confidence=0.95, max_loss=MAX_NATS)
     assert (few.promoted, few.enough) == (False, True)
     assert f"; about {few.needed:,} distinct reviews would do at this spread" in few.sentence(TERMS)
     assert few.needed is not None
@@ -156,7 +156,7 @@ def test_how_many_rows_would_do_is_said_and_true() -> None:
         times = round(few.needed * share)
         many = [np.resize(losses, times) for losses in (version, champion)]
         many[0] *= many[1].mean() / many[0].mean()
-        assert decide(*many, margin=0.02, confidence=0.95, most=MOST_NATS).promoted == promoted
+        assert decide(*many, margin=0.02, confidence=0.95, max_loss=MAX_NATS).promoted == promoted
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=40), st.integers(2, 5))
@@ -224,8 +224,8 @@ def test_a_decision_in_any_unit_is_the_same(
     seed: int, rows: int, unit: float, margin: float, confidence: float
 ) -> None:
     version, champion = np.random.default_rng(seed).exponential(0.2, (2, rows))
-    one = decide(version, champion, margin, confidence, MOST_NATS)
-    other = decide(version * unit, champion * unit, margin * unit, confidence, MOST_NATS * unit)
+    one = decide(version, champion, margin, confidence, MAX_NATS)
+    other = decide(version * unit, champion * unit, margin * unit, confidence, MAX_NATS * unit)
     assert (other.promoted, other.enough, other.rows) == (one.promoted, one.enough, one.rows)
     assert (other.needed is None) == (one.needed is None)
     assert (other.needed or 0) == pytest.approx(one.needed or 0, rel=1e-6)  # digits are lost where hardly any growth is
@@ -234,11 +234,11 @@ def test_a_decision_in_any_unit_is_the_same(
 
 
 def test_losses_in_tens_with_no_right_or_wrong_are_decided_and_told_in_their_own_terms() -> None:
-    terms = Terms(row="patient", loss="absolute error", unit="points", most=200, margin=10)
+    terms = Terms(row="patient", loss="absolute error", unit="points", max_loss=200, margin=10)
     rng = np.random.default_rng(6)
     champion = np.abs(rng.normal(0, 55, 3000))
     version = np.abs(champion + rng.normal(0, 20, 3000))
-    decision = decide(version, champion, terms.margin, 0.95, terms.most)
+    decision = decide(version, champion, terms.margin, 0.95, terms.max_loss)
     assert decision.promoted
     assert decision.difference == pytest.approx(version.mean() - champion.mean())
     assert decision.sentence(terms) == (
@@ -246,8 +246,8 @@ def test_losses_in_tens_with_no_right_or_wrong_are_decided_and_told_in_their_own
         f"{decision.upper:+.2f}, which is within the margin of 10 (a patient counts for at most 200 points, and what "
         "fails in fewer than one of 1,001 may not show)"
     )
-    assert not decide(version + 10.5, champion, terms.margin, 0.95, terms.most).promoted
-    few = decide(version[:5], champion[:5], terms.margin, 0.95, terms.most)
+    assert not decide(version + 10.5, champion, terms.margin, 0.95, terms.max_loss).promoted
+    few = decide(version[:5], champion[:5], terms.margin, 0.95, terms.max_loss)
     assert f"; nothing is decided, as {few.needed or FEWEST:,} distinct patients are needed" in few.sentence(terms)
 
 
@@ -266,7 +266,7 @@ def test_losses_that_are_negative_or_not_finite_are_refused(bad: float) -> None:
     good, wrong = np.full(30, 0.1), np.append(np.full(29, 0.1), bad)
     for version, champion, whose in ((wrong, good, "version"), (good, wrong, "champion")):
         with pytest.raises(ValueError, match=f"the {whose}'s loss of a row is {bad:g}; a finite number of 0 or more"):
-            decide(version, champion, 0.02, 0.95, MOST_NATS)
+            decide(version, champion, 0.02, 0.95, MAX_NATS)
 
 
 @pytest.mark.parametrize("most", [0, -1.0, math.nan, math.inf])
@@ -278,4 +278,4 @@ def test_without_a_most_that_a_row_counts_for_nothing_is_decided(most: float) ->
 def test_other_numbers_of_rows_and_none_are_refused() -> None:
     for version, champion in (([0.1], [0.1, 0.2]), ([0.1, 0.2], [0.1]), ([], [])):
         with pytest.raises(ValueError, match="the same rows, one or more, are needed"):
-            decide(version, champion, 0.02, 0.95, MOST_NATS)
+            decide(version, champion, 0.02, 0.95, MAX_NATS)

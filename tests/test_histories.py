@@ -11,7 +11,7 @@ from imdb_conv1d.experiment import EXPERIMENT
 from recording import record
 from tracked.analysis.rule_replay import replay
 from tracked.console.errors import UserError
-from tracked.reports.comparison_table import compared
+from tracked.reports.comparison_table import rank_trainings
 from tracked.runs import metric_history, metric_points, queries
 
 
@@ -41,7 +41,7 @@ def test_seconds_are_those_of_the_epochs_and_not_those_in_which_the_training_lay
     read = metric_history.read(run(resumed))
     assert read.seconds.tolist() == [2.0, 3.0, 4.5, 6.0]
     assert replay([read], [1], [0.0])["seconds_saved"].tolist() == [1.5]
-    table = compared(EXPERIMENT, [run(resumed)], {resumed: read}, {}, {})
+    table = rank_trainings(EXPERIMENT, [run(resumed)], {resumed: read}, {}, {})
     assert table["seconds"].tolist() == [6.0]
 
 
@@ -158,15 +158,15 @@ def test_the_grid_where_none_is_given(store: str) -> None:
     read = [
         metric_history.read(run(record([0.5, 0.4], {"patience": p, "min_delta": d}))) for p, d in ((3, 0.01), (5, 0))
     ]
-    assert metric_history.grid(read, [], []) == ([1, 2, 3, 4, 5], [0.0, 0.01])
-    assert metric_history.grid(read, [7], [0.5]) == ([7], [0.5])
-    long = metric_history.grid([metric_history.read(run(record([0.5, 0.4], {"patience": 5000})))], [], [])[0]
+    assert metric_history.choose_grid(read, [], []) == ([1, 2, 3, 4, 5], [0.0, 0.01])
+    assert metric_history.choose_grid(read, [7], [0.5]) == ([7], [0.5])
+    long = metric_history.choose_grid([metric_history.read(run(record([0.5, 0.4], {"patience": 5000})))], [], [])[0]
     assert (long[0], long[-1]) == (1, 5000)
-    assert len(long) <= metric_history.MOST_PATIENCES
+    assert len(long) <= metric_history.MAX_PATIENCES
     foreign = metric_history.read(run(record([0.5, 0.4])))
     with pytest.raises(UserError, match=r"patience: 'auto' is not allowed; allowed: runs that have that parameter"):
-        metric_history.grid([foreign], [], [])
-    assert metric_history.grid([foreign], [1, 2], []) == ([1, 2], [0.0])
+        metric_history.choose_grid([foreign], [], [])
+    assert metric_history.choose_grid([foreign], [1, 2], []) == ([1, 2], [0.0])
 
 
 def test_runs_of_several_metrics_are_not_mixed(store: str) -> None:
@@ -186,13 +186,13 @@ def test_a_table_too_large_to_hold_is_refused(store: str) -> None:
     with pytest.raises(
         UserError, match=r"patience: 1,000 patiences by 1,000 values of min_delta on 3 runs are 3,000,000"
     ):
-        metric_history.grid(read, range(1000), [n / 10 for n in range(1000)])
-    assert len(metric_history.grid(read[:2], range(1000), [n / 10 for n in range(1000)])[0]) == 1000
+        metric_history.choose_grid(read, range(1000), [n / 10 for n in range(1000)])
+    assert len(metric_history.choose_grid(read[:2], range(1000), [n / 10 for n in range(1000)])[0]) == 1000
 
 
 def test_many_histories_are_read_as_each_alone(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metric_history, "AT_ONCE", 4)
-    monkeypatch.setattr(metric_points, "MOST_POINTS", 12)
+    monkeypatch.setattr(metric_points, "MAX_POINTS", 12)
     told: list[str] = []
     runs = [run(record([0.5, math.nan, 0.4 - n / 100, *[0.6] * n])) for n in range(6)]
     runs += [run(record([0.7, 0.8], {"monitor": "val_size", "mode": "min"}, metric="val_size"))]
@@ -225,8 +225,8 @@ def test_how_a_training_stands(store: str) -> None:
         "failed": record([0.5], status="FAILED", tags={"stop_reason": "error"}),
         "interrupted": record([0.5], status="FAILED", tags={"stop_reason": "interrupted"}),  # mlflow run wrote over it
     }
-    assert {name: queries.stand(run(run_id)) for name, run_id in cases.items()} == {name: name for name in cases}
-    assert queries.stand(run(record([0.5], status="KILLED"))) == "interrupted"
+    assert {name: queries.status_of(run(run_id)) for name, run_id in cases.items()} == {name: name for name in cases}
+    assert queries.status_of(run(record([0.5], status="KILLED"))) == "interrupted"
 
 
 def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,16 +237,16 @@ def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pyte
     record([0.5], tags={"mlflow.project.entryPoint": "replay"}, status="FAILED")
     record([0.5], metric="steps")
     monkeypatch.setenv("MLFLOW_RUN_ID", record([0.5]))
-    assert {found.info.run_id for found in queries.in_experiment(EXPERIMENT, "auto").runs} == {ours, foreign, early}
-    assert {found.info.run_id for found in queries.in_experiment(EXPERIMENT, "Default", "steps").runs} >= {ours}
+    assert {found.info.run_id for found in queries.find_trainings(EXPERIMENT, "auto").runs} == {ours, foreign, early}
+    assert {found.info.run_id for found in queries.find_trainings(EXPERIMENT, "Default", "steps").runs} >= {ours}
     mlflow.create_experiment("empty")
     for name in ("empty", "no such"):
         with pytest.raises(UserError, match=rf"experiment: '{name}' is not allowed; allowed: "):
-            queries.in_experiment(EXPERIMENT, name)
+            queries.find_trainings(EXPERIMENT, name)
 
 
 def test_parameters_of_mlflow_run_are_read_without_their_quotes(store: str) -> None:
     quoted = {"data": "'my texts/a.csv'", "patience": "3", "odd": "it's"}
     found = run(record([0.5], quoted, tags={"mlflow.project.entryPoint": "main"}))
-    assert queries.parameters(found) == {"data": "my texts/a.csv", "patience": "3", "odd": "it's"}
-    assert queries.parameters(run(record([0.5], quoted))) == quoted
+    assert queries.read_parameters(found) == {"data": "my texts/a.csv", "patience": "3", "odd": "it's"}
+    assert queries.read_parameters(run(record([0.5], quoted))) == quoted

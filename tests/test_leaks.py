@@ -15,7 +15,7 @@ TEXT = "The café's film — wasn't it fun? Two friends."
 
 
 def keys(*texts: str, maxlen: int | None = None) -> list[str]:
-    return leaks.digests(leaks.split(texts), maxlen).tolist()
+    return leaks.digest_words(leaks.split_words(texts), maxlen).tolist()
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_what_a_training_records_is_what_an_evaluation_asks_for(texts: list[str]
     """A training has the words of the texts as they are, an evaluation those of normalized texts."""
     texts = [*texts, unicodedata.normalize("NFD", TEXT), TEXT]
     rows = pd.DataFrame({"hash": [str(n) for n in range(len(texts))], "label": 1, "split": "train", "text": texts})
-    table = leaks.recorded(rows, [rows], [tokenizer.split(texts)], 400)
+    table = leaks.make_rows(rows, [rows], [tokenizer.split_words(texts)], 400)
     assert table["words"].tolist() == keys(*texts, maxlen=400)
 
 
@@ -63,9 +63,9 @@ def test_what_is_seen_is_of_training_and_validation_and_survives_the_file(tmp_pa
         {"hash": list("abc"), "label": 1, "split": ["train", "validation", "test"], "text": ["a", "b", "c"]}
     )
     parts = [rows[rows["split"] == name] for name in SEEN_PARTS]
-    leaks.recorded(rows, parts, [tokenizer.split(part["text"]) for part in parts], 5).to_parquet(
+    leaks.make_rows(rows, parts, [tokenizer.split_words(part["text"]) for part in parts], 5).to_parquet(
         tmp_path / "rows.parquet"
     )
-    found = leaks.seen(pd.read_parquet(tmp_path / "rows.parquet"))
+    found = leaks.read_seen(pd.read_parquet(tmp_path / "rows.parquet"))
     assert found == leaks.Seen(frozenset(keys("a", "b")), 5)
-    assert leaks.seen(rows[["hash", "label", "split"]]) is None
+    assert leaks.read_seen(rows[["hash", "label", "split"]]) is None

@@ -63,7 +63,7 @@ def test_what_is_saved_is_plain_keras_with_what_was_trained(fused: bool, tmp_pat
 
 
 def test_on_a_gpu_the_plain_layers_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks.reproducibility, "gpus", lambda: 1)
+    monkeypatch.setattr(networks.reproducibility, "count_gpus", lambda: 1)
     network = networks.build(SMALL)
     assert [type(layer).__name__ for layer in network.trained.layers] == KINDS
     assert not network.fused

@@ -93,7 +93,7 @@ def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_ord
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is gone until the last epoch is trained; the training does not wait for it."""
-    epoch, ended = writer.Run.epoch, []
+    epoch, ended = writer.Run.log_epoch, []
 
     def note(self: writer.Run, step: int, milliseconds: int, values: Any) -> None:
         ended.append((step, milliseconds))
@@ -104,7 +104,7 @@ def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_ord
         if step == 25:
             proxy.come_back()
 
-    monkeypatch.setattr(writer.Run, "epoch", note)
+    monkeypatch.setattr(writer.Run, "log_epoch", note)
     trainings.train("--epochs=25", "--patience=1000")
     run = only_run(server, experiment())
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
@@ -136,9 +136,9 @@ def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     before = set(threading.enumerate())
     with monkeypatch.context() as patch:
-        patch.setattr(writer.Run.settle, "__defaults__", (1.0,))  # before go_first may take its place
+        patch.setattr(writer.Run.flush, "__defaults__", (1.0,))  # before go_first may take its place
         patch.setattr(owner, name, go_first)
-        patch.setattr(outbox.persist, "__defaults__", (outbox.never, 1.0, (0.2,)))
+        patch.setattr(outbox.with_retries, "__defaults__", (outbox.is_permanent_error, 1.0, (0.2,)))
         patch.setattr(context, "PATIENCE_AFTER_ERROR", 1.0)
         with pytest.raises(RunFailed) as told:
             trainings.train()
@@ -198,7 +198,7 @@ def test_a_server_that_answers_slowly_holds_up_no_epoch(
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first epoch's metrics are answered only after the third epoch has ended: a training that waits would hang."""
-    epoch, third, waited = writer.Run.epoch, threading.Event(), []
+    epoch, third, waited = writer.Run.log_epoch, threading.Event(), []
 
     def note(self: writer.Run, step: int, milliseconds: int, values: Any) -> None:
         epoch(self, step, milliseconds, values)
@@ -210,7 +210,7 @@ def test_a_server_that_answers_slowly_holds_up_no_epoch(
             waited.append(third.wait(60))
         return Fault(seconds=0.1)
 
-    monkeypatch.setattr(writer.Run, "epoch", note)
+    monkeypatch.setattr(writer.Run, "log_epoch", note)
     proxy.fault = slow
     trainings.train()
     assert waited

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from imdb_conv1d.experiment import TERMS
-from imdb_conv1d.metrics import log_losses
-from tracked.analysis.paired import Paired, paired
+from imdb_conv1d.metrics import compute_log_losses
+from tracked.analysis.paired import PairedComparison, compare_losses
 from tracked.experiment import Terms
 
 
@@ -22,17 +22,19 @@ def predictions(rows: int, first: float, second: float, seed: int = 0) -> tuple[
     return labels, *probabilities
 
 
-def compared(labels: np.ndarray, first: np.ndarray, second: np.ndarray, keys: list[str] | None = None) -> Paired:
+def compared(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, keys: list[str] | None = None
+) -> PairedComparison:
     """Pair two classifiers' probabilities by their log losses and by what they get right."""
-    losses = [log_losses(labels, probabilities) for probabilities in (first, second)]
+    losses = [compute_log_losses(labels, probabilities) for probabilities in (first, second)]
     right = [(np.asarray(p) > 0.5) == (np.asarray(labels) == 1) for p in (first, second)]
-    return paired(*losses, keys, (right[0], right[1]))
+    return compare_losses(*losses, keys, (right[0], right[1]))
 
 
 def test_a_classifier_against_itself_differs_in_nothing() -> None:
     labels, first, _ = predictions(500, 0.8, 0.8)
     found = compared(labels, first, first)
-    assert (found.right, found.loss, found.first_only, found.second_only, found.p_value) == (0, 0, 0, 0, 1)
+    assert (found.correct, found.loss, found.first_only, found.second_only, found.p_value) == (0, 0, 0, 0, 1)
     assert math.isnan(found.loss_low)  # which was 0 to 0
     assert found.sentence("a", "b", TERMS) == (
         "a against b: +0.00 points of accuracy (no interval; McNemar's p 1) and +0.0000 of log loss (no interval) on "
@@ -44,13 +46,13 @@ def test_a_real_difference_is_found_with_its_size_and_sign() -> None:
     labels, first, second = predictions(4000, 0.9, 0.8)
     found = compared(labels, first, second)
     right = [(p > 0.5) == (labels == 1) for p in (first, second)]
-    assert found.right == pytest.approx(right[0].mean() - right[1].mean())
-    assert found.right_low < 0.1 < found.right_high
+    assert found.correct == pytest.approx(right[0].mean() - right[1].mean())
+    assert found.correct_low < 0.1 < found.correct_high
     assert found.loss == pytest.approx(log_loss(labels, first) - log_loss(labels, second))
     assert found.loss_low < -0.1 * math.log(4) < found.loss_high < 0  # right or wrong: log 0.8 or log 0.2
     assert found.p_value < 1e-10
     turned = compared(labels, second, first)
-    assert (turned.right, turned.first_only) == (-found.right, found.second_only)
+    assert (turned.correct, turned.first_only) == (-found.correct, found.second_only)
     assert found.sentence("a", "b", TERMS).endswith("both differences are more than chance does.")
     assert found.sentence("a", "b", TERMS).startswith("a against b: +")
 
@@ -131,7 +133,7 @@ def test_other_lengths_and_single_rows_are_refused() -> None:
         ([0.7] * 3, [0.7] * 3, (two, two)),
     ):
         with pytest.raises(ValueError, match="the same rows, two or more, are needed"):
-            paired(first, second, right=right)
+            compare_losses(first, second, correct=right)
 
 
 def test_figures_have_the_experiments_names_in_the_order_of_the_table() -> None:
@@ -142,11 +144,11 @@ def test_figures_have_the_experiments_names_in_the_order_of_the_table() -> None:
         "rows", "accuracy", "accuracy_low", "accuracy_high", "log_loss", "log_loss_low", "log_loss_high",
         "first_only", "second_only", "p_value", "log_loss_is_real", "copies",
     ]  # fmt: skip
-    assert (figures["accuracy"], figures["log_loss"]) == (found.right, found.loss)
+    assert (figures["accuracy"], figures["log_loss"]) == (found.correct, found.loss)
     assert (figures["log_loss_is_real"], figures["p_value"]) == (found.loss_is_real, found.p_value)
 
 
-PATIENTS = Terms(row="patient", loss="absolute error", unit="points", most=200, margin=10)
+PATIENTS = Terms(row="patient", loss="absolute error", unit="points", max_loss=200, margin=10)
 
 
 def errors(rows: int, seed: int, worse_by: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -158,11 +160,11 @@ def errors(rows: int, seed: int, worse_by: float = 0.0) -> tuple[np.ndarray, np.
 
 def test_losses_in_tens_with_no_right_or_wrong_are_compared_by_the_loss_alone() -> None:
     first, second = errors(1000, 1, worse_by=5)
-    found = paired(first, second)
+    found = compare_losses(first, second)
     assert found.loss == pytest.approx(first.mean() - second.mean())
     assert found.loss_low < 5 < found.loss_high
     assert found.loss_is_real == (found.loss_low > 0)  # one figure is tested, so by the interval that is told
-    assert math.isnan(found.right)
+    assert math.isnan(found.correct)
     assert math.isnan(found.p_value)
     assert found.sentence("a", "b", PATIENTS) == (
         f"a against b: {found.loss:+.2f} of absolute error ({found.loss_low:+.2f} to {found.loss_high:+.2f}) on 1,000 "
@@ -171,12 +173,12 @@ def test_losses_in_tens_with_no_right_or_wrong_are_compared_by_the_loss_alone() 
     assert list(found.figures(PATIENTS)) == [
         "rows", "absolute_error", "absolute_error_low", "absolute_error_high", "absolute_error_is_real", "copies",
     ]  # fmt: skip
-    within = paired(second, second[::-1]).sentence("a", "b", PATIENTS)
+    within = compare_losses(second, second[::-1]).sentence("a", "b", PATIENTS)
     assert within.endswith("; the difference is within what chance does.")
-    few = paired(first[:50], second[:50]).sentence("a", "b", PATIENTS)
+    few = compare_losses(first[:50], second[:50]).sentence("a", "b", PATIENTS)
     assert few.endswith("(no interval) on 50 patients; too few patients differ to tell more than chance.")
 
 
 def test_verdict_on_the_loss_alone_of_equal_models_errs_in_at_most_one_of_twenty() -> None:
-    wrong = [paired(*errors(500, seed)).loss_is_real for seed in range(1000)]
+    wrong = [compare_losses(*errors(500, seed)).loss_is_real for seed in range(1000)]
     assert 0.03 <= np.mean(wrong) <= 0.065

@@ -12,8 +12,8 @@ import pytest
 
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.training import run_folder
-from tracked.training.claim import Claim, HeldError
-from tracked.training.run_folder import LOCK, holder, root
+from tracked.training.run_folder import LOCK, find_holder, find_root
+from tracked.training.run_folder_lock import HeldError, RunFolderLock
 
 SRC = Path(__file__).parent.parent / "src"
 
@@ -36,19 +36,20 @@ def test_snapshots_are_beside_a_local_store_else_in_the_users_state_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert str(root("imdb-conv1d", uri)) == place.format(here=tmp_path, state=tmp_path / "state")
+    assert str(find_root("imdb-conv1d", uri)) == place.format(here=tmp_path, state=tmp_path / "state")
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert str(root("imdb-conv1d", "http://x")) == f"{tmp_path}/.local/state/imdb-conv1d/snapshots"
+    assert str(find_root("imdb-conv1d", "http://x")) == f"{tmp_path}/.local/state/imdb-conv1d/snapshots"
     monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", "~/elsewhere")
-    assert str(root("imdb-conv1d", uri)) == f"{tmp_path}/elsewhere"
-    assert str(root("imdb", "http://x")) == f"{tmp_path}/.local/state/imdb/snapshots"  # another experiment's
+    assert str(find_root("imdb-conv1d", uri)) == f"{tmp_path}/elsewhere"
+    assert str(find_root("imdb", "http://x")) == f"{tmp_path}/.local/state/imdb/snapshots"  # another experiment's
 
 
 def process(code: str) -> "subprocess.Popen[str]":
     """Another process, which says a line when it is ready and then waits."""
     program = f"import sys, time; sys.path.insert(0, {str(SRC)!r})\nfrom pathlib import Path\n"
-    program += f"from tracked.training.claim import Claim\n{code}\nprint('ready', flush=True)\nsys.stdin.readline()"
+    program += "from tracked.training.run_folder_lock import RunFolderLock\n"
+    program += f"{code}\nprint('ready', flush=True)\nsys.stdin.readline()"
     started = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -58,44 +59,44 @@ def process(code: str) -> "subprocess.Popen[str]":
 
 def test_one_process_holds_it_and_the_others_are_told_which(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    other = process(f"claim = Claim(); claim.take(Path({str(folder)!r}))")
-    found = holder(folder)
+    other = process(f"folder_lock = RunFolderLock(); folder_lock.take(Path({str(folder)!r}))")
+    found = find_holder(folder)
     assert found is not None
     assert (found.pid, found.host) == (other.pid, socket.gethostname())
     with (
-        Claim() as claim,
+        RunFolderLock() as folder_lock,
         pytest.raises(HeldError, match=rf"^process {other.pid} on host {socket.gethostname()}, since"),
     ):
-        claim.take(folder)
+        folder_lock.take(folder)
     other.send_signal(signal.SIGKILL)
     other.wait()
-    assert holder(folder) is None
-    with Claim() as claim:
-        assert claim.take(folder) == folder
-        assert claim.take(folder) == folder  # it is ours already
-        assert holder(folder).pid == os.getpid()
+    assert find_holder(folder) is None
+    with RunFolderLock() as folder_lock:
+        assert folder_lock.take(folder) == folder
+        assert folder_lock.take(folder) == folder  # it is ours already
+        assert find_holder(folder).pid == os.getpid()
         (folder / "kept").touch()
-    assert holder(folder) is None
+    assert find_holder(folder) is None
     assert (folder / "kept").exists()
 
 
 def test_a_look_does_not_turn_away_who_wants_it(tmp_path: Path) -> None:
     folder, stop = tmp_path / "run", threading.Event()
-    with Claim() as claim:
-        claim.take(folder)
+    with RunFolderLock() as folder_lock:
+        folder_lock.take(folder)
         (folder / "kept").touch()
 
     def look() -> None:
         while not stop.is_set():
-            holder(folder)
+            find_holder(folder)
 
     looking = [threading.Thread(target=look) for _ in range(3)]
     for thread in looking:
         thread.start()
     try:
         for _ in range(50):
-            with Claim() as claim:
-                claim.take(folder)
+            with RunFolderLock() as folder_lock:
+                folder_lock.take(folder)
     finally:
         stop.set()
         for thread in looking:
@@ -105,28 +106,29 @@ def test_a_look_does_not_turn_away_who_wants_it(tmp_path: Path) -> None:
 def test_a_folder_that_its_holder_removes_is_made_anew(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     other = process(
-        f"claim = Claim(); folder = claim.take(Path({str(folder)!r}))\n"
-        "import threading\nthreading.Timer(0.5, lambda: (claim.remove(), claim.__exit__(None, None, None))).start()"
+        f"folder_lock = RunFolderLock(); folder = folder_lock.take(Path({str(folder)!r}))\n"
+        "import threading\n"
+        "threading.Timer(0.5, lambda: (folder_lock.remove(), folder_lock.__exit__(None, None, None))).start()"
     )
     begun = time.monotonic()
-    with Claim() as claim:
+    with RunFolderLock() as folder_lock:
         while True:
             try:
-                claim.take(folder)
+                folder_lock.take(folder)
                 break
             except HeldError:
                 assert time.monotonic() < begun + 10
         assert folder.exists()
-        assert holder(folder).pid == os.getpid()
+        assert find_holder(folder).pid == os.getpid()
     other.kill()
 
 
 def test_nothing_is_left_of_a_claim_that_kept_nothing(tmp_path: Path) -> None:
-    with Claim() as claim:
-        claim.take(tmp_path / "run")
+    with RunFolderLock() as folder_lock:
+        folder_lock.take(tmp_path / "run")
         assert (tmp_path / "run" / LOCK).exists()
     assert not (tmp_path / "run").exists()
-    with Claim():
+    with RunFolderLock():
         pass
 
 
@@ -150,13 +152,13 @@ def test_a_removal_takes_a_trainings_files_and_nothing_else(tmp_path: Path, caps
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("x")
 
-    with Claim(EXPERIMENT.files) as claim:
-        claim.take(folder)
+    with RunFolderLock(EXPERIMENT.files) as folder_lock:
+        folder_lock.take(folder)
         fill([*ours, *theirs])
         (folder / "history").symlink_to(outside)
         (folder / "aside-3").symlink_to(outside)
         (folder / "aside-2" / "best-1.keras").symlink_to(outside / "journal.jsonl")
-        claim.remove()
+        folder_lock.remove()
     left = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
     assert left == {*theirs, "history", "aside-3", "aside-2/best-1.keras"}
     assert (outside / "journal.jsonl").read_text() == "somebody's"
@@ -166,16 +168,16 @@ def test_a_removal_takes_a_trainings_files_and_nothing_else(tmp_path: Path, caps
     )
     assert told.count("\n") == 1
     shutil.rmtree(folder)
-    with Claim(EXPERIMENT.files) as claim:
-        claim.take(folder)
+    with RunFolderLock(EXPERIMENT.files) as folder_lock:
+        folder_lock.take(folder)
         fill(ours)
-        claim.remove()
+        folder_lock.remove()
     assert not folder.exists()
     assert capsys.readouterr().err == ""
-    with Claim() as claim:  # an experiment's that leaves no such file
-        claim.take(folder)
+    with RunFolderLock() as folder_lock:  # an experiment's that leaves no such file
+        folder_lock.take(folder)
         fill(["journal.jsonl", f"vocabulary-{hashed}.txt"])
-        claim.remove()
+        folder_lock.remove()
     assert [path.name for path in folder.iterdir()] == [f"vocabulary-{hashed}.txt"]
 
 
@@ -184,19 +186,19 @@ def test_a_removal_goes_through_no_link_and_takes_nothing_that_another_process_h
 ) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "here").symlink_to(tmp_path / "there")
-    with Claim() as claim:
-        claim.take(tmp_path / "here")
+    with RunFolderLock() as folder_lock:
+        folder_lock.take(tmp_path / "here")
         (tmp_path / "there" / "best-1.keras").touch()
-        claim.remove()
+        folder_lock.remove()
     assert (tmp_path / "there" / "best-1.keras").exists()
     assert "it is a link" in capsys.readouterr().err
-    with Claim() as claim:
-        claim.take(tmp_path / "run")
+    with RunFolderLock() as folder_lock:
+        folder_lock.take(tmp_path / "run")
         shutil.rmtree(tmp_path / "run")
-        with Claim() as other:
+        with RunFolderLock() as other:
             other.take(tmp_path / "run")
             (tmp_path / "run" / "best-1.keras").touch()
-            claim.remove()
+            folder_lock.remove()
             assert (tmp_path / "run" / "best-1.keras").exists()
 
 
@@ -205,13 +207,13 @@ def test_what_is_no_folder_of_a_training_has_no_attempts(tmp_path: Path) -> None
     (tmp_path / "binary").mkdir()
     (tmp_path / "binary" / "attempts").write_bytes(b"\xff\xfe")
     for place in ("nowhere", "file", "binary", "a\0b"):
-        assert run_folder.attempts(tmp_path / place) == []
+        assert run_folder.read_attempts(tmp_path / place) == []
 
 
 def test_what_nobody_made_is_held_by_nobody(tmp_path: Path) -> None:
-    assert holder(tmp_path / "not there") is None
+    assert find_holder(tmp_path / "not there") is None
     (tmp_path / LOCK).write_text("no JSON")
-    assert holder(tmp_path) is None
+    assert find_holder(tmp_path) is None
     shutil.rmtree(tmp_path)
 
 
@@ -219,8 +221,8 @@ def test_a_removal_that_is_killed_leaves_the_folder_known_as_the_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, removed = tmp_path / "run", []
-    with Claim() as claim:
-        claim.take(folder, "token")
+    with RunFolderLock() as folder_lock:
+        folder_lock.take(folder, "token")
         (folder / "journal.jsonl").write_text("")
         unlink = Path.unlink
 
@@ -233,8 +235,8 @@ def test_a_removal_that_is_killed_leaves_the_folder_known_as_the_runs(
         with monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", killed)
             with pytest.raises(KeyboardInterrupt):
-                claim.remove()
+                folder_lock.remove()
         assert removed == ["journal.jsonl"]
-        assert run_folder.attempts(folder) == ["token"]
-        claim.remove()
+        assert run_folder.read_attempts(folder) == ["token"]
+        folder_lock.remove()
     assert not folder.exists()

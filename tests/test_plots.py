@@ -3,7 +3,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from imdb_conv1d import evaluation_plots
-from imdb_conv1d.metrics import calibration_bins
+from imdb_conv1d.metrics import compute_calibration
 from tracked.reports import plots
 
 HISTORY = pd.DataFrame(
@@ -23,7 +23,7 @@ def labels_of(figure: Figure) -> list[str]:
 
 
 def test_the_training_picture_marks_the_best_and_the_last_epoch() -> None:
-    figure = plots.training(HISTORY, METRICS, "val_loss", best_epoch=2, stopped_epoch=4, reason="patience")
+    figure = plots.draw_training(HISTORY, METRICS, "val_loss", best_epoch=2, stopped_epoch=4, reason="patience")
     assert labels_of(figure) == [
         "training", "validation", "best epoch 2: 0.2700", "last epoch 4 (patience)",
         "training", "validation", "best epoch 2: 0.8900", "last epoch 4 (patience)",
@@ -35,20 +35,20 @@ def test_the_training_picture_marks_the_best_and_the_last_epoch() -> None:
 
 def test_a_training_without_a_checkpoint_has_no_best_epoch() -> None:
     assert not any(
-        "best" in label for label in labels_of(plots.training(HISTORY, METRICS, "val_loss", 0, 4, "not_a_number"))
+        "best" in label for label in labels_of(plots.draw_training(HISTORY, METRICS, "val_loss", 0, 4, "not_a_number"))
     )
 
 
 def test_the_confusion_picture_shows_the_counts() -> None:
-    figure = evaluation_plots.confusion([1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.6, 0.1])
+    figure = evaluation_plots.draw_confusion([1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.6, 0.1])
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "1", "1", "2"]
 
 
 def test_curves_are_those_of_the_scores() -> None:
     labels, probabilities = [1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.6, 0.1]
-    assert "model (AUC = 0.83)" in labels_of(evaluation_plots.roc(labels, probabilities))
-    assert "model (AP = 0.92)" in labels_of(evaluation_plots.precision_recall(labels, probabilities))
-    figure = evaluation_plots.calibration(calibration_bins(labels, probabilities))
+    assert "model (AUC = 0.83)" in labels_of(evaluation_plots.draw_roc(labels, probabilities))
+    assert "model (AP = 0.92)" in labels_of(evaluation_plots.draw_precision_recall(labels, probabilities))
+    figure = evaluation_plots.draw_calibration(compute_calibration(labels, probabilities))
     model = next(line for line in figure.axes[0].lines if line.get_label() == "model")
     np.testing.assert_allclose(model.get_xydata(), [[0.1, 0], [0.4, 1], [0.6, 0], [0.8, 1], [0.9, 1]])
     assert [bar.get_height() for bar in figure.axes[1].patches] == [0, 1, 0, 0, 1, 0, 1, 0, 1, 1]
@@ -56,11 +56,15 @@ def test_curves_are_those_of_the_scores() -> None:
 
 def test_pictures_of_figures_with_leaks_are_marked() -> None:
     labels, probabilities = np.array([0, 1, 0, 1]), np.array([0.2, 0.8, 0.6, 0.9])
-    bins = calibration_bins(labels, probabilities)
+    bins = compute_calibration(labels, probabilities)
     for mark in ("", ", 2 seen in training"):
         figures = [
             draw(labels, probabilities, mark)
-            for draw in (evaluation_plots.confusion, evaluation_plots.roc, evaluation_plots.precision_recall)
+            for draw in (
+                evaluation_plots.draw_confusion,
+                evaluation_plots.draw_roc,
+                evaluation_plots.draw_precision_recall,
+            )
         ]
-        for figure in [*figures, evaluation_plots.calibration(bins, mark)]:
+        for figure in [*figures, evaluation_plots.draw_calibration(bins, mark)]:
             assert figure.axes[0].get_title().endswith("\n4 reviews, 2 seen in training") == bool(mark)

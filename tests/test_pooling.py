@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 import recommendation
-from tracked.analysis.recommendation import SHARE, Recommendation, pooled, recommend
-from tracked.analysis.rule_replay import History, distinct, replay
+from tracked.analysis.recommendation import SHARE, Recommendation, pool_rules, recommend
+from tracked.analysis.rule_replay import History, drop_repeats, replay
 
 ENOUGH = 29  # 0.9 ** 29 is below 0.05
 
@@ -137,7 +137,7 @@ def test_a_rule_that_stops_before_anything_is_kept_serves_nobody() -> None:
     bad = [History(f"bad{n}", "", "val_loss", "min", values + n / 1e4, np.arange(15.0), 14, 0.0) for n in range(20)]
     table = replayed([*bad, *(dips(0, run, tail=14) for run in range(40))])
     assert recommend(table, tolerance=0.001).patience == 2
-    rows = pooled(table).set_index("patience")
+    rows = pool_rules(table).set_index("patience")
     assert rows.loc[1, "runs"] == 60
     assert rows.loc[1, "regret"] == np.inf
     assert np.isnan(rows.loc[1, "regret_high"])
@@ -189,8 +189,8 @@ def test_trainings_that_repeat_another_one_count_once() -> None:
     one = dips(4, 0)
     shorter = History("shorter", "", "val_loss", "min", one.values[:9], one.seconds[:9])
     other = History("other", "", "val_loss", "min", one.values + 1e-16, one.seconds)
-    assert distinct([shorter, *[one] * 8, other]) == [one, other]
-    assert recommend(replayed(distinct([one] * 100)), 0.001).sentence.startswith("Too few runs")
+    assert drop_repeats([shorter, *[one] * 8, other]) == [one, other]
+    assert recommend(replayed(drop_repeats([one] * 100)), 0.001).sentence.startswith("Too few runs")
 
 
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.5, math.nan, -math.inf]), min_size=1, max_size=4), max_size=8))
@@ -205,13 +205,13 @@ def test_distinct_histories_are_those_that_no_other_begins_with(several: list[li
             if before != place
         )
     ]
-    assert [int(one.run_id) for one in distinct(histories_of(several))] == expected
+    assert [int(one.run_id) for one in drop_repeats(histories_of(several))] == expected
 
 
 def test_pooled_figures() -> None:
     histories = [dips(gap, run) for run, gap in enumerate([0, 0, 2, 2, 6])]
     table = replayed(histories, 14)
-    rows = pooled(table).set_index("patience")
+    rows = pool_rules(table).set_index("patience")
     assert rows.loc[1, "runs"] == 5
     assert rows.loc[1, "regret"] == pytest.approx(0.06)
     assert rows.loc[1, "regret_worst"] == pytest.approx(0.1)
@@ -225,7 +225,7 @@ def test_rules_that_other_runs_answer_are_another_population() -> None:
     """Of patience 3 and 10 half each: the mean regret rises from 3 to 4, though in no run it does."""
     short = [dips(0, run, tail=3) for run in range(5)]
     table = replayed([*short, *(dips(6, run, tail=10) for run in range(5, 10))], 10)
-    rows = pooled(table).set_index("patience")
+    rows = pool_rules(table).set_index("patience")
     assert rows.loc[3, "regret"] == pytest.approx(0.05)
     assert rows.loc[4, "regret"] == pytest.approx(0.1)
     assert rows["population"].tolist() == [0] * 3 + [1] * 7
@@ -237,6 +237,6 @@ def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
         losses = rng.exponential(0.1, size=150)
         table = pd.DataFrame({"patience": 1, "min_delta": 0.0, "censored": False, "regret": losses, "run_id": "r",
                               "stopped_epoch": 3, "epochs_saved": 1, "seconds_saved": 1.0})  # fmt: skip
-        one = pooled(table).iloc[0]
+        one = pool_rules(table).iloc[0]
         inside += one["regret_low"] <= 0.1 <= one["regret_high"]
     assert 0.9 <= inside / 200 <= 0.99

@@ -35,7 +35,7 @@ def piece(ids: list[Any], losses: list[Any], **columns: Any) -> Piece:
     return pd.DataFrame({"id": ids, "loss": losses, **columns}), pd.DataFrame({"input": ids})
 
 
-def write(folder: Path, *pieces: Piece, count: int | None = None) -> predictions.Predicted:
+def write(folder: Path, *pieces: Piece, count: int | None = None) -> predictions.Predictions:
     rows = sum(len(table) for table, _ in pieces) if count is None else count
     return predictions.write(pieces, rows, folder / "p.parquet", lambda done: None)
 
@@ -213,13 +213,13 @@ def predicted(folder: Path, seen: list[str] | None) -> pd.DataFrame:
     """Predictions of those reviews, of a model that was trained on the texts of ``seen``."""
     table = reviews_with_copies()
     source = sources.Source("made up", "", lambda: (table.iloc[at : at + 5] for at in range(0, len(table), 5)))
-    rows = dataset.index(source)
+    rows = dataset.index_rows(source)
     part = reviews_part.ReviewsPart(
-        source, rows, reviews_part.to_score(rows, whole=True), dataset.digest(rows), "made up"
+        source, rows, reviews_part.choose_rows(rows, whole=True), dataset.digest_rows(rows), "made up"
     )
     known = None
     if seen is not None:
-        known = pd.DataFrame({"words": leaks.digests(leaks.split(seen), 400), "split": "train"})
+        known = pd.DataFrame({"words": leaks.digest_words(leaks.split_words(seen), 400), "split": "train"})
         known.attrs["maxlen"] = 400
     pieces = predict.predict(Guesses(), part, TrainedOn(known))
     return predictions.write(pieces, part.count, folder / "new.parquet", lambda done: None).rows
@@ -259,7 +259,7 @@ def test_evaluations_of_all_formats_are_read_as_one(store: str, tmp_path: Path) 
     new = predicted(tmp_path, seen=["a film about 3 friends"])
     old = new[["text_sha256", "label", "probability", "words", "seen"]].sample(frac=1, random_state=1)
     found = [
-        evaluations.predictions(EXPERIMENT, run, tmp_path)
+        evaluations.read_predictions(EXPERIMENT, run, tmp_path)
         for run in (
             stored(tmp_path, new, evaluation_format="3"),
             stored(tmp_path, old.astype({"seen": bool}), evaluation_format="2"),
@@ -268,9 +268,9 @@ def test_evaluations_of_all_formats_are_read_as_one(store: str, tmp_path: Path) 
     ]
     third, second, first = found
     pd.testing.assert_frame_equal(second, third)
-    assert evaluations.same_rows(first, third)
+    assert evaluations.have_same_rows(first, third)
     assert first["loss"].equals(third["loss"])
-    assert evaluations.unseen(first, third).tolist() == (~third["seen"].astype(bool)).tolist()
+    assert evaluations.find_unseen(first, third).tolist() == (~third["seen"].astype(bool)).tolist()
 
 
 @pytest.mark.parametrize("version", ["4", "next"])
@@ -280,7 +280,7 @@ def test_predictions_of_a_later_version_are_not_read(store: str, tmp_path: Path,
     with pytest.raises(
         RunFailed, match=r"has no predictions\.parquet that can be read \(.*\); delete that run"
     ) as told:
-        evaluations.predictions(EXPERIMENT, run, tmp_path)
+        evaluations.read_predictions(EXPERIMENT, run, tmp_path)
     assert "\n" not in str(told.value)
 
 
@@ -288,5 +288,5 @@ def test_an_experiment_that_never_stored_other_predictions_reads_none(store: str
     table = pd.DataFrame({"id": ["a"], "loss": [1.0], "key": ["a"], "seen": [False]})
     run = stored(tmp_path, table, evaluation_format="2", experiment="diabetes")
     with pytest.raises(RunFailed, match="predictions in format 2 are none of this experiment's"):
-        evaluations.predictions(Diabetes(), run, tmp_path)
-    assert len(evaluations.predictions(Diabetes(), stored(tmp_path, table, evaluation_format="3"), tmp_path)) == 1
+        evaluations.read_predictions(Diabetes(), run, tmp_path)
+    assert len(evaluations.read_predictions(Diabetes(), stored(tmp_path, table, evaluation_format="3"), tmp_path)) == 1

@@ -54,7 +54,7 @@ def _own_store(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def champion() -> str:
-    return champions.present(NAME)
+    return champions.current_champion(NAME)
 
 
 def model(version: int) -> str:
@@ -140,7 +140,7 @@ def test_evaluations_that_are_there_are_used_and_data_is_then_not_needed(
     for version in (1, 2):
         evaluate.main([model(version)], Signals())
     before = [run.info.run_id for run in runs("evaluate")]
-    monkeypatch.setattr(promotion.evaluation, "subject", lambda *_: pytest.fail("the data was read"))
+    monkeypatch.setattr(promotion.evaluation, "find_subject", lambda *_: pytest.fail("the data was read"))
     assert run_promote(2, WIDE) == 0
     assert [run.info.run_id for run in runs("evaluate")] == before
     assert champion() == "2"
@@ -264,8 +264,8 @@ def test_an_older_evaluation_is_known_by_the_model_that_it_used() -> None:
         for tag in ("evaluation_format", "model_id"):
             mlflow.MlflowClient().delete_tag(run.info.run_id, tag)
     stored = registry.find(f"models:/{NAME}/2")
-    assert evaluations.of_model(EXPERIMENT, stored).info.run_id == runs("evaluate")[0].info.run_id
-    assert evaluations.of_model(EXPERIMENT, dataclasses.replace(stored, model_id="m-another")) is None
+    assert evaluations.find_for_model(EXPERIMENT, stored).info.run_id == runs("evaluate")[0].info.run_id
+    assert evaluations.find_for_model(EXPERIMENT, dataclasses.replace(stored, model_id="m-another")) is None
     assert run_promote(2, WIDE) == 0
     assert len(runs("evaluate")) == 4
 
@@ -706,16 +706,16 @@ def test_a_rollback_while_a_promotion_waits_counts(monkeypatch: pytest.MonkeyPat
     run_promote(1)
     run_promote(2, WIDE)
     mlflow.MlflowClient().set_registered_model_alias(NAME, "candidate", "2")
-    alone = champions.alone
+    alone = champions.promotion_lock
 
     @contextmanager
     def after_a_rollback(owner: Experiment, name: str) -> Iterator[None]:
-        monkeypatch.setattr(champions, "alone", alone)
+        monkeypatch.setattr(champions, "promotion_lock", alone)
         rollback.main([], Signals())
         with alone(owner, name):
             yield
 
-    monkeypatch.setattr(champions, "alone", after_a_rollback)
+    monkeypatch.setattr(champions, "promotion_lock", after_a_rollback)
     with pytest.raises(UserError, match="which a rollback has withdrawn"):
         promote.main([WIDE], Signals())
     assert champion() == "1"
@@ -724,7 +724,7 @@ def test_a_rollback_while_a_promotion_waits_counts(monkeypatch: pytest.MonkeyPat
 def test_a_rollback_that_cannot_be_noted_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for version in (1, 2):
         run_promote(version, WIDE)
-    monkeypatch.setattr(writer.Run, "settle", lambda *_, **__: (_ for _ in ()).throw(RunFailed("no store")))
+    monkeypatch.setattr(writer.Run, "flush", lambda *_, **__: (_ for _ in ()).throw(RunFailed("no store")))
     with pytest.raises(RunFailed, match="no store"):
         rollback.main([], Signals())
     assert champion() == "2"

@@ -61,7 +61,7 @@ def test_an_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Pat
     client.set_registered_model_alias("m", "candidate", "1")
     stored = registry.find("models:/m@candidate")
     client.set_registered_model_alias("m", "candidate", "2")
-    fetched = loader.fetch(EXPERIMENT, stored, tmp_path)
+    fetched = loader.download(EXPERIMENT, stored, tmp_path)
     assert mlflow.models.Model.load(str(fetched.path)).model_id == stored.model_id
     assert registry.find("models:/m/1") == stored
 
@@ -88,13 +88,13 @@ def test_what_is_not_there_is_named(store: str, uri: str) -> None:
 
 def fetch(folder: Path, uri: str = "models:/m/1") -> Path:
     folder.mkdir()
-    return loader.fetch(EXPERIMENT, registry.find(uri), folder).path
+    return loader.download(EXPERIMENT, registry.find(uri), folder).path
 
 
 def test_a_harmless_model_is_fetched_and_scores(store: str, tmp_path: Path) -> None:
     log_lengths()
     model = loader.load(str(fetch(tmp_path / "m")))
-    found = predict.probabilities(model, pd.Series(["a", "ab"], index=[5, 9]))
+    found = predict.predict_probabilities(model, pd.Series(["a", "ab"], index=[5, 9]))
     assert found.tolist() == pytest.approx([0.1, 0.2])
 
 
@@ -140,15 +140,15 @@ def test_a_model_that_takes_no_text_is_not_loaded(
 def test_a_model_of_somebody_else_has_no_record(store: str, tmp_path: Path) -> None:
     log_lengths()
     stored = registry.find("models:/m/1")
-    assert loader.fetch(EXPERIMENT, stored, tmp_path).record is None
-    assert loader.training_rows(stored, tmp_path) is None
+    assert loader.download(EXPERIMENT, stored, tmp_path).metadata is None
+    assert loader.read_training_rows(stored, tmp_path) is None
 
 
 def test_what_is_no_probability_is_refused(store: str, tmp_path: Path) -> None:
     log_lengths()
     model = loader.load(str(fetch(tmp_path / "m")))
     with pytest.raises(RunFailed, match="does not give a probability between 0 and 1 for each text"):
-        predict.probabilities(model, pd.Series(["a text of more than ten letters"]))
+        predict.predict_probabilities(model, pd.Series(["a text of more than ten letters"]))
 
 
 def test_a_model_that_names_a_module_to_import_is_not_loaded(store: str, tmp_path: Path) -> None:

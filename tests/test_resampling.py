@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, ttest_1samp
 
-from tracked.analysis.intervals import DIFFERENT, LEAST, interval, means_by_key
+from tracked.analysis.intervals import DIFFERENT, LEAST, average_by_key, compute_interval
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -17,7 +17,7 @@ Draw = Callable[[np.random.Generator, int], np.ndarray]
 def coverage(draw: Draw, mean: float, n: int, samples: int = 2000, confidence: float = 0.95) -> tuple[float, float]:
     """The share of the intervals that hold the mean, and of the samples that have one."""
     rng = np.random.default_rng(n)
-    found = np.array([interval(draw(rng, n), confidence) for _ in range(samples)])
+    found = np.array([compute_interval(draw(rng, n), confidence) for _ in range(samples)])
     found = found[~np.isnan(found[:, 0])]
     inside = (found[:, 0] <= mean) & (mean <= found[:, 1])
     return float(inside.mean()) if len(found) else math.nan, len(found) / samples
@@ -60,41 +60,41 @@ def test_interval_at_another_confidence_covers_as_often() -> None:
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 8, LEAST - 1])
 def test_interval_of_too_few_values_is_none(n: int) -> None:
     """The percentile bootstrap covered 51 % with 2 values, 75 % with 3, 80 % with 5, 91 % with 8."""
-    assert np.isnan(interval(np.random.default_rng(n).normal(size=n))).all()
+    assert np.isnan(compute_interval(np.random.default_rng(n).normal(size=n))).all()
 
 
 def test_interval_where_too_few_values_differ_is_none() -> None:
     values = np.zeros(1000)
-    assert np.isnan(interval(values)).all()  # the percentile bootstrap said 0 to 0
+    assert np.isnan(compute_interval(values)).all()  # the percentile bootstrap said 0 to 0
     values[: DIFFERENT - 1] = [0.5, 0.7][: DIFFERENT - 1]
-    assert np.isnan(interval(values)).all()
+    assert np.isnan(compute_interval(values)).all()
     values[DIFFERENT - 1] = 0.6
-    assert not np.isnan(interval(values)).any()
+    assert not np.isnan(compute_interval(values)).any()
 
 
 def test_interval_of_values_that_differ_by_rounding_is_none() -> None:
     values = 0.1 + np.arange(80) / 1e17 * 7
     assert len(np.unique(values)) > DIFFERENT
-    assert np.isnan(interval(values)).all()
+    assert np.isnan(compute_interval(values)).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_interval_of_values_that_are_not_finite_is_none(bad: float) -> None:
-    assert np.isnan(interval(np.append(np.arange(50.0), bad))).all()
+    assert np.isnan(compute_interval(np.append(np.arange(50.0), bad))).all()
 
 
 @given(st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=LEAST, max_size=LEAST + 20), st.randoms())
 def test_interval_depends_on_the_values_alone_and_moves_with_them(values: list[float], random: object) -> None:
-    found = interval(np.array(values))
+    found = compute_interval(np.array(values))
     if math.isnan(found[0]):
         return
     assert found[0] <= np.mean(values) <= found[1]
     shuffled = list(values)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert interval(np.array(shuffled)) == found
-    low, high = interval(-2 * np.array(values) + 5)
+    assert compute_interval(np.array(shuffled)) == found
+    low, high = compute_interval(-2 * np.array(values) + 5)
     assert (low, high) == pytest.approx((5 - 2 * found[1], 5 - 2 * found[0]), rel=1e-6, abs=1e-6)
-    wider = interval(np.array(values), 0.99)
+    wider = compute_interval(np.array(values), 0.99)
     assert wider[0] <= found[0] < found[1] <= wider[1]
     students = ttest_1samp(values, 0).confidence_interval(0.95)  # never narrower than Student's
     assert found[0] <= students.low + 1e-9
@@ -104,16 +104,16 @@ def test_interval_depends_on_the_values_alone_and_moves_with_them(values: list[f
 def test_interval_of_many_values_is_the_usual_one() -> None:
     values = np.random.default_rng(1).exponential(size=5_000)
     usual = bootstrap((values,), np.mean, method="BCa", n_resamples=4999, batch=10, rng=1).confidence_interval
-    assert interval(values) == pytest.approx((usual.low, usual.high), abs=0.003)
+    assert compute_interval(values) == pytest.approx((usual.low, usual.high), abs=0.003)
 
 
 def test_interval_of_values_without_a_measurable_spread_is_none() -> None:
-    assert np.isnan(interval(np.array([1e-300] * LEAST + [2e-300, 3e-300, 4e-300]))).all()
+    assert np.isnan(compute_interval(np.array([1e-300] * LEAST + [2e-300, 3e-300, 4e-300]))).all()
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-5, 5)), min_size=1, max_size=20))
 def test_means_by_key_are_those_of_the_rows_of_a_key(rows: list[tuple[str, float]]) -> None:
     keys, values = [key for key, _ in rows], np.array([value for _, value in rows])
     expected = [values[[one == key for one in keys]].mean() for key in sorted(set(keys))]
-    assert means_by_key(values, keys).tolist() == pytest.approx(expected)
-    assert means_by_key(values, None).tolist() == values.tolist()
+    assert average_by_key(values, keys).tolist() == pytest.approx(expected)
+    assert average_by_key(values, None).tolist() == values.tolist()

@@ -182,7 +182,7 @@ def test_the_runs_own_values_and_the_defaults_count_as_not_given(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run = break_off(noisy, 1)
-    defaults = [f"--{name}={value}" for name, value in TrainParameters().spelled().items()]
+    defaults = [f"--{name}={value}" for name, value in TrainParameters().as_strings().items()]
     resume("--resume", run.info.run_id, *defaults, *ARGUMENTS, f"--data={noisy}", *TINY)
     assert_same_run(run, straight)
 
@@ -196,7 +196,7 @@ def test_epochs_and_patience_may_be_raised_and_a_tag_says_to_what_and_when(
     resume("--resume=latest", "--patience=3", "--epochs=60")
     found = mlflow.get_run(run.info.run_id)
     assert set(found.data.tags["raised"].split("; ")) == {"epochs to 60 after epoch 1", "patience to 3 after epoch 1"}
-    assert queries.parameters(found)["patience"] == "3"  # as replay and compare read it
+    assert queries.read_parameters(found)["patience"] == "3"  # as replay and compare read it
     assert (found.data.params["patience"], found.data.params["epochs"]) == ("1", "2")
     assert_same_run(run, straight)
 
@@ -205,7 +205,7 @@ def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(publisher, "store", lambda *_: (_ for _ in ()).throw(RunFailed("storing the model failed")))
+        patch.setattr(publisher, "store_model", lambda *_: (_ for _ in ()).throw(RunFailed("storing the model failed")))
         with pytest.raises(RunFailed, match="storing the model failed"):
             run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
     run = last_run()
@@ -231,7 +231,7 @@ def test_a_registration_that_failed_is_made_good_without_training(
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()
     assert run.data.tags["error"]
-    monkeypatch.setattr(publisher, "store", refuse)  # it is stored, and registered
+    monkeypatch.setattr(publisher, "store_model", refuse)  # it is stored, and registered
     resume("--resume=latest")
     assert_same_run(run, straight)
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
@@ -239,9 +239,9 @@ def test_a_registration_that_failed_is_made_good_without_training(
 
 def test_the_alias_stays_with_a_newer_version(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(publisher, "registered", lambda *_: "")
+        patch.setattr(publisher, "find_registered", lambda *_: "")
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
-        patch.setattr(publisher.persist, "__defaults__", (publisher.refuses, 0.1, (0.01,)))
+        patch.setattr(publisher.with_retries, "__defaults__", (publisher.is_permanent_error, 0.1, (0.01,)))
         with pytest.raises(RunFailed):
             run_train(f"--data={noisy}", "--epochs=1")
     older = last_run()
@@ -286,7 +286,7 @@ def test_resume_on_changed_data_is_refused_before_anything_changes(
         truncate(newest)
     before, content = state(run), own.read_text()
     change_data(own)
-    now = dataset.digest(dataset.index(sources.resolve(str(own))))
+    now = dataset.digest_rows(dataset.index_rows(sources.resolve(str(own))))
     for _ in range(2):
         with pytest.raises(UserError) as refused:
             resume("--resume", run.info.run_id)
@@ -333,7 +333,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     """Change the facts of a snapshot's file, as another version of this project would have written them."""
     epoch = int(path.name.split("-")[1])
     snapshot = snapshot_file.unpack(epoch, path)
-    facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
+    facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
     change(facts)
     content = snapshot_file.pack(snapshot_file.Snapshot(epoch, facts, snapshot.arrays))
     path.unlink()
@@ -376,20 +376,20 @@ def test_snapshots_have_the_keys_that_they_had(store: str, noisy: Path) -> None:
     run = break_off(noisy, 3)
     digest = run.data.tags["data_digest"]
     for path in folder(run).glob("epoch-*.npz"):
-        facts = snapshot_file.unpack(int(path.name.split("-")[1]), path).facts
+        facts = snapshot_file.unpack(int(path.name.split("-")[1]), path).metadata
         assert list(facts) == ["format", "epoch", "journal", "checkpoint", "random", "facts"]
         assert list(facts["checkpoint"]) == ["epoch", "value", "sha256", "data"]
         assert facts["checkpoint"]["data"] == facts["facts"]["data"] == digest
 
 
 def another_machine(patch: pytest.MonkeyPatch) -> None:
-    machine = reproducibility.machine()
-    patch.setattr(reproducibility, "machine", lambda: machine | {"cpu": "another one"})
+    machine = reproducibility.describe_machine()
+    patch.setattr(reproducibility, "describe_machine", lambda: machine | {"cpu": "another one"})
 
 
 def other_versions(patch: pytest.MonkeyPatch) -> None:
-    versions = reproducibility.versions()
-    patch.setattr(reproducibility, "versions", lambda: versions | {"tensorflow": "3.0"})
+    versions = reproducibility.package_versions()
+    patch.setattr(reproducibility, "package_versions", lambda: versions | {"tensorflow": "3.0"})
 
 
 @pytest.mark.parametrize(
@@ -525,7 +525,7 @@ def another_format(path: Path) -> None:
     path.unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshot_file, "FORMAT", 2)
-        facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
+        facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
         Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, snapshot.arrays))
 
 
@@ -533,7 +533,7 @@ def another_network(path: Path) -> None:
     snapshot = snapshot_file.unpack(3, path)
     path.unlink()
     arrays = [*snapshot.arrays[:-1], np.zeros(3, np.float32)]
-    facts = {name: value for name, value in snapshot.facts.items() if name not in ("format", "epoch")}
+    facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
     Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, arrays))
 
 
@@ -645,10 +645,10 @@ def test_what_mlflow_run_made_and_never_began_has_the_parameters_that_it_recorde
     """As when the process of mlflow run is killed while it imports, and mlflow run --run-id begins it again."""
     client, wanted = mlflow.MlflowClient(), TrainParameters.parse([*TINY, *ARGUMENTS, f"--data={noisy}"])
     made = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
-    for name, value in wanted.spelled().items():
+    for name, value in wanted.as_strings().items():
         client.log_param(made.info.run_id, name, value)
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
-    defaults = [f"--{name}={value}" for name, value in TrainParameters().spelled().items()]
+    defaults = [f"--{name}={value}" for name, value in TrainParameters().as_strings().items()]
     train.main(defaults, Signals())
     assert_same_run(made, straight)
     assert "resumed" not in mlflow.get_run(made.info.run_id).data.tags
@@ -739,10 +739,10 @@ def test_a_training_begun_under_another_setting_is_found_and_its_folder_removed_
     run = break_off(noisy, 2)
     monkeypatch.delenv("IMDB_CONV1D_SNAPSHOTS")
     place = tmp_path / "elsewhere" / run.info.run_id
-    assert training_status.folder(EXPERIMENT, run) == place
+    assert training_status.find_folder(EXPERIMENT, run) == place
     (place / "notes.txt").write_text("mine")
     if ending == "is closed":
-        assert "closed " in close.close(EXPERIMENT, training_status.look(EXPERIMENT, run))
+        assert "closed " in close.close(EXPERIMENT, training_status.inspect_run(EXPERIMENT, run))
     else:
         resume("--resume=latest")
         assert_same_run(run, straight)
@@ -773,7 +773,7 @@ def test_a_state_is_all_that_a_step_changes() -> None:
     ids, labels = np.random.default_rng(1).integers(0, 50, (16, 20)), np.arange(16) % 2
     first = tiny_trainee()
     first.model.train_on_batch(ids, labels)
-    state, randoms = first.state(), reproducibility.random_states()
+    state, randoms = first.state(), reproducibility.get_random_states()
     assert len(state) == len(first.model.variables) + len(first.model.optimizer.variables)
     assert sum(array.shape == (2,) for array in state) == 2  # one a dropout
     drawn = random.random(), np.random.random()
@@ -810,7 +810,7 @@ def test_a_training_with_a_version_cannot_be_raised(store: str, noisy: Path, mon
     """Its version would hold another epoch than its run says."""
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
-        patch.setattr(publisher.persist, "__defaults__", (publisher.refuses, 0.1, (0.01,)))
+        patch.setattr(publisher.with_retries, "__defaults__", (publisher.is_permanent_error, 0.1, (0.01,)))
         with pytest.raises(RunFailed):
             run_train(f"--data={noisy}", "--epochs=1")
     with pytest.raises(UserError, match=r"^epochs: '8' is not allowed; allowed: 1, since run [0-9a-f]{32} has a"):
@@ -830,12 +830,12 @@ def test_a_default_that_is_not_the_runs_is_said(store: str, noisy: Path, capsys:
 def test_what_the_resumed_process_is_is_noted_anew(store: str, noisy: Path, tmp_path: Path) -> None:
     """So that who looks for its process and its snapshots does not look at the first attempt's."""
     run = break_off(noisy, 1)
-    told = training_status.launch(run)
+    told = training_status.read_launch(run)
     assert (told["pid"], told["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told | {"pid": 1, "host": "there"}))
     with pytest.raises(Interrupted):
         resume("--resume", run.info.run_id, signals=SignalAfter(2))
-    again = training_status.launch(mlflow.get_run(run.info.run_id))
+    again = training_status.read_launch(mlflow.get_run(run.info.run_id))
     assert (again["pid"], again["host"]) == (os.getpid(), socket.gethostname())
     assert again["parameters"] == told["parameters"]
 
@@ -921,7 +921,7 @@ def test_a_second_version_that_a_late_answer_has_made_is_removed(
 def test_what_goes_on_after_its_stop_is_said(store: str, noisy: Path) -> None:
     """As when somebody takes the tag away that says to what it was raised."""
     run = break_off(noisy, 4)
-    told = training_status.launch(run)
+    told = training_status.read_launch(run)
     told["parameters"]["patience"] = "0"
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told))
     with pytest.raises(RunFailed, match=r"stopped at epoch \d: no epoch follows"):
@@ -948,7 +948,7 @@ def test_patience_raised_for_a_run_that_mlflow_run_made_and_never_began_is_noted
 ) -> None:
     client, wanted = mlflow.MlflowClient(), TrainParameters.parse([*TINY, "--patience=1", f"--data={noisy}"])
     made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
-    for name, value in wanted.spelled().items():
+    for name, value in wanted.as_strings().items():
         client.log_param(made.info.run_id, name, value)
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     with pytest.raises(Interrupted):
@@ -1018,7 +1018,7 @@ def test_a_report_that_cannot_be_made_is_made_good(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tracked.reports.plots.training", full)
+        patch.setattr("tracked.reports.plots.draw_training", full)
         with pytest.raises(RunFailed, match="not all tables and pictures of the training could be made"):
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()

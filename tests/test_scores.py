@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import log_loss
 
-from imdb_conv1d.metrics import calibration_bins, log_losses, scores
+from imdb_conv1d.metrics import compute_calibration, compute_log_losses, compute_scores
 
 LABELS = [1, 1, 1, 0, 0]
 PROBABILITIES = [0.9, 0.8, 0.4, 0.6, 0.1]
 
 
 def test_scores_are_those_worked_out_by_hand() -> None:
-    found = scores(LABELS, PROBABILITIES)
+    found = compute_scores(LABELS, PROBABILITIES)
     # At one half: two true positives, one missed, one false alarm, one true negative.
     assert found["accuracy"] == 3 / 5
     assert found["precision"] == pytest.approx(2 / 3)
@@ -30,17 +30,17 @@ def test_scores_are_those_worked_out_by_hand() -> None:
 
 def test_the_interval_is_wilsons() -> None:
     # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
-    found = scores([1] * 81 + [0] * 182, [0.9] * 263)
+    found = compute_scores([1] * 81 + [0] * 182, [0.9] * 263)
     assert (round(found["accuracy_low"], 4), round(found["accuracy_high"], 4)) == (0.2553, 0.3662)
 
 
 def test_copies_do_not_narrow_the_interval() -> None:
     labels, probabilities, texts = [1] * 81 + [0] * 182, [0.9] * 263, [f"text {n}" for n in range(263)]
-    found = scores(labels * 5, probabilities * 5, texts * 5)  # as rows of their own: 0.2840 to 0.3333
+    found = compute_scores(labels * 5, probabilities * 5, texts * 5)  # as rows of their own: 0.2840 to 0.3333
     assert found["accuracy"] == pytest.approx(81 / 263)
     assert (round(found["accuracy_low"], 4), round(found["accuracy_high"], 4)) == (0.2553, 0.3662)
     # One text fifty times among fifty others: (50 + 50)² / (50² + 50) = 3.9 rows' worth.
-    found = scores([1] * 99 + [0], [0.9] * 100, ["a"] * 50 + texts[:50])
+    found = compute_scores([1] * 99 + [0], [0.9] * 100, ["a"] * 50 + texts[:50])
     assert found["accuracy"] == 0.99
     assert found["accuracy_low"] < 0.5
 
@@ -48,29 +48,29 @@ def test_copies_do_not_narrow_the_interval() -> None:
 @given(st.integers(0, 30), st.integers(1, 30))
 @settings(max_examples=30, deadline=None)
 def test_the_interval_without_copies_is_scipys(right: int, wrong: int) -> None:
-    found = scores([1] * right + [1] * wrong + [0], [0.9] * right + [0.1] * wrong + [0.1])
+    found = compute_scores([1] * right + [1] * wrong + [0], [0.9] * right + [0.1] * wrong + [0.1])
     expected = binomtest(right + 1, right + wrong + 1).proportion_ci(0.95, method="wilson")
     assert (found["accuracy_low"], found["accuracy_high"]) == pytest.approx((expected.low, expected.high))
 
 
 def test_a_threshold_of_one_half_is_not_positive() -> None:
-    assert scores([0, 1], [0.5, 0.6])["accuracy"] == 1
+    assert compute_scores([0, 1], [0.5, 0.6])["accuracy"] == 1
 
 
 def test_certain_and_wrong_is_finite() -> None:
-    assert all(math.isfinite(value) for value in scores([0, 1], [1.0, 0.0]).values())
+    assert all(math.isfinite(value) for value in compute_scores([0, 1], [1.0, 0.0]).values())
 
 
 def test_one_label_cannot_be_scored() -> None:
     with pytest.raises(ValueError, match="both labels"):
-        scores([1, 1], [0.1, 0.9])
+        compute_scores([1, 1], [0.1, 0.9])
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=50))
 @settings(max_examples=100, deadline=None)
 def test_bins_hold_every_review_once(rows: list[tuple[int, float]]) -> None:
     labels, probabilities = map(np.array, zip(*rows, strict=True))
-    bins = calibration_bins(labels, probabilities)
+    bins = compute_calibration(labels, probabilities)
     assert bins["reviews"].sum() == len(rows)
     for low, high, count in bins[["low", "high", "reviews"]].itertuples(index=False):
         inside = (probabilities >= low - 1e-12) & ((probabilities < high) | ((high == 1) & (probabilities == 1)))
@@ -83,4 +83,4 @@ def test_bins_hold_every_review_once(rows: list[tuple[int, float]]) -> None:
 def test_log_losses_have_scikit_learns_mean(rows: list[tuple[bool, float]]) -> None:
     labels, probabilities = [int(label) for label, _ in rows], [value for _, value in rows]
     expected = log_loss(labels, probabilities, labels=[0, 1])
-    assert log_losses(labels, probabilities).mean() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert compute_log_losses(labels, probabilities).mean() == pytest.approx(expected, rel=1e-9, abs=1e-12)

@@ -122,7 +122,7 @@ def test_an_evaluation_has_the_experiments_own_figures(capsys: pytest.CaptureFix
 def test_promotion_by_an_error_in_points(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("promote", model(3)) == 0
     assert "Promoted: diabetes version 3 is the first champion." in capsys.readouterr().out
-    assert champions.present(NAME) == "3"
+    assert champions.current_champion(NAME) == "3"
     assert run("promote", model(1)) == 0  # replaces
     decided = runs("promote")[0]
     metrics = decided.data.metrics
@@ -142,22 +142,22 @@ def test_promotion_by_an_error_in_points(capsys: pytest.CaptureFixture[str]) -> 
     assert "these patients have decided 1 promotion so far" in out
 
     assert run("promote", model(2), "--margin=0.001") == 3  # equal versions, and no rows could show it
-    assert champions.present(NAME) == "1"
+    assert champions.current_champion(NAME) == "1"
     assert runs("promote")[0].data.tags["decision"] == "kept"
     out = capsys.readouterr().out
     assert "Kept: diabetes version 2 does not replace version 1 as champion" in out
     assert "beyond the margin of 0.001" in out
     assert run("promote", model(3)) == 3  # worse by far
-    assert champions.present(NAME) == "1"
+    assert champions.current_champion(NAME) == "1"
 
     assert run("promote", model(2)) == 0
-    assert champions.present(NAME) == "2"
+    assert champions.current_champion(NAME) == "2"
     run("rollback")
-    assert champions.present(NAME) == "1"
+    assert champions.current_champion(NAME) == "1"
     assert "Rolled back: diabetes version 1 is the champion again, in place of version 2." in capsys.readouterr().out
     assert (runs("rollback")[0].info.status, runs("rollback")[0].data.tags["model_version"]) == ("FINISHED", "1")
     run("rollback")
-    assert champions.present(NAME) == "3"
+    assert champions.current_champion(NAME) == "3"
     with pytest.raises(UserError, match=r"^model_name: 'diabetes' is not allowed; allowed: a model with a former cham"):
         run("rollback")
 
@@ -185,7 +185,7 @@ def test_patients_that_a_training_has_seen_are_left_out_of_a_promotion(
     monkeypatch.setattr(Whole, "shown", ("train", "validation"))
     assert told.main([model(2)], Signals()) == 3
     assert "no patient is left that neither has seen in its training; left out are 295" in capsys.readouterr().out
-    assert champions.present(NAME) == "1"
+    assert champions.current_champion(NAME) == "1"
 
 
 class Some:
@@ -217,7 +217,7 @@ def test_too_few_patients_decide_nothing(monkeypatch: pytest.MonkeyPatch, capsys
     assert verbs.Verb("promote", Few()).main([model(1), "--margin=50"], Signals()) == 3
     assert "nothing is decided, as 20 distinct patients are needed" in capsys.readouterr().out
     assert "decisions_on_these_patients" not in runs("promote")[0].data.metrics
-    assert champions.present(NAME) == "3"
+    assert champions.current_champion(NAME) == "3"
 
 
 class FewRows(Some):
@@ -340,7 +340,7 @@ def test_a_rollback_of_the_others_model_is_refused_and_moves_nothing(
         f"model_name: {other} version 1 is of experiment {other!r}; allowed: a model of {name!r}"
     )
     assert everything() == before
-    assert champions.present(other) == "2"
+    assert champions.current_champion(other) == "2"
 
 
 def forget_the_experiment(name: str, version: int) -> None:
@@ -367,7 +367,7 @@ def test_a_version_that_names_no_experiment_is_the_first_ones(both: Path, capsys
         assert run("promote", model(1, "imdb-conv1d"), of=REVIEWS) == 0
         assert run("promote", model(2, "imdb-conv1d"), "--margin=5", of=REVIEWS) == 0
         run("rollback", of=REVIEWS)
-        assert champions.present("imdb-conv1d") == "1"
+        assert champions.current_champion("imdb-conv1d") == "1"
     finally:
         (own / "MLmodel").write_text(whole)
 

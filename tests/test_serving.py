@@ -28,7 +28,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path, 
 
 def test_texts_score_as_their_ids_do(parts: tuple[keras.Model, Path, Path]) -> None:
     network, vocabulary, saved = parts
-    ids = tokenizer.encode(tokenizer.split(TEXTS), tokenizer.lookup(vocabulary), SMALL.maxlen)
+    ids = tokenizer.encode(tokenizer.split_words(TEXTS), tokenizer.make_lookup(vocabulary), SMALL.maxlen)
     expected = network.predict(ids, verbose=0)[:, 0]
     vocabulary.rename(vocabulary.with_suffix(".gone"))  # what is saved has to stand alone
     found = tf.saved_model.load(str(saved))(tf.constant(TEXTS)).numpy()

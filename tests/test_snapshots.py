@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracked.training import reproducibility, snapshot_file
-from tracked.training.files import digest, write_safely
+from tracked.training.files import sha256_of, write_safely
 from tracked.training.snapshot_file import FORMAT, Snapshot
 from tracked.training.snapshots import Snapshots
 
 FACTS = {
     "journal": {"bytes": 10, "sha256": "0f"},
     "checkpoint": {"epoch": 1, "value": 0.5, "sha256": "0f", "data": ""},
-    "random": reproducibility.random_states(),
+    "random": reproducibility.get_random_states(),
     "facts": {"cpu": "one of 2 cores"},
 }
 
@@ -49,7 +49,7 @@ def same(found: Snapshot | None, epoch: int) -> bool:
     wanted = snapshot(epoch)
     assert found is not None
     assert found.epoch == epoch
-    assert found.facts == json.loads(json.dumps(FACTS | {"format": FORMAT, "epoch": epoch}))
+    assert found.metadata == json.loads(json.dumps(FACTS | {"format": FORMAT, "epoch": epoch}))
     return all(
         a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
         for a, b in zip(found.arrays, wanted.arrays, strict=True)
@@ -58,13 +58,13 @@ def same(found: Snapshot | None, epoch: int) -> bool:
 
 def test_the_newest_comes_back_to_the_last_bit_and_the_two_newest_are_kept(tmp_path: Path) -> None:
     made = written(tmp_path, 12)
-    assert same(made.newest(any_will_do), 12)
+    assert same(made.load_newest(any_will_do), 12)
     assert made.last_epoch == 12
     assert sorted(path.name.split("-")[1] for path in tmp_path.iterdir()) == ["11", "12"]  # 9 would come after by name
 
 
 def test_an_empty_folder_has_none(tmp_path: Path) -> None:
-    assert Snapshots(tmp_path).newest(any_will_do) is None
+    assert Snapshots(tmp_path).load_newest(any_will_do) is None
     assert Snapshots(tmp_path / "not there").last_epoch == 0
 
 
@@ -95,12 +95,12 @@ def test_a_damaged_newest_one_falls_back_to_the_one_before_and_says_so(
     made = written(tmp_path, 3)
     (newest,) = tmp_path.glob("epoch-3-*")
     newest.write_bytes(damage(newest.read_bytes()))
-    assert same(made.newest(any_will_do), 2)
+    assert same(made.load_newest(any_will_do), 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("the snapshot of epoch 3 cannot be used (its content is not what its name says")
     assert made.last_epoch == 2
     made.write(snapshot(3))  # trained once more
-    assert same(made.newest(any_will_do), 3)
+    assert same(made.load_newest(any_will_do), 3)
 
 
 class Bomb:
@@ -123,7 +123,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     (place / named(malicious, 9)).write_bytes(malicious)
     pickled = pickle.dumps(Bomb(mark))
     (place / named(pickled, 8)).write_bytes(pickled)
-    assert Snapshots(place).newest(any_will_do) is None
+    assert Snapshots(place).load_newest(any_will_do) is None
     assert not mark.exists()
 
 
@@ -131,7 +131,7 @@ def test_what_would_grow_when_unpacked_is_refused(tmp_path: Path, capsys: pytest
     huge = repacked({"format": FORMAT, "epoch": 1}, np.zeros(10**6), save=np.savez_compressed)
     assert len(huge) < 10**5
     (tmp_path / named(huge, 1)).write_bytes(huge)
-    assert Snapshots(tmp_path).newest(any_will_do) is None
+    assert Snapshots(tmp_path).load_newest(any_will_do) is None
     assert "compressed" in capsys.readouterr().err
 
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_understood_is_said(
 ) -> None:
     content = repacked(facts, np.zeros(2))
     (tmp_path / named(content, 1)).write_bytes(content)
-    assert Snapshots(tmp_path).newest(any_will_do) is None
+    assert Snapshots(tmp_path).load_newest(any_will_do) is None
     assert message in capsys.readouterr().err
 
 
@@ -205,7 +205,7 @@ def test_facts_that_are_not_those_of_the_format_make_a_snapshot_unusable(
     def use(found: Snapshot) -> None:
         assert found.epoch == 1, "it was used"
 
-    assert same(made.newest(use), 1)
+    assert same(made.load_newest(use), 1)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("the snapshot of epoch 2 cannot be used (its ")
     assert what.split(".")[0] in line
@@ -214,9 +214,9 @@ def test_facts_that_are_not_those_of_the_format_make_a_snapshot_unusable(
 def test_more_facts_than_are_known_here_do_no_harm(tmp_path: Path) -> None:
     content = repacked(changed("more", "of a later version"), np.zeros(2))
     (tmp_path / named(content, 2)).write_bytes(content)
-    found = Snapshots(tmp_path).newest(any_will_do)
+    found = Snapshots(tmp_path).load_newest(any_will_do)
     assert found is not None
-    assert found.facts["more"] == "of a later version"
+    assert found.metadata["more"] == "of a later version"
 
 
 @pytest.mark.parametrize(
@@ -233,9 +233,9 @@ def test_a_mistake_in_the_code_is_no_damage_and_leaves_both_snapshots(tmp_path: 
         raise mistake
 
     with pytest.raises(type(mistake)):
-        made.newest(mistaken)
+        made.load_newest(mistaken)
     assert sorted(tmp_path.iterdir()) == before
-    assert same(made.newest(any_will_do), 2)
+    assert same(made.load_newest(any_will_do), 2)
 
 
 @settings(max_examples=300, deadline=None)
@@ -253,7 +253,7 @@ def test_whatever_a_file_holds_it_is_used_or_set_aside(tmp_path_factory: pytest.
             copy.writestr(data.draw(st.sampled_from([member.filename, "array-7.npy"])), bytes(content))
     content = data.draw(st.sampled_from([out.getvalue(), whole[: data.draw(st.integers(0, len(whole)))]]))
     (folder / named(content, 2)).write_bytes(content)
-    found = Snapshots(folder).newest(any_will_do)
+    found = Snapshots(folder).load_newest(any_will_do)
     assert (found is None) == (folder / "aside-1").exists()
     assert (found is not None) == (Snapshots(folder).last_epoch == 2)
 
@@ -265,7 +265,7 @@ def test_one_that_does_not_fit_falls_back_too(tmp_path: Path, capsys: pytest.Cap
         if found.epoch == 2:
             raise ValueError("it is the state of another network")
 
-    assert same(made.newest(fits), 1)
+    assert same(made.load_newest(fits), 1)
     assert "the state of another network" in capsys.readouterr().err
 
 
@@ -296,7 +296,7 @@ def test_a_write_that_fails_leaves_the_former_ones_and_nothing_else(
     with pytest.raises(OSError, match="No space left"):
         made.write(snapshot(3))
     assert sorted(tmp_path.iterdir()) == before
-    assert same(made.newest(any_will_do), 2)
+    assert same(made.load_newest(any_will_do), 2)
 
 
 CALLS = ("fsync", "replace", "unlink", "rename", "open")
@@ -325,7 +325,7 @@ def test_a_kill_at_any_call_leaves_the_former_or_the_new_one_complete(tmp_path: 
         made.write(snapshot(3))
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    newest = Snapshots(tmp_path).newest(any_will_do)
+    newest = Snapshots(tmp_path).load_newest(any_will_do)
     assert newest is not None
     assert same(newest, newest.epoch)
     assert newest.epoch == 3 if os.WIFEXITED(status) else newest.epoch in (2, 3)
@@ -355,7 +355,7 @@ def test_a_file_is_flushed_before_it_is_renamed_and_its_folder_after(
     monkeypatch.setattr(Path, "replace", lambda self, to: (calls.append("rename"), replace(self, to))[1])
     write_safely(tmp_path / "file", lambda path: path.write_text("content"))
     assert calls == [(tmp_path / "file").stat().st_ino, "rename", tmp_path.stat().st_ino]
-    assert digest(tmp_path / "file") == hashlib.sha256(b"content").hexdigest()
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(b"content").hexdigest()
 
 
 def test_arrays_are_stored_as_they_are(tmp_path: Path) -> None:
@@ -381,7 +381,7 @@ def test_an_array_that_claims_to_be_longer_than_its_place_is_refused(
                 copy.writestr(member.filename, file.read(member).replace(b"(1000,)", b"(9999,)"))
         longer = out.getvalue()
     (tmp_path / named(longer, 1)).write_bytes(longer)
-    assert Snapshots(tmp_path).newest(any_will_do) is None
+    assert Snapshots(tmp_path).load_newest(any_will_do) is None
     assert "an array that is not as long as it says" in capsys.readouterr().err
 
 
@@ -393,13 +393,13 @@ def test_what_cannot_be_used_is_set_aside_and_can_be_put_back(tmp_path: Path) ->
     def other_code(found: Snapshot) -> None:
         raise ValueError("it is the state of another network")
 
-    assert made.newest(other_code) is None
+    assert made.load_newest(other_code) is None
     assert made.last_epoch == 0
     (aside,) = tmp_path.iterdir()
     assert {path.name.split("-")[0] for path in aside.iterdir()} == {"epoch", "best", "journal.jsonl"}
     for path in aside.iterdir():
         path.rename(tmp_path / path.name)
-    assert same(Snapshots(tmp_path).newest(any_will_do), 3)
+    assert same(Snapshots(tmp_path).load_newest(any_will_do), 3)
 
 
 def test_a_disk_that_cannot_be_read_just_now_says_nothing_against_a_snapshot(
@@ -413,8 +413,8 @@ def test_a_disk_that_cannot_be_read_just_now_says_nothing_against_a_snapshot(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", broken)
         with pytest.raises(OSError, match="Input/output"):
-            made.newest(any_will_do)
-    assert same(made.newest(any_will_do), 2)
+            made.load_newest(any_will_do)
+    assert same(made.load_newest(any_will_do), 2)
 
 
 def test_snapshots_that_come_and_go_do_not_disturb_who_lists_them(tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ def test_a_former_one_that_is_damaged_meanwhile_ends_nothing(tmp_path: Path) -> 
     for path in tmp_path.glob("epoch-*"):
         path.write_bytes(b"damaged")
     made.write(snapshot(3))
-    assert same(made.newest(any_will_do), 3)
+    assert same(made.load_newest(any_will_do), 3)
 
 
 def test_a_full_disk_leaves_the_former_ones(tmp_path: Path) -> None:
@@ -453,5 +453,5 @@ def test_a_full_disk_leaves_the_former_ones(tmp_path: Path) -> None:
         os._exit(9)
     _, status = os.waitpid(child, 0)
     assert os.WEXITSTATUS(status) == 7
-    assert same(Snapshots(tmp_path).newest(any_will_do), 2)
+    assert same(Snapshots(tmp_path).load_newest(any_will_do), 2)
     assert all(path.name.startswith("epoch-") for path in tmp_path.iterdir())

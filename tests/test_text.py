@@ -11,7 +11,7 @@ from imdb_conv1d import tokenizer
 
 
 def words_of(review: str) -> list[str]:
-    return [word.decode() for word in tokenizer.words(tf.constant([review]))[0].numpy()]
+    return [word.decode() for word in tokenizer.tokenize(tf.constant([review]))[0].numpy()]
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_a_text_without_a_nul_has_the_words_that_it_always_had_and_a_nul_is_a_bl
     raw = [one.encode() if isinstance(one, str) else one for one in texts]
     blank = tf.constant([one.replace(b"\0", b" ") for one in raw])
     expected = former_words(blank).to_list()
-    assert tokenizer.words(blank).to_list() == expected
-    assert tokenizer.words(tf.constant(raw)).to_list() == expected
+    assert tokenizer.tokenize(blank).to_list() == expected
+    assert tokenizer.tokenize(tf.constant(raw)).to_list() == expected
 
 
 def test_words_agree_with_the_tokenizer_that_made_the_articles_data() -> None:
@@ -68,15 +68,22 @@ def test_words_agree_with_the_tokenizer_that_made_the_articles_data() -> None:
 
 def test_the_vocabulary_has_the_most_frequent_words_and_ties_in_alphabetical_order() -> None:
     texts = ["b a a c", "c b a d", "e"]
-    assert tokenizer.vocabulary(tokenizer.split(texts), 6) == ["[padding]", "[start]", "[unknown]", "a", "b", "c"]
-    assert tokenizer.vocabulary(tokenizer.split(texts), 100)[3:] == ["a", "b", "c", "d", "e"]
+    assert tokenizer.make_vocabulary(tokenizer.split_words(texts), 6) == [
+        "[padding]",
+        "[start]",
+        "[unknown]",
+        "a",
+        "b",
+        "c",
+    ]
+    assert tokenizer.make_vocabulary(tokenizer.split_words(texts), 100)[3:] == ["a", "b", "c", "d", "e"]
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> tf.lookup.StaticHashTable:
     path = tmp_path_factory.mktemp("words") / "vocabulary.txt"
     tokenizer.write_vocabulary(path, ["[padding]", "[start]", "[unknown]", "good", "bad", "é"])
-    return tokenizer.lookup(path)
+    return tokenizer.make_lookup(path)
 
 
 IDS = {"good": 3, "bad": 4, "é": 5}
@@ -92,14 +99,14 @@ def test_ids_are_those_of_pad_sequences(
 ) -> None:
     sequences = [[tokenizer.START, *(IDS.get(word, tokenizer.UNKNOWN) for word in review)] for review in reviews]
     expected = keras.utils.pad_sequences(sequences, maxlen=maxlen)
-    found = tokenizer.encode(tokenizer.split([" ".join(review) for review in reviews]), table, maxlen)
+    found = tokenizer.encode(tokenizer.split_words([" ".join(review) for review in reviews]), table, maxlen)
     assert found.dtype == np.int32
     assert np.array_equal(found, expected)
 
 
 def test_more_texts_than_a_chunk_keep_their_order(table: tf.lookup.StaticHashTable) -> None:
     texts = ["good " * (row % 5) for row in range(tokenizer.CHUNK * 2 + 7)]
-    found = tokenizer.encode(tokenizer.split(texts), table, 6)
+    found = tokenizer.encode(tokenizer.split_words(texts), table, 6)
     assert (found == IDS["good"]).sum(axis=1).tolist() == [row % 5 for row in range(len(texts))]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tracked.runs.writer import literally
+from tracked.runs.writer import escape_markdown
 
 
 @pytest.mark.parametrize(
@@ -14,4 +14,4 @@ from tracked.runs.writer import literally
     ],
 )
 def test_markdown_shows_a_text_as_it_is(text: str, expected: str) -> None:
-    assert literally(text) == expected
+    assert escape_markdown(text) == expected

@@ -27,7 +27,7 @@ from tracked.console.signals import Signals
 from tracked.models import publisher
 from tracked.reports import plots
 from tracked.runs import context, writer
-from tracked.runs.outbox import Delivery
+from tracked.runs.outbox import Outbox
 from tracked.training.callbacks import BestCheckpoint
 from verbs import train
 
@@ -132,7 +132,7 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
 
     # The data.
     (used,) = run.inputs.dataset_inputs
-    digest = dataset.digest(dataset.index(sources.resolve(str(reviews_csv))))
+    digest = dataset.digest_rows(dataset.index_rows(sources.resolve(str(reviews_csv))))
     assert run.data.tags["data_digest"] == digest
     assert used.dataset.digest == digest[:32]
     assert run.data.tags["data_source"] == str(reviews_csv)
@@ -269,14 +269,14 @@ def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_
 def test_an_exception_fails_the_run_and_keeps_its_epochs(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epoch = writer.Run.epoch
+    epoch = writer.Run.log_epoch
 
     def third_breaks(self: writer.Run, step: int, *rest: Any) -> None:
         if step == 3:
             raise ZeroDivisionError("a bug")
         epoch(self, step, *rest)
 
-    monkeypatch.setattr(writer.Run, "epoch", third_breaks)
+    monkeypatch.setattr(writer.Run, "log_epoch", third_breaks)
     with pytest.raises(ZeroDivisionError):
         run_train(f"--data={reviews_csv}")
     run = last_run()
@@ -450,7 +450,7 @@ def test_an_artifact_store_that_fails_holds_up_no_metric(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", full)
-    monkeypatch.setattr(writer.Run.settle, "__defaults__", (0.5,))
+    monkeypatch.setattr(writer.Run.flush, "__defaults__", (0.5,))
     monkeypatch.setattr(context, "PATIENCE_AFTER_ERROR", 0.5)
     with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: environment\.json; rows\.parquet; best\.keras"):
         run_train(f"--data={reviews_csv}", "--epochs=2")
@@ -470,7 +470,7 @@ def test_an_upload_that_takes_longer_than_the_patience_is_waited_for(
         upload(self, run_id, path, folder)
 
     monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", slow)
-    monkeypatch.setattr(writer.Run.settle, "__defaults__", (0.8,))
+    monkeypatch.setattr(writer.Run.flush, "__defaults__", (0.8,))
     run_train(f"--data={reviews_csv}", "--epochs=1")
     run = last_run()
     assert run.info.status == "FINISHED"
@@ -523,8 +523,8 @@ def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None
         (tokenizer, "encode", 0),
         (BestCheckpoint, "on_epoch_end", 1),  # within the last epoch's end
         (plots, "training", 1),  # while the report is made
-        (Delivery, "drain", 1),  # while what was said is being stored
-        (publisher, "store", 1),
+        (Outbox, "drain", 1),  # while what was said is being stored
+        (publisher, "store_model", 1),
         (publisher, "require_same_loss", 1),
     ],
 )
@@ -551,8 +551,8 @@ def test_a_signal_after_registration_has_begun_comes_too_late(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ) -> None:
     if name == "settle":  # the second one, at the very end
-        hold = Signals.hold_to_the_end
-        monkeypatch.setattr(Signals, "hold_to_the_end", lambda self: (hold(self), then_kill(monkeypatch, owner, name)))
+        hold = Signals.hold_until_exit
+        monkeypatch.setattr(Signals, "hold_until_exit", lambda self: (hold(self), then_kill(monkeypatch, owner, name)))
     else:
         then_kill(monkeypatch, owner, name)
     with Kill() as signals:
@@ -617,7 +617,7 @@ def test_a_picture_that_cannot_be_made_hides_nothing(
     def full(*arguments: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(plots, "training", full)
+    monkeypatch.setattr(plots, "draw_training", full)
     with pytest.raises(Interrupted):
         run_train(f"--data={reviews_csv}", signals=SignalAfter(6))
     assert (last_run().info.status, last_run().data.tags["stop_reason"]) == ("KILLED", "interrupted")

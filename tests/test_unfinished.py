@@ -25,7 +25,7 @@ from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.resume import close as closing_verb
 from tracked.resume import training_status
-from tracked.runs.queries import stand
+from tracked.runs.queries import status_of
 from tracked.training import holder
 from verbs import unfinished
 
@@ -83,7 +83,7 @@ def test_a_dead_one_does_not_stay_running_for_ever(store: str, noisy: Path, caps
     found = mlflow.get_run(older.info.run_id)
     assert list(points(found, "val_loss")) == [1]
     assert table(found, "history.csv")["val_loss"].tolist() == list(points(found, "val_loss").values())
-    assert (found.info.status, found.data.tags["stop_reason"], stand(found)) == ("KILLED", "killed", "interrupted")
+    assert (found.info.status, found.data.tags["stop_reason"], status_of(found)) == ("KILLED", "killed", "interrupted")
     assert {"history.csv", "early_stopping.csv", "checkpoint/best.keras"} <= artifacts(found)
     assert not folder(older).exists()
     assert folder(newer).exists()
@@ -100,7 +100,7 @@ def test_one_whose_version_is_registered_is_closed_as_finished(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = unended(noisy)
-    assert stand(mlflow.get_run(run.info.run_id)) == "finished"
+    assert status_of(mlflow.get_run(run.info.run_id)) == "finished"
     assert f"closed {run.info.run_id} as FINISHED" in listed(capsys, "--close=dead")
     assert mlflow.get_run(run.info.run_id).data.tags["stop_reason"] == "epochs"
 
@@ -120,7 +120,7 @@ def test_one_that_mlflow_run_has_made_and_not_begun_may_live(
 ) -> None:
     client = mlflow.MlflowClient()
     made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
-    for name, value in TrainParameters.parse(TINY).spelled().items():
+    for name, value in TrainParameters.parse(TINY).as_strings().items():
         client.log_param(made.info.run_id, name, value)
     client.create_run("0", tags={"mlflow.project.entryPoint": "main"})  # of another project
     client.create_run("0", tags={"mlflow.project.entryPoint": "evaluate"})
@@ -151,12 +151,12 @@ def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.C
 
 def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
-    (listed_before,) = training_status.unfinished(EXPERIMENT, "0")
+    (listed_before,) = training_status.find_unfinished(EXPERIMENT, "0")
     resume("--resume=latest")
     assert closing_verb.close(EXPERIMENT, listed_before).endswith("is not closed: it has finished by now")
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
     other = break_off(noisy, 1, "--epochs=2")
-    (listed_before,) = training_status.unfinished(EXPERIMENT, "0")
+    (listed_before,) = training_status.find_unfinished(EXPERIMENT, "0")
     with holding(other) as process:
         assert f"is not closed: process {process.pid} on host" in closing_verb.close(EXPERIMENT, listed_before)
     assert mlflow.get_run(other.info.run_id).data.tags["stop_reason"] == "interrupted"
@@ -204,7 +204,7 @@ def test_what_cannot_be_read_is_not_thrown_away(
     assert folder(run).exists()
     assert "closed" not in mlflow.get_run(run.info.run_id).data.tags
     with monkeypatch.context() as patch:
-        patch.setattr("tracked.training.run_folder.holder", broken)
+        patch.setattr("tracked.training.run_folder.find_holder", broken)
         text = listed(capsys, "--close=dead")
         assert "not known here whether it lives" in text
         assert "its snapshots cannot be looked at" in text
@@ -243,7 +243,7 @@ def test_a_tag_that_names_a_folder_which_is_not_the_runs_own_endangers_nothing(
         (tmp_path / "precious" / run.info.run_id).mkdir(parents=True)
         for name in ("lock", "attempts", "best-1.keras"):
             (tmp_path / "precious" / run.info.run_id / name).write_text("another token")
-    told = json.dumps(training_status.launch(run) | {"snapshots": str(named)})
+    told = json.dumps(training_status.read_launch(run) | {"snapshots": str(named)})
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
     before = {root: files(root) for root in (artifacts_of_run, tmp_path / "precious")}
     text = listed(capsys, "--close", run.info.run_id)
@@ -289,7 +289,7 @@ def test_a_whole_checkpoint_is_stored_before_its_folder_goes_whatever_else_is_da
     if lost != "both snapshots":
         (folder(run) / "journal.jsonl").write_text("damaged")
     if lost == "the parameters too":
-        told = json.dumps(training_status.launch(run) | {"parameters": {"patience": "a while"}})
+        told = json.dumps(training_status.read_launch(run) | {"parameters": {"patience": "a while"}})
         mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
     assert f"closed {run.info.run_id} as KILLED, after epoch 3" in listed(capsys, "--close=dead")
     assert stored(run) == best

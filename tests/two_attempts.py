@@ -25,7 +25,7 @@ def main() -> int:
     forked.import_all()
     from tracked.runs import context, writer
 
-    writer.Run.settle.__defaults__ = (3.0,)
+    writer.Run.flush.__defaults__ = (3.0,)
     context.PATIENCE_AFTER_ERROR = 2.0
     subject = SUBJECTS[experiment]
     shell(before)

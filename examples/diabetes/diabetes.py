@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # a clone 
 from pydantic import Field
 
 from tracked.console.errors import UserError
-from tracked.console.parameters import MOST, Finite
+from tracked.console.parameters import MAX_INT, Finite
 from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Metric, Package, Terms, TrainedOn
 from tracked.verbs import command
@@ -30,8 +30,8 @@ NORM = 21.0  # the data's columns have a length of 1; times the root of 442, a d
 class DiabetesParameters(TrainParameters):
     """Train a small network until its error no longer falls, and register the best checkpoint."""
 
-    batch_size: int = Field(32, ge=1, le=MOST, description="Patients in one step")
-    hidden_units: int = Field(64, ge=1, le=MOST, description="Units of the hidden layer")
+    batch_size: int = Field(32, ge=1, le=MAX_INT, description="Patients in one step")
+    hidden_units: int = Field(64, ge=1, le=MAX_INT, description="Units of the hidden layer")
     learning_rate: Finite = Field(0.01, ge=1e-30, le=1e30, description="Adam's step size")
 
 
@@ -41,7 +41,7 @@ class Diabetes(Experiment):
     name = "diabetes"
     Parameters = DiabetesParameters
     metrics = (Metric("loss", "min"), Metric("r2", "max"))  # the loss is the mean absolute error, in points
-    terms = Terms(row="patient", loss="absolute error", unit="points", most=200, margin=10)
+    terms = Terms(row="patient", loss="absolute error", unit="points", max_loss=200, margin=10)
     headline = ("loss", "r2")
     advice = "a smaller learning_rate than {learning_rate} may help"
 

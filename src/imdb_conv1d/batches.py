@@ -19,7 +19,7 @@ POOL = 50  # batches among whose reviews those of like length are put together
 MULTIPLE = 8  # of a cut length: fewer lengths, and so fewer convolutions that oneDNN has to prepare
 
 
-def training_batches(
+def make_training_batches(
     ids: np.ndarray, labels: np.ndarray, batch_size: int, kernel_size: int, seed: int, epoch: tf.Variable
 ) -> tf.data.Dataset:
     """The batches of one epoch: of the one that ``epoch`` names when the first of them is taken.
@@ -44,7 +44,7 @@ def training_batches(
     return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(without_autotune())
 
 
-def validation_batches(ids: np.ndarray, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
+def make_validation_batches(ids: np.ndarray, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
     """All reviews by length, cut likewise; a mean over them does not depend on their order."""
     order = np.argsort(_lengths(ids), kind="stable")
     batches = tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH).map(_cut(ids, labels, kernel_size))

@@ -49,7 +49,7 @@ class Reviews:
         """The words of the parts that a training sees: many times the size of the ids, so see :meth:`forget_words`."""
         from imdb_conv1d import tokenizer  # with TensorFlow, which is not needed to read data
 
-        return [tokenizer.split(part["text"]) for part in self.learned]
+        return [tokenizer.split_words(part["text"]) for part in self.learned]
 
     def forget_words(self) -> None:
         """Free the memory of :attr:`words`."""
@@ -57,7 +57,7 @@ class Reviews:
 
     def rows(self, parameters: TrainParameters) -> pd.DataFrame:
         """Tell what a training sees of each row, without its text."""
-        return leaks.recorded(self.table, self.learned, self.words, parameters.maxlen)
+        return leaks.make_rows(self.table, self.learned, self.words, parameters.maxlen)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,11 +78,11 @@ def load(source: Source, validation_split: float) -> Reviews:
     Raises:
         UserError: if the source is unreadable, or a part would be left without one of the labels.
     """
-    table = pd.concat([indexed(table).assign(text=table["text"]) for table in source.tables()], ignore_index=True)
-    split = partition(table, validation_split)
+    table = pd.concat([index_table(table).assign(text=table["text"]) for table in source.tables()], ignore_index=True)
+    split = assign_parts(table, validation_split)
     kept = table.assign(split=split)[split.isin(PARTS)].sort_values(["hash", "label"], kind="stable", ignore_index=True)
     columns = ["hash", "text", "label", "split"]
-    reviews = Reviews(source.name, kept[columns], digest(table), dropped(split))
+    reviews = Reviews(source.name, kept[columns], digest_rows(table), count_dropped(split))
     for part in PARTS:
         for label in (0, 1):
             if not (reviews.part(part)["label"] == label).any():
@@ -93,19 +93,19 @@ def load(source: Source, validation_split: float) -> Reviews:
     return reviews
 
 
-def index(source: Source) -> pd.DataFrame:
+def index_rows(source: Source) -> pd.DataFrame:
     """Hash, label and given split of every row of a source, in its order, without holding the texts."""
-    return pd.concat([indexed(table) for table in source.tables()], ignore_index=True)
+    return pd.concat([index_table(table) for table in source.tables()], ignore_index=True)
 
 
-def indexed(table: pd.DataFrame) -> pd.DataFrame:
+def index_table(table: pd.DataFrame) -> pd.DataFrame:
     """Hash, label and given split of every row of a table."""
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in table["text"]]
     label = table["label"].to_numpy(dtype="int8")
     return pd.DataFrame({"hash": pd.Series(hashes, dtype="str"), "label": label, "split": table["split"].astype("str")})
 
 
-def partition(rows: pd.DataFrame, validation_split: float) -> pd.Series:
+def assign_parts(rows: pd.DataFrame, validation_split: float) -> pd.Series:
     """The part of each row: train, validation or test, or the reason why it is left out.
 
     ``rows`` has the columns hash, label and split (what the source says; "" or train may be divided). A test part that
@@ -138,12 +138,12 @@ def _hold_out(part: pd.Series, rows: pd.DataFrame, name: str, fraction: float) -
         part[group.index[:size]] = name
 
 
-def digest(rows: pd.DataFrame) -> str:
+def digest_rows(rows: pd.DataFrame) -> str:
     """SHA-256 over hash, label and given split of all rows, whatever their order."""
     lines = sorted(rows["hash"] + rows["label"].astype(str) + rows["split"])
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def dropped(part: pd.Series) -> dict[str, int]:
+def count_dropped(part: pd.Series) -> dict[str, int]:
     """Number of rows left out, by reason."""
     return {str(reason): int(count) for reason, count in part[~part.isin(PARTS)].value_counts().sort_index().items()}

@@ -7,21 +7,21 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
-from imdb_conv1d.metrics import calibration_bins
+from imdb_conv1d.metrics import compute_calibration
 from tracked.reports.plots import BLUE, GREY
 
 
 def draw_all(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> dict[str, Figure]:
     """All pictures of an evaluation, by their files' names."""
     return {
-        "confusion.png": confusion(labels, probabilities, mark),
-        "roc.png": roc(labels, probabilities, mark),
-        "precision_recall.png": precision_recall(labels, probabilities, mark),
-        "calibration.png": calibration(calibration_bins(labels, probabilities), mark),
+        "confusion.png": draw_confusion(labels, probabilities, mark),
+        "roc.png": draw_roc(labels, probabilities, mark),
+        "precision_recall.png": draw_precision_recall(labels, probabilities, mark),
+        "calibration.png": draw_calibration(compute_calibration(labels, probabilities), mark),
     }
 
 
-def confusion(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
+def draw_confusion(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
     """Counts of true and predicted labels at a threshold of one half; ``mark`` is said of the rows."""
     figure, ax = _single()
     predicted = (np.asarray(probabilities) > 0.5).astype(int)
@@ -32,12 +32,12 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Fi
     return figure
 
 
-def roc(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
+def draw_roc(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
     """The receiver operating characteristic; ``mark`` is said of the rows."""
     return _curve(RocCurveDisplay, _title("ROC", np.size(labels), mark), labels, probabilities)
 
 
-def precision_recall(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
+def draw_precision_recall(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
     """Precision over recall; ``mark`` is said of the rows."""
     return _curve(PrecisionRecallDisplay, _title("Precision and recall", np.size(labels), mark), labels, probabilities)
 
@@ -54,11 +54,11 @@ def _curve(
     return figure
 
 
-def calibration(bins: pd.DataFrame, mark: str = "") -> Figure:
+def draw_calibration(bins: pd.DataFrame, mark: str = "") -> Figure:
     """Share of positive reviews over the probability given to them.
 
     Args:
-        bins: what ``metrics.calibration_bins`` returns.
+        bins: what ``metrics.compute_calibration`` returns.
         mark: is said of the rows.
     """
     figure = Figure(figsize=(5, 5), layout="constrained")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from imdb_conv1d.reviews_part import ReviewsPart
 
 # A probability of the true label below 0.001 counts as that in a promotion.
-MOST_NATS = math.log(1000)
-TERMS = Terms("review", "log loss", "nats", most=MOST_NATS, margin=0.02, right="accuracy")
+MAX_NATS = math.log(1000)
+TERMS = Terms("review", "log loss", "nats", max_loss=MAX_NATS, margin=0.02, correct="accuracy")
 
 
 class ImdbConv1D(Experiment):
@@ -52,7 +52,7 @@ class ImdbConv1D(Experiment):
         """Make the vocabulary, the ids and the network."""
         from imdb_conv1d import networks, tokenizer
 
-        _, ids = tokenizer.prepare(dataset.words, folder, parameters.max_features, parameters.maxlen)
+        _, ids = tokenizer.encode_parts(dataset.words, folder, parameters.max_features, parameters.maxlen)
         dataset.forget_words()
         labels = [part["label"].to_numpy() for part in dataset.learned]
         learned, validated = zip(ids, labels, strict=True)
@@ -82,9 +82,9 @@ class ImdbConv1D(Experiment):
 
     def score(self, predictions: "pd.DataFrame") -> dict[str, float]:
         """Score labels and probabilities."""
-        from imdb_conv1d.metrics import scores
+        from imdb_conv1d.metrics import compute_scores
 
-        return scores(predictions["label"], predictions["probability"], predictions["key"])
+        return compute_scores(predictions["label"], predictions["probability"], predictions["key"])
 
     def draw(self, predictions: "pd.DataFrame", mark: str) -> "dict[str, Figure]":
         """Draw confusion, curves and calibration."""
@@ -114,7 +114,7 @@ class ImdbConv1D(Experiment):
         """Read what evaluations before format 3 have stored."""
         from imdb_conv1d import predict
 
-        return predict.upgrade(predictions, version)
+        return predict.upgrade_predictions(predictions, version)
 
 
 EXPERIMENT = ImdbConv1D()

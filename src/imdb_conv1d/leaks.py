@@ -32,18 +32,18 @@ class Seen:
     maxlen: int
 
 
-def split(texts: Sequence[str]) -> Words:
+def split_words(texts: Sequence[str]) -> Words:
     """Split texts into the words that tell them apart."""
     from imdb_conv1d import tokenizer  # with TensorFlow, which whoever only asks what was recorded does not need
 
-    return tokenizer.split([unicodedata.normalize("NFKC", one) for one in texts])
+    return tokenizer.split_words([unicodedata.normalize("NFKC", one) for one in texts])
 
 
-def digests(words: Words, maxlen: int | None = None) -> np.ndarray:
+def digest_words(words: Words, maxlen: int | None = None) -> np.ndarray:
     """Name each text by its words: two texts have the same key if a model gets the same words of them.
 
     Args:
-        words: what :func:`split` gives.
+        words: what :func:`split_words` gives.
         maxlen: how many words a model gets, a text's last ones; None for all of them.
 
     Returns:
@@ -51,29 +51,31 @@ def digests(words: Words, maxlen: int | None = None) -> np.ndarray:
     """
     from imdb_conv1d import tokenizer
 
-    return np.array([hashlib.sha256(one).hexdigest()[:DIGITS] for one in tokenizer.joined(words, maxlen)], dtype=object)
+    return np.array(
+        [hashlib.sha256(one).hexdigest()[:DIGITS] for one in tokenizer.join_words(words, maxlen)], dtype=object
+    )
 
 
-def recorded(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], words: Sequence[Words], maxlen: int) -> pd.DataFrame:
+def make_rows(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], words: Sequence[Words], maxlen: int) -> pd.DataFrame:
     """Make the table that a training leaves of its rows: hash, label, split, and words, the key of what the model gets.
 
     Args:
         rows: hash, label and split of all.
         parts: the rows among them that the model sees, with their text; the others have no key.
-        words: of each part, as ``tokenizer.split`` gives them.
+        words: of each part, as ``tokenizer.split_words`` gives them.
     """
     table = rows[["hash", "label", "split"]].assign(words="")
     for part, pieces in zip(parts, words, strict=True):
-        found, texts = digests(pieces, maxlen), part["text"].tolist()
+        found, texts = digest_words(pieces, maxlen), part["text"].tolist()
         other = [place for place, one in enumerate(texts) if not unicodedata.is_normalized("NFKC", one)]
         if other:
-            found[other] = digests(split([texts[place] for place in other]), maxlen)
+            found[other] = digest_words(split_words([texts[place] for place in other]), maxlen)
         table.loc[part.index, "words"] = found
     table.attrs["maxlen"] = maxlen
     return table
 
 
-def seen(rows: pd.DataFrame) -> Seen | None:
+def read_seen(rows: pd.DataFrame) -> Seen | None:
     """What a model has seen, by the table that its training left; None where that tells no words, as older ones do."""
     if "words" not in rows or "maxlen" not in rows.attrs:
         return None

@@ -12,7 +12,7 @@ BINS = 10
 NORMAL = 1.959964  # the 97.5 % quantile
 
 
-def scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike | None = None) -> dict[str, float]:
+def compute_scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike | None = None) -> dict[str, float]:
     """Scores of a binary classifier, at a threshold of one half where one is needed.
 
     Args:
@@ -37,7 +37,7 @@ def scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike | None 
     right = int((predicted == y).sum())
     copies = np.ones(len(y)) if texts is None else np.unique(np.asarray(texts), return_counts=True)[1]
     low, high = _wilson(right / len(y), len(y) ** 2 / float((copies**2).sum()))
-    bins = calibration_bins(y, p)
+    bins = compute_calibration(y, p)
     filled = bins[bins["reviews"] > 0]
     gaps = (filled["probability"] - filled["positive"]).abs()
     return {
@@ -55,7 +55,7 @@ def scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike | None 
     }
 
 
-def log_losses(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
+def compute_log_losses(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
     """Give the binary cross-entropy of each row in nats, [n]; clipped as scikit-learn's, whose mean this is.
 
     Args:
@@ -75,7 +75,7 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
     return max(0.0, (middle - half) / (1 + square / n)), min(1.0, (middle + half) / (1 + square / n))
 
 
-def calibration_bins(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+def compute_calibration(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     """Ten bins of equal width: low, high, reviews, mean probability and share of label 1 (NaN in an empty bin)."""
     y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
     places = np.minimum((p * BINS).astype(int), BINS - 1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from imdb_conv1d.batches import training_batches, validation_batches
+from imdb_conv1d.batches import make_training_batches, make_validation_batches
 from imdb_conv1d.fused_layers import LEAST_WIDTH, FusedAdam, FusedConvolution
 from imdb_conv1d.parameters import TrainParameters
 from tracked.training import reproducibility
@@ -45,8 +45,8 @@ class NetworkTrainee(KerasTrainee):
         size, kernel_size, seed = parameters.batch_size, parameters.kernel_size, parameters.seed
         super().__init__(
             network.trained,
-            lambda epoch: training_batches(*learned, size, kernel_size, seed, epoch),
-            validation_batches(*validated, kernel_size),
+            lambda epoch: make_training_batches(*learned, size, kernel_size, seed, epoch),
+            make_validation_batches(*validated, kernel_size),
             tags={"layers": "fused" if network.fused else "plain"},
             note=network.note,
         )
@@ -72,7 +72,7 @@ def build(parameters: TrainParameters, former: str = "") -> Network:
     width = parameters.embedding_dims * parameters.kernel_size
     wide = width >= LEAST_WIDTH or former == "fused"
     # The fused layers are written for a CPU. On a GPU, Keras's own are fast, and have been tried by many.
-    fused = parameters.fused and wide and not reproducibility.gpus()
+    fused = parameters.fused and wide and not reproducibility.count_gpus()
     layers = _fused_layers(plain) if fused else plain.layers
     trained = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
     settings = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from tracked.console import train_parameters, verb_parameters
-from tracked.console.parameters import MOST, Finite, Switch, Text, refusal
+from tracked.console.parameters import MAX_INT, Finite, Switch, Text, refusal
 
 A_SOURCE = "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet file"
 DATA_TO_SCORE = f"{A_SOURCE}: its test part where it has one, else all of it"
@@ -20,16 +20,16 @@ class TrainParameters(train_parameters.TrainParameters):
     )
     model_name: train_parameters.ModelName = "imdb-conv1d"
     data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={"allowed": A_SOURCE})
-    batch_size: int = Field(32, ge=1, le=MOST, description="Reviews in one step")
+    batch_size: int = Field(32, ge=1, le=MAX_INT, description="Reviews in one step")
     validation_split: Finite = Field(0.2, gt=0, lt=1, description="Part of the training reviews held out to validate")
     max_features: int = Field(
-        5000, ge=4, le=MOST, description="Ids in all: padding, start, unknown and the most frequent words"
+        5000, ge=4, le=MAX_INT, description="Ids in all: padding, start, unknown and the most frequent words"
     )
-    maxlen: int = Field(400, ge=1, le=MOST, description="Words kept of a review, its last ones")
-    embedding_dims: int = Field(50, ge=1, le=MOST, description="Size of a word's vector")
-    filters: int = Field(250, ge=1, le=MOST, description="Filters of the convolution")
-    kernel_size: int = Field(3, ge=1, le=MOST, description="Words that a filter sees at once, at most maxlen")
-    hidden_dims: int = Field(250, ge=1, le=MOST, description="Units of the hidden layer")
+    maxlen: int = Field(400, ge=1, le=MAX_INT, description="Words kept of a review, its last ones")
+    embedding_dims: int = Field(50, ge=1, le=MAX_INT, description="Size of a word's vector")
+    filters: int = Field(250, ge=1, le=MAX_INT, description="Filters of the convolution")
+    kernel_size: int = Field(3, ge=1, le=MAX_INT, description="Words that a filter sees at once, at most maxlen")
+    hidden_dims: int = Field(250, ge=1, le=MAX_INT, description="Units of the hidden layer")
     learning_rate: Finite = Field(0.001, ge=1e-30, le=1e30, description="Adam's step size")
     fused: Switch = Field(True, description="Whether a CPU trains with fused layers: the same network, in less time; "
         "plain ones do where embedding_dims * kernel_size is below 64")  # fmt: skip
@@ -38,9 +38,9 @@ class TrainParameters(train_parameters.TrainParameters):
     unnamed = ("model_name", "log_texts")
     named_last = ("data",)
 
-    def shortened(self) -> dict[str, str]:
+    def short_values(self) -> dict[str, str]:
         """Values as they stand in a run's name: of a path, the last part."""
-        return self.spelled() | {"data": PurePath(self.data).name}
+        return self.as_strings() | {"data": PurePath(self.data).name}
 
     @model_validator(mode="after")
     def _kernel_fits(self) -> Self:

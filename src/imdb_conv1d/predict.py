@@ -8,8 +8,8 @@ import pandas as pd
 
 from imdb_conv1d import leaks
 from imdb_conv1d.leaks import Seen
-from imdb_conv1d.metrics import log_losses
-from imdb_conv1d.reviews_part import ReviewsPart, chosen
+from imdb_conv1d.metrics import compute_log_losses
+from imdb_conv1d.reviews_part import ReviewsPart, read_chosen
 from tracked.console.errors import RunFailed
 from tracked.console.lines import say
 from tracked.experiment import SEEN_PARTS, TrainedOn
@@ -32,17 +32,17 @@ def predict(model: Any, part: ReviewsPart, trained_on: TrainedOn) -> Iterator[tu
 def _pieces(model: Any, part: ReviewsPart, seen: Seen | None) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     copies = (part.rows[part.take].groupby(["hash", "label"], sort=False).cumcount()).to_numpy()
     done = 0
-    for piece in chosen(part.texts, part.rows, part.take):
+    for piece in read_chosen(part.texts, part.rows, part.take):
         if piece.empty:
             continue
         label = piece["label"].to_numpy(dtype=np.int8)
-        probability = probabilities(model, piece["text"])
-        split = leaks.split(piece["text"].tolist())
-        words = leaks.digests(split)
+        probability = predict_probabilities(model, piece["text"])
+        split = leaks.split_words(piece["text"].tolist())
+        words = leaks.digest_words(split)
         table = pd.DataFrame(
             {
-                "id": ids(piece["hash"], label, copies[done : done + len(piece)]),
-                "loss": log_losses(label, probability),
+                "id": name_rows(piece["hash"], label, copies[done : done + len(piece)]),
+                "loss": compute_log_losses(label, probability),
                 "correct": (probability > 0.5) == (label == 1),
                 "key": words,
                 "text_sha256": piece["hash"].to_numpy(),
@@ -52,18 +52,18 @@ def _pieces(model: Any, part: ReviewsPart, seen: Seen | None) -> Iterator[tuple[
             }
         )
         if seen:
-            table["seen"] = [key in seen.keys for key in leaks.digests(split, seen.maxlen)]
+            table["seen"] = [key in seen.keys for key in leaks.digest_words(split, seen.maxlen)]
         done += len(piece)
         yield table, piece[["label"]].assign(probability=probability, text=piece["text"], hash=piece["hash"])
 
 
-def ids(hashes: Iterable[str], labels: Iterable[int], copies: Iterable[int]) -> list[str]:
+def name_rows(hashes: Iterable[str], labels: Iterable[int], copies: Iterable[int]) -> list[str]:
     """Name rows by their text and label, and of copies by their number."""
     told = zip(hashes, labels, copies, strict=True)
     return [f"{digest}-{label}-{copy}" if copy else f"{digest}-{label}" for digest, label, copy in told]
 
 
-def probabilities(model: Any, texts: pd.Series) -> np.ndarray:
+def predict_probabilities(model: Any, texts: pd.Series) -> np.ndarray:
     """Predict texts: the probability of positive of each, float64 [n].
 
     Raises:
@@ -84,18 +84,20 @@ def find_seen(part: ReviewsPart, trained_on: TrainedOn) -> Seen | None:
     rows, maxlen = trained_on.rows, trained_on.parameters.get("maxlen", "")
     if rows is None:
         return None
-    if found := leaks.seen(rows):
+    if found := leaks.read_seen(rows):
         return found
     if trained_on.digest != part.digest or not maxlen.isdecimal():
         return None
     say("reading again what the model was trained on: its training has not stored the words")
     hashes = frozenset(rows.loc[rows["split"].isin(SEEN_PARTS), "hash"])
-    pieces = chosen(part.texts, part.rows, part.rows["hash"].isin(hashes))
-    keys = [leaks.digests(leaks.split(piece["text"].tolist()), int(maxlen)) for piece in pieces if len(piece)]
+    pieces = read_chosen(part.texts, part.rows, part.rows["hash"].isin(hashes))
+    keys = [
+        leaks.digest_words(leaks.split_words(piece["text"].tolist()), int(maxlen)) for piece in pieces if len(piece)
+    ]
     return Seen(frozenset(key for some in keys for key in some), int(maxlen))
 
 
-def upgrade(table: pd.DataFrame, version: str) -> pd.DataFrame:
+def upgrade_predictions(table: pd.DataFrame, version: str) -> pd.DataFrame:
     """Read predictions that earlier versions of this project have stored: text_sha256, label and probability.
 
     Format 2 has words and seen as well. Without a format, it tells neither: words are the text's hash, and what the
@@ -107,8 +109,8 @@ def upgrade(table: pd.DataFrame, version: str) -> pd.DataFrame:
         table = table.assign(words=table["text_sha256"], seen=None)
     label = table["label"].to_numpy()
     return table.assign(
-        id=ids(table["text_sha256"], label, table.groupby(["text_sha256", "label"]).cumcount()),
-        loss=log_losses(label, table["probability"]),
+        id=name_rows(table["text_sha256"], label, table.groupby(["text_sha256", "label"]).cumcount()),
+        loss=compute_log_losses(label, table["probability"]),
         correct=(table["probability"] > 0.5) == (label == 1),
         key=table["words"],
     )

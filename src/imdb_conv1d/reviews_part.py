@@ -53,13 +53,13 @@ def load_part(data: str, whole: bool) -> ReviewsPart:
         UserError: if they are not at hand, or have one label only.
     """
     source = sources.resolve(data)
-    rows = dataset.index(source)
-    take = to_score(rows, whole=whole and Path(source.name).is_absolute())
-    return ReviewsPart(source, rows, take, dataset.digest(rows), dataset.digest(rows[take].assign(split="")))
+    rows = dataset.index_rows(source)
+    take = choose_rows(rows, whole=whole and Path(source.name).is_absolute())
+    return ReviewsPart(source, rows, take, dataset.digest_rows(rows), dataset.digest_rows(rows[take].assign(split="")))
 
 
-def to_score(rows: pd.DataFrame, whole: bool) -> pd.Series:
-    """Which rows of ``dataset.index`` are scored: the test part or, if ``whole`` and no row is given to it, all.
+def choose_rows(rows: pd.DataFrame, whole: bool) -> pd.Series:
+    """Which rows of ``dataset.index_rows`` are scored: the test part or, if ``whole`` and no row is given to it, all.
 
     Raises:
         UserError: if they have one label only.
@@ -67,14 +67,14 @@ def to_score(rows: pd.DataFrame, whole: bool) -> pd.Series:
     take = pd.Series(True, index=rows.index)
     if not whole or (rows["split"] == "test").any():
         # The test part does not depend on the other split.
-        take = dataset.partition(rows, validation_split=0.5) == "test"
+        take = dataset.assign_parts(rows, validation_split=0.5) == "test"
     for label in (0, 1):
         if not (take & (rows["label"] == label)).any():
             raise UserError(f"data: there is no review of label {label} to score; allowed: reviews of both labels")
     return take
 
 
-def chosen(source: Source, rows: pd.DataFrame, take: pd.Series) -> Iterator[pd.DataFrame]:
+def read_chosen(source: Source, rows: pd.DataFrame, take: pd.Series) -> Iterator[pd.DataFrame]:
     """Pieces (hash, label, text) of a source: those of its rows that ``take`` is true for.
 
     Raises:
@@ -84,7 +84,7 @@ def chosen(source: Source, rows: pd.DataFrame, take: pd.Series) -> Iterator[pd.D
     try:
         for table in source.tables():
             before = rows[["hash", "label"]].iloc[start : start + len(table)]
-            now = dataset.indexed(table)[["hash", "label"]]
+            now = dataset.index_table(table)[["hash", "label"]]
             if len(before) < len(now):
                 raise _changed(source, f"it has more than {len(rows):,} rows")
             other = (now.to_numpy() != before.to_numpy()).any(axis=1)

@@ -17,7 +17,7 @@ from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.readers import Tables
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
-from tracked.console.parameters import allowed
+from tracked.console.parameters import describe_allowed
 from tracked.experiment import PARTS
 
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -91,7 +91,9 @@ def resolve(data: str) -> Source:
             )
         return Source(str(path), "", lambda: readers.read_folder(path))
     if not exists:
-        raise UserError(f"data: {data!r} does not exist; allowed: {allowed(TrainParameters.model_fields['data'])}")
+        raise UserError(
+            f"data: {data!r} does not exist; allowed: {describe_allowed(TrainParameters.model_fields['data'])}"
+        )
     files = {".csv": readers.read_csv, ".parquet": readers.read_parquet}
     if path.suffix.lower() not in files:
         raise UserError(f"data: {data!r} is not a kind of file that can be read; allowed: a .csv or a .parquet file")

@@ -26,7 +26,7 @@ class TextClassifier(tf.Module):
         ``vocabulary`` is a file with the word of each id; it is saved along.
         """
         super().__init__(name="text_classifier")
-        self.words = tokenizer.lookup(vocabulary)
+        self.words = tokenizer.make_lookup(vocabulary)
         self.weights = [variable.value for variable in network.trainable_variables]
         self._maxlen = maxlen
         self._network = _Untracked(keras.Model(network.inputs, network.layers[-2].output))
@@ -37,7 +37,7 @@ class TextClassifier(tf.Module):
         pieces = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=[None])
         for start in tf.range(0, tf.size(texts), CHUNK):
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            words = tokenizer.words(texts[start : start + CHUNK])
+            words = tokenizer.tokenize(texts[start : start + CHUNK])
             ids = tokenizer.to_ids(words, self.words, self._maxlen)
             pieces = pieces.write(pieces.size(), self._network.call(ids))
         return pieces.concat()

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tracked.training.files import digest, write_safely
-from tracked.training.reproducibility import cores, without_autotune
+from tracked.training.files import sha256_of, write_safely
+from tracked.training.reproducibility import count_cores, without_autotune
 
 RESERVED = ("[padding]", "[start]", "[unknown]")  # no word can be called so: cleaning takes the brackets away
 PADDING, START, UNKNOWN = range(3)
 CHUNK = 500  # texts in one call: enough to be fast, few enough to need little memory
 
 
-def words(texts: tf.Tensor) -> tf.RaggedTensor:
+def tokenize(texts: tf.Tensor) -> tf.RaggedTensor:
     """The words of each text: string [n] to a ragged string [n, (words)]."""
     texts = tf.strings.regex_replace(texts, r"\x00", " ")  # else a text would end there, for lower
     texts = tf.strings.lower(texts, encoding="utf-8")
@@ -31,19 +31,19 @@ def words(texts: tf.Tensor) -> tf.RaggedTensor:
     return tf.strings.split(tf.strings.regex_replace(texts, r"[^\p{L}\p{M}\p{N}']+", " "))
 
 
-def split(texts: Iterable[str]) -> list[tf.RaggedTensor]:
-    """The words of many texts, in pieces of ``CHUNK`` texts, as :func:`words` gives them."""
+def split_words(texts: Iterable[str]) -> list[tf.RaggedTensor]:
+    """The words of many texts, in pieces of ``CHUNK`` texts, as :func:`tokenize` gives them."""
     chunks = tf.data.Dataset.from_tensor_slices(list(texts)).batch(CHUNK)
-    return list(chunks.map(words, num_parallel_calls=cores()).with_options(without_autotune()))
+    return list(chunks.map(tokenize, num_parallel_calls=count_cores()).with_options(without_autotune()))
 
 
-def joined(pieces: Iterable[tf.RaggedTensor], maxlen: int | None = None) -> list[bytes]:
+def join_words(pieces: Iterable[tf.RaggedTensor], maxlen: int | None = None) -> list[bytes]:
     """Each text's words with blanks between them, in UTF-8; with ``maxlen``, its last words alone."""
     kept = (piece if maxlen is None else piece[:, -maxlen:] for piece in pieces)
     return [one for piece in kept for one in tf.strings.reduce_join(piece, axis=-1, separator=" ").numpy()]
 
 
-def vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str]:
+def make_vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str]:
     """The word of each id: the reserved ones, then the most frequent words of all; ties in alphabetical order."""
     found = tf.concat([piece.flat_values for piece in pieces], axis=0)
     known, _, counts = tf.unique_with_counts(found)
@@ -52,19 +52,19 @@ def vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str
     return [*RESERVED, *(name.decode() for name in names[order])]
 
 
-def prepare(
+def encode_parts(
     parts: Sequence[Sequence[tf.RaggedTensor]], folder: Path, max_features: int, maxlen: int
 ) -> tuple[Path, list[np.ndarray]]:
     """The vocabulary of the first part, as a file in a training's folder, and the ids of all parts.
 
     Args:
-        parts: the words of each part, as :func:`split` gives them.
+        parts: the words of each part, as :func:`split_words` gives them.
 
     Returns:
         the vocabulary's path, and int32 [n, maxlen] for each part.
     """
-    path = keep_vocabulary(folder, lambda: vocabulary(parts[0], max_features))
-    table = lookup(path)
+    path = keep_vocabulary(folder, lambda: make_vocabulary(parts[0], max_features))
+    table = make_lookup(path)
     return path, [encode(part, table, maxlen) for part in parts]
 
 
@@ -98,12 +98,12 @@ def find_vocabulary(folder: Path) -> Path:
         FileNotFoundError: if there is none.
     """
     for path in folder.glob("vocabulary-*.txt"):
-        if path.stem == f"vocabulary-{digest(path)}":
+        if path.stem == f"vocabulary-{sha256_of(path)}":
             return path
     raise FileNotFoundError(f"no whole vocabulary in {folder}")
 
 
-def lookup(path: Path) -> tf.lookup.StaticHashTable:
+def make_lookup(path: Path) -> tf.lookup.StaticHashTable:
     """Word to id, from a file with one word a line."""
     rows = tf.lookup.TextFileInitializer(
         str(path), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER

@@ -39,23 +39,23 @@ class Metric:
 class Terms:
     """What people call the rows and their loss, and what the loss means in a promotion.
 
-    ``most`` is what a single row counts for at most there, in ``unit``: without a bound no number of rows proves
+    ``max_loss`` is what a single row counts for at most there, in ``unit``: without a bound no number of rows proves
     anything. ``margin`` is by how much a version may be worse and still count as not worse, unless the command says so.
-    ``right`` names the share of rows that are right; empty where a prediction is neither right nor wrong.
+    ``correct`` names the share of rows that are right; empty where a prediction is neither right nor wrong.
     """
 
     row: str = "example"
     loss: str = "loss"
     unit: str = "units"
-    most: float = 1.0
+    max_loss: float = 1.0
     margin: float = 0.01
-    right: str = ""
+    correct: str = ""
 
     def __post_init__(self) -> None:
         if self.row == "row":  # whose plural other columns of a comparison have
             raise ValueError("row is 'row'; another word is needed, such as 'example'")
-        if not 0 < self.most < math.inf:
-            raise ValueError(f"most is {self.most:g}; a finite number above 0 is needed")
+        if not 0 < self.max_loss < math.inf:
+            raise ValueError(f"most is {self.max_loss:g}; a finite number above 0 is needed")
 
     @property
     def rows(self) -> str:
@@ -73,14 +73,14 @@ class Terms:
         return self.loss.replace(" ", "_")
 
     @property
-    def right_key(self) -> str:
+    def correct_key(self) -> str:
         """The share of rows that are right in names of columns."""
-        return self.right.replace(" ", "_")
+        return self.correct.replace(" ", "_")
 
     @property
     def digits(self) -> int:
-        """Digits after the point with which differences in the loss are told: to some 100,000ths of ``most``."""
-        return max(0, 4 - math.floor(math.log10(self.most)))
+        """Digits after the point with which differences in the loss are told: to some 100,000ths of ``max_loss``."""
+        return max(0, 4 - math.floor(math.log10(self.max_loss)))
 
 
 class Data(Protocol):
@@ -328,7 +328,7 @@ def owns_untagged(experiment: Experiment) -> bool:
     return bool(vars(type(experiment)).get("owns_untagged_runs", False))
 
 
-def reported(metrics: Sequence[Metric]) -> list[str]:
+def metric_names(metrics: Sequence[Metric]) -> list[str]:
     """Name all that an epoch reports of these metrics."""
     names = [metric.name for metric in metrics]
     return [*names, *(f"val_{name}" for name in names)]

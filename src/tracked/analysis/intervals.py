@@ -12,7 +12,7 @@ DIGITS = 9  # of the largest, in which two values may differ only by rounding
 SYMMETRIC = 1e-6  # a skewness below this is none
 
 
-def interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+def compute_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
     """Give an interval for the mean that values [n] are drawn around, NaN and NaN where they cannot tell.
 
     It spans Student's interval and Hall's (1992), which undoes the skewness of the t statistic by a cubic: Student's
@@ -39,7 +39,7 @@ def interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float
     return float(mean - ends.max() * deviation / root), float(mean - ends.min() * deviation / root)
 
 
-def means_by_key(values: np.ndarray, keys: ArrayLike | None) -> np.ndarray:
+def average_by_key(values: np.ndarray, keys: ArrayLike | None) -> np.ndarray:
     """Make one row of rows with the same key: the mean of their values [n], in the order of the sorted keys.
 
     Args:

@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
-from tracked.analysis.intervals import means_by_key
-from tracked.console.lines import counted
+from tracked.analysis.intervals import average_by_key
+from tracked.console.lines import format_count
 from tracked.experiment import Terms
 
 FEWEST = 20  # distinct rows
 BOLD = 0.95  # of the capital, staked at most
 START = 0.1  # the variance that the first stakes expect: that of two trainings' log losses, in squared nats
-START_MOST = math.log(1000)  # nats that a row counted for at most there; START grows with the square of that
+START_MAX = math.log(1000)  # nats that a row counted for at most there; START grows with the square of that
 SLOWEST = 1e-9  # growth of the capital a row, below which no number of rows is told
 STEPS = 25  # halvings, to a ten-millionth of what a row counts for at most
 
@@ -43,12 +43,12 @@ class Decision:
         """Say which figures decided, what they are of, and what they cannot show.
 
         Args:
-            terms: those with whose ``most`` it was decided.
+            terms: those with whose ``max_loss`` it was decided.
         """
         where, digits = "within" if self.upper <= self.margin else "beyond", terms.digits
         rows = f"{self.rows:,} {terms.rows}"
         if self.copies:
-            rows += f" ({counted(self.copies, 'repeated row')} left out)"
+            rows += f" ({format_count(self.copies, 'repeated row')} left out)"
         more = ""
         if not self.enough:
             more = f"; nothing is decided, as {self.needed or FEWEST:,} distinct {terms.rows} are needed"
@@ -58,8 +58,8 @@ class Decision:
         return (
             f"its {terms.loss} differs by {self.difference:+.{digits}f} on {rows}, at {100 * self.confidence:g}% "
             f"confidence by at most {self.upper:+.{digits}f}, which is {where} the margin of {self.margin:g} "
-            f"({terms.a_row} counts for at most {terms.most:,.{max(0, digits - 3)}f} {terms.unit}, and what fails in "
-            f"fewer than one of {one_of:,} may not show){more}"
+            f"({terms.a_row} counts for at most {terms.max_loss:,.{max(0, digits - 3)}f} {terms.unit}, and what fails "
+            f"in fewer than one of {one_of:,} may not show){more}"
         )
 
 
@@ -68,16 +68,16 @@ def decide(
     champion: ArrayLike,
     margin: float,
     confidence: float,
-    most: float,
+    max_loss: float,
     keys: ArrayLike | None = None,
 ) -> Decision:
     """Test for non-inferiority: promote only if an upper bound of the mean difference in loss is within the margin.
 
     Of versions that are worse by the margin, at most 1 - confidence pass, whatever the losses and however few the rows:
     the bound is a theorem, not a simulation (see ``_bound``), and bench/gate.py shows it. What is proven is of losses
-    counted up to ``most``, since without a cap no number of rows proves anything. Losses that the rows do show count in
-    full: Student's bound of the whole losses must be within the margin, too. In which unit the losses, the margin and
-    ``most`` are given makes no difference.
+    counted up to ``max_loss``, since without a cap no number of rows proves anything. Losses that the rows do show
+    count in full: Student's bound of the whole losses must be within the margin, too. The unit in which the losses, the
+    margin and ``max_loss`` are given makes no difference.
 
     Bootstraps, of percentiles or studentised, know nothing of losses that the rows do not show, and let pass what fails
     rarely. An empirical Bernstein bound lets no equal version pass on 5,000 rows, and Student's bound with the worst
@@ -92,21 +92,21 @@ def decide(
 
     Raises:
         ValueError: if there are no rows, their numbers differ, or a loss is negative or not finite: what is proven is
-            of capped losses between 0 and ``most``.
+            of capped losses between 0 and ``max_loss``.
     """
-    if not 0 < most < math.inf:
-        raise ValueError(f"most is {most:g}; a finite number above 0 is needed")
+    if not 0 < max_loss < math.inf:
+        raise ValueError(f"most is {max_loss:g}; a finite number above 0 is needed")
     losses = [_losses(version, "the version"), _losses(champion, "the champion")]
     if not 1 <= len(losses[0]) == len(losses[1]):
         raise ValueError("the same rows, one or more, are needed")
-    whole = means_by_key(losses[0] - losses[1], keys)
-    capped = means_by_key(np.minimum(losses[0], most) - np.minimum(losses[1], most), keys)
+    whole = average_by_key(losses[0] - losses[1], keys)
+    capped = average_by_key(np.minimum(losses[0], max_loss) - np.minimum(losses[1], max_loss), keys)
     n, mean, difference, aim = len(whole), float(capped.mean()), float(whole.mean()), -math.log(1 - confidence)
     scatter = float(student.ppf(confidence, max(n - 1, 1)) * whole.std(ddof=min(1, n - 1)))
-    upper = max(_bound(capped, confidence, most), difference + scatter / math.sqrt(n))
+    upper = max(_bound(capped, confidence, max_loss), difference + scatter / math.sqrt(n))
     needed, enough = None, n >= FEWEST
     if margin > max(mean, difference):
-        boldest = BOLD / max(most - margin, most / START_MOST / START_MOST)
+        boldest = BOLD / max(max_loss - margin, max_loss / START_MAX / START_MAX)
         grows = max(float(np.log1p(stake * (margin - capped)).mean()) for stake in boldest * np.geomspace(1e-3, 1, 20))
         if grows > SLOWEST:
             enough = enough and n * math.log1p(boldest * (margin - mean)) >= aim
@@ -123,8 +123,8 @@ def _losses(values: ArrayLike, whose: str) -> np.ndarray:
     return losses
 
 
-def _bound(differences: np.ndarray, confidence: float, most: float) -> float:
-    """Give the upper bound of the mean of values up to ``most`` by betting (Waudby-Smith and Ramdas 2024).
+def _bound(differences: np.ndarray, confidence: float, max_loss: float) -> float:
+    """Give the upper bound of the mean of values up to ``max_loss`` by betting (Waudby-Smith and Ramdas 2024).
 
     Who bets, row by row, that the mean is below m wins stake × (m - value) of the capital. If the mean is m or more, no
     stakes that follow from the rows before win on average, so the capital ever reaches 1 / (1 - confidence) times what
@@ -133,13 +133,13 @@ def _bound(differences: np.ndarray, confidence: float, most: float) -> float:
 
     The rows come in an order that depends on nothing but their number.
     """
-    n, aim, start = len(differences), -math.log(1 - confidence), START * (most / START_MOST) ** 2
+    n, aim, start = len(differences), -math.log(1 - confidence), START * (max_loss / START_MAX) ** 2
     x, seen = differences[np.random.default_rng(0).permutation(n)], np.arange(1, n + 1)
     variance = (start + np.cumsum((x - np.cumsum(x) / seen) ** 2)) / seen
     stakes = np.sqrt(2 * aim / (n * np.append(start, variance[:-1])))
-    low, high = -most, most
+    low, high = -max_loss, max_loss
     for _ in range(STEPS):
         middle = (low + high) / 2
-        won = np.cumsum(np.log1p(np.minimum(stakes, BOLD / (most - middle)) * (middle - x))).max() >= aim
+        won = np.cumsum(np.log1p(np.minimum(stakes, BOLD / (max_loss - middle)) * (middle - x))).max() >= aim
         low, high = (low, middle) if won else (middle, high)
     return high

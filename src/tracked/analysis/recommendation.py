@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from tracked.analysis.intervals import interval
-from tracked.console.lines import counted, duration
+from tracked.analysis.intervals import compute_interval
+from tracked.console.lines import format_count, format_duration
 
 CONFIDENCE = 0.95
 SHARE = 0.9  # of all such trainings, to be served
 ROUNDING = 2.0**-22  # of a value: trainers report float32, so that 0.880 - 0.879 is within 0.001
 
 
-def pooled(table: pd.DataFrame) -> pd.DataFrame:
+def pool_rules(table: pd.DataFrame) -> pd.DataFrame:
     """Pool regret and cost of each rule over the runs that answer it.
 
     Args:
@@ -32,8 +32,8 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     for (patience, min_delta), group in table.groupby(["patience", "min_delta"]):
         answered = group[~group["censored"]]
         regret, epochs = answered["regret"].to_numpy(), answered["stopped_epoch"].to_numpy(dtype=float)
-        regret_low, regret_high = interval(regret)
-        epochs_low, epochs_high = interval(epochs)
+        regret_low, regret_high = compute_interval(regret)
+        epochs_low, epochs_high = compute_interval(epochs)
         rows.append(
             {
                 "patience": patience,
@@ -90,12 +90,12 @@ class Recommendation:
         share, loss = f"{SHARE:.0%} of such trainings", f"{self.tolerance:g} of the best {self.metric}"
         if not self.wait:
             return (
-                f"Too few runs to say which patience is enough: {counted(self.of, 'distinct training')}, and "
+                f"Too few runs to say which patience is enough: {format_count(self.of, 'distinct training')}, and "
                 f"{self.needed} that went on long enough would do if a patience serves them all."
             )
         if self.longest is None:
             return f"Nothing tells a longer wait from those tried: none is shorter than the {self.wait} of the runs."
-        against = f"against waiting {counted(self.wait, 'epoch')} or longer"
+        against = f"against waiting {format_count(self.wait, 'epoch')} or longer"
         if self.patience is None:
             cut = f" (of {self.cut} it is not known, as they ended before)" if self.cut else ""
             return (
@@ -103,12 +103,13 @@ class Recommendation:
                 f"{against} in {self.runs - self.served} of {self.runs} runs{cut}."
             )
         within = "" if np.isnan(self.regret_low) else f", 95% interval {self.regret_low:.4f} to {self.regret_high:.4f}"
-        minutes = "" if np.isnan(self.seconds_saved) else f" and {duration(self.seconds_saved)}"
+        minutes = "" if np.isnan(self.seconds_saved) else f" and {format_duration(self.seconds_saved)}"
         return (
             f"Patience {self.patience} with min_delta {self.min_delta:g} serves at least {share}, at {CONFIDENCE:.0%} "
             f"confidence: it loses at most {loss} {against} in {self.served} of {self.runs} distinct runs, of "
             f"{self.of} in all. On average it loses {self.regret:.4f}{within} ({self.regret_worst:.4f} in the worst "
-            f"run), and it would have saved {self.epochs_saved:,} of their {counted(self.epochs, 'epoch')}{minutes}."
+            f"run), and it would have saved {self.epochs_saved:,} of their "
+            f"{format_count(self.epochs, 'epoch')}{minutes}."
         )
 
 
@@ -163,7 +164,7 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
     # Of one patience, the min_delta that stops earliest.
     patience, min_delta, served, count, rows = min(found, key=lambda one: (one[0], -one[4]["epochs_saved"].sum()))
     regret, saved = rows["regret"].to_numpy(dtype=float), int(rows["epochs_saved"].astype(int).sum())
-    low, high = interval(regret)
+    low, high = compute_interval(regret)
     return replace(
         nothing, patience=patience, min_delta=min_delta, served=served, runs=count,
         regret=float(regret.mean()), regret_low=low, regret_high=high, regret_worst=float(regret.max()),

@@ -65,7 +65,7 @@ def replay(histories: Sequence[History], patience: Sequence[int], min_delta: Seq
     return _table(histories, [(p, d) for p in patience for d in min_delta], stopped, kept, best, waited)
 
 
-def distinct(histories: Sequence[History]) -> list[History]:
+def drop_repeats(histories: Sequence[History]) -> list[History]:
     """Leave out histories that others repeat: those equal to the bit, and those that another one goes on from.
 
     Trainings of one seed and one set of parameters are one training, however often it was made.

@@ -3,18 +3,21 @@
 import re
 from typing import Literal
 
-LESS_IS_BETTER = ("loss", "error", "mse", "mae", "mape", "msle", "crossentropy", "hinge", "divergence", "poisson",
-                  "logcosh")  # fmt: skip
-MORE_IS_BETTER = ("accuracy", "acc", "auc", "precision", "recall", "sensitivity", "specificity", "score", "iou", "io_u",
-                  "similarity", "correlation")  # fmt: skip
+LOWER_IS_BETTER = (
+    "loss", "error", "mse", "mae", "mape", "msle", "crossentropy", "hinge", "divergence", "poisson", "logcosh",
+)  # fmt: skip
+HIGHER_IS_BETTER = (
+    "accuracy", "acc", "auc", "precision", "recall", "sensitivity", "specificity", "score", "iou", "io_u",
+    "similarity", "correlation",
+)  # fmt: skip
 
 
-def better(monitor: str) -> Literal["min", "max"] | None:
+def infer_mode(monitor: str) -> Literal["min", "max"] | None:
     """Keras's rule for ``mode=auto``, by a metric's name: less is better for a loss or an error, more for an accuracy.
 
     Keras asks the metric itself; its own metrics are told by their names here, any other is None.
     """
     name = re.sub(r"_\d+$", "", monitor.lower().removeprefix("val_"))  # Keras numbers metrics of one name: auc, auc_1
-    if name.endswith(LESS_IS_BETTER):
+    if name.endswith(LOWER_IS_BETTER):
         return "min"
-    return "max" if name.endswith(MORE_IS_BETTER) else None
+    return "max" if name.endswith(HIGHER_IS_BETTER) else None

@@ -30,8 +30,8 @@ def _switch(value: Any) -> bool:
 Text = Annotated[str, StringConstraints(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
-MOST = 2**31 - 1  # what a 32-bit count holds
-MOST_LISTED = 10_000  # numbers in a list
+MAX_INT = 2**31 - 1  # what a 32-bit count holds
+MAX_LISTED = 10_000  # numbers in a list
 
 
 class Parameters(BaseModel):
@@ -50,7 +50,7 @@ class Parameters(BaseModel):
         typed = [PurePath(sys.argv[0]).name, *sys.argv[1 : len(sys.argv) - len(argv)]]
         parser = _Parser(cls.model_fields, prog=" ".join(typed), description=cls.__doc__)
         for name, field in cls.model_fields.items():
-            text = f"{field.description or name} ({allowed(field)}; default {spelled(field.default)})"
+            text = f"{field.description or name} ({describe_allowed(field)}; default {as_string(field.default)})"
             parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text.replace("%", "%%"))
         try:
             return cls(**vars(parser.parse_args(_joined(argv, cls.model_fields))))
@@ -59,14 +59,14 @@ class Parameters(BaseModel):
             if not first["loc"]:
                 raise UserError(first["msg"].removeprefix("Value error, ")) from None
             name = str(first["loc"][0])
-            raise refusal(name, first["input"], allowed(cls.model_fields[name])) from None
+            raise refusal(name, first["input"], describe_allowed(cls.model_fields[name])) from None
 
-    def spelled(self) -> dict[str, str]:
+    def as_strings(self) -> dict[str, str]:
         """Name to value, each spelled as MLproject spells it, so that both ways to start a run record the same."""
-        return {name: spelled(value) for name, value in self}
+        return {name: as_string(value) for name, value in self}
 
 
-def whole_number(text: str) -> list[int]:
+def parse_whole_numbers(text: str) -> list[int]:
     """A whole number from 0, or a range of them such as 1-30.
 
     Raises:
@@ -76,12 +76,12 @@ def whole_number(text: str) -> list[int]:
     if not (first.isdecimal() and (last.isdecimal() or not dash)):
         raise ValueError("a whole number or a range")
     low, high = int(first), int(last or first)
-    if not low <= high < min(low + MOST_LISTED, MOST):
+    if not low <= high < min(low + MAX_LISTED, MAX_INT):
         raise ValueError("a range that goes up")
     return list(range(low, high + 1))
 
 
-def number(text: str) -> list[float]:
+def parse_number(text: str) -> list[float]:
     """A finite number from 0.
 
     Raises:
@@ -93,7 +93,7 @@ def number(text: str) -> list[float]:
     return [value]
 
 
-def numbers(text: str, one: Callable[[str], list[Any]]) -> list[Any]:
+def parse_numbers(text: str, one: Callable[[str], list[Any]]) -> list[Any]:
     """What a list such as 1,2,5-10 holds: each number once, from the smallest on.
 
     Args:
@@ -103,17 +103,17 @@ def numbers(text: str, one: Callable[[str], list[Any]]) -> list[Any]:
         ValueError: if that cannot be read, or there are too many numbers.
     """
     found = sorted({value for part in text.split(",") for value in one(part.strip())})
-    if len(found) > MOST_LISTED:
+    if len(found) > MAX_LISTED:
         raise ValueError("too many numbers")
     return found
 
 
-def listed(one: Callable[[str], list[Any]]) -> Callable[[str], str]:
+def number_list(one: Callable[[str], list[Any]]) -> Callable[[str], str]:
     """A check for a parameter that is auto or a list of numbers; what was written stays as it is."""
 
     def check(text: str) -> str:
         if text != "auto":
-            numbers(text, one)
+            parse_numbers(text, one)
         return text
 
     return check
@@ -124,12 +124,12 @@ def refusal(name: str, value: object, what_is_allowed: str) -> UserError:
     return UserError(f"{name}: {str(value)!r} is not allowed; allowed: {what_is_allowed}")
 
 
-def spelled(value: Any) -> str:
+def as_string(value: Any) -> str:
     """A value as it stands in MLproject and on the command line: as Python prints it, but true and false."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def allowed(field: FieldInfo) -> str:
+def describe_allowed(field: FieldInfo) -> str:
     """What a parameter may be, in words, read off its type and range."""
     if isinstance(field.json_schema_extra, dict) and "allowed" in field.json_schema_extra:
         return str(field.json_schema_extra["allowed"])

@@ -43,7 +43,7 @@ class Signals:
         if self.signum is not None:
             raise Interrupted(self.signum)
 
-    def hold_to_the_end(self) -> None:
+    def hold_until_exit(self) -> None:
         """Raise what came in until now; from now on signals are only noted.
 
         Raises:
@@ -53,7 +53,7 @@ class Signals:
         self.check()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def hold(self) -> Iterator[None]:
         """Within, a signal is only noted; :meth:`check` raises it where the caller can be left."""
         self._held += 1
         try:

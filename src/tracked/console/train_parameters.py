@@ -5,9 +5,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, create_model, model_validator
 
-from tracked.console.metric_direction import better
+from tracked.console.metric_direction import infer_mode
 from tracked.console.parameters import (
-    MOST,
+    MAX_INT,
     Finite,
     Parameters,
     Text,
@@ -25,11 +25,11 @@ _COMPLETED: dict[tuple[object, ...], type[Any]] = {}  # by the experiment: makin
 class TrainParameters(Parameters):
     """Train until the monitored metric no longer improves, and register the best checkpoint."""
 
-    patience: int = Field(30, ge=0, le=MOST, description="Epochs without an improvement before training stops")
+    patience: int = Field(30, ge=0, le=MAX_INT, description="Epochs without an improvement before training stops")
     min_delta: Finite = Field(0.0001, ge=0, description="Smallest change of the monitor that is an improvement")
     monitor: Text = Field("val_loss", description="Metric that early stopping and the checkpoint watch")
     mode: Literal["min", "max", "auto"] = Field("min", description="Whether less or more of the monitor is better")
-    epochs: int = Field(200000, ge=1, le=MOST, description="Epochs at most")
+    epochs: int = Field(200000, ge=1, le=MAX_INT, description="Epochs at most")
     seed: int = Field(
         7, ge=0, le=2**32 - 1, description="Fixes the initial weights, the dropout and each epoch's order"
     )
@@ -46,21 +46,21 @@ class TrainParameters(Parameters):
 
     @property
     def _better(self) -> Mode | None:
-        return self.directions.get(self.monitor.removeprefix("val_")) or better(self.monitor)
+        return self.directions.get(self.monitor.removeprefix("val_")) or infer_mode(self.monitor)
 
     @property
-    def headline(self) -> str:
+    def run_name(self) -> str:
         """What is particular about a training, as its run's name: ``patience=30 seed=7`` and what is not a default."""
-        first, fields, values = ("patience", "seed"), type(self).model_fields, self.shortened()
+        first, fields, values = ("patience", "seed"), type(self).model_fields, self.short_values()
         # Where the UI cuts a name off, what runs are often compared by is still there.
         others = (name for name in fields if name not in (*first, *self.named_last, *self.unnamed))
         order = (*first, *others, *self.named_last)
         told = (name for name in order if name in first or getattr(self, name) != fields[name].default)
         return " ".join(f"{name}={values[name]}" for name in told)
 
-    def shortened(self) -> dict[str, str]:
+    def short_values(self) -> dict[str, str]:
         """Values as they stand in a run's name."""
-        return self.spelled()
+        return self.as_strings()
 
     @model_validator(mode="after")
     def _mode_is_the_monitors(self) -> Self:
@@ -77,7 +77,7 @@ class TrainCommand(TrainParameters):
         "allowed": "no, latest or a run's id"})  # fmt: skip
 
 
-def of_training(experiment: Experiment) -> type[TrainParameters]:
+def make_train_parameters(experiment: Experiment) -> type[TrainParameters]:
     """Complete an experiment's ``Parameters``: its name as the model's, its metrics as what can be monitored."""
     key = type(experiment), experiment.name, tuple(experiment.metrics)
     if key in _COMPLETED:
@@ -91,28 +91,28 @@ def of_training(experiment: Experiment) -> type[TrainParameters]:
     if default != "auto":  # of what is monitored unless the command says otherwise
         default = directions.get(monitor.default.removeprefix("val_"), default)
     fields = {"monitor": (Literal[monitors], monitor.default), "mode": (mode.annotation, default)}
-    made = complete(own, experiment, fields)
+    made = specialize(own, experiment, fields)
     made.directions = directions
     _COMPLETED[key] = made
     return made
 
 
-def of_train_command(experiment: Experiment) -> type[TrainCommand]:
+def make_train_command(experiment: Experiment) -> type[TrainCommand]:
     """Give the parameters of ``train``: those of a training, and ``resume``."""
     resume = TrainCommand.model_fields["resume"]
     fields: dict[str, Any] = {"resume": (resume.annotation, resume)}
-    base: Any = of_training(experiment)
+    base: Any = make_train_parameters(experiment)
     made: type[TrainCommand] = create_model("TrainCommand", __base__=base, __doc__=TrainCommand.__doc__, **fields)
     return made
 
 
-def training_of(command: TrainCommand, experiment: Experiment) -> TrainParameters:
+def extract_training(command: TrainCommand, experiment: Experiment) -> TrainParameters:
     """Give what a command says of the training alone."""
-    cls = of_training(experiment)
+    cls = make_train_parameters(experiment)
     return cls(**command.model_dump(include=set(cls.model_fields)))
 
 
-def complete(base: type[Parameters], experiment: Experiment, fields: dict[str, tuple[Any, Any]]) -> type[Any]:
+def specialize(base: type[Parameters], experiment: Experiment, fields: dict[str, tuple[Any, Any]]) -> type[Any]:
     """Make a subclass whose defaults name the experiment, and whose descriptions are in its terms."""
     terms = experiment.terms
     words = {"row": terms.row, "rows": terms.rows, "loss": terms.loss, "unit": terms.unit}

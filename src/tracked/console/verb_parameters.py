@@ -11,12 +11,12 @@ from tracked.console.parameters import (
     Finite,
     Parameters,
     Text,
-    listed,
-    number,
-    numbers,
-    whole_number,
+    number_list,
+    parse_number,
+    parse_numbers,
+    parse_whole_numbers,
 )
-from tracked.console.train_parameters import MODEL_NAME, ModelName, complete
+from tracked.console.train_parameters import MODEL_NAME, ModelName, specialize
 from tracked.experiment import Experiment
 
 ExperimentName = Annotated[Text, Field(description="The experiment; auto: the one that MLflow's settings name",
@@ -52,10 +52,10 @@ class ReplayParameters(Parameters):
     mode: Literal["auto", "min", "max"] = Field(
         "auto", description="Whether less or more is better; auto: the run's own, else Keras's rule for the name"
     )
-    patience: Annotated[str, AfterValidator(listed(whole_number))] = Field(
+    patience: Annotated[str, AfterValidator(number_list(parse_whole_numbers))] = Field(
         "auto", description="Patiences to try; auto: 1 to the run's own", json_schema_extra={
             "allowed": "auto, or whole numbers from 0 such as 1,2,5 or 1-30, 10000 at most"})  # fmt: skip
-    min_delta: Annotated[str, AfterValidator(listed(number))] = Field(
+    min_delta: Annotated[str, AfterValidator(number_list(parse_number))] = Field(
         "auto", description="Values of min_delta to try; auto: 0 and the run's own", json_schema_extra={
             "allowed": "auto, or finite numbers from 0 such as 0,0.001, 10000 at most"})  # fmt: skip
     tolerance: Finite = Field(
@@ -67,12 +67,12 @@ class ReplayParameters(Parameters):
     @property
     def patiences(self) -> list[int]:
         """The patiences given; none for auto."""
-        return [] if self.patience == "auto" else numbers(self.patience, whole_number)
+        return [] if self.patience == "auto" else parse_numbers(self.patience, parse_whole_numbers)
 
     @property
     def min_deltas(self) -> list[float]:
         """The values of min_delta given; none for auto."""
-        return [] if self.min_delta == "auto" else numbers(self.min_delta, number)
+        return [] if self.min_delta == "auto" else parse_numbers(self.min_delta, parse_number)
 
 
 class CompareParameters(Parameters):
@@ -110,7 +110,7 @@ class RollbackParameters(Parameters):
     model_name: ModelName = "model"
 
 
-def of_verb(verb: str, experiment: Experiment) -> type[Any]:
+def make_verb_parameters(verb: str, experiment: Experiment) -> type[Any]:
     """Give the parameters of evaluate, promote or rollback, with an experiment's defaults and in its terms."""
     classes: dict[str, type[Parameters]] = {
         "evaluate": EvaluateParameters,
@@ -118,4 +118,4 @@ def of_verb(verb: str, experiment: Experiment) -> type[Any]:
         "rollback": RollbackParameters,
     }
     own = getattr(experiment, f"{verb.capitalize()}Parameters", None)
-    return complete(own or classes[verb], experiment, {})
+    return specialize(own or classes[verb], experiment, {})

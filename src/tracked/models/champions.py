@@ -16,8 +16,7 @@ from tracked.console.lines import say
 from tracked.console.locks import lock
 from tracked.console.parameters import refusal
 from tracked.experiment import Experiment
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import Result, persist
+from tracked.runs.outbox import Result, with_retries
 from tracked.runs.registry import StoredModel
 from tracked.runs.writer import Run
 
@@ -29,7 +28,7 @@ KEPT = 100  # of them; a tag's length is limited
 
 
 @contextmanager
-def alone(owner: Experiment, name: str) -> Iterator[None]:
+def promotion_lock(owner: Experiment, name: str) -> Iterator[None]:
     """Keep other promotions and rollbacks of this model on this host out, until they can see what was decided.
 
     Raises:
@@ -42,7 +41,7 @@ def alone(owner: Experiment, name: str) -> Iterator[None]:
         yield
 
 
-def present(name: str) -> str:
+def current_champion(name: str) -> str:
     """The version that is the champion now; empty if none is.
 
     Raises:
@@ -53,14 +52,14 @@ def present(name: str) -> str:
     return str(version.version) if version else ""
 
 
-def standing(name: str) -> tuple[str, list[str]]:
+def find_champions(name: str) -> tuple[str, list[str]]:
     """The version that is the champion now, empty if none is, and those before it, the last one still existing.
 
     Raises:
         UserError: if there is no such model.
         RunFailed: if the registry keeps failing.
     """
-    past, current = _past(name), present(name)
+    past, current = _past(name), current_champion(name)
     return current, _before(name, past, current)
 
 
@@ -92,12 +91,12 @@ def promote(name: str, version: str, former: str) -> bool:
     Raises:
         RunFailed: if the registry keeps failing, or another version was made the champion at the same moment.
     """
-    current, before = standing(name)
+    current, before = find_champions(name)
     if current != former:
         return False
     _move(name, version)
     _remember(name, [*before, *filter(None, [former]), version])
-    if (now := present(name)) != version:
+    if (now := current_champion(name)) != version:
         raise RunFailed(
             f"version {version} of {name} was made the {CHAMPION}, and version {now or 'none'} took its place at the "
             "same moment, from another host; promote again to compare it with that one"
@@ -106,7 +105,7 @@ def promote(name: str, version: str, former: str) -> bool:
 
 
 def roll_back(name: str, before: list[str]) -> None:
-    """Make the last one of the former champions the champion again, as :func:`standing` tells them.
+    """Make the last one of the former champions the champion again, as :func:`find_champions` tells them.
 
     Those after it are forgotten, so that the next rollback goes further back.
 
@@ -117,7 +116,7 @@ def roll_back(name: str, before: list[str]) -> None:
     _remember(name, before)
 
 
-def tell(
+def log_outcome(
     owner: Experiment, run: Run, name: str, version: str, event: str, against: str, sentence: str,
     decision: Decision | None,
 ) -> None:  # fmt: skip
@@ -133,8 +132,8 @@ def tell(
     said[f"{loss}_upper"] = f"{decision.upper:.{digits}f}" if decision else "none"
     if event in ("promoted", "restored", "withdrawn"):
         said[WITHDRAWN] = str(event == "withdrawn").lower()
-    run.version(name, version, said)
-    run.version_line(name, version, "Promotion:", sentence)
+    run.set_version_tags(name, version, said)
+    run.set_version_line(name, version, "Promotion:", sentence)
 
 
 def _before(name: str, past: list[str], current: str) -> list[str]:
@@ -179,15 +178,15 @@ def _if_there(what: str, call: Callable[[], Result]) -> Result | None:
                 return None
             raise
 
-    return persist(what, ask, refuses)
+    return with_retries(what, ask)
 
 
 def _move(name: str, version: str) -> None:
     call = partial(mlflow.MlflowClient().set_registered_model_alias, name, CHAMPION, version)
-    persist(f"making version {version} the {CHAMPION} of {name}", call, refuses)
+    with_retries(f"making version {version} the {CHAMPION} of {name}", call)
 
 
 def _remember(name: str, past: list[str]) -> None:
     """After the move: killed in between, the alias is right, and the last one told is the former champion."""
     call = partial(mlflow.MlflowClient().set_registered_model_tag, name, HISTORY, json.dumps(past[-KEPT:]))
-    persist(f"noting the champions of {name}", call, refuses)
+    with_retries(f"noting the champions of {name}", call)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tracked.experiment import Experiment
 from tracked.models import champions, evaluation, loader
-from tracked.models.loader import Fetched
+from tracked.models.loader import DownloadedModel
 from tracked.runs import evaluations, registry
-from tracked.runs.queries import Recorded
+from tracked.runs.queries import MlflowRun
 from tracked.runs.registry import StoredModel
 
 
@@ -28,10 +28,10 @@ class Contest:
     again: bool = False
     rows_digest: str = ""
     subject: evaluation.Subject | None = None
-    models: Mapping[str, Fetched] | None = None
+    models: Mapping[str, DownloadedModel] | None = None
 
 
-def contest(owner: Experiment, version: StoredModel, data: str, folder: Path) -> Contest:
+def set_up_contest(owner: Experiment, version: StoredModel, data: str, folder: Path) -> Contest:
     """What has to be compared with what; writes nothing.
 
     Args:
@@ -41,22 +41,22 @@ def contest(owner: Experiment, version: StoredModel, data: str, folder: Path) ->
     Raises:
         UserError: if an evaluation is lacking and the data for it is not at hand.
     """
-    holder, before = champions.standing(version.name)
+    holder, before = champions.find_champions(version.name)
     defender = holder or (before or [""])[-1]
     if defender in ("", version.version):
         return Contest(version, holder, again=bool(defender))
     champion = registry.find(f"models:/{version.name}/{defender}")
     if data == "auto":
-        own = evaluations.of_model(
+        own = evaluations.find_for_model(
             owner, version, "params.data = 'auto'", "tags.rows_digest != ''", evaluations.IS_WHOLE
         )
         if own and find_evaluation(owner, champion, own.data.tags["rows_digest"]):
             return Contest(version, holder, champion, rows_digest=own.data.tags["rows_digest"])
-    models = {stored.version: loader.fetch(owner, stored, folder / stored.version) for stored in (version, champion)}
-    subject = evaluation.subject(owner, version, models[version.version].record, data)
+    models = {stored.version: loader.download(owner, stored, folder / stored.version) for stored in (version, champion)}
+    subject = evaluation.find_subject(owner, version, models[version.version].metadata, data)
     return Contest(version, holder, champion, False, subject.part.rows_digest, subject, models)
 
 
-def find_evaluation(owner: Experiment, stored: StoredModel, rows_digest: str) -> Recorded | None:
+def find_evaluation(owner: Experiment, stored: StoredModel, rows_digest: str) -> MlflowRun | None:
     """Find the newest evaluation of that very model on the rows, if it tells what the model had seen of them."""
-    return evaluations.of_model(owner, stored, f"tags.rows_digest = '{rows_digest}'", evaluations.IS_WHOLE)
+    return evaluations.find_for_model(owner, stored, f"tags.rows_digest = '{rows_digest}'", evaluations.IS_WHOLE)

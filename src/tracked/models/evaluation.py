@@ -14,7 +14,7 @@ from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment, Part
 from tracked.models import loader, predictions
-from tracked.models.loader import Fetched, Record
+from tracked.models.loader import DownloadedModel, ModelMetadata
 from tracked.reports import evaluation_report
 from tracked.runs import context, evaluations
 from tracked.runs.evaluations import FORMAT, FORMAT_TAG, MODEL_ID, PREDICTIONS
@@ -29,13 +29,13 @@ class Subject:
     part: Part
     own_test_part: bool
 
-    def for_another(self, record: Record | None) -> "Subject":
-        """The same rows for another model, trained on what ``record`` says."""
+    def for_another(self, record: ModelMetadata | None) -> "Subject":
+        """The same rows for another model, trained on what ``metadata`` says."""
         own = self.own_test_part and record is not None and record.data_digest == self.part.digest
         return replace(self, own_test_part=own)
 
 
-def subject(owner: Experiment, stored: StoredModel, record: Record | None, name: str) -> Subject:
+def find_subject(owner: Experiment, stored: StoredModel, record: ModelMetadata | None, name: str) -> Subject:
     """The rows that ``data`` means for a model.
 
     Args:
@@ -59,10 +59,10 @@ def subject(owner: Experiment, stored: StoredModel, record: Record | None, name:
     return Subject(part, own_test_part)
 
 
-def run(
+def evaluate(
     owner: Experiment,
     stored: StoredModel,
-    model: Fetched,
+    model: DownloadedModel,
     chosen: Subject,
     parameters: Mapping[str, str],
     signals: Signals,
@@ -71,19 +71,19 @@ def run(
     reproducibility.import_tensorflow()
     part, loaded = chosen.part, loader.load(str(model.path))
     with tempfile.TemporaryDirectory(prefix=f"{owner.name}-") as folder:
-        trained_on = loader.trained_on(stored, model.record, Path(folder))
+        trained_on = loader.read_trained_on(stored, model.metadata, Path(folder))
     pieces = owner.predict(loaded, part, trained_on)
     with context.run(owner, "evaluate", f"evaluate {stored.short}", parameters, signals) as run:
         say(f"run {run.id} 'evaluate {stored.short}'")
-        run.data(part.source, part.digest, "evaluation", {"rows": part.total}, part.columns)
-        run.tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version,
+        run.log_input(part.source, part.digest, "evaluation", {"rows": part.total}, part.columns)
+        run.set_tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version,
                   "rows_digest": part.rows_digest, FORMAT_TAG: FORMAT,
                   evaluations.LOSS: evaluations.loss_of_rows(owner)})  # fmt: skip
         if stored.model_id:
-            run.model(stored.model_id)
-            run.tags({MODEL_ID: stored.model_id})
+            run.log_model_input(stored.model_id)
+            run.set_tags({MODEL_ID: stored.model_id})
         if stored.run_id:
-            run.tags({"training_run_id": stored.run_id})
+            run.set_tags({"training_run_id": stored.run_id})
         started = time.perf_counter()
         try:
             found = predictions.write(pieces, part.count, run.folder / PREDICTIONS, lambda n: _progress(owner, n))
@@ -94,10 +94,10 @@ def run(
             raise RunFailed(told) from None
         seconds = time.perf_counter() - started
         switch = owner.inputs_switch
-        may_show = not switch or (parameters.get(switch) != "false" and not (model.record and model.record.private))
+        may_show = not switch or (parameters.get(switch) != "false" and not (model.metadata and model.metadata.private))
         may_show = may_show and not evaluations.are_private(owner, part.digest)
         say(
-            evaluation_report.queue(
+            evaluation_report.log_report(
                 run, owner, stored, found.rows, found.worst, seconds, may_show, chosen.own_test_part
             )
         )

@@ -10,7 +10,7 @@ from tracked.training.files import BEST
 from tracked.training.trainer import Trainer
 
 
-def complete(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -> str:
+def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -> str:
     """Store the best checkpoint as a model, compare it, register it, and note it at the run; returns what it is called.
 
     Each step finds what an earlier attempt has done of it, and leaves it or does it anew. What is done last says that
@@ -23,23 +23,23 @@ def complete(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -> str
     experiment, parameters = trainer.experiment, trainer.parameters
     name, monitor = parameters.model_name, parameters.monitor
     run.milliseconds = trainer.record.milliseconds
-    model_id = publisher.registered(name, run.id)
+    model_id = publisher.find_registered(name, run.id)
     if not model_id:
         checkpoint = run.folder / BEST
         package = experiment.package(parameters, data, run.folder, checkpoint)
         switch = experiment.inputs_switch
         about = {switch: getattr(parameters, switch)} if switch else {}
         about |= {"data_source": data.source, "data_digest": data.digest, EXPERIMENT: experiment.name}
-        step, said = trainer.best_epoch, parameters.spelled()
-        model_id = publisher.store(name, package, checkpoint, step, said, about)
+        step, said = trainer.best_epoch, parameters.as_strings()
+        model_id = publisher.store_model(name, package, checkpoint, step, said, about)
         publisher.require_same_loss(model_id, package, trainer.best[f"val_{experiment.metrics[0].name}"])
     tags = {"best_epoch": str(trainer.best_epoch), f"best_{monitor}": repr(trainer.best[monitor])}
     tags |= {"data_digest": data.digest, EXPERIMENT: experiment.name}
-    signals.hold_to_the_end()  # from here on the work is done: a signal no longer undoes it
-    version = publisher.register(name, model_id, run.id, training_report.description(data, trainer), tags)
+    signals.hold_until_exit()  # from here on the work is done: a signal no longer undoes it
+    version = publisher.register(name, model_id, run.id, training_report.describe(data, trainer), tags)
     title = f"{version.name} version {version.version}"
-    training_report.figures(run, trainer, model_id)  # once no epoch can follow: MLflow cannot take a figure back
-    run.describe(training_report.description(data, trainer, f"Registered as **{title}**."))
-    run.settle()
-    run.tags({REGISTERED: version.version})
+    training_report.log_totals(run, trainer, model_id)  # once no epoch can follow: MLflow cannot take a figure back
+    run.set_description(training_report.describe(data, trainer, f"Registered as **{title}**."))
+    run.flush()
+    run.set_tags({REGISTERED: version.version})
     return title

@@ -16,8 +16,8 @@ from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment, TrainedOn
 from tracked.runs import queries
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
+from tracked.runs.connection import is_permanent_error
+from tracked.runs.outbox import with_retries
 from tracked.runs.registry import StoredModel, require_own
 
 # What MLflow would unpickle or import from a model's folder: any of it may run code of whoever made the model.
@@ -25,7 +25,7 @@ CODE_ENDINGS = (".pkl", ".pickle", ".cloudpickle", ".joblib", ".dill", ".py", ".
 
 
 @dataclass(frozen=True)
-class Record:
+class ModelMetadata:
     """What a training has written into its model's metadata about its data.
 
     ``private`` tells whether it forbids to store their inputs.
@@ -37,14 +37,14 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """A model on the disk. ``record`` is None for a model that no experiment has trained."""
+class DownloadedModel:
+    """A model on the disk. ``metadata`` is None for a model that no experiment has trained."""
 
     path: Path
-    record: Record | None
+    metadata: ModelMetadata | None
 
 
-def fetch(owner: Experiment, stored: StoredModel, folder: Path) -> Fetched:
+def download(owner: Experiment, stored: StoredModel, folder: Path) -> DownloadedModel:
     """Download a model and make sure that loading it runs no code but TensorFlow's.
 
     Raises:
@@ -75,13 +75,13 @@ def fetch(owner: Experiment, stored: StoredModel, folder: Path) -> Fetched:
         raise UserError(f"model: {uri!r} {fault}")
     told = meta.metadata or {}
     if not {"data_source", "data_digest"} <= set(told):
-        return Fetched(path, None)
+        return DownloadedModel(path, None)
     private = bool(owner.inputs_switch) and not told.get(owner.inputs_switch, True)
-    return Fetched(path, Record(told["data_source"], told["data_digest"], private))
+    return DownloadedModel(path, ModelMetadata(told["data_source"], told["data_digest"], private))
 
 
 def load(uri: str) -> PyFuncModel:
-    """Load a model by MLflow's general interface: one of our own, or one that :func:`fetch` has checked."""
+    """Load a model by MLflow's general interface: one of our own, or one that :func:`download` has checked."""
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     model = mlflow.pyfunc.load_model(uri)
     if keras := sys.modules.get("keras"):
@@ -89,20 +89,20 @@ def load(uri: str) -> PyFuncModel:
     return model
 
 
-def trained_on(stored: StoredModel, record: Record | None, folder: Path) -> TrainedOn:
+def read_trained_on(stored: StoredModel, record: ModelMetadata | None, folder: Path) -> TrainedOn:
     """Tell what is known of a model's training.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
-    rows, digest = training_rows(stored, folder), record.data_digest if record else ""
+    rows, digest = read_training_rows(stored, folder), record.data_digest if record else ""
     if rows is None:
         return TrainedOn(None, digest)
-    run = persist("reading the training", partial(mlflow.MlflowClient().get_run, stored.run_id), refuses)
-    return TrainedOn(rows, digest, queries.parameters(run))
+    run = with_retries("reading the training", partial(mlflow.MlflowClient().get_run, stored.run_id))
+    return TrainedOn(rows, digest, queries.read_parameters(run))
 
 
-def training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None:
+def read_training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None:
     """The table of its rows that a model's training has left (``Dataset.rows``); None if it is not there.
 
     Raises:
@@ -114,9 +114,9 @@ def training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None:
         try:
             return download(run_id=stored.run_id, artifact_path="data/rows.parquet")
         except (MlflowException, FileNotFoundError) as error:
-            if isinstance(error, FileNotFoundError) or refuses(error):
+            if isinstance(error, FileNotFoundError) or is_permanent_error(error):
                 return None
             raise
 
-    path = persist("reading what the model was trained on", attempt) if stored.run_id else None
+    path = with_retries("reading what the model was trained on", attempt) if stored.run_id else None
     return None if path is None else pd.read_parquet(path)

@@ -19,7 +19,7 @@ PROGRESS = 5000  # rows between two calls of ``progress``
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Predictions:
     """What a model predicts of a part, a row each in the order of the data.
 
     ``rows`` has what ``Experiment.predict`` yields, ``seen`` a missing value where it is not known. ``worst`` are the
@@ -32,7 +32,7 @@ class Predicted:
 
 def write(
     pieces: Iterable[tuple[pd.DataFrame, pd.DataFrame]], count: int, path: Path, progress: Callable[[int], None]
-) -> Predicted:
+) -> Predictions:
     """Write the predictions to a Parquet file.
 
     Args:
@@ -78,7 +78,7 @@ def write(
     if (twice := rows["id"].duplicated()).any():
         name = rows["id"][twice].iloc[0]
         raise RunFailed(f"the predictions have the id {name!r} twice; no figure is logged")
-    return Predicted(rows, worst.drop(columns=LOSS))
+    return Predictions(rows, worst.drop(columns=LOSS))
 
 
 def _told(schema: pa.Schema) -> str:

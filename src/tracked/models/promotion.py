@@ -9,14 +9,14 @@ import pandas as pd
 
 from tracked.analysis import noninferiority
 from tracked.console.errors import RunFailed
-from tracked.console.lines import counted, say
+from tracked.console.lines import format_count, say
 from tracked.console.signals import Signals
 from tracked.console.verb_parameters import PromoteParameters
 from tracked.experiment import Experiment
 from tracked.models import champions, evaluation
 from tracked.models.contest import Contest, find_evaluation
 from tracked.runs import evaluations
-from tracked.runs.queries import Recorded
+from tracked.runs.queries import MlflowRun
 from tracked.runs.registry import StoredModel
 from tracked.runs.writer import Run
 
@@ -35,7 +35,7 @@ class Verdict:
     decision: noninferiority.Decision | None = None
 
 
-def settle(owner: Experiment, run: Run, found: Contest, parameters: PromoteParameters, signals: Signals) -> Verdict:
+def decide(owner: Experiment, run: Run, found: Contest, parameters: PromoteParameters, signals: Signals) -> Verdict:
     """Let the gate decide, move the alias, and queue the figures."""
     version, champion, decision = found.version, found.champion, None
     if found.holder == version.version:
@@ -52,8 +52,8 @@ def settle(owner: Experiment, run: Run, found: Contest, parameters: PromoteParam
         if not promoted:
             none = f"; no version has the alias until one is promoted, or a rollback gives it to {champion.version}"
             return Verdict("kept", f"Kept: {sentence}{'' if found.holder else none}.", decision)
-    run.settle()  # what decided is stored before anything moves
-    signals.hold_to_the_end()
+    run.flush()  # what decided is stored before anything moves
+    signals.hold_until_exit()
     moved = champions.promote(version.name, version.version, found.holder)
     return Verdict("promoted", f"Promoted: {sentence}.", decision) if moved else Verdict("overtaken", "")
 
@@ -67,17 +67,17 @@ def _judged(
     """
     recorded = [_evaluated(owner, found, stored, parameters, signals) for stored in (found.version, champion)]
     ids = [one.info.run_id for one in recorded]
-    run.tags(dict(zip(("evaluation_run_id", "champion_evaluation_run_id"), ids, strict=True)))
-    first, second = (evaluations.predictions(owner, one, run.folder) for one in recorded)
+    run.set_tags(dict(zip(("evaluation_run_id", "champion_evaluation_run_id"), ids, strict=True)))
+    first, second = (evaluations.read_predictions(owner, one, run.folder) for one in recorded)
     terms = owner.terms
-    if not evaluations.same_rows(first, second):
+    if not evaluations.have_same_rows(first, second):
         raise RunFailed(f"the evaluations {' and '.join(ids)} are not of the same {owner.terms.rows}")
     if first["seen"].isna().any():
         return (
             None,
             f"whether it was trained on some of these {terms.rows} is not known, so they cannot tell how good it is",
         )
-    neither = evaluations.unseen(first, second)
+    neither = evaluations.find_unseen(first, second)
     fresh, others = first[neither], second[neither]
     left_out = ""
     if len(fresh) < len(first):
@@ -89,7 +89,7 @@ def _judged(
         return None, f"no {terms.row} is left that neither has seen in its training{left_out}"
     try:
         decision = noninferiority.decide(
-            fresh["loss"], others["loss"], parameters.margin, parameters.confidence, terms.most, fresh["key"]
+            fresh["loss"], others["loss"], parameters.margin, parameters.confidence, terms.max_loss, fresh["key"]
         )
     except ValueError as error:
         raise RunFailed(f"the evaluations {' and '.join(ids)} cannot be compared: {error}") from None
@@ -103,22 +103,22 @@ def _judged(
         f"test_{terms.rows}": float(decision.rows),
         f"decisions_on_these_{terms.rows}": float(uses),
     }
-    run.metrics(figures, round(time.time() * 1000), step=0)
+    run.log_metrics(figures, round(time.time() * 1000), step=0)
     unknown = ""
     if second["seen"].isna().any():
         unknown = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
-    used = f"; these {terms.rows} have decided {counted(uses, 'promotion')} so far"
+    used = f"; these {terms.rows} have decided {format_count(uses, 'promotion')} so far"
     return decision, f"{sentence}{unknown}{_of_unlike_data(found.version, champion, terms.rows)}{used}"
 
 
 def _decided_before(owner: Experiment, run: Run, found: Contest, rows: pd.DataFrame) -> int:
     """How many other promotions the same rows have decided, whichever file or test part they came in."""
     digest = hashlib.sha256("\n".join(sorted(set(rows["key"]))).encode()).hexdigest()
-    run.tags({"rows_digest": found.rows_digest, DECIDED_BY: digest})
+    run.set_tags({"rows_digest": found.rows_digest, DECIDED_BY: digest})
     # Earlier versions of this project have noted the file's rows alone.
     same = (f"tags.rows_digest = '{found.rows_digest}'", f"tags.{DECIDED_BY} = '{digest}'")
     decided = {
-        one.info.run_id for by in same for one in evaluations.of_verb(owner, "promote", by, "tags.decision != ''")
+        one.info.run_id for by in same for one in evaluations.search_verb(owner, "promote", by, "tags.decision != ''")
     }
     return len(decided - {run.id})
 
@@ -134,32 +134,34 @@ def _of_unlike_data(version: StoredModel, champion: StoredModel, rows: str) -> s
 
 def _evaluated(
     owner: Experiment, found: Contest, stored: StoredModel, parameters: PromoteParameters, signals: Signals
-) -> Recorded:
+) -> MlflowRun:
     """A version's newest evaluation on the rows; it is made if there is none."""
     there = find_evaluation(owner, stored, found.rows_digest)
     if there is None and found.subject and found.models:
         say(f"evaluating {stored.title}")
         model = found.models[stored.version]
-        subject = found.subject.for_another(model.record)
+        subject = found.subject.for_another(model.metadata)
         told = {"model": stored.uri, "data": "auto" if subject.own_test_part else subject.part.source}
-        told |= {name: value for name, value in parameters.spelled().items() if name == owner.inputs_switch}
-        evaluation.run(owner, stored, model, subject, told, signals)
+        told |= {name: value for name, value in parameters.as_strings().items() if name == owner.inputs_switch}
+        evaluation.evaluate(owner, stored, model, subject, told, signals)
         there = find_evaluation(owner, stored, found.rows_digest)
     if there is None:
         raise RunFailed(f"the evaluation of {stored.title} on these {owner.terms.rows} is gone")
     return there
 
 
-def tell(owner: Experiment, run: Run, found: Contest, verdict: Verdict) -> None:
+def log_outcome(owner: Experiment, run: Run, found: Contest, verdict: Verdict) -> None:
     """Queue the outcome at the run and at both versions."""
     version, champion, name = found.version.version, found.champion, found.version.name
-    run.tags({"decision": verdict.outcome, "model_name": name, "model_version": version})
-    run.describe(verdict.sentence)
+    run.set_tags({"decision": verdict.outcome, "model_name": name, "model_version": version})
+    run.set_description(verdict.sentence)
     if verdict.outcome == "unchanged":
         return
     against, promoted = champion.version if champion else "", verdict.outcome == "promoted"
-    run.tags({"champion_version": against or "none"})
+    run.set_tags({"champion_version": against or "none"})
     said = verdict.sentence, verdict.decision
-    champions.tell(owner, run, name, version, "promoted" if promoted else "refused", against, *said)
+    champions.log_outcome(owner, run, name, version, "promoted" if promoted else "refused", against, *said)
     if champion:
-        champions.tell(owner, run, name, champion.version, "replaced" if promoted else "defended", version, *said)
+        champions.log_outcome(
+            owner, run, name, champion.version, "replaced" if promoted else "defended", version, *said
+        )

@@ -20,8 +20,8 @@ from tracked.console.lines import one_line, say
 from tracked.experiment import Package
 from tracked.models import loader
 from tracked.runs import versions
-from tracked.runs.connection import refuses, single_calls
-from tracked.runs.outbox import persist
+from tracked.runs.connection import single_calls
+from tracked.runs.outbox import with_retries
 from tracked.training.reproducibility import model_requirements
 
 CANDIDATE = "candidate"
@@ -32,7 +32,7 @@ MARK = "stored_by_training"
 TOLERANCE = 1e-5
 
 
-def store(
+def store_model(
     name: str, package: Package, checkpoint: Path, step: int, parameters: dict[str, str], metadata: Mapping[str, object]
 ) -> str:
     """Store what an experiment has packaged as a model, with the checkpoint beside it; returns the model's id.
@@ -66,10 +66,10 @@ def store(
 
     model_id = ""
     try:
-        model_id = persist("storing the model", attempt, refuses)
+        model_id = with_retries("storing the model", attempt)
     finally:
         with suppress(RunFailed):  # the store may be what failed
-            persist("deleting what was stored in part", partial(_delete_others, model_id), refuses, seconds=10)
+            with_retries("deleting what was stored in part", partial(_delete_others, model_id), seconds=10)
     return model_id
 
 
@@ -104,7 +104,7 @@ def require_same_loss(model_id: str, package: Package, logged: float) -> None:
         RunFailed: if the loss differs by more than ``TOLERANCE``, or the experiment finds another fault.
     """
     uri = f"models:/{model_id}"
-    model = persist("loading the stored model", partial(loader.load, uri), refuses)
+    model = with_retries("loading the stored model", partial(loader.load, uri))
     try:
         loss = package.loss(model)
         if not abs(loss - logged) <= TOLERANCE * max(1.0, abs(logged)):
@@ -116,16 +116,16 @@ def require_same_loss(model_id: str, package: Package, logged: float) -> None:
     say(f"loaded back, the stored model scores {package.checked} with a loss of {loss:.7f}")
 
 
-def registered(name: str, run_id: str) -> str:
+def find_registered(name: str, run_id: str) -> str:
     """The id of the stored model that a training has registered before; empty if it has not."""
     find = partial(_version_of, name, run_id)
-    version = persist(f"looking for a version of {name}", find, refuses)
+    version = with_retries(f"looking for a version of {name}", find)
     return (version.source or "").removeprefix("models:/") if version else ""
 
 
 def _version_of(name: str, run_id: str) -> ModelVersion | None:
     """A training's first version: of this name, or else of the one that the registered model was renamed to."""
-    found = versions.versions(run_id)
+    found = versions.find_versions(run_id)
     return min(found, key=lambda one: (one.name != name, int(one.version)), default=None)
 
 
@@ -154,7 +154,7 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
         return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 
     with single_calls():
-        made = persist(f"registering a version of {name}", create_version, refuses)
+        made = with_retries(f"registering a version of {name}", create_version)
     name, version = made.name, str(made.version)
 
     def move_alias() -> None:
@@ -170,16 +170,16 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
 
     # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
     named = {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(version)}])}
-    persist(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named), refuses)
-    persist(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias, refuses)
+    with_retries(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named))
+    with_retries(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias)
 
     def delete_others() -> None:
-        others = [one for one in versions.versions(run_id) if one.name == name and str(one.version) != version]
+        others = [one for one in versions.find_versions(run_id) if one.name == name and str(one.version) != version]
         aliased = set(map(str, client.get_registered_model(name).aliases.values())) if others else set()
         for other in others:
             if str(other.version) not in aliased:
                 client.delete_model_version(name, other.version)
 
     # A call that the client had given up may have been answered by a second version since.
-    persist(f"looking for other versions of run {run_id}", delete_others, refuses)
+    with_retries(f"looking for other versions of run {run_id}", delete_others)
     return made

@@ -6,12 +6,12 @@ import pandas as pd
 
 from tracked.analysis.rule_replay import History
 from tracked.experiment import Experiment
-from tracked.runs.evaluations import leaked
-from tracked.runs.queries import Recorded, data_of, parameters, stand
+from tracked.runs.evaluations import count_leaked
+from tracked.runs.queries import MlflowRun, name_data, read_parameters, status_of
 from tracked.runs.schema import VERB
 
 
-def fixed(owner: Experiment) -> list[str]:
+def fixed_columns(owner: Experiment) -> list[str]:
     """Name the columns that every comparison of an experiment has."""
     return [
         "run_id", "run_name", "state", "data", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds",
@@ -23,19 +23,19 @@ def _scores(owner: Experiment) -> list[str]:
     return [f"test_{name}" for name in owner.headline]
 
 
-def differing(runs: Sequence[Recorded]) -> dict[str, list[str]]:
+def differing_parameters(runs: Sequence[MlflowRun]) -> dict[str, list[str]]:
     """The parameters in which the runs differ, each with its value of every run; empty where a run has none."""
-    told = [parameters(run) for run in runs]
+    told = [read_parameters(run) for run in runs]
     names = dict.fromkeys(name for one in told for name in one)
     values = {name: [one.get(name, "") for one in told] for name in names}
     return {name: column for name, column in values.items() if len(set(column)) > 1}
 
 
-def compared(
+def rank_trainings(
     owner: Experiment,
-    runs: Sequence[Recorded],
+    runs: Sequence[MlflowRun],
     histories: Mapping[str, History],
-    evaluations: Mapping[str, Recorded],
+    evaluations: Mapping[str, MlflowRun],
     versions: Mapping[str, str],
 ) -> pd.DataFrame:
     """One row a finished training, the best first: of those on the data that most have, then of those on other data.
@@ -47,10 +47,10 @@ def compared(
         versions: by run id, as people read them.
 
     Returns:
-        :func:`fixed`, and the parameters. data names what the training's figures are of, test_rows what the test
-        figures are of, and test_seen how many of those the model had seen in its training; empty or missing where that
-        is not known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are those of
-        training until the last epoch's end, as a history has them.
+        :func:`fixed_columns`, and the parameters. data names what the training's figures are of, test_rows what the
+        test figures are of, and test_seen how many of those the model had seen in its training; empty or missing where
+        that is not known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are those
+        of training until the last epoch's end, as a history has them.
     """
     rows = []
     for run in runs:
@@ -58,8 +58,8 @@ def compared(
         row = {
             "run_id": run.info.run_id,
             "run_name": run.info.run_name or "",
-            "state": stand(run),
-            "data": data_of(run),
+            "state": status_of(run),
+            "data": name_data(run),
         }
         if history is not None:
             # A training of this project may watch another metric than the one that is compared.
@@ -75,12 +75,12 @@ def compared(
         if evaluation := evaluations.get(run.info.run_id):
             metrics = evaluation.data.metrics
             row |= {name: metrics.get(name) for name in (*_scores(owner), f"test_{owner.terms.rows}")}
-            row["evaluation_run_id"], row["test_seen"] = evaluation.info.run_id, leaked(owner, evaluation)
+            row["evaluation_run_id"], row["test_seen"] = evaluation.info.run_id, count_leaked(owner, evaluation)
             row["test_rows"] = evaluation.data.tags.get("rows_digest", "")[:12]
         rows.append(row)
-    table = pd.DataFrame(rows, columns=fixed(owner))
-    for name, column in differing(runs).items():
-        table[name if name not in fixed(owner) else f"param_{name}"] = column
+    table = pd.DataFrame(rows, columns=fixed_columns(owner))
+    for name, column in differing_parameters(runs).items():
+        table[name if name not in fixed_columns(owner) else f"param_{name}"] = column
     for name in ("best_epoch", "stopped_epoch", f"test_{owner.terms.rows}", "test_seen"):
         table[name] = table[name].astype("Int64")
     less = next(iter(histories.values())).mode == "min" if histories else True
@@ -93,9 +93,9 @@ def compared(
     )
 
 
-def shown(owner: Experiment, table: pd.DataFrame) -> pd.DataFrame:
+def format_table(owner: Experiment, table: pd.DataFrame) -> pd.DataFrame:
     """The table for people: test figures that leak are marked, as are those of which it is not known."""
-    marked = readable(table)
+    marked = format_cells(table)
     for name in _scores(owner):
         if name in marked:
             marked[name] = [
@@ -105,19 +105,19 @@ def shown(owner: Experiment, table: pd.DataFrame) -> pd.DataFrame:
     return marked
 
 
-def others(runs: Sequence[Recorded]) -> pd.DataFrame:
+def list_others(runs: Sequence[MlflowRun]) -> pd.DataFrame:
     """Trainings that have not finished: run_id, run_name, state and stop_reason."""
     rows = [
-        {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": stand(run),
+        {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": status_of(run),
          "stop_reason": run.data.tags.get("stop_reason", "")}
         for run in runs
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["run_id", "run_name", "state", "stop_reason"])
 
 
-def fitting(table: pd.DataFrame, width: int) -> str:
+def fit_to_width(table: pd.DataFrame, width: int) -> str:
     """A table of text that is at most ``width`` characters wide: later columns are left out, long names shortened."""
-    cells = readable(table)
+    cells = format_cells(table)
     while True:
         text = cells.to_string(index=False)
         over = max(map(len, text.splitlines())) - width
@@ -126,19 +126,19 @@ def fitting(table: pd.DataFrame, width: int) -> str:
         longest = cells["run_name"].str.len().max()
         fewest = 12 if len(cells.columns) <= 5 else 40  # characters of a name, which columns give way to
         if longest > fewest:
-            cells["run_name"] = [shortened(name, max(longest - over, fewest)) for name in cells["run_name"]]
+            cells["run_name"] = [shorten(name, max(longest - over, fewest)) for name in cells["run_name"]]
         elif len(cells.columns) > 2:
             cells = cells[cells.columns[:-1]]
         else:
             return text
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
+def format_cells(table: pd.DataFrame) -> pd.DataFrame:
     """A table as text, cell by cell."""
-    return pd.DataFrame({name: [cell(str(name), value) for value in table[name]] for name in table})
+    return pd.DataFrame({name: [format_cell(str(name), value) for value in table[name]] for name in table})
 
 
-def told_apart(names: Sequence[str]) -> list[str]:
+def shorten_names(names: Sequence[str]) -> list[str]:
     """Names of runs without the words that all of them have; whole where nothing else is left."""
     words = [name.split() for name in names]
     common = set(words[0]).intersection(*words[1:]) if words else set()
@@ -147,12 +147,12 @@ def told_apart(names: Sequence[str]) -> list[str]:
     ]
 
 
-def shortened(text: str, size: int) -> str:
+def shorten(text: str, size: int) -> str:
     """A text of at most ``size`` characters."""
     return text if len(text) <= size else f"{text[: size - 1]}…"
 
 
-def cell(column: str, value: object) -> str:
+def format_cell(column: str, value: object) -> str:
     """A value as people read it; what is missing is a dash."""
     if value is None or value is pd.NA or value != value or value == "":
         return "-"

@@ -12,7 +12,7 @@ from tracked.runs.registry import StoredModel
 from tracked.runs.writer import Run
 
 
-def queue(
+def log_report(
     run: Run,
     owner: Experiment,
     stored: StoredModel,
@@ -58,21 +58,21 @@ def queue(
             line += "."
     now = round(time.time() * 1000)
     # A model shows no data beside its figures: its own test part is the one that they may be taken for.
-    run.metrics(found | counts, now, step=0, model_id=(stored.model_id or None) if own_test_part else None)
-    run.metrics({"test_seconds": seconds}, now, step=0)
-    run.file(run.folder / PREDICTIONS)
+    run.log_metrics(found | counts, now, step=0, model_id=(stored.model_id or None) if own_test_part else None)
+    run.log_metrics({"test_seconds": seconds}, now, step=0)
+    run.log_artifact(run.folder / PREDICTIONS)
     for name, figure in owner.draw(predictions, short).items():
-        run.figure(figure, name)
+        run.log_figure(figure, name)
     shown = owner.show_worst(worst, with_inputs)
     if len(shown.columns):
-        run.table(shown, "mistakes.json")
+        run.log_table(shown, "mistakes.json")
     lines = [f"{owner.summarize(scores)} on {count:,} {rows}{mark}", line]
     if stored.version and own_test_part:
         figures = {f"test_{name}": scores[name] for name in owner.headline}
         tags = {**figures, seen_metric(owner): "unknown" if leaked is None else leaked, "evaluation_run_id": run.id}
-        run.version(stored.name, stored.version, tags)
-        run.version_line(stored.name, stored.version, "Test part:", f"{lines[0]}. {line}")
-    run.describe("\n\n".join([f"{stored.title}: {lines[0]}.", line]))
+        run.set_version_tags(stored.name, stored.version, tags)
+        run.set_version_line(stored.name, stored.version, "Test part:", f"{lines[0]}. {line}")
+    run.set_description("\n\n".join([f"{stored.title}: {lines[0]}.", line]))
     return "\n".join([*lines, f"read and scored in {seconds:.1f} s"])
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from tracked.analysis.rule_replay import History
 from tracked.reports.plots import COLORS
 
-MOST_CURVES = 40
+MAX_CURVES = 40
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1250px; padding: 0 1rem; color: #222; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
@@ -19,10 +19,10 @@ td:first-child, th:first-child { text-align: left; } td:only-child { white-space
 """
 
 
-def curves(histories: Sequence[History], best_epochs: Sequence[int]) -> go.Figure:
-    """Curves of the first ``MOST_CURVES`` histories over each other; a star is the kept epoch, a cross the last one."""
+def draw_curves(histories: Sequence[History], best_epochs: Sequence[int]) -> go.Figure:
+    """Curves of the first ``MAX_CURVES`` histories over each other; a star is the kept epoch, a cross the last one."""
     figure = go.Figure()
-    for number, (history, best) in enumerate(list(zip(histories, best_epochs, strict=True))[:MOST_CURVES]):
+    for number, (history, best) in enumerate(list(zip(histories, best_epochs, strict=True))[:MAX_CURVES]):
         name, group, color = escape(history.run_name or history.run_id), history.run_id, COLORS[number % len(COLORS)]
         epochs, dash = (
             list(range(1, len(history.values) + 1)),
@@ -49,7 +49,7 @@ def curves(histories: Sequence[History], best_epochs: Sequence[int]) -> go.Figur
     return figure
 
 
-def page(title: str, figure: go.Figure, sections: Sequence[tuple[str, str, pd.DataFrame]]) -> str:
+def render_page(title: str, figure: go.Figure, sections: Sequence[tuple[str, str, pd.DataFrame]]) -> str:
     """A whole HTML document.
 
     Args:

@@ -11,7 +11,7 @@ BLUE, ORANGE, GREEN, RED, GREY = "#2563a8", "#d97706", "#2e7d32", "#b3261e", "#7
 COLORS = (BLUE, ORANGE, GREEN, RED, "#6a3d9a", "#0e7c86", "#a05a2c", "#c2508f", "#5b6b1d", "#3a3a8c")
 
 
-def training(
+def draw_training(
     history: pd.DataFrame, metrics: Sequence[str], monitor: str, best_epoch: int, stopped_epoch: int, reason: str
 ) -> Figure:
     """Each metric over the epochs, of training and validation, with the best and the last epoch marked.

@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tracked.analysis.recommendation import pooled, recommend
-from tracked.analysis.rule_replay import History, distinct
-from tracked.console.lines import counted, duration
+from tracked.analysis.recommendation import pool_rules, recommend
+from tracked.analysis.rule_replay import History, drop_repeats
+from tracked.console.lines import format_count, format_duration
 from tracked.reports import rule_plots
-from tracked.runs.writer import Run, literally
+from tracked.runs.writer import Run, escape_markdown
 
 ROWS = 12  # of a table on the terminal
 
 
-def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) -> str:
+def log_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) -> str:
     """Queue the replay of one training; returns lines for the terminal."""
     best = history.best_epoch
     lines = [
-        f"{history.monitor} of run {history.run_id} {history.run_name!r}: {counted(len(history.values), 'epoch')}, the "
-        f"best is {history.values[best - 1]:.4f} after epoch {best}"
+        f"{history.monitor} of run {history.run_id} {history.run_name!r}: "
+        f"{format_count(len(history.values), 'epoch')}, the best is {history.values[best - 1]:.4f} after epoch {best}"
     ]
     whole = table[table["best_epoch"].eq(best).fillna(False)].sort_values(
         ["patience", "epochs_saved"], ascending=[True, False]
@@ -29,22 +29,26 @@ def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) 
         lines.append("no rule of the grid is answered and keeps that epoch")
     else:
         rule = whole.iloc[0]
-        minutes = "" if pd.isna(rule["seconds_saved"]) else f" ({duration(rule['seconds_saved'])})"
-        saved = f"{counted(rule['epochs_saved'], 'epoch')} saved{minutes}" if rule["epochs_saved"] else "nothing saved"
+        minutes = "" if pd.isna(rule["seconds_saved"]) else f" ({format_duration(rule['seconds_saved'])})"
+        saved = (
+            f"{format_count(rule['epochs_saved'], 'epoch')} saved{minutes}" if rule["epochs_saved"] else "nothing saved"
+        )
         lines.append(
             f"patience {rule['patience']} with min_delta {rule['min_delta']:g} keeps that epoch and stops after epoch "
             f"{rule['stopped_epoch']}: {saved}"
         )
         figures = {"shortest_patience": rule["patience"], "epochs_saved": rule["epochs_saved"]}
         _figures(run, {**figures, "seconds_saved": rule["seconds_saved"]})
-    link = f"[{literally(history.run_name) or history.run_id}](#/experiments/{experiment_id}/runs/{history.run_id})"
-    run.tags({"source_run_id": history.run_id, "mlflow.parentRunId": history.run_id})
-    run.describe(
-        f"Replay of {link}.\n\n" + "\n\n".join(f"{line[0].upper()}{line[1:]}." for line in map(literally, lines))
+    link = (
+        f"[{escape_markdown(history.run_name) or history.run_id}](#/experiments/{experiment_id}/runs/{history.run_id})"
+    )
+    run.set_tags({"source_run_id": history.run_id, "mlflow.parentRunId": history.run_id})
+    run.set_description(
+        f"Replay of {link}.\n\n" + "\n\n".join(f"{line[0].upper()}{line[1:]}." for line in map(escape_markdown, lines))
     )
     title = f"{history.monitor}: what each rule loses, and when it stops"
-    heat = rule_plots.heat_map(table.assign(epochs=table["stopped_epoch"].astype(float)), title)
-    _files(run, {"replay.csv": table}, {"heat_map.png": heat, "curve.png": rule_plots.curve(history, table)})
+    heat = rule_plots.draw_heat_map(table.assign(epochs=table["stopped_epoch"].astype(float)), title)
+    _files(run, {"replay.csv": table}, {"heat_map.png": heat, "curve.png": rule_plots.draw_curve(history, table)})
     columns = [
         "patience",
         "min_delta",
@@ -58,7 +62,7 @@ def of_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame) 
     return "\n".join([*lines, _shown(table, "best_epoch", columns)])
 
 
-def of_many(
+def log_pooled(
     run: Run, experiment_id: str, histories: Sequence[History], table: pd.DataFrame, tolerance: float, unlike: str
 ) -> str:
     """Queue the replay of several trainings of one metric; returns lines for the terminal.
@@ -66,14 +70,16 @@ def of_many(
     Args:
         unlike: a sentence where the trainings are not of the same data; else empty.
     """
-    different = distinct(histories)
+    different = drop_repeats(histories)
     judged = table[table["run_id"].isin([history.run_id for history in different])]
-    pool, found = pooled(judged), recommend(judged, tolerance)
+    pool, found = pool_rules(judged), recommend(judged, tolerance)
     metric, trained = histories[0].monitor, sum(len(history.values) for history in histories)
-    many = counted(len(histories), "training")
-    lines = [f"{metric} of {many}, {counted(trained, 'epoch')}", *filter(None, [unlike]), found.sentence]
+    many = format_count(len(histories), "training")
+    lines = [f"{metric} of {many}, {format_count(trained, 'epoch')}", *filter(None, [unlike]), found.sentence]
     if repeated := len(histories) - len(different):
-        lines.insert(1, f"{counted(repeated, 'training')} left out, as another one has the same values from epoch 1 on")
+        lines.insert(
+            1, f"{format_count(repeated, 'training')} left out, as another one has the same values from epoch 1 on"
+        )
     if found.patience is not None:
         _figures(run, {
             "recommended_patience": found.patience, "recommended_min_delta": found.min_delta,
@@ -83,14 +89,14 @@ def of_many(
             "epochs_saved": found.epochs_saved, "seconds_saved": found.seconds_saved,
         })  # fmt: skip
     _figures(run, {"runs": len(histories), "runs_compared": found.runs})
-    run.tags({"source_experiment_id": experiment_id})
+    run.set_tags({"source_experiment_id": experiment_id})
     link = f"[{many}](#/experiments/{experiment_id}/runs)"
-    run.describe(f"Replay of {link}, named in replay.csv.\n\n" + "\n\n".join(map(literally, lines[1:])))
+    run.set_description(f"Replay of {link}, named in replay.csv.\n\n" + "\n\n".join(map(escape_markdown, lines[1:])))
     least, most = pool["runs"].min(), pool["runs"].max()
     answers = f"{most:,} runs" if pool["population"].nunique() == 1 else f"the {least:,} to {most:,} runs that answer"
     pictures = {
-        "heat_map.png": rule_plots.heat_map(pool, f"{metric}: each rule's mean regret and stop, of {answers}"),
-        "pooled.png": rule_plots.pooled(pool, metric, tolerance, found.patience),
+        "heat_map.png": rule_plots.draw_heat_map(pool, f"{metric}: each rule's mean regret and stop, of {answers}"),
+        "pooled.png": rule_plots.draw_pooled(pool, metric, tolerance, found.patience),
     }
     _files(run, {"replay.csv": table, "pooled.csv": pool}, pictures)
     columns = [
@@ -110,15 +116,15 @@ def of_many(
 
 def _figures(run: Run, values: Mapping[str, float]) -> None:
     known = {name: float(value) for name, value in values.items() if not pd.isna(value)}
-    run.metrics(known, round(time.time() * 1000), step=0)
+    run.log_metrics(known, round(time.time() * 1000), step=0)
 
 
 def _files(run: Run, tables: Mapping[str, pd.DataFrame], pictures: Mapping[str, Figure]) -> None:
     for name, table in tables.items():
         table.to_csv(run.folder / name, index=False)
-        run.file(run.folder / name)
+        run.log_artifact(run.folder / name)
     for name, picture in pictures.items():
-        run.figure(picture, name)
+        run.log_figure(picture, name)
 
 
 def _shown(table: pd.DataFrame, by: str, columns: Sequence[str]) -> str:

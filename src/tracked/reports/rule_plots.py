@@ -11,11 +11,11 @@ from matplotlib.ticker import MaxNLocator
 from tracked.analysis.rule_replay import History
 from tracked.reports.plots import BLUE, COLORS, GREEN, GREY
 
-MOST_CELLS = 160  # that numbers are written into
+MAX_CELLS = 160  # that numbers are written into
 FAINT = 0.25
 
 
-def heat_map(table: pd.DataFrame, title: str) -> Figure:
+def draw_heat_map(table: pd.DataFrame, title: str) -> Figure:
     """Regret, and the epoch of the stop, over patience and min_delta; grey where nothing tells.
 
     Args:
@@ -45,7 +45,7 @@ def _cells(ax: Axes, table: pd.DataFrame, value: str, label: str, shown: str, co
     ax.set_yticks(np.arange(len(grid.index)) + 0.5, [f"{d:g}" for d in grid.index])
     ax.set_ylabel("min_delta")
     ax.tick_params(length=0)
-    if grid.size <= MOST_CELLS:
+    if grid.size <= MAX_CELLS:
         for (row, column), number in np.ndenumerate(grid.to_numpy()):
             text, dark = shown.format(number), 0.6 * most < number < np.inf
             text = {"nan": "?", "inf": "∞"}.get(text, text)
@@ -53,7 +53,7 @@ def _cells(ax: Axes, table: pd.DataFrame, value: str, label: str, shown: str, co
             ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7, color=ink)
 
 
-def curve(history: History, table: pd.DataFrame) -> Figure:
+def draw_curve(history: History, table: pd.DataFrame) -> Figure:
     """A history with the stops of the smallest min_delta's rules drawn in; told are those that keep another epoch.
 
     Args:
@@ -85,14 +85,14 @@ def curve(history: History, table: pd.DataFrame) -> Figure:
     return figure
 
 
-def pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended: int | None) -> Figure:
+def draw_pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended: int | None) -> Figure:
     """Draw mean regret and mean epoch of the stop over patience, with 95 % intervals, a line a min_delta.
 
     A line breaks where other runs answer than before, since means of other runs are not comparable; the number of runs
     stands where a piece begins.
 
     Args:
-        table: what ``recommendation.pooled`` returns.
+        table: what ``recommendation.pool_rules`` returns.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, 2)

@@ -25,7 +25,7 @@ REASONS = {
 }
 
 
-def queue(run: Run, data: Dataset, trainer: Trainer) -> None:
+def log_report(run: Run, data: Dataset, trainer: Trainer) -> None:
     """Queue the tags, the description, tables, the picture of the curves and the best checkpoint.
 
     The figures of the whole are queued only where no epoch can follow: MLflow cannot take a figure back.
@@ -35,11 +35,11 @@ def queue(run: Run, data: Dataset, trainer: Trainer) -> None:
             must not be hidden by its report.
     """
     run.stop_reason = trainer.reason
-    run.tags({STOP_REASON: trainer.reason})
+    run.set_tags({STOP_REASON: trainer.reason})
     try:
         if trainer.reason == NOT_A_NUMBER:
-            figures(run, trainer)
-        run.describe(description(data, trainer, "Nothing is registered."))
+            log_totals(run, trainer)
+        run.set_description(describe(data, trainer, "Nothing is registered."))
         _files(run, trainer)
     except Exception as error:  # a full disk, say
         problem = f"not all tables and pictures of the training could be made ({one_line(error)})"
@@ -53,15 +53,15 @@ def _files(run: Run, trainer: Trainer) -> None:
     if trainer.stopped_epoch < max(trainer.record.logged, default=0):
         return  # it began anew, and has not come as far as the checkpoint and the tables that the run has
     if best:
-        run.file(best, "checkpoint")
+        run.log_artifact(best, "checkpoint")
     entries, monitor = trainer.entries, trainer.parameters.monitor
     for table in journal.write_tables(entries, trainer.rule, monitor, run.folder):
-        run.file(table)
+        run.log_artifact(table)
     if entries:
         history = pd.DataFrame([{"epoch": entry.epoch} | entry.values for entry in entries])
         names = [metric.name for metric in trainer.experiment.metrics]
         ended = trainer.best_epoch, trainer.stopped_epoch, trainer.reason
-        run.figure(plots.training(history, names, monitor, *ended), "training.png")
+        run.log_figure(plots.draw_training(history, names, monitor, *ended), "training.png")
 
 
 def _linked(source: Path, path: Path) -> Path:
@@ -74,19 +74,19 @@ def _linked(source: Path, path: Path) -> Path:
     return path
 
 
-def figures(run: Run, trainer: Trainer, model_id: str | None = None) -> None:
+def log_totals(run: Run, trainer: Trainer, model_id: str | None = None) -> None:
     """Queue the figures of the whole training; with ``model_id``, they are shown at the model as well."""
     values = {"stopped_epoch": float(trainer.stopped_epoch), "best_epoch": float(trainer.best_epoch)}
     if trainer.best:
         values[f"best_{trainer.parameters.monitor}"] = trainer.best[trainer.parameters.monitor]
     # At step 0, since the UI draws such a metric as bars, a run each, and any other as a curve, here of one point. A
     # point that is sent again with the same time is no second one.
-    run.metrics(values, trainer.record.milliseconds, 0, model_id)
+    run.log_metrics(values, trainer.record.milliseconds, 0, model_id)
 
 
-def headline(trainer: Trainer) -> str:
+def summarize(trainer: Trainer) -> str:
     """One line: the best epoch and where and why the training ended."""
-    why = REASONS[trainer.reason].format(**trainer.parameters.spelled())
+    why = REASONS[trainer.reason].format(**trainer.parameters.as_strings())
     ended = f"ended after epoch {trainer.stopped_epoch}: {why}"
     if not trainer.best_epoch:
         return ended
@@ -96,9 +96,9 @@ def headline(trainer: Trainer) -> str:
     return f"best epoch {trainer.best_epoch}: {shown}; {ended}"
 
 
-def description(data: Dataset, trainer: Trainer, registered: str = "") -> str:
+def describe(data: Dataset, trainer: Trainer, registered: str = "") -> str:
     """A few lines of Markdown that say what came out; ``registered`` is one of them."""
-    line = headline(trainer)
+    line = summarize(trainer)
     lines = [
         f"{line[0].upper()}{line[1:]}.",
         registered,

@@ -16,18 +16,18 @@ from tracked.console.parameters import refusal
 from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment
 from tracked.resume import resume_parameters, training_status
-from tracked.resume.training_status import Unfinished
+from tracked.resume.training_status import ResumableRun
 from tracked.runs import run_calls, run_start
-from tracked.runs.queries import Recorded
+from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import CLOSED, REGISTERED, STOP_REASON
 from tracked.training import journal
-from tracked.training.claim import Claim, HeldError
-from tracked.training.files import BEST, CHECKPOINT, file_of
+from tracked.training.files import BEST, CHECKPOINT, checkpoint_name
 from tracked.training.journal import Entry
+from tracked.training.run_folder_lock import HeldError, RunFolderLock
 from tracked.training.snapshots import Snapshots
 
 
-def chosen(found: Sequence[Unfinished], close: str) -> list[Unfinished]:
+def choose(found: Sequence[ResumableRun], close: str) -> list[ResumableRun]:
     """The ones to close: none for no, those known to be dead for dead, else the one with that run id.
 
     Raises:
@@ -43,7 +43,7 @@ def chosen(found: Sequence[Unfinished], close: str) -> list[Unfinished]:
     return [one]
 
 
-def close(owner: Experiment, found: Unfinished) -> str:
+def close(owner: Experiment, found: ResumableRun) -> str:
     """End a training's run for good; returns a line that says so, or why not.
 
     What its folder holds goes to the run first: epochs that the store lacks, the tables, the best checkpoint. Then the
@@ -53,10 +53,10 @@ def close(owner: Experiment, found: Unfinished) -> str:
     Raises:
         RunFailed: if the store keeps failing, or the folder cannot be read; it stays then.
     """
-    folder = training_status.folder(owner, found.run)
-    with Claim(owner.files) as claim:
+    folder = training_status.find_folder(owner, found.run)
+    with RunFolderLock(owner.files) as folder_lock:
         try:
-            claim.take(folder)
+            folder_lock.take(folder)
         except HeldError as held:
             return f"{found.id} is not closed: {held} works on it by now"
         except OSError as error:
@@ -74,22 +74,22 @@ def close(owner: Experiment, found: Unfinished) -> str:
             run_calls.set_tags("saying that it is closed", found.id, tags)
         run_calls.end(found.id, status)
         if not unclear:
-            claim.remove()
+            folder_lock.remove()
     closed = f"closed {found.id} as {status}, after epoch {found.last_epoch}"
     return f"{closed}; {folder} stays, since {unclear}" if unclear else closed
 
 
-def _rescue(owner: Experiment, run: Recorded, folder: Path) -> str:
+def _rescue(owner: Experiment, run: MlflowRun, folder: Path) -> str:
     """Store at its run what a training's folder has of it; returns why the folder must stay, empty if it need not."""
-    known = run_calls.logged_epochs(run, journal.metrics_of(owner))
+    known = run_calls.logged_epochs(run, journal.epoch_metrics(owner))
     entries = journal.read(folder / "journal.jsonl")
     for entry in entries:
-        if new := journal.lacking(entry, known):
+        if new := journal.missing_metrics(entry, known):
             run_calls.log_epoch(run.info.run_id, entry, new)
     own: TrainParameters | None = None
     files: list[tuple[Path, str | None]] = []
     with suppress(UserError, ValueError):  # recorded by somebody else, so that no rule is known
-        own = resume_parameters.recorded(owner, run)
+        own = resume_parameters.recorded_parameters(owner, run)
         if entries and len(entries) >= max(known, default=0):  # else the run has better tables already
             rule = Rule(own.direction, own.patience, own.min_delta)
             files += [(path, None) for path in journal.write_tables(entries, rule, own.monitor, folder)]
@@ -103,7 +103,7 @@ def _rescue(owner: Experiment, run: Recorded, folder: Path) -> str:
 
 
 def _checkpoint(
-    run: Recorded, folder: Path, own: TrainParameters | None, known: Mapping[int, Entry], written: Mapping[int, Entry]
+    run: MlflowRun, folder: Path, own: TrainParameters | None, known: Mapping[int, Entry], written: Mapping[int, Entry]
 ) -> tuple[Path | None, str]:
     """The checkpoint in a training's folder that its run should get, and why that cannot be told, if it cannot.
 
@@ -130,7 +130,7 @@ def _checkpoint(
         return None, "no checkpoint in it is whole"
     if not best:
         return None, "nothing tells how far its checkpoints came"
-    return None, f"{file_of(best)} {'in it is not whole' if best in there else 'is not in it'}"
+    return None, f"{checkpoint_name(best)} {'in it is not whole' if best in there else 'is not in it'}"
 
 
 def _files(folder: Path) -> list[Path]:
@@ -164,7 +164,7 @@ def _best(history: Mapping[int, Entry], epochs: int, own: TrainParameters | None
     return best
 
 
-def table(found: Sequence[Unfinished]) -> str:
+def format_table(found: Sequence[ResumableRun]) -> str:
     """All of them, for a terminal."""
     return "\n".join(line for one in found for line in one.lines)
 

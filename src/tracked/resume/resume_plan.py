@@ -14,14 +14,15 @@ from tracked.experiment import Experiment
 from tracked.resume import resume_parameters, training_status
 from tracked.runs import queries, run_calls, run_start
 from tracked.runs.connection import tracking_uri
-from tracked.runs.queries import Recorded
-from tracked.runs.schema import RAISED, REGISTERED, RESUMED, VERB
+from tracked.runs.queries import MlflowRun
+from tracked.runs.schema import EXTENDED, REGISTERED, RESUMED, VERB
 from tracked.training import run_folder
-from tracked.training.claim import Claim, HeldError
-from tracked.training.journal import Entry, metrics_of
+from tracked.training.journal import Entry, epoch_metrics
+from tracked.training.run_folder_lock import HeldError, RunFolderLock
+from tracked.training.snapshot_file import FINGERPRINT
 from tracked.training.snapshots import Snapshots
 
-MOST_TOLD = 100  # times that it went on: a tag has an end
+MAX_RESUMED = 100  # times that it went on: a tag has an end
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,16 @@ class ResumePlan:
     """
 
     owner: Experiment
-    run: Recorded
+    run: MlflowRun
     former: TrainParameters
-    raised: dict[str, int]
+    extended: dict[str, int]
     source: str
     logged: dict[int, Entry]
 
     @property
     def parameters(self) -> TrainParameters:
         """Those that it goes on with."""
-        return self.former.model_copy(update=self.raised)
+        return self.former.model_copy(update=self.extended)
 
     @property
     def id(self) -> str:
@@ -66,15 +67,15 @@ class ResumePlan:
         """
         tags = self.run.data.tags
         told = [*filter(None, tags.get(RESUMED, "").split(", ")), f"after epoch {after}"]
-        noted = {RESUMED: ", ".join(told[-MOST_TOLD:])}
-        if self.raised:
-            former = {told.split()[0]: told for told in tags.get(RAISED, "").split("; ") if told}
-            now = {name: f"{name} to {value} after epoch {after}" for name, value in self.raised.items()}
-            noted[RAISED] = "; ".join((former | now).values())
+        noted = {RESUMED: ", ".join(told[-MAX_RESUMED:])}
+        if self.extended:
+            former = {told.split()[0]: told for told in tags.get(EXTENDED, "").split("; ") if told}
+            now = {name: f"{name} to {value} after epoch {after}" for name, value in self.extended.items()}
+            noted[EXTENDED] = "; ".join((former | now).values())
         run_calls.set_tags("noting that it goes on", self.id, noted)
 
 
-def find(owner: Experiment, command: TrainCommand, claim: Claim) -> ResumePlan | None:
+def find(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLock) -> ResumePlan | None:
     """The training that is to go on, held by ``claim``; None if a new one is to begin.
 
     Raises:
@@ -87,28 +88,28 @@ def find(owner: Experiment, command: TrainCommand, claim: Claim) -> ResumePlan |
     if made:
         run = made
     elif command.resume == "no":
-        _require_place(owner, run_folder.root(owner.name, tracking_uri()))
+        _require_place(owner, run_folder.find_root(owner.name, tracking_uri()))
         return None
     elif command.resume == "latest":
         run = _latest(owner)
     else:
-        run = queries.named(owner, [command.resume], "resume").runs[0]
-    why = training_status.reason_against(owner, run)
-    if not why and not made and not training_status.is_ours(owner, run):
+        run = queries.read_runs(owner, [command.resume], "resume").runs[0]
+    why = training_status.reason_not_resumable(owner, run)
+    if not why and not made and not training_status.is_training_of(owner, run):
         why = "is none of this project"
     if why and not (made and REGISTERED in run.data.tags):  # an error would mark what has finished as failed
         raise refusal("resume", run.info.run_id, f"a training that can go on: this one {why}")
-    if (starting := training_status.starting(owner, run)) is not None:
+    if (starting := training_status.find_starting(owner, run)) is not None:
         raise _held(run, str(starting))
-    hold(owner, training_status.folder(owner, run), claim, partial(_held, run))
-    run = run_start.named(run.info.run_id)  # it may have gone on and finished until we held it
-    former, raised = resume_parameters.merged(owner, run, command)
-    source = training_status.launch(run).get("source") or run.data.tags.get("data_source", "")
-    epochs = run_calls.logged_epochs(run, metrics_of(owner))
-    return ResumePlan(owner, run, former, raised, source, epochs)
+    lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held, run))
+    run = run_start.read_run(run.info.run_id)  # it may have gone on and finished until we held it
+    former, extended = resume_parameters.merge_parameters(owner, run, command)
+    source = training_status.read_launch(run).get("source") or run.data.tags.get("data_source", "")
+    epochs = run_calls.logged_epochs(run, epoch_metrics(owner))
+    return ResumePlan(owner, run, former, extended, source, epochs)
 
 
-def require_same_data(earlier: ResumePlan, name: str, digest: str) -> None:
+def require_same_data(plan: ResumePlan, name: str, digest: str) -> None:
     """Make sure that a training goes on with the data that it was begun with, before its run is changed.
 
     The run's tag has their digest; where it never arrived, the newest snapshot has it.
@@ -117,19 +118,22 @@ def require_same_data(earlier: ResumePlan, name: str, digest: str) -> None:
         UserError: if the data are others.
         OSError: if a snapshot cannot be read just now.
     """
-    before = earlier.run.data.tags.get("data_digest")
+    before = plan.run.data.tags.get("data_digest")
     if before is None:
         before = (
-            Snapshots(training_status.folder(earlier.owner, earlier.run)).facts().get("facts", {}).get("data", digest)
+            Snapshots(training_status.find_folder(plan.owner, plan.run))
+            .read_metadata()
+            .get(FINGERPRINT, {})
+            .get("data", digest)
         )
     if before != digest:
-        changed = f"has changed since run {earlier.id} was trained on it (digest {before[:12]} -> {digest[:12]})"
+        changed = f"has changed since run {plan.id} was trained on it (digest {before[:12]} -> {digest[:12]})"
         raise UserError(
             f"data: {name} {changed}; allowed: the data as they were, or a new training, without --resume or --run-id"
         )
 
 
-def hold(owner: Experiment, folder: Path, claim: Claim, held: Callable[[str], UserError]) -> None:
+def lock_folder(owner: Experiment, folder: Path, folder_lock: RunFolderLock, held: Callable[[str], UserError]) -> None:
     """Hold a training's folder.
 
     Args:
@@ -140,31 +144,31 @@ def hold(owner: Experiment, folder: Path, claim: Claim, held: Callable[[str], Us
     """
     _require_place(owner, folder.parent)
     try:
-        claim.take(folder)
+        folder_lock.take(folder)
     except HeldError as error:
         raise held(str(error)) from None
     except OSError as error:
         raise UserError(f"{folder} cannot be held ({one_line(error)}); allowed: a folder of this user's") from None
 
 
-def _held(run: Recorded, by: str) -> UserError:
+def _held(run: MlflowRun, by: str) -> UserError:
     return refusal("resume", run.info.run_id, f"a training that no process works on: {by} does")
 
 
 def _require_place(owner: Experiment, root: Path) -> None:
     try:
-        run_folder.require(root)
+        run_folder.require_writable(root)
     except OSError as error:
-        setting, reason = run_folder.setting(owner.name), one_line(error)
+        setting, reason = run_folder.setting_name(owner.name), one_line(error)
         raise UserError(
             f"{setting}: {str(root)!r} cannot be written to ({reason}); allowed: a folder that can"
         ) from None
 
 
-def _latest(owner: Experiment) -> Recorded:
-    experiment = queries.experiment("auto")
-    for one in training_status.unfinished(owner, experiment.experiment_id):
-        if not one.against and one.is_dead and one.reason != OTHER_HISTORY:  # it would end in the same way
+def _latest(owner: Experiment) -> MlflowRun:
+    experiment = queries.find_experiment("auto")
+    for one in training_status.find_unfinished(owner, experiment.experiment_id):
+        if not one.obstacle and one.is_dead and one.reason != OTHER_HISTORY:  # it would end in the same way
             return one.run
     raise UserError(
         f"resume: 'latest' finds no training to go on with in the experiment {experiment.name}; "
@@ -172,10 +176,10 @@ def _latest(owner: Experiment) -> Recorded:
     )
 
 
-def finish(earlier: ResumePlan, claim: Claim) -> None:
+def finish(plan: ResumePlan, folder_lock: RunFolderLock) -> None:
     """End a run of which nothing but the end is missing."""
-    claim.remove()
-    tags = earlier.run.data.tags
-    if earlier.run.info.status != "FINISHED":
-        run_calls.end(earlier.id, "FINISHED")
-    say(f"run {earlier.id} has finished: version {tags[REGISTERED]} of {earlier.parameters.model_name} is registered")
+    folder_lock.remove()
+    tags = plan.run.data.tags
+    if plan.run.info.status != "FINISHED":
+        run_calls.end(plan.id, "FINISHED")
+    say(f"run {plan.id} has finished: version {tags[REGISTERED]} of {plan.parameters.model_name} is registered")

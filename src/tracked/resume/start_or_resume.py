@@ -10,17 +10,17 @@ from tracked.analysis.early_stopping import OTHER_HISTORY
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.lines import say
 from tracked.console.signals import Signals
-from tracked.console.train_parameters import TrainCommand, TrainParameters, training_of
+from tracked.console.train_parameters import TrainCommand, TrainParameters, extract_training
 from tracked.experiment import Dataset, Experiment
 from tracked.resume import resume_plan
 from tracked.resume.resume_plan import ResumePlan
 from tracked.runs import context, registry, writer
 from tracked.runs.connection import tracking_uri
-from tracked.runs.run_start import Beginning
+from tracked.runs.run_start import TrainingStart
 from tracked.runs.schema import TAGS
 from tracked.training import reproducibility, run_folder
-from tracked.training.claim import Claim
 from tracked.training.journal import HistoryError
+from tracked.training.run_folder_lock import RunFolderLock
 
 if TYPE_CHECKING:
     from tracked.training.trainer import Trainer
@@ -56,21 +56,21 @@ class TrackedTraining:
             trainer.reason = "interrupted"
             raise
         finally:
-            with signals.held():
+            with signals.hold():
                 if trainer.trainee or not (self.plan and self.plan.has_begun):  # else the former report stands
-                    training_report.queue(run, self.data, trainer)
+                    training_report.log_report(run, self.data, trainer)
         signals.check()
-        say(training_report.headline(trainer))
-        run.settle()
+        say(training_report.summarize(trainer))
+        run.flush()
 
     def _build(self) -> None:
         """Make the trainee, and put it where the training stands."""
         trainer, run, plan = self.trainer, self.run, self.plan
         parameters, experiment = trainer.parameters, trainer.experiment
-        run.training_data(self.data)
+        run.log_training_data(self.data)
         if not (plan and plan.logged):
             self.note_environment()
-        run.training_rows(self.data.rows(parameters))
+        run.log_training_rows(self.data.rows(parameters))
         former = plan.run.data.tags if plan else {}
         trainee = experiment.build(parameters, self.data, run.folder, former)
         if trainee.note:
@@ -79,8 +79,8 @@ class TrackedTraining:
         if taken := sorted(TAGS & set(trainee.tags)):
             raise RunFailed(f"experiment {experiment.name!r} sets the tag {taken[0]!r}, which every run has already")
         if trainee.tags:
-            run.tags(trainee.tags)
-        if plan and (plan.has_begun or plan.raised):
+            run.set_tags(trainee.tags)
+        if plan and (plan.has_begun or plan.extended):
             say(f"going on after epoch {after}")
             plan.note(after)
         say(f"training a network of {trainee.weights:,} weights, at most {parameters.epochs:,} epochs")
@@ -98,13 +98,13 @@ def start_or_resume(
         UserError: for a mistake, before a run is made or changed.
         RunFailed: if the store keeps failing, or what was said could not be stored.
     """
-    with Claim(experiment.files) as claim:
-        plan = resume_plan.find(experiment, command, claim)
+    with RunFolderLock(experiment.files) as folder_lock:
+        plan = resume_plan.find(experiment, command, folder_lock)
         if plan and plan.is_complete:
-            resume_plan.finish(plan, claim)
+            resume_plan.finish(plan, folder_lock)
             yield None
             return
-        parameters = plan.parameters if plan else training_of(command, experiment)
+        parameters = plan.parameters if plan else extract_training(command, experiment)
         registry.require_own_model(experiment, parameters.model_name)
         data = experiment.load(parameters, plan.source if plan else "")
         require_rows(data)
@@ -115,8 +115,8 @@ def start_or_resume(
         _import_the_rest()
         # Without what is raised now, which counts from the moment on at which it is noted.
         recorded = plan.former if plan else parameters
-        beginning = _beginning(experiment, recorded, data, claim, plan)
-        name, said = parameters.headline, recorded.spelled()
+        beginning = _beginning(experiment, recorded, data, folder_lock, plan)
+        name, said = parameters.run_name, recorded.as_strings()
         with context.run(experiment, "train", name, said, signals, training=beginning) as run:
             say(f"run {run.id} {name!r}")
             yield _training(experiment, parameters, data, plan, run, signals)
@@ -143,12 +143,16 @@ def _import_the_rest() -> None:
 
 
 def _beginning(
-    experiment: Experiment, recorded: TrainParameters, data: Dataset, claim: Claim, plan: ResumePlan | None
-) -> Beginning:
+    experiment: Experiment,
+    recorded: TrainParameters,
+    data: Dataset,
+    folder_lock: RunFolderLock,
+    plan: ResumePlan | None,
+) -> TrainingStart:
     """How the run begins. What is noted with it, in one piece, is all that beginning again takes."""
-    root = claim.folder.parent if claim.folder else run_folder.root(experiment.name, tracking_uri())
-    launch = {"parameters": recorded.spelled(), "source": data.source, "snapshots": str(root)}
-    return Beginning(claim, root, launch, plan.id if plan else "")
+    root = folder_lock.folder.parent if folder_lock.folder else run_folder.find_root(experiment.name, tracking_uri())
+    launch = {"parameters": recorded.as_strings(), "source": data.source, "snapshots": str(root)}
+    return TrainingStart(folder_lock, root, launch, plan.id if plan else "")
 
 
 def _training(
@@ -161,10 +165,10 @@ def _training(
 ) -> TrackedTraining:
     from tracked.training.trainer import Trainer
 
-    code = reproducibility.code(*reproducibility.files_of(experiment))
-    versions, machine = reproducibility.versions(), reproducibility.machine()
+    code = reproducibility.digest_code(*reproducibility.find_source_files(experiment))
+    versions, machine = reproducibility.package_versions(), reproducibility.describe_machine()
     facts = {"data": data.digest, "code": code} | machine | versions
-    note_environment = partial(run.environment, versions, machine)
+    note_environment = partial(run.log_environment, versions, machine)
     logged, former = (plan.logged, plan.run.data.tags) if plan else ({}, {})
     noted = not logged
 
@@ -173,8 +177,8 @@ def _training(
         if not noted:  # what the run has was trained under what it says, until something is added
             note_environment()
             noted = True
-        run.epoch(step, milliseconds, values)
+        run.log_epoch(step, milliseconds, values)
 
-    before = writer.environment(former, machine | versions)
+    before = writer.read_environment(former, machine | versions)
     trainer = Trainer(experiment, parameters, run.folder, deliver, signals, facts, logged, before)
     return TrackedTraining(run, data, trainer, plan, note_environment)

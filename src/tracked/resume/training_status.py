@@ -13,7 +13,7 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
-from tracked.runs.queries import Recorded, is_made_for, is_own, whose
+from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
 from tracked.runs.schema import CLOSED, ENTRY_POINT, LAUNCH, REGISTERED, STOP_REASON, VERB, name_experiment
 from tracked.training import run_folder
 from tracked.training.holder import Holder
@@ -21,13 +21,13 @@ from tracked.training.snapshots import Snapshots
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class ResumableRun:
     """An unfinished training: its last epoch that is kept, who works on it, and why it cannot go on, if it cannot."""
 
-    run: Recorded
+    run: MlflowRun
     last_epoch: int
     holder: Holder | None
-    against: str
+    obstacle: str
     is_seen: bool = True
     is_elsewhere: bool = False  # whether it may live on another host
 
@@ -54,7 +54,7 @@ class Unfinished:
         alive = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {self.reason}"
         if not self.holder and not self.is_dead:
             alive = "not known here whether it lives"
-        how = f"cannot go on: {self.against}" if self.against else f"goes on with: --resume {self.id}"
+        how = f"cannot go on: {self.obstacle}" if self.obstacle else f"goes on with: --resume {self.id}"
         if self.reason == OTHER_HISTORY:
             how += ", where it comes out as its run has it: on the machine and with the packages of before"
         return [
@@ -64,41 +64,41 @@ class Unfinished:
         ]
 
 
-def unfinished(owner: Experiment, experiment_id: str) -> list[Unfinished]:
+def find_unfinished(owner: Experiment, experiment_id: str) -> list[ResumableRun]:
     """Trainings in an MLflow experiment that are not done to the end, the newest first, whatever their status says.
 
     Args:
         owner: the experiment that they are of.
     """
     return [
-        look(owner, run)
+        inspect_run(owner, run)
         for run in queries.search("reading the runs", [experiment_id])
-        if is_ours(owner, run)
+        if is_training_of(owner, run)
         and not (REGISTERED in run.data.tags and run.info.status == "FINISHED")
         and not (CLOSED in run.data.tags and run.info.status == "KILLED")
     ]
 
 
-def look(owner: Experiment, run: Recorded) -> Unfinished:
+def inspect_run(owner: Experiment, run: MlflowRun) -> ResumableRun:
     """How a training stands now."""
     try:
-        place = folder(owner, run)
-        last, holder = Snapshots(place).last_epoch, run_folder.holder(place) or starting(owner, run)
-        return Unfinished(run, last, holder, reason_against(owner, run), is_elsewhere=is_elsewhere(owner, run))
+        place = find_folder(owner, run)
+        last, holder = Snapshots(place).last_epoch, run_folder.find_holder(place) or find_starting(owner, run)
+        return ResumableRun(run, last, holder, reason_not_resumable(owner, run), is_elsewhere=is_elsewhere(owner, run))
     except OSError as error:
-        return Unfinished(run, 0, None, f"its snapshots cannot be looked at ({one_line(error)})", is_seen=False)
+        return ResumableRun(run, 0, None, f"its snapshots cannot be looked at ({one_line(error)})", is_seen=False)
 
 
-def starting(owner: Experiment, run: Recorded) -> Holder | None:
+def find_starting(owner: Experiment, run: MlflowRun) -> Holder | None:
     """Another process that has begun a training, if it lives and the training has no folder yet, or none any more."""
-    told = launch(run)
-    if not _may_live(run) or folder(owner, run).exists() or not {"pid", "host", "since", "start"} <= set(told):
+    told = read_launch(run)
+    if not _may_live(run) or find_folder(owner, run).exists() or not {"pid", "host", "since", "start"} <= set(told):
         return None
     holder = Holder(told["pid"], told["host"], told["since"], told["start"])
     return holder if holder.is_here and holder.pid != os.getpid() and not holder.is_dead else None
 
 
-def _may_live(run: Recorded) -> bool:
+def _may_live(run: MlflowRun) -> bool:
     """Whether nothing says that the process ended in order. Not by the status, which ``mlflow run`` writes over.
 
     One that has stopped by itself still has its model to store and to register.
@@ -108,39 +108,41 @@ def _may_live(run: Recorded) -> bool:
     return VERB in tags and not ended
 
 
-def is_ours(owner: Experiment, run: Recorded) -> bool:
+def is_training_of(owner: Experiment, run: MlflowRun) -> bool:
     """Whether a run is a training of an experiment: one that has begun, or that ``mlflow run`` has made."""
     if VERB in run.data.tags:
         return run.data.tags[VERB] == "train" and is_own(owner, run)
     # It has no name yet; of two experiments with the same parameters, the model's name tells whose it is.
-    made_for = is_made_for(owner, run) and (owns_untagged(owner) or queries.parameters(run)["model_name"] == owner.name)
+    made_for = is_made_for(owner, run) and (
+        owns_untagged(owner) or queries.read_parameters(run)["model_name"] == owner.name
+    )
     return run.data.tags.get(ENTRY_POINT) == "main" and made_for
 
 
-def folder(owner: Experiment, run: Recorded) -> Path:
+def find_folder(owner: Experiment, run: MlflowRun) -> Path:
     """The training's folder: where it was used last, or where it would be now if it is not there.
 
     A tag may name any folder; the run's own has the token of the attempt that the tag is of.
     """
-    here, told = run_folder.root(owner.name, tracking_uri()) / run.info.run_id, launch(run)
+    here, told = run_folder.find_root(owner.name, tracking_uri()) / run.info.run_id, read_launch(run)
     there = Path(told.get("snapshots") or here.parent) / run.info.run_id
     # A store that was copied with its folders has its own here, and the tag names the original's.
-    return next((one for one in (here, there) if told.get("token") in run_folder.attempts(one)), here)
+    return next((one for one in (here, there) if told.get("token") in run_folder.read_attempts(one)), here)
 
 
-def reason_against(owner: Experiment, run: Recorded) -> str:
+def reason_not_resumable(owner: Experiment, run: MlflowRun) -> str:
     """Why a training cannot go on, as the rest of a sentence; empty if it can."""
     tags = run.data.tags
     if tags.get(VERB, "train") != "train":
         return f"is no training but has the tag {VERB}={tags[VERB]}"
     if VERB in tags and not is_own(owner, run):
-        return f"is of {name_experiment(whose(owner, run))}"
+        return f"is of {name_experiment(owner_of(owner, run))}"
     if REGISTERED in tags and run.info.status == "FINISHED":
         return f"has finished, and version {tags[REGISTERED]} of its model is registered"
     if tags.get(STOP_REASON) == NOT_A_NUMBER:
         return "has ended on a loss that is not a finite number"
     if is_elsewhere(owner, run):
-        told = launch(run)
+        told = read_launch(run)
         return (
             f"runs on host {told['host']}, or died there: go on there, where its snapshots are in "
             f"{told.get('snapshots')}; if that host is gone, close this run, and resume it then from epoch 1"
@@ -148,18 +150,18 @@ def reason_against(owner: Experiment, run: Recorded) -> str:
     return ""
 
 
-def is_elsewhere(owner: Experiment, run: Recorded) -> bool:
+def is_elsewhere(owner: Experiment, run: MlflowRun) -> bool:
     """Whether a training that may live works on another host, and its folder there is none that is seen here.
 
     A folder of that name may have been left here by an earlier attempt; its own one has the last attempt's token.
     """
-    told = launch(run)
+    told = read_launch(run)
     if told.get("host", socket.gethostname()) == socket.gethostname() or not _may_live(run):
         return False
-    return told.get("token") not in run_folder.attempts(folder(owner, run))
+    return told.get("token") not in run_folder.read_attempts(find_folder(owner, run))
 
 
-def launch(run: Recorded) -> dict[str, Any]:
+def read_launch(run: MlflowRun) -> dict[str, Any]:
     """What was noted at the last attempt: the parameters, the data's source, the process, its host, the snapshots."""
     try:
         found = json.loads(run.data.tags.get(LAUNCH, "{}"))

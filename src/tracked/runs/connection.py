@@ -75,7 +75,7 @@ def _settings(**values: str) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def refuses(error: BaseException | None) -> bool:
+def is_permanent_error(error: BaseException | None) -> bool:
     """Whether the server has understood a call and will never take it.
 
     By MLflow's codes and not by HTTP's: it reports a database that is short of connections as 400.

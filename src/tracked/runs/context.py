@@ -21,13 +21,13 @@ from tracked.console.lines import one_line, warn
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.runs import run_start
-from tracked.runs.connection import brief_calls, refuses
-from tracked.runs.outbox import persist
-from tracked.runs.run_start import Beginning
+from tracked.runs.connection import brief_calls
+from tracked.runs.outbox import with_retries
+from tracked.runs.run_start import TrainingStart
 from tracked.runs.schema import CLOSED, ENTRY_POINT, STOP_REASON
 from tracked.runs.writer import Run
-from tracked.training.claim import HeldError
 from tracked.training.holder import Holder
+from tracked.training.run_folder_lock import HeldError
 
 PATIENCE_AFTER_ERROR = 15.0  # seconds without a success; whoever ends a process kills it if it takes much longer
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -41,7 +41,7 @@ def run(
     parameters: Mapping[str, str],
     signals: Signals,
     experiment_id: str | None = None,
-    training: Beginning | None = None,
+    training: TrainingStart | None = None,
 ) -> Iterator[Run]:
     """A run around a verb's work: new, the one that ``mlflow run`` has made for it, or an earlier one that goes on.
 
@@ -58,46 +58,46 @@ def run(
         UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is made.
         RunFailed: if something that was said could not be stored.
     """
-    with signals.held():
-        token, me = uuid.uuid4().hex, Holder.me()
+    with signals.hold():
+        token, me = uuid.uuid4().hex, Holder.this_process()
         launch = {"token": token} | asdict(me) | dict(training.launch if training else {})
         if training:
-            training.claim.sign(token)
+            training.folder_lock.sign(token)
         active, is_new = run_start.start(
-            owner, verb, name, experiment_id, json.dumps(launch), training.earlier if training else ""
+            owner, verb, name, experiment_id, json.dumps(launch), training.run_id if training else ""
         )
         record = Run(active.info.run_id, owner.name, _folder(training, active.info.run_id, token))
     status: Status = "FAILED"
     try:
         signals.check()
         if not is_new:
-            record.untag(tag for tag in (STOP_REASON, CLOSED, "error") if tag in active.data.tags)
+            record.delete_tags(tag for tag in (STOP_REASON, CLOSED, "error") if tag in active.data.tags)
             if run_start.is_made_up(active.info.run_name or ""):
-                record.rename(name)
-        record.parameters({key: value for key, value in parameters.items() if key not in active.data.params})
+                record.set_name(name)
+        record.log_params({key: value for key, value in parameters.items() if key not in active.data.params})
         yield record
-        with signals.held():
-            record.settle()
+        with signals.hold():
+            record.flush()
             status = "FINISHED"
     except BaseException as error:
-        with signals.held():
+        with signals.hold():
             if isinstance(error, Interrupted):
                 status = "KILLED"
-                record.tags({STOP_REASON: "interrupted"})
+                record.set_tags({STOP_REASON: "interrupted"})
             else:
-                record.tags({"error": one_line(error), STOP_REASON: record.stop_reason or "error"})
+                record.set_tags({"error": one_line(error), STOP_REASON: record.stop_reason or "error"})
             try:
-                record.settle(PATIENCE_AFTER_ERROR, bound=PATIENCE_AFTER_ERROR)
+                record.flush(PATIENCE_AFTER_ERROR, bound=PATIENCE_AFTER_ERROR)
             except RunFailed as lost:
                 warn(f"error: {lost}")
             if training and record.stop_reason not in (NOT_A_NUMBER, OTHER_HISTORY):
                 error.add_note(f"to go on: {_again(record.id, active)}")
         raise
     finally:
-        with signals.held():
-            record.clear(keep=training is not None)
+        with signals.hold():
+            record.close(keep=training is not None)
             if training and status == "FINISHED":
-                training.claim.remove()
+                training.folder_lock.remove()
             try:
                 _end(record, status)
             except RunFailed as error:
@@ -106,26 +106,26 @@ def run(
                 raise
 
 
-def _folder(training: Beginning | None, run_id: str, token: str) -> Path | None:
+def _folder(training: TrainingStart | None, run_id: str, token: str) -> Path | None:
     """The training's folder, held by this process; None for another verb."""
     if training is None:
         return None
-    folder = training.claim.folder or training.root / run_id
+    folder = training.folder_lock.folder or training.root / run_id
     try:
-        return training.claim.take(folder, token)
+        return training.folder_lock.take(folder, token)
     except (OSError, HeldError) as error:
-        run_start.forget("FAILED")
+        run_start.end_active_run("FAILED")
         raise RunFailed(f"nothing can be kept in {folder} ({one_line(error)})") from error
 
 
 def _end(record: Run, status: Status) -> None:
     with brief_calls():
-        run_start.forget(status)
+        run_start.end_active_run(status)
         try:
             # Not before its last epoch, which a clock that was set back since would say.
             now = max(time.time_ns() // 1_000_000, record.milliseconds)
             ending = partial(record.client.set_terminated, record.id, status, now)
-            persist(f"ending run {record.id} as {status}", ending, refuses, seconds=PATIENCE_AFTER_ERROR)
+            with_retries(f"ending run {record.id} as {status}", ending, seconds=PATIENCE_AFTER_ERROR)
         except RunFailed as error:
             if status == "FINISHED":
                 raise

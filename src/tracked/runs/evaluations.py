@@ -13,8 +13,7 @@ from mlflow.exceptions import MlflowException
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
+from tracked.runs.outbox import with_retries
 from tracked.runs.queries import is_own, search
 from tracked.runs.registry import StoredModel
 from tracked.runs.schema import VERB
@@ -41,7 +40,7 @@ def seen_metric(owner: Experiment) -> str:
     return f"test_{owner.terms.rows}_seen"
 
 
-def of_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
+def search_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
     """An experiment's runs of a verb, wherever they are, the newest first.
 
     Args:
@@ -54,7 +53,7 @@ def of_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
 
 
 def _runs_of(verb: str, *conditions: str) -> list[Run]:
-    found = persist("reading the experiments", mlflow.search_experiments, refuses)
+    found = with_retries("reading the experiments", mlflow.search_experiments)
     experiments = [one.experiment_id for one in found]
     return search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.{VERB} = '{verb}'", *conditions]))
 
@@ -67,7 +66,7 @@ def are_private(owner: Experiment, data_digest: str) -> bool:
     return bool(_runs_of("train", f"tags.data_digest = '{data_digest}'", forbids))
 
 
-def of_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
+def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
     """An evaluation of each training that has one: the newest on the rows on which most of them have one.
 
     Where a training has none on those, it is the newest. Evaluations that tell what the model had seen come before
@@ -78,22 +77,24 @@ def of_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]]) ->
             somebody has added. Where there are none, any model of the run is taken for the training's.
     """
     by_training: dict[str, dict[str, Run]] = {}
-    for run in reversed(of_verb(owner, "evaluate", FINISHED)):
+    for run in reversed(search_verb(owner, "evaluate", FINISHED)):
         training = run.data.tags.get("training_run_id", "")
         if training in trainings and (not trainings[training] or _model(run) in {"", *trainings[training]}):
             rows = run.data.tags.get("rows_digest") or run.data.tags.get("data_digest", "")
             by_training.setdefault(training, {})[rows] = run
-    common = Counter(rows for found in by_training.values() for rows, run in found.items() if not leaked(owner, run))
+    common = Counter(
+        rows for found in by_training.values() for rows, run in found.items() if not count_leaked(owner, run)
+    )
     most = common.most_common(1)[0][0] if common else ""
 
     def preference(one: tuple[str, Run]) -> tuple[bool, bool, bool, int]:
         rows, run = one
-        return not leaked(owner, run), rows == most, leaked(owner, run) is not None, run.info.start_time
+        return not count_leaked(owner, run), rows == most, count_leaked(owner, run) is not None, run.info.start_time
 
     return {training: max(found.items(), key=preference)[1] for training, found in by_training.items()}
 
 
-def leaked(owner: Experiment, run: Run) -> int | None:
+def count_leaked(owner: Experiment, run: Run) -> int | None:
     """How many of the rows of an evaluation the model was trained or chosen on; None where that is not known.
 
     Of an earlier version's evaluation, at least so many.
@@ -103,17 +104,17 @@ def leaked(owner: Experiment, run: Run) -> int | None:
     return int(run.data.metrics.get(owner.former_seen, 0)) or None
 
 
-def of_model(owner: Experiment, stored: StoredModel, *conditions: str) -> Run | None:
+def find_for_model(owner: Experiment, stored: StoredModel, *conditions: str) -> Run | None:
     """The newest evaluation of a model that has its predictions, None if there is none.
 
     A version's name and number do not name a model: they begin again when a registered model is deleted. An evaluation
     whose losses are of another kind than the experiment's now does not count.
 
     Args:
-        conditions: further ones, as for :func:`of_verb`.
+        conditions: further ones, as for :func:`search_verb`.
     """
     by = f"tags.training_run_id = '{stored.run_id}'" if stored.run_id else f"tags.{MODEL_ID} = '{stored.model_id}'"
-    found = of_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
+    found = search_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
     now = loss_of_rows(owner)
     found = [run for run in found if run.data.tags.get(LOSS, now) == now]
     return next((run for run in found if _is_of(run, stored) and _has_predictions(run)), None)
@@ -124,7 +125,7 @@ def _is_of(run: Run, stored: StoredModel) -> bool:
     return not stored.model_id or _model(run) in ("", stored.model_id)
 
 
-def same_loss(first: Run, second: Run) -> bool:
+def have_same_loss(first: Run, second: Run) -> bool:
     """Whether the losses that two evaluations have stored are of one kind, as far as they say it."""
     return len({run.data.tags[LOSS] for run in (first, second) if LOSS in run.data.tags}) < 2
 
@@ -135,17 +136,17 @@ def _model(run: Run) -> str:
         return str(run.data.tags[MODEL_ID])
     # A search leaves out the models that a run used.
     call = partial(mlflow.MlflowClient().get_run, run.info.run_id)
-    inputs = persist(f"reading evaluation {run.info.run_id}", call, refuses).inputs
+    inputs = with_retries(f"reading evaluation {run.info.run_id}", call).inputs
     return str(inputs.model_inputs[0].model_id) if inputs and inputs.model_inputs else ""
 
 
 def _has_predictions(run: Run) -> bool:
     call = partial(mlflow.MlflowClient().list_artifacts, run.info.run_id)
-    files = persist(f"reading what evaluation {run.info.run_id} holds", call, refuses)
+    files = with_retries(f"reading what evaluation {run.info.run_id} holds", call)
     return PREDICTIONS in {file.path for file in files}
 
 
-def predictions(owner: Experiment, run: Run, folder: Path) -> pd.DataFrame:
+def read_predictions(owner: Experiment, run: Run, folder: Path) -> pd.DataFrame:
     """What an evaluation predicted, sorted by its rows' id: id, loss, key, seen and, where a row can be right, correct.
 
     ``seen`` is missing where it is not known whether the model was trained or chosen on a row.
@@ -172,11 +173,11 @@ def predictions(owner: Experiment, run: Run, folder: Path) -> pd.DataFrame:
     return table.sort_values("id", ignore_index=True)
 
 
-def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Whether two tables of :func:`predictions` are of the same rows."""
+def have_same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether two tables of :func:`read_predictions` are of the same rows."""
     return first["id"].equals(second["id"])
 
 
-def unseen(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
+def find_unseen(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
     """Which rows of two tables of the same rows neither model is known to have seen in its training."""
     return ~(first["seen"].fillna(False) | second["seen"].fillna(False))

@@ -11,15 +11,15 @@ from mlflow.entities import Metric, Run
 
 from tracked.analysis.rule_replay import History
 from tracked.console.errors import UserError
-from tracked.console.lines import counted
-from tracked.console.metric_direction import better
+from tracked.console.lines import format_count
+from tracked.console.metric_direction import infer_mode
 from tracked.console.parameters import refusal
 from tracked.runs import queries
-from tracked.runs.metric_points import points_of
+from tracked.runs.metric_points import read_points
 
 INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
-MOST_PATIENCES = 200  # in the grid that is taken where none is given
-MOST_ROWS = 2_000_000  # of the replayed table; a gigabyte
+MAX_PATIENCES = 200  # in the grid that is taken where none is given
+MAX_ROWS = 2_000_000  # of the replayed table; a gigabyte
 AT_ONCE = 100  # histories that are read by one question
 LASTED = "epoch_seconds"  # the metric that says how long an epoch took, of a run that has it
 Mode = Literal["auto", "min", "max"]
@@ -49,12 +49,12 @@ def read(
             tells whether less or more is better.
         RunFailed: if the store keeps failing.
     """
-    run_id, parameters = run.info.run_id, queries.parameters(run)
-    metric = queries.monitor(run, monitor)
+    run_id, parameters = run.info.run_id, queries.read_parameters(run)
+    metric = queries.resolve_monitor(run, monitor)
     if metric not in run.data.metrics:
         there = ", ".join(sorted(run.data.metrics)) or "no metric at all"
         raise refusal("monitor", metric, f"what run {run_id} has recorded, which is {there}")
-    points = sorted(points_of([run_id], metric)[run_id] if points is None else points, key=lambda point: point.step)
+    points = sorted(read_points([run_id], metric)[run_id] if points is None else points, key=lambda point: point.step)
     if _ends_with_restored_weights(run, points):
         say(f"run {run_id}: step {points[-1].step} is no epoch but the best one's values once more, as autolog logs "
             "them with restore_best_weights; left out")  # fmt: skip
@@ -62,12 +62,12 @@ def read(
     _require_one_an_epoch(run_id, metric, [point.step for point in points])
     if parameters.get("baseline", "None") != "None":
         say(f"run {run_id}: its EarlyStopping had a baseline, {parameters['baseline']}; the rules here have none")
-    own = _own_mode(parameters, metric == queries.monitor(run)) if mode == "auto" else mode
-    direction = own or (declared or {}).get(metric.removeprefix("val_")) or better(metric)
+    own = _own_mode(parameters, metric == queries.resolve_monitor(run)) if mode == "auto" else mode
+    direction = own or (declared or {}).get(metric.removeprefix("val_")) or infer_mode(metric)
     if direction is None:
         raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
     if lasted is None:
-        lasted = points_of([run_id], LASTED)[run_id] if LASTED in run.data.metrics else []
+        lasted = read_points([run_id], LASTED)[run_id] if LASTED in run.data.metrics else []
     values = np.array([point.value for point in points])
     if not np.isfinite(values).any():
         raise UserError(f"run: {run_id!r} has no finite value of {metric}; allowed: a run that has one")
@@ -104,10 +104,10 @@ def read_all(
         some = runs[start : start + AT_ONCE]
         of_metric: dict[str, list[str]] = {}
         for run in some:
-            of_metric.setdefault(queries.monitor(run, monitor), []).append(run.info.run_id)
-        points = {run_id: own for metric, ids in of_metric.items() for run_id, own in points_of(ids, metric).items()}
+            of_metric.setdefault(queries.resolve_monitor(run, monitor), []).append(run.info.run_id)
+        points = {run_id: own for metric, ids in of_metric.items() for run_id, own in read_points(ids, metric).items()}
         with_seconds = [run.info.run_id for run in some if LASTED in run.data.metrics]
-        lasted = points_of(with_seconds, LASTED) if with_seconds else {}
+        lasted = read_points(with_seconds, LASTED) if with_seconds else {}
         for run in some:
             run_id = run.info.run_id
             try:
@@ -130,7 +130,7 @@ def read_all(
     return found
 
 
-def grid(
+def choose_grid(
     histories: Sequence[History], patience: Sequence[int], min_delta: Sequence[float]
 ) -> tuple[list[int], list[float]]:
     """The patiences and min_deltas to try; where none are given 1 to the longest patience of the runs' own, in growing
@@ -144,14 +144,14 @@ def grid(
         if not longest:
             lacking = f"runs that have that parameter, which {histories[0].run_id} has not, or numbers such as 1-30"
             raise refusal("patience", "auto", lacking)
-        strides = np.geomspace(1, longest, MOST_PATIENCES).round().astype(int).tolist()
-        patience = sorted({*strides} if longest > MOST_PATIENCES else range(1, longest + 1))
+        strides = np.geomspace(1, longest, MAX_PATIENCES).round().astype(int).tolist()
+        patience = sorted({*strides} if longest > MAX_PATIENCES else range(1, longest + 1))
     deltas = list(min_delta) or sorted({0.0, *(history.min_delta or 0.0 for history in histories)})
     rows = len(histories) * len(patience) * len(deltas)
-    if rows > MOST_ROWS:
+    if rows > MAX_ROWS:
         raise UserError(
             f"patience: {len(patience):,} patiences by {len(deltas):,} values of min_delta on "
-            f"{counted(len(histories), 'run')} are {rows:,} rows; allowed: {MOST_ROWS:,} at most"
+            f"{format_count(len(histories), 'run')} are {rows:,} rows; allowed: {MAX_ROWS:,} at most"
         )
     return list(patience), deltas
 

@@ -8,14 +8,13 @@ from functools import partial
 import mlflow
 from mlflow.entities import Metric
 
-from tracked.console.lines import counted
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
+from tracked.console.lines import format_count
+from tracked.runs.outbox import with_retries
 
-MOST_POINTS = 200_000  # of one answer
+MAX_POINTS = 200_000  # of one answer
 
 
-def points_of(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
+def read_points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
     """The points of a metric, in any order, by run.
 
     SQLite looks through all runs' points of a metric for those of one run, unless somebody has had it gather
@@ -25,17 +24,18 @@ def points_of(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
     of_many = getattr(client._tracking_client.store, "get_metric_history_bulk", None)  # not over HTTP
     if of_many is None or len(run_ids) == 1:
         return {
-            run_id: persist(
-                f"reading {metric} of run {run_id}", partial(client.get_metric_history, run_id, metric), refuses
+            run_id: with_retries(
+                f"reading {metric} of run {run_id}",
+                partial(client.get_metric_history, run_id, metric),
             )
             for run_id in run_ids
         }
-    what = f"reading {metric} of {counted(len(run_ids), 'run')}"
+    what = f"reading {metric} of {format_count(len(run_ids), 'run')}"
     with _without_collector():
-        rows = persist(what, partial(of_many, run_ids, metric, MOST_POINTS), refuses)
-    if len(rows) == MOST_POINTS:
+        rows = with_retries(what, partial(of_many, run_ids, metric, MAX_POINTS))
+    if len(rows) == MAX_POINTS:
         middle = len(run_ids) // 2
-        return points_of(run_ids[:middle], metric) | points_of(run_ids[middle:], metric)
+        return read_points(run_ids[:middle], metric) | read_points(run_ids[middle:], metric)
     found: dict[str, list[Metric]] = {run_id: [] for run_id in run_ids}
     for row in rows:
         found[row.run_id].append(row)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
+from tracked.runs.connection import is_permanent_error
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before another try, the last one from then on
 HURRY = 2.0  # seconds at most before another try once somebody waits
@@ -19,23 +20,20 @@ Call = Callable[[], object]
 Result = TypeVar("Result")
 
 
-def never(error: Exception) -> bool:
-    """No error is the server's final word."""
-    return False
-
-
-class Delivery:
+class Outbox:
     """Delivers calls one after the other, and tries a failing one again until it succeeds or is given up.
 
     A call must be harmless to repeat: when an answer was lost, it is made again.
 
     Args:
-        refused: whether an error is the server's final word on a call, so that the next call goes ahead of it.
+        is_permanent: whether an error is the server's final word on a call, so that the next call goes ahead of it.
         pauses: seconds between tries.
     """
 
-    def __init__(self, refused: Callable[[Exception], bool] = never, pauses: tuple[float, ...] = PAUSES) -> None:
-        self._refused, self._pauses = refused, pauses
+    def __init__(
+        self, is_permanent: Callable[[Exception], bool] = is_permanent_error, pauses: tuple[float, ...] = PAUSES
+    ) -> None:
+        self._is_permanent, self._pauses = is_permanent, pauses
         self._waiting: deque[tuple[str, Call]] = deque()
         self._made: tuple[str, Call] | None = None  # the call that is being made
         self._missing: list[str] = []
@@ -116,7 +114,7 @@ class Delivery:
                 warn(f"MLflow cannot be told {what}, by a mistake in the code; the work goes on\n{seen}")
                 self._remove(item, missing=True)
             except Exception as error:
-                if not self._refused(error):
+                if not self._is_permanent(error):
                     if not failures:
                         warn(f"MLflow did not take {what} ({one_line(error)}); trying again while the work goes on")
                     self._pause(self._pauses[min(failures, len(self._pauses) - 1)])
@@ -151,10 +149,10 @@ class Delivery:
             self._changed.wait_for(lambda: self._ended or (self._hurry and not hurried), seconds)
 
 
-def persist(
+def with_retries(
     what: str,
     call: Callable[[], Result],
-    refused: Callable[[Exception], bool] = never,
+    is_permanent: Callable[[Exception], bool] = is_permanent_error,
     seconds: float = 60.0,
     pauses: tuple[float, ...] = PAUSES,
 ) -> Result:
@@ -174,7 +172,7 @@ def persist(
         except Exception as error:
             pause = pauses[min(failures, len(pauses) - 1)]
             failures += 1
-            if refused(error) or time.monotonic() + pause > end:
+            if is_permanent(error) or time.monotonic() + pause > end:
                 raise RunFailed(f"{what} failed ({one_line(error)})") from error
             warn(f"{what} failed ({one_line(error)}); trying again in {pause:.0f} s")
             time.sleep(pause)

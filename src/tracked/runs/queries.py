@@ -20,14 +20,13 @@ from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import schema
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
-from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, RAISED, REGISTERED, STOP_REASON, VERB, name_experiment
+from tracked.runs.outbox import with_retries
+from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, EXTENDED, REGISTERED, STOP_REASON, VERB, name_experiment
 
-Recorded: TypeAlias = Run  # a run as the store has it; a writer.Run is one that is being written
+MlflowRun: TypeAlias = Run  # a run as the store has it; a writer.Run is one that is being written
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
 SHOWN = 3  # data told of, where trainings are of several
-Stand = Literal["finished", "running", "interrupted", "failed"]
+TrainingStatus = Literal["finished", "running", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)
@@ -35,22 +34,22 @@ class Trainings:
     """Runs of one experiment, the newest first."""
 
     experiment: MlflowExperiment
-    runs: list[Recorded]
+    runs: list[MlflowRun]
 
     @property
-    def finished(self) -> list[Recorded]:
+    def finished(self) -> list[MlflowRun]:
         """Those that have finished.
 
         Raises:
             UserError: if none has.
         """
-        found = [run for run in self.runs if stand(run) == "finished"]
+        found = [run for run in self.runs if status_of(run) == "finished"]
         if not found:
             raise refusal("experiment", self.experiment.name, "an experiment with a training that has finished")
         return found
 
 
-def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> list[Recorded]:
+def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> list[MlflowRun]:
     """All runs of the experiments, the newest first.
 
     Args:
@@ -60,17 +59,17 @@ def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> lis
     Raises:
         RunFailed: if the store keeps failing.
     """
-    client, runs, token = mlflow.MlflowClient(), list[Recorded](), None
+    client, runs, token = mlflow.MlflowClient(), list[MlflowRun](), None
     while True:
         call = partial(client.search_runs, list(experiment_ids), condition, max_results=1000, page_token=token)
-        page = persist(what, call, refuses)
+        page = with_retries(what, call)
         runs += page
         token = page.token
         if not token:
             return runs
 
 
-def stand(run: Recorded) -> Stand:
+def status_of(run: MlflowRun) -> TrainingStatus:
     """How a training stands. Tags say it for runs of this project: ``mlflow run`` writes over the status."""
     if REGISTERED in run.data.tags:
         return "finished"
@@ -81,7 +80,7 @@ def stand(run: Recorded) -> Stand:
     return "finished" if run.info.status == "FINISHED" else "failed"
 
 
-def parameters(run: Recorded) -> dict[str, str]:
+def read_parameters(run: MlflowRun) -> dict[str, str]:
     """The run's parameters; without the quotes that ``mlflow run`` puts around what a shell would take apart."""
     found = dict(run.data.params)
     if ENTRY_POINT in run.data.tags:
@@ -89,15 +88,15 @@ def parameters(run: Recorded) -> dict[str, str]:
             with suppress(ValueError):
                 words = shlex.split(value)
                 found[name] = words[0] if len(words) == 1 else value
-    return found | raised(run)
+    return found | read_extended(run)
 
 
-def raised(run: Recorded) -> dict[str, str]:
+def read_extended(run: MlflowRun) -> dict[str, str]:
     """The parameters that were raised when the training was resumed, with their last values."""
-    return dict(re.findall(r"(\w+) to (\d+) after epoch", run.data.tags.get(RAISED, "")))
+    return dict(re.findall(r"(\w+) to (\d+) after epoch", run.data.tags.get(EXTENDED, "")))
 
 
-def data_of(run: Recorded) -> str:
+def name_data(run: MlflowRun) -> str:
     """Name what a training's figures were measured on; empty if that is not known.
 
     Of this project's it is the data's digest with the part that validates, of others' the digests of the data sets
@@ -105,17 +104,17 @@ def data_of(run: Recorded) -> str:
     """
     logged = {one.dataset.digest for one in run.inputs.dataset_inputs} if run.inputs else set()
     digest = run.data.tags.get("data_digest", "")[:12] or ", ".join(sorted(logged))
-    split = parameters(run).get("validation_split", "")
+    split = read_parameters(run).get("validation_split", "")
     with suppress(ValueError):
         split = f"{float(split):g}"  # mlflow run keeps the spelling that it was given
     return f"{digest} split {split}" if digest and split else digest
 
 
-def of_unlike_data(data: Sequence[str]) -> str:
+def describe_other_data(data: Sequence[str]) -> str:
     """Say in one sentence that trainings were not measured on the same data, or that it is not known; else empty.
 
     Args:
-        data: of each training, what :func:`data_of` returns.
+        data: of each training, what :func:`name_data` returns.
     """
     counts = Counter(data)
     if len(data) < 2 or (len(counts) == 1 and "" not in counts):
@@ -132,22 +131,22 @@ def of_unlike_data(data: Sequence[str]) -> str:
     )
 
 
-def monitor(run: Recorded, given: str = "auto") -> str:
+def resolve_monitor(run: MlflowRun, given: str = "auto") -> str:
     """The metric that is meant: the one given, or for auto the one that the run watched."""
-    return parameters(run).get("monitor", MONITOR) if given == "auto" else given
+    return read_parameters(run).get("monitor", MONITOR) if given == "auto" else given
 
 
-def whose(owner: Experiment, run: Recorded) -> str:
+def owner_of(owner: Experiment, run: MlflowRun) -> str:
     """Name the experiment that a run of a verb is of, as ``owner`` sees it."""
-    return schema.whose(owner, run.data.tags.get(EXPERIMENT))
+    return schema.owner_of(owner, run.data.tags.get(EXPERIMENT))
 
 
-def is_own(owner: Experiment, run: Recorded) -> bool:
+def is_own(owner: Experiment, run: MlflowRun) -> bool:
     """Whether a run of a verb is one of this experiment's."""
-    return whose(owner, run) == owner.name
+    return owner_of(owner, run) == owner.name
 
 
-def is_made_for(owner: Experiment, run: Recorded) -> bool:
+def is_made_for(owner: Experiment, run: MlflowRun) -> bool:
     """Whether a run that ``mlflow run`` has made and nothing has begun has the parameters of this experiment's train.
 
     It has no other name yet.
@@ -156,17 +155,17 @@ def is_made_for(owner: Experiment, run: Recorded) -> bool:
     return own == there or (owns_untagged(owner) and own <= there)
 
 
-def is_training(owner: Experiment, run: Recorded, metric: str = "auto") -> bool:
-    """Whether a run is one of ``train``, or any other run that has a monitored metric, as in :func:`in_experiment`."""
+def is_training(owner: Experiment, run: MlflowRun, metric: str = "auto") -> bool:
+    """Whether a run is one of ``train``, or any other run that has a monitored metric, as in :func:`find_trainings`."""
     tags = run.data.tags
     if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
         return False  # made by mlflow run for the verb that asks
     if VERB in tags or tags.get(ENTRY_POINT, "main") != "main":
         return tags.get(VERB) == "train" and is_own(owner, run)
-    return monitor(run, metric) in run.data.metrics
+    return resolve_monitor(run, metric) in run.data.metrics
 
 
-def experiment(name: str) -> MlflowExperiment:
+def find_experiment(name: str) -> MlflowExperiment:
     """The experiment of that name; for auto, the one that MLflow's settings name.
 
     Raises:
@@ -185,7 +184,7 @@ def experiment(name: str) -> MlflowExperiment:
     return found
 
 
-def in_experiment(owner: Experiment, name: str, metric: str = "auto") -> Trainings:
+def find_trainings(owner: Experiment, name: str, metric: str = "auto") -> Trainings:
     """Every training in an MLflow experiment: the runs of ``train``, and any other run that has a monitored metric.
 
     Args:
@@ -197,7 +196,7 @@ def in_experiment(owner: Experiment, name: str, metric: str = "auto") -> Trainin
         UserError: if there is none.
         RunFailed: if the store keeps failing.
     """
-    where = experiment(name)
+    where = find_experiment(name)
     everything = search(f"reading the runs of {where.name}", [where.experiment_id])
     runs = [run for run in everything if is_training(owner, run, metric)]
     if not runs:
@@ -205,7 +204,7 @@ def in_experiment(owner: Experiment, name: str, metric: str = "auto") -> Trainin
     return Trainings(where, runs)
 
 
-def named(owner: Experiment, ids: Sequence[str], parameter: str) -> Trainings:
+def read_runs(owner: Experiment, ids: Sequence[str], parameter: str) -> Trainings:
     """The runs with these ids, whatever they are, but another experiment's.
 
     Args:
@@ -216,7 +215,7 @@ def named(owner: Experiment, ids: Sequence[str], parameter: str) -> Trainings:
         UserError: if one does not exist or is deleted, is named twice, or is of another experiment than the first.
     """
     client = mlflow.MlflowClient()
-    runs: list[Recorded] = []
+    runs: list[MlflowRun] = []
     for run_id in ids:
         try:
             run = client.get_run(run_id)
@@ -227,7 +226,7 @@ def named(owner: Experiment, ids: Sequence[str], parameter: str) -> Trainings:
         if run.info.lifecycle_stage != "active":
             raise refusal(parameter, run_id, "a run that is not deleted")
         if VERB in run.data.tags and not is_own(owner, run):
-            of = name_experiment(whose(owner, run))
+            of = name_experiment(owner_of(owner, run))
             raise refusal(parameter, run_id, f"a run of experiment {owner.name!r}; this one is of {of}")
         if run.info.run_id in {other.info.run_id for other in runs}:
             raise refusal(parameter, run_id, "each run once")

@@ -12,9 +12,8 @@ from mlflow.models.model import ModelInfo
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
-from tracked.runs.schema import EXPERIMENT, OF_VERSIONS, name_experiment, whose
+from tracked.runs.outbox import with_retries
+from tracked.runs.schema import EXPERIMENT, OF_VERSIONS, name_experiment, owner_of
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def require_own(owner: Experiment, stored: StoredModel) -> None:
     Raises:
         UserError: if it is.
     """
-    _require(owner, whose(owner, stored.experiment, bool(stored.data_digest)), stored.title, "model")
+    _require(owner, owner_of(owner, stored.experiment, bool(stored.data_digest)), stored.title, "model")
 
 
 def require_own_model(owner: Experiment, name: str) -> None:
@@ -110,12 +109,12 @@ def require_own_model(owner: Experiment, name: str) -> None:
         max_results=100,
         order_by=["version_number DESC"],
     )
-    for version in persist(f"looking for versions of {name}", search, refuses):
+    for version in with_retries(f"looking for versions of {name}", search):
         _require_tags(owner, version)
 
 
 def _require_tags(owner: Experiment, version: ModelVersion) -> None:
-    of = whose(owner, version.tags.get(EXPERIMENT), set(version.tags) >= OF_VERSIONS)
+    of = owner_of(owner, version.tags.get(EXPERIMENT), set(version.tags) >= OF_VERSIONS)
     _require(owner, of, f"{version.name} version {version.version}", "model_name")
 
 

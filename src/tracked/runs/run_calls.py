@@ -7,19 +7,18 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Metric, RunTag
 
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
-from tracked.runs.queries import Recorded
+from tracked.runs.outbox import with_retries
+from tracked.runs.queries import MlflowRun
 from tracked.training.journal import Entry
 
 
-def get(run_id: str) -> Recorded:
+def get(run_id: str) -> MlflowRun:
     """Read a run again.
 
     Raises:
         RunFailed: if the store keeps failing, or there is no such run.
     """
-    return persist("reading the run again", partial(mlflow.MlflowClient().get_run, run_id), refuses)
+    return with_retries("reading the run again", partial(mlflow.MlflowClient().get_run, run_id))
 
 
 def set_tags(what: str, run_id: str, tags: Mapping[str, str]) -> None:
@@ -32,7 +31,7 @@ def set_tags(what: str, run_id: str, tags: Mapping[str, str]) -> None:
         RunFailed: if the store keeps failing.
     """
     said = [RunTag(name, value) for name, value in tags.items()]
-    persist(what, partial(mlflow.MlflowClient().log_batch, run_id, tags=said), refuses)
+    with_retries(what, partial(mlflow.MlflowClient().log_batch, run_id, tags=said))
 
 
 def end(run_id: str, status: str) -> None:
@@ -41,7 +40,7 @@ def end(run_id: str, status: str) -> None:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    persist(f"ending run {run_id}", partial(mlflow.MlflowClient().set_terminated, run_id, status), refuses)
+    with_retries(f"ending run {run_id}", partial(mlflow.MlflowClient().set_terminated, run_id, status))
 
 
 def log_epoch(run_id: str, entry: Entry, values: Mapping[str, float]) -> None:
@@ -52,7 +51,7 @@ def log_epoch(run_id: str, entry: Entry, values: Mapping[str, float]) -> None:
     """
     points = [Metric(name, value, entry.time, entry.epoch) for name, value in values.items()]
     send = partial(mlflow.MlflowClient().log_batch, run_id, metrics=points)
-    persist(f"storing epoch {entry.epoch}", send, refuses)
+    with_retries(f"storing epoch {entry.epoch}", send)
 
 
 def upload(run_id: str, path: Path, folder: str | None) -> None:
@@ -62,7 +61,7 @@ def upload(run_id: str, path: Path, folder: str | None) -> None:
         RunFailed: if the store keeps failing.
     """
     send = partial(mlflow.MlflowClient().log_artifact, run_id, str(path), folder)
-    persist(f"storing {path.name}", send, refuses)
+    with_retries(f"storing {path.name}", send)
 
 
 def list_files(run_id: str, folder: str) -> list[str]:
@@ -71,13 +70,14 @@ def list_files(run_id: str, folder: str) -> list[str]:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    found = persist(
-        f"looking for the run's {folder}", partial(mlflow.MlflowClient().list_artifacts, run_id, folder), refuses
+    found = with_retries(
+        f"looking for the run's {folder}",
+        partial(mlflow.MlflowClient().list_artifacts, run_id, folder),
     )
     return [file.path for file in found]
 
 
-def logged_epochs(run: Recorded, metrics: Sequence[str]) -> dict[int, Entry]:
+def logged_epochs(run: MlflowRun, metrics: Sequence[str]) -> dict[int, Entry]:
     """What the store has of each epoch.
 
     Args:
@@ -91,7 +91,7 @@ def logged_epochs(run: Recorded, metrics: Sequence[str]) -> dict[int, Entry]:
         if name not in run.data.metrics:
             continue
         read = partial(client.get_metric_history, run.info.run_id, name)
-        for point in persist(f"reading the epochs of run {run.info.run_id}", read, refuses):
+        for point in with_retries(f"reading the epochs of run {run.info.run_id}", read):
             if point.step:
                 entry = found.setdefault(point.step, Entry(point.step, point.timestamp, {}))
                 entry.values.setdefault(name, point.value)

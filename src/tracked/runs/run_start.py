@@ -17,31 +17,31 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
-from tracked.runs.connection import refuses, single_calls
-from tracked.runs.outbox import persist
-from tracked.runs.queries import Recorded, is_made_for, is_own, whose
+from tracked.runs.connection import is_permanent_error, single_calls
+from tracked.runs.outbox import with_retries
+from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
 from tracked.runs.run_calls import set_tags
 from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, LAUNCH, VERB, name_experiment
-from tracked.training.claim import Claim
+from tracked.training.run_folder_lock import RunFolderLock
 
 
 @dataclass(frozen=True)
-class Beginning:
+class TrainingStart:
     """How a training's run begins.
 
     Args:
-        claim: holds the training's folder below ``root``.
+        folder_lock: holds the training's folder below ``root``.
         launch: what is noted at the run.
-        earlier: the id of the run that goes on; empty for a new one.
+        run_id: of the run that is resumed; empty for a new one.
     """
 
-    claim: Claim
+    folder_lock: RunFolderLock
     root: Path
     launch: Mapping[str, object]
-    earlier: str = ""
+    run_id: str = ""
 
 
-def require_own_run(owner: Experiment, verb: str) -> Recorded | None:
+def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
     """Make sure that the run that MLFLOW_RUN_ID names may become one of this verb; returns it, None if none is named.
 
     It is one that nothing has begun; train goes on with a training too. What is refused keeps all that it has. Its
@@ -54,10 +54,10 @@ def require_own_run(owner: Experiment, verb: str) -> Recorded | None:
     run_id = os.environ.get("MLFLOW_RUN_ID")
     if not run_id:
         return None
-    run = named(run_id)
+    run = read_run(run_id)
     begun, made_for = run.data.tags.get(VERB), run.data.tags.get(ENTRY_POINT)
     if begun and not is_own(owner, run):
-        of = name_experiment(whose(owner, run))
+        of = name_experiment(owner_of(owner, run))
         raise UserError(f"MLFLOW_RUN_ID: run {run_id} is of {of}; allowed: a run of {owner.name!r}")
     foreign = set(run.data.params) - set(owner.Parameters.model_fields)
     if not begun and made_for == "main" and verb == "train" and foreign and not is_made_for(owner, run):
@@ -75,7 +75,7 @@ def require_own_run(owner: Experiment, verb: str) -> Recorded | None:
     )
 
 
-def named(run_id: str) -> Recorded:
+def read_run(run_id: str) -> MlflowRun:
     """The run with the id that MLFLOW_RUN_ID gives.
 
     Raises:
@@ -83,9 +83,9 @@ def named(run_id: str) -> Recorded:
         RunFailed: if the store keeps failing.
     """
     try:
-        run = persist("finding the run", partial(mlflow.MlflowClient().get_run, run_id), refuses)
+        run = with_retries("finding the run", partial(mlflow.MlflowClient().get_run, run_id))
     except RunFailed as error:
-        if not refuses(error.__cause__):
+        if not is_permanent_error(error.__cause__):
             raise
         run = None
     if run is None or run.info.lifecycle_stage != "active":
@@ -95,37 +95,37 @@ def named(run_id: str) -> Recorded:
 
 
 def start(
-    owner: Experiment, verb: str, name: str, experiment_id: str | None, launch: str, earlier: str
+    owner: Experiment, verb: str, name: str, experiment_id: str | None, launch: str, run_id: str
 ) -> tuple[mlflow.ActiveRun, bool]:
     """The run, active, and whether it is a new one.
 
     Args:
         owner: the experiment that it is of.
         launch: what is noted with the run before anything is done: JSON with a ``token`` that no other has.
-        earlier: the id of the run that goes on; empty for another one.
+        run_id: of the run that is resumed; empty for another one.
 
     Raises:
         UserError: if MLflow's settings name an experiment or a run that cannot be used.
         RunFailed: if the store keeps failing.
     """
     said = {VERB: verb, LAUNCH: launch, EXPERIMENT: owner.name}
-    made = None if earlier else require_own_run(owner, verb)  # asked again: another process may have begun it meanwhile
+    made = None if run_id else require_own_run(owner, verb)  # asked again: another process may have begun it meanwhile
     try:
-        there = earlier or (made.info.run_id if made and experiment_id in (None, made.info.experiment_id) else "")
+        there = run_id or (made.info.run_id if made and experiment_id in (None, made.info.experiment_id) else "")
         if there:
             resume = partial(mlflow.start_run, run_id=there)
-            active = persist("going on with the run", resume, refuses)
+            active = with_retries("going on with the run", resume)
             os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
             try:
                 set_tags("noting what the run is", active.info.run_id, said)
             except Exception:
-                forget("FAILED")
+                end_active_run("FAILED")
                 raise
             return active, False
         os.environ.pop("MLFLOW_RUN_ID", None)
         active = _create(name, experiment_id, said)
     except (MlflowException, RunFailed) as error:
-        if isinstance(error, RunFailed) and not refuses(error.__cause__):
+        if isinstance(error, RunFailed) and not is_permanent_error(error.__cause__):
             raise  # the store answers no more: no mistake of the user's
         raise UserError(
             f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or MLFLOW_RUN_ID: no run can begin ({one_line(error)}); "
@@ -164,10 +164,10 @@ def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> ml
         return mlflow.start_run(run_name=name, tags=dict(tags), experiment_id=experiment_id, nested=inside)
 
     with single_calls():
-        return persist("beginning a run", attempt, refuses)
+        return with_retries("beginning a run", attempt)
 
 
-def name_run(owner: Experiment, run: Recorded, verb: str) -> None:
+def name_run(owner: Experiment, run: MlflowRun, verb: str) -> None:
     """Say at a run that ``mlflow run`` has made for a verb without a run of its own what it is.
 
     Raises:
@@ -176,7 +176,7 @@ def name_run(owner: Experiment, run: Recorded, verb: str) -> None:
     set_tags("naming the run", run.info.run_id, {VERB: verb, EXPERIMENT: owner.name, MLFLOW_RUN_NAME: verb})
 
 
-def forget(status: str) -> None:
+def end_active_run(status: str) -> None:
     """MLflow's own end of the active run, as well as it can be had: left active, it would be FINISHED at the exit."""
     with suppress(Exception), redirect_stdout(StringIO()):  # it would say again where the run is
         mlflow.end_run(status)

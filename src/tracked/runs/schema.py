@@ -11,18 +11,18 @@ LAUNCH = "launch"  # JSON: by which process, and of a training with what, it was
 STOP_REASON = "stop_reason"
 CLOSED = "closed"  # set when it is given up
 REGISTERED = "registered_version"  # comes last: with it a training is complete, whatever its status says
-RAISED = "raised"  # patience or epochs, which were raised when it was resumed
+EXTENDED = "raised"  # patience or epochs, which were raised when it was resumed
 RESUMED = "resumed"
 ENTRY_POINT = MLFLOW_PROJECT_ENTRY_POINT  # of mlflow run
 TAGS = {
-    VERB, EXPERIMENT, LAUNCH, STOP_REASON, CLOSED, REGISTERED, RAISED, RESUMED,
+    VERB, EXPERIMENT, LAUNCH, STOP_REASON, CLOSED, REGISTERED, EXTENDED, RESUMED,
     "error", "data_source", "data_digest", "data_rows", "versions", "machine",
 }  # fmt: skip
 OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other version
 UNNAMED = "?"  # whose a run or a model is that was made before experiments had names, to any but that one
 
 
-def whose(owner: Experiment, told: str | None, is_made_here: bool = True) -> str:
+def owner_of(owner: Experiment, told: str | None, is_made_here: bool = True) -> str:
     """Name the experiment that a run, a version or a model is of, as ``owner`` sees it.
 
     Args:

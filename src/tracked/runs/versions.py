@@ -6,15 +6,14 @@ from functools import partial
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from tracked.runs.connection import refuses
-from tracked.runs.outbox import persist
-from tracked.runs.queries import Recorded, parameters
+from tracked.runs.outbox import with_retries
+from tracked.runs.queries import MlflowRun, read_parameters
 from tracked.runs.schema import OF_VERSIONS, REGISTERED
 
 AT_ONCE = 100  # runs whose versions are asked for by one question
 
 
-def versions(run_id: str) -> list[ModelVersion]:
+def find_versions(run_id: str) -> list[ModelVersion]:
     """The model versions that a training has registered, under whatever name a registered model has by now.
 
     Those that others have made from its run or copied are none of them.
@@ -27,8 +26,8 @@ def _is_own(version: ModelVersion) -> bool:
     return set(version.tags) >= OF_VERSIONS and (version.source or "").count("/") == 1
 
 
-def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
-    """The model versions of each run, as :func:`versions` gives them.
+def find_versions_by_run(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
+    """The model versions of each run, as :func:`find_versions` gives them.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -40,7 +39,7 @@ def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
         token: str | None = None
         while token != "":
             call = partial(client.search_model_versions, f"run_id IN ({some})", page_token=token)
-            page = persist("reading the versions of the trainings", call, refuses)
+            page = with_retries("reading the versions of the trainings", call)
             for version in filter(_is_own, page):
                 found[str(version.run_id)].append(version)
             token = page.token or ""
@@ -48,16 +47,16 @@ def versions_of(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
 
 
 def model_ids(versions: Sequence[ModelVersion]) -> set[str]:
-    """The ids of the models that versions of :func:`versions` are of."""
+    """The ids of the models that versions of :func:`find_versions` are of."""
     return {(one.source or "").removeprefix("models:/") for one in versions}
 
 
-def version_names(run: Recorded, versions: Sequence[ModelVersion]) -> str:
+def name_versions(run: MlflowRun, versions: Sequence[ModelVersion]) -> str:
     """Name a training's versions: by the number, and by the name where it is not the one that the training gave.
 
     One that has been deleted is said to be: its number may be another model's by now.
     """
-    own = parameters(run).get("model_name", "")
+    own = read_parameters(run).get("model_name", "")
     told = [str(one.version) if one.name == own else f"{one.name} {one.version}" for one in versions]
     noted = run.data.tags.get(REGISTERED, "")
     return ", ".join(told) or (f"{noted} (deleted)" if noted else "")

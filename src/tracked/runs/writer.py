@@ -23,20 +23,20 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIF
 from tracked.console.errors import RunFailed
 from tracked.console.lines import warn
 from tracked.experiment import Dataset
-from tracked.runs.connection import refuses, suppress_missing
-from tracked.runs.outbox import BOUND, Delivery
+from tracked.runs.connection import suppress_missing
+from tracked.runs.outbox import BOUND, Outbox
 from tracked.training.files import write_safely
 
 PATIENCE = 60.0  # seconds without a success, after the work, before what is undelivered counts as missing
 
 
-def literally(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A text in one line of Markdown that shows it as it is, in a table's cell too."""
     return re.sub(r"([\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
 
 
-def environment(tags: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Of the facts with these names, those that :meth:`Run.environment` has told in a run's tags."""
+def read_environment(tags: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Of the facts with these names, those that :meth:`Run.log_environment` has told in a run's tags."""
     # A version has no blank; a machine's facts may have, and commas.
     begin = re.compile(rf", (?=(?:{'|'.join(map(re.escape, names))}) )")
     told = [*tags.get("versions", "").split(", "), *begin.split(tags.get("machine", ""))]
@@ -45,7 +45,7 @@ def environment(tags: Mapping[str, str], names: Iterable[str]) -> dict[str, str]
 
 
 class Run:
-    """A run that is being written. Its methods queue what they are told and return at once; :meth:`settle` waits.
+    """A run that is being written. Its methods queue what they are told and return at once; :meth:`flush` waits.
 
     ``folder`` is a place for files on their way; it stays on the disk when they did not arrive. What goes to the
     tracking store does not wait for what goes to the artifact store, which may be another server, or full.
@@ -62,23 +62,25 @@ class Run:
         self.missing: list[str] = []
         self.milliseconds = 0  # the latest time that was said: the run does not end before it
         self.stop_reason = ""  # why the work of this run ended by itself, once that is known
-        self._records, self._files = Delivery(refuses), Delivery(refuses)
+        self._records, self._files = Outbox(), Outbox()
 
-    def parameters(self, values: Mapping[str, str]) -> None:
+    def log_params(self, values: Mapping[str, str]) -> None:
         """Parameters of the run; each can be said once."""
         said = [Param(name, value) for name, value in values.items()]
         self._records.add("the parameters", partial(self.client.log_batch, self.id, params=said))
 
-    def rename(self, name: str) -> None:
+    def set_name(self, name: str) -> None:
         """The run's name."""
         self._records.add("the name", partial(self.client.update_run, self.id, name=name))
 
-    def epoch(self, step: int, milliseconds: int, values: Mapping[str, float]) -> None:
+    def log_epoch(self, step: int, milliseconds: int, values: Mapping[str, float]) -> None:
         """An epoch's metrics, with the time at which it ended (UTC). Repeating adds no second point."""
         self.milliseconds = milliseconds
         self._points(f"the metrics of epoch {step}", values, milliseconds, step, None)
 
-    def metrics(self, values: Mapping[str, float], milliseconds: int, step: int, model_id: str | None = None) -> None:
+    def log_metrics(
+        self, values: Mapping[str, float], milliseconds: int, step: int, model_id: str | None = None
+    ) -> None:
         """Metrics with one value; with ``model_id`` they are also shown at that model."""
         self._points(f"the metrics {', '.join(values)}", values, milliseconds, step, model_id)
 
@@ -88,12 +90,12 @@ class Run:
         points = [Metric(name, value, milliseconds, step, model_id=model_id) for name, value in values.items()]
         self._records.add(what, partial(self.client.log_batch, self.id, metrics=points))
 
-    def tags(self, values: Mapping[str, object]) -> None:
+    def set_tags(self, values: Mapping[str, object]) -> None:
         """Tags of the run."""
         tags = [RunTag(name, str(value)) for name, value in values.items()]
         self._records.add(f"the tags {', '.join(values)}", partial(self.client.log_batch, self.id, tags=tags))
 
-    def untag(self, names: Iterable[str]) -> None:
+    def delete_tags(self, names: Iterable[str]) -> None:
         """Take tags of the run away; one that is not there is not missed."""
 
         def delete(name: str) -> None:
@@ -103,13 +105,13 @@ class Run:
         for name in names:
             self._records.add(f"the end of the tag {name}", partial(delete, name))
 
-    def version(self, name: str, version: str, tags: Mapping[str, object]) -> None:
+    def set_version_tags(self, name: str, version: str, tags: Mapping[str, object]) -> None:
         """Tags of a model version."""
         for key, value in tags.items():
             what = f"the tag {key} of {name} version {version}"
             self._records.add(what, partial(self.client.set_model_version_tag, name, version, key, str(value)))
 
-    def version_line(self, name: str, version: str, begin: str, line: str) -> None:
+    def set_version_line(self, name: str, version: str, begin: str, line: str) -> None:
         """A line of a model version's description, in place of a former one with the same beginning."""
 
         def write() -> None:
@@ -119,11 +121,13 @@ class Run:
 
         self._records.add(f"the description of {name} version {version}", write)
 
-    def describe(self, markdown: str) -> None:
+    def set_description(self, markdown: str) -> None:
         """The description that the UI shows with the run."""
-        self.tags({MLFLOW_RUN_NOTE: markdown})
+        self.set_tags({MLFLOW_RUN_NOTE: markdown})
 
-    def data(self, name: str, digest: str, context: str, rows: Mapping[str, int], columns: Mapping[str, str]) -> None:
+    def log_input(
+        self, name: str, digest: str, context: str, rows: Mapping[str, int], columns: Mapping[str, str]
+    ) -> None:
         """The data as an input of the run. MLflow keeps 36 characters of a digest; the tag has all of them.
 
         Args:
@@ -140,51 +144,51 @@ class Run:
         )
         inputs = [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])]
         self._records.add("the dataset", partial(self.client.log_inputs, self.id, datasets=inputs))
-        self.tags({"data_source": name, "data_digest": digest})
+        self.set_tags({"data_source": name, "data_digest": digest})
 
-    def training_data(self, data: Dataset) -> None:
+    def log_training_data(self, data: Dataset) -> None:
         """What a training learns from, and how its rows were divided."""
-        self.data(data.source, data.digest, "training", data.counts, data.columns)
-        self.tags({"data_rows": data.summary})
+        self.log_input(data.source, data.digest, "training", data.counts, data.columns)
+        self.set_tags({"data_rows": data.summary})
 
-    def training_rows(self, rows: pd.DataFrame) -> None:
+    def log_training_rows(self, rows: pd.DataFrame) -> None:
         """What a training saw of each row, without inputs: later runs learn from it what the model knows."""
         path = self.folder / "rows.parquet"
         write_safely(path, lambda to: rows.to_parquet(to, index=False))
-        self.file(path, "data")
+        self.log_artifact(path, "data")
 
-    def environment(self, versions: Mapping[str, str], machine: Mapping[str, str]) -> None:
+    def log_environment(self, versions: Mapping[str, str], machine: Mapping[str, str]) -> None:
         """Package versions and what equal bits depend on: as a file, and as two tags to read."""
         for name, facts in (("versions", versions), ("machine", machine)):
-            self.tags({name: ", ".join(f"{key} {value}" for key, value in facts.items())})
-        self.json({"versions": dict(versions), "machine": dict(machine)}, "environment.json")
+            self.set_tags({name: ", ".join(f"{key} {value}" for key, value in facts.items())})
+        self.log_dict({"versions": dict(versions), "machine": dict(machine)}, "environment.json")
 
-    def model(self, model_id: str) -> None:
+    def log_model_input(self, model_id: str) -> None:
         """A logged model as an input of the run."""
         models = [LoggedModelInput(model_id)]
         self._records.add("the model's link", partial(self.client.log_inputs, self.id, models=models))
 
-    def file(self, path: Path, folder: str | None = None) -> None:
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """A file in ``self.folder`` as an artifact."""
         self._files.add(path.name, partial(self.client.log_artifact, self.id, str(path), folder))
 
-    def json(self, value: object, name: str) -> None:
+    def log_dict(self, value: object, name: str) -> None:
         """A dictionary or list as an artifact."""
         (self.folder / name).write_text(json.dumps(value, indent=2))
-        self.file(self.folder / name)
+        self.log_artifact(self.folder / name)
 
-    def figure(self, figure: Figure, name: str) -> None:
+    def log_figure(self, figure: Figure, name: str) -> None:
         """A picture as an artifact."""
         figure.savefig(self.folder / name, dpi=100)
-        self.file(self.folder / name)
+        self.log_artifact(self.folder / name)
 
-    def table(self, table: pd.DataFrame, name: str) -> None:
+    def log_table(self, table: pd.DataFrame, name: str) -> None:
         """A table as an artifact that the UI shows as one: what MlflowClient.log_table writes, which appends."""
         table.to_json(self.folder / name, orient="split", index=False)
-        self.file(self.folder / name)
-        self.tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": name, "type": "table"}])})
+        self.log_artifact(self.folder / name)
+        self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": name, "type": "table"}])})
 
-    def settle(self, patience: float = PATIENCE, *, bound: float = BOUND) -> None:
+    def flush(self, patience: float = PATIENCE, *, bound: float = BOUND) -> None:
         """Wait until all that was said is stored; more can be said afterwards.
 
         Args:
@@ -200,7 +204,7 @@ class Run:
         if missing := self.missing[before:]:
             raise RunFailed(f"MLflow could not be told everything; missing in run {self.id}: {'; '.join(missing)}")
 
-    def clear(self, keep: bool = False) -> None:
+    def close(self, keep: bool = False) -> None:
         """Remove ``folder``, unless something did not arrive or it is to be kept."""
         self._records.end()
         self._files.end()

@@ -9,7 +9,7 @@ import keras
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, Rule, State, advance
 from tracked.console.signals import Signals
-from tracked.training.files import digest, file_of, require_checkpoint, write_safely
+from tracked.training.files import checkpoint_name, require_checkpoint, sha256_of, write_safely
 
 Logs = dict[str, Any] | None
 
@@ -70,26 +70,26 @@ class BestCheckpoint(keras.callbacks.Callback):
         self._digest = ""
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What a snapshot says of it."""
         return {"epoch": self.best_epoch, "value": self.best, "sha256": self._digest}
 
-    def restore(self, facts: Mapping[str, Any]) -> None:
+    def restore(self, metadata: Mapping[str, Any]) -> None:
         """Go back to what a snapshot says.
 
         Raises:
             ValueError: if the file is not the one that it means; OSError if it cannot be read.
         """
-        require_checkpoint(self.folder, facts)
-        self.best_epoch, self.best, self._digest = facts["epoch"], facts["value"], facts["sha256"]
+        require_checkpoint(self.folder, metadata)
+        self.best_epoch, self.best, self._digest = metadata["epoch"], metadata["value"], metadata["sha256"]
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save the network if the epoch's value is the best so far."""
         value = float((logs or {})[self.monitor])
         if math.isfinite(value) and self.rule.improves(value, self.best):
-            path = self.folder / file_of(epoch + 1)
+            path = self.folder / checkpoint_name(epoch + 1)
             write_safely(path, self.write or self.model.save)
-            self.best, self.best_epoch, self._digest = value, epoch + 1, digest(path)
+            self.best, self.best_epoch, self._digest = value, epoch + 1, sha256_of(path)
 
 
 class InterruptionPoint(keras.callbacks.Callback):

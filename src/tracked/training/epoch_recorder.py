@@ -12,7 +12,7 @@ from tracked.analysis.early_stopping import State
 from tracked.console.errors import RunFailed
 from tracked.console.lines import say
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, Logs
-from tracked.training.journal import Entry, HistoryError, Journal, lacking
+from tracked.training.journal import Entry, HistoryError, Journal, missing_metrics
 
 Deliver = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
 MEASURED = "epoch_seconds"  # the one metric that another training of the same epoch does not repeat
@@ -115,7 +115,7 @@ class EpochRecord(keras.callbacks.Callback):
             self.best, self.best_epoch = entry.values, entry.epoch
 
     def _tell(self, entry: Entry) -> None:
-        if missing := lacking(entry, self.logged):
+        if missing := missing_metrics(entry, self.logged):
             self.deliver(entry.epoch, entry.time, missing)
 
     def _as_logged(self, entry: Entry) -> Entry:

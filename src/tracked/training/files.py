@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
-CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # as :func:`file_of` names them
+CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # as :func:`checkpoint_name` names them
 PARTIAL = "partial"  # how names of files begin that are being written
 
 
@@ -31,28 +31,28 @@ def write_safely(path: Path, write: Callable[[Path], object]) -> None:
     _flush(path.parent)
 
 
-def file_of(epoch: int) -> str:
+def checkpoint_name(epoch: int) -> str:
     """The name of an epoch's checkpoint."""
     return f"best-{epoch}.keras"
 
 
-def files(facts: Mapping[str, Any]) -> list[str]:
+def snapshot_files(checkpoint: Mapping[str, Any]) -> list[str]:
     """Names of the files that a snapshot's facts on its checkpoint, ``epoch`` and ``sha256``, refer to."""
-    return [file_of(facts["epoch"])] if facts["epoch"] else []
+    return [checkpoint_name(checkpoint["epoch"])] if checkpoint["epoch"] else []
 
 
-def require_checkpoint(folder: Path, facts: Mapping[str, Any]) -> None:
+def require_checkpoint(folder: Path, checkpoint: Mapping[str, Any]) -> None:
     """Make sure that the checkpoint is the one that a snapshot's facts mean.
 
     Raises:
         ValueError: if it is not; OSError if it cannot be read.
     """
-    for name in files(facts):
-        if digest(folder / name) != facts["sha256"]:
+    for name in snapshot_files(checkpoint):
+        if sha256_of(folder / name) != checkpoint["sha256"]:
             raise ValueError(f"the checkpoint {name} is damaged")
 
 
-def digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,7 +18,7 @@ class Holder:
     start: str = ""
 
     @classmethod
-    def me(cls) -> Self:
+    def this_process(cls) -> Self:
         """This process."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(os.getpid(), socket.gethostname(), now, _start(os.getpid()))

@@ -12,16 +12,16 @@ from typing import Any
 
 from tracked.analysis.early_stopping import Rule, follow
 from tracked.console.errors import RunFailed
-from tracked.experiment import Experiment, reported
+from tracked.experiment import Experiment, metric_names
 from tracked.training.files import flush
 
 # Beside the metrics that an experiment declares.
 OWN_METRICS = ("learning_rate", "epoch_seconds", "early_stopping/wait", "early_stopping/best")
 
 
-def metrics_of(experiment: Experiment) -> list[str]:
+def epoch_metrics(experiment: Experiment) -> list[str]:
     """Name all metrics of an epoch."""
-    return [*reported(experiment.metrics), *OWN_METRICS]
+    return [*metric_names(experiment.metrics), *OWN_METRICS]
 
 
 class HistoryError(RunFailed):
@@ -34,7 +34,7 @@ class HistoryError(RunFailed):
 
 @dataclass(frozen=True)
 class Entry:
-    """One epoch, counted from 1: when it ended, in milliseconds UTC, and all its metrics (:func:`metrics_of`)."""
+    """One epoch, counted from 1: when it ended, in milliseconds UTC, and all its metrics (:func:`epoch_metrics`)."""
 
     epoch: int
     time: int
@@ -46,7 +46,7 @@ class Entry:
         return (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=self.time)).isoformat(timespec="milliseconds")
 
 
-def lacking(entry: Entry, known: Mapping[int, Entry]) -> dict[str, float]:
+def missing_metrics(entry: Entry, known: Mapping[int, Entry]) -> dict[str, float]:
     """The metrics of an epoch that are not known yet, of all that is known by epoch."""
     has = known[entry.epoch].values if entry.epoch in known else {}
     return {name: value for name, value in entry.values.items() if name not in has}

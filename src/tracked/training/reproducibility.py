@@ -52,25 +52,25 @@ def make_repeatable(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def random_states() -> dict[str, Any]:
+def get_random_states() -> dict[str, Any]:
     """The states of Python's and NumPy's random numbers, as JSON; those of the layers are the network's variables."""
     name, keys, *rest = np.random.get_state()
     return {"python": random.getstate(), "numpy": [name, [int(key) for key in keys], *rest]}
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put back what :func:`random_states` gave."""
+    """Put back what :func:`get_random_states` gave."""
     version, keys, gauss = states["python"]
     random.setstate((version, tuple(keys), gauss))
     np.random.set_state(tuple(states["numpy"]))
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
-def code(*others: Path) -> str:
+def digest_code(*others: Path) -> str:
     """Digest the code that an epoch depends on: this folder's, the rule's, and ``others``, which are files or folders.
 
     Comments, docstrings and layout change no digest.
@@ -81,7 +81,7 @@ def code(*others: Path) -> str:
     return hashlib.sha256("\n".join(map(_program, files)).encode()).hexdigest()[:12]
 
 
-def files_of(experiment: Experiment) -> list[Path]:
+def find_source_files(experiment: Experiment) -> list[Path]:
     """Find the folder of the package that an experiment is defined in; of a script, what is imported beside it.
 
     One that is defined in a notebook has neither.
@@ -110,23 +110,23 @@ def model_requirements() -> list[str]:
     return [f"{name}=={importlib.metadata.version(name)}" for name in NEEDED_BY_THE_MODEL]
 
 
-def machine() -> dict[str, str]:
+def describe_machine() -> dict[str, str]:
     """What equal bits depend on: two processes agree bit for bit where all of these are the same."""
     import tensorflow as tf
     from tensorflow.python.framework.config import is_op_determinism_enabled  # has no public name
 
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or cores()
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or count_cores()
     return {
         "cpu": _cpu(),
         "threads": str(threads),
         "deterministic_ops": str(is_op_determinism_enabled()).lower(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-        "gpus": str(gpus()),
+        "gpus": str(count_gpus()),
         "platform": platform.platform(),
     }
 
 
-def cores() -> int:
+def count_cores() -> int:
     """Number of cores that this process may use, where the system tells (Linux), else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -140,7 +140,7 @@ def without_autotune() -> "tf.data.Options":
     return options
 
 
-def gpus() -> int:
+def count_gpus() -> int:
     """Number of GPUs that TensorFlow sees."""
     import tensorflow as tf
 

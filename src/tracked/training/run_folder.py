@@ -29,18 +29,18 @@ KERAS_OWN = r"tmp[a-z0-9_]{8}"  # from within a checkpoint's writing, where Kera
 ASIDE = re.compile(r"aside-\d+")
 
 
-def setting(experiment: str) -> str:
+def setting_name(experiment: str) -> str:
     """Name the environment variable that says where an experiment's trainings are kept."""
     return f"{experiment.upper().replace('-', '_')}_SNAPSHOTS"
 
 
-def root(experiment: str, tracking_uri: str) -> Path:
+def find_root(experiment: str, tracking_uri: str) -> Path:
     """Give the folder of the folders of an experiment's trainings.
 
     Args:
         experiment: its name.
     """
-    if given := os.environ.get(setting(experiment)):
+    if given := os.environ.get(setting_name(experiment)):
         return Path(given).expanduser().absolute()
     scheme = urlsplit(tracking_uri).scheme
     if scheme.startswith("sqlite"):
@@ -52,7 +52,7 @@ def root(experiment: str, tracking_uri: str) -> Path:
     return Path(state).expanduser() / experiment / "snapshots"
 
 
-def emptied(folder: Path, ours: re.Pattern[str]) -> list[str]:
+def empty_folder(folder: Path, ours: re.Pattern[str]) -> list[str]:
     """Remove a training's files from a folder, but its lock and its tokens; the names of what else stays."""
     left = []
     try:
@@ -63,7 +63,7 @@ def emptied(folder: Path, ours: re.Pattern[str]) -> list[str]:
         try:
             mode = path.lstat().st_mode
             if stat.S_ISDIR(mode) and ASIDE.fullmatch(path.name):
-                left += [f"{path.name}/{name}" for name in emptied(path, ours)]
+                left += [f"{path.name}/{name}" for name in empty_folder(path, ours)]
                 with suppress(OSError):
                     path.rmdir()
             elif stat.S_ISREG(mode) and ours.fullmatch(path.name):
@@ -75,7 +75,7 @@ def emptied(folder: Path, ours: re.Pattern[str]) -> list[str]:
     return left
 
 
-def holder(folder: Path) -> Holder | None:
+def find_holder(folder: Path) -> Holder | None:
     """Who holds a folder; None if nobody does, or there is none.
 
     Raises:
@@ -88,13 +88,13 @@ def holder(folder: Path) -> Holder | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return told(folder) or Holder(0, "unknown", "a moment ago")
+        return last_holder(folder) or Holder(0, "unknown", "a moment ago")
     finally:
         os.close(descriptor)
     return None
 
 
-def attempts(folder: Path) -> list[str]:
+def read_attempts(folder: Path) -> list[str]:
     """The tokens of all attempts that a folder was used for; none if it is no folder of a training's."""
     try:
         return (folder / ATTEMPTS).read_text().split()
@@ -102,7 +102,7 @@ def attempts(folder: Path) -> list[str]:
         return []
 
 
-def told(folder: Path) -> Holder | None:
+def last_holder(folder: Path) -> Holder | None:
     """Who held a folder last; None if that is not known."""
     try:
         return Holder(**json.loads((folder / LOCK).read_text()))
@@ -110,7 +110,7 @@ def told(folder: Path) -> Holder | None:
         return None
 
 
-def require(root: Path) -> None:
+def require_writable(root: Path) -> None:
     """Make sure that trainings can be kept there: that files can be written, and locks be held.
 
     Raises:

@@ -16,6 +16,7 @@ import numpy as np
 from tracked.console.lines import one_line
 
 FORMAT = 1
+FINGERPRINT = "facts"  # the key, in format 1, of what equal bits depend on
 NAME = re.compile(r"epoch-(\d+)-([0-9a-f]{64})\.npz")
 # What zipfile and json raise, beside a ValueError, at content that is damaged.
 UNREADABLE = (zipfile.BadZipFile, EOFError, RuntimeError)
@@ -23,19 +24,19 @@ UNREADABLE = (zipfile.BadZipFile, EOFError, RuntimeError)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state after an epoch: ``facts`` are JSON, ``arrays`` come in the order in which they were given."""
+    """The state after an epoch: ``metadata`` is JSON, ``arrays`` come in the order in which they were given."""
 
     epoch: int
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
     arrays: list[np.ndarray]
 
 
 def pack(snapshot: Snapshot) -> bytes:
     """Give the content of a snapshot's file."""
-    facts = json.dumps({"format": FORMAT, "epoch": snapshot.epoch} | snapshot.facts).encode()
+    metadata = json.dumps({"format": FORMAT, "epoch": snapshot.epoch} | snapshot.metadata).encode()
     arrays = {f"array-{number}": array for number, array in enumerate(snapshot.arrays)}
     content = io.BytesIO()
-    np.savez(content, allow_pickle=False, facts=np.frombuffer(facts, np.uint8), **arrays)
+    np.savez(content, allow_pickle=False, facts=np.frombuffer(metadata, np.uint8), **arrays)
     return content.getvalue()
 
 
@@ -51,11 +52,11 @@ def unpack(epoch: int, path: Path) -> Snapshot:
     if match is None or hashlib.sha256(content).hexdigest() != match[2]:
         raise ValueError("its content is not what its name says: it is damaged")
     try:
-        facts, arrays = _parsed(content)
+        metadata, arrays = _parsed(content)
     except UNREADABLE as error:
         raise ValueError(f"its content is none that this project writes ({one_line(error)})") from error
-    _require_facts(facts, epoch)
-    return Snapshot(epoch, facts, arrays)
+    _require_metadata(metadata, epoch)
+    return Snapshot(epoch, metadata, arrays)
 
 
 def _parsed(content: bytes) -> tuple[Any, list[np.ndarray]]:
@@ -70,25 +71,25 @@ def _parsed(content: bytes) -> tuple[Any, list[np.ndarray]]:
         return json.loads(file["facts"].tobytes()), [file[name] for name in arrays]
 
 
-def _require_facts(facts: Any, epoch: int) -> None:
+def _require_metadata(metadata: Any, epoch: int) -> None:
     """Make sure that a snapshot's facts are those of this format; others than are known here may stand beside them.
 
     Raises:
         ValueError: naming the first that is not.
     """
-    if not isinstance(facts, dict) or "format" not in facts:
+    if not isinstance(metadata, dict) or "format" not in metadata:
         raise ValueError("it does not say its format")
-    if facts["format"] != FORMAT:
-        raise ValueError(f"it has format {facts['format']}, and here format {FORMAT} is known")
-    if facts.get("epoch") != epoch:
+    if metadata["format"] != FORMAT:
+        raise ValueError(f"it has format {metadata['format']}, and here format {FORMAT} is known")
+    if metadata.get("epoch") != epoch:
         raise ValueError("it is of another epoch than its name says")
-    for path, fits in FACTS.items():
-        value: Any = facts
+    for path, fits in METADATA.items():
+        value: Any = metadata
         for name in path.split("."):
             value = value.get(name, MISSING) if isinstance(value, dict) else MISSING
         if value is MISSING or not fits(value):
             raise ValueError(f"its {path} is not what a snapshot of format {FORMAT} has")
-    if facts["checkpoint"]["epoch"] > epoch:
+    if metadata["checkpoint"]["epoch"] > epoch:
         raise ValueError("its checkpoint is of a later epoch")
 
 
@@ -123,7 +124,7 @@ def _is_numpy_state(value: Any) -> bool:
 
 
 MISSING = object()
-FACTS: dict[str, Callable[[Any], bool]] = {
+METADATA: dict[str, Callable[[Any], bool]] = {
     "journal.bytes": _is_count,
     "journal.sha256": lambda value: isinstance(value, str),
     "checkpoint.epoch": _is_count,
@@ -132,7 +133,7 @@ FACTS: dict[str, Callable[[Any], bool]] = {
     "checkpoint.data": lambda value: isinstance(value, str),
     "random.python": _is_python_state,
     "random.numpy": _is_numpy_state,
-    "facts": lambda value: isinstance(value, dict) and all(isinstance(fact, str) for fact in value.values()),
+    FINGERPRINT: lambda value: isinstance(value, dict) and all(isinstance(fact, str) for fact in value.values()),
 }
 
 

@@ -28,7 +28,7 @@ class Snapshots:
         needed: names of the other files in the folder, such as ``best-2.keras``, that a snapshot's facts refer to.
     """
 
-    def __init__(self, folder: Path, needed: Callable[[dict[str, Any]], list[str]] = lambda facts: []) -> None:
+    def __init__(self, folder: Path, needed: Callable[[dict[str, Any]], list[str]] = lambda metadata: []) -> None:
         self.folder, self._needed = folder, needed
         self._names: dict[str, list[str]] = {}  # the files that each snapshot of this process refers to
 
@@ -41,10 +41,10 @@ class Snapshots:
         content = pack(snapshot)
         name = f"epoch-{snapshot.epoch}-{hashlib.sha256(content).hexdigest()}.npz"
         write_safely(self.folder / name, lambda path: path.write_bytes(content))
-        self._names[name] = self._needed(snapshot.facts)
+        self._names[name] = self._needed(snapshot.metadata)
         self._prune(snapshot.epoch)
 
-    def newest(self, use: Callable[[Snapshot], None]) -> Snapshot | None:
+    def load_newest(self, use: Callable[[Snapshot], None]) -> Snapshot | None:
         """The newest snapshot that is whole and that ``use`` raises no ValueError for; None if there is none.
 
         A line says why another is left out. It is set aside, so that it is not taken again; if no other is usable, with
@@ -64,7 +64,7 @@ class Snapshots:
                 warn(f"the snapshot of epoch {epoch} cannot be used ({one_line(error)}); going back to the one before")
                 unread.append(path)
                 continue
-            self._names[path.name] = self._needed(snapshot.facts)
+            self._names[path.name] = self._needed(snapshot.metadata)
             self._set_aside(unread)
             return snapshot
         if unread:
@@ -77,7 +77,7 @@ class Snapshots:
             warn(f"no snapshot can be used, so it begins at epoch 1 again; what there was is in {place}")
         return None
 
-    def facts(self) -> dict[str, Any]:
+    def read_metadata(self) -> dict[str, Any]:
         """Read the facts of the newest snapshot that is whole, and change nothing; empty if there is none.
 
         Raises:
@@ -85,7 +85,7 @@ class Snapshots:
         """
         for epoch, path in self._files():
             with suppress(ValueError, FileNotFoundError):
-                return unpack(epoch, path).facts
+                return unpack(epoch, path).metadata
         return {}
 
     @property

@@ -9,13 +9,13 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import TrainParameters
-from tracked.experiment import Experiment, Trainee, reported
+from tracked.experiment import Experiment, Trainee, metric_names
 from tracked.training import reproducibility
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
 from tracked.training.epoch_recorder import Deliver, EpochRecord, SameHistory
-from tracked.training.files import file_of, files
+from tracked.training.files import checkpoint_name, snapshot_files
 from tracked.training.journal import Entry, HistoryError, Journal
-from tracked.training.snapshot_file import Snapshot
+from tracked.training.snapshot_file import FINGERPRINT, Snapshot
 from tracked.training.snapshots import Snapshots
 
 
@@ -38,20 +38,20 @@ class Trainer:
         folder: Path,
         deliver: Deliver,
         signals: Signals,
-        facts: Mapping[str, str] | None = None,
+        fingerprint: Mapping[str, str] | None = None,
         logged: Mapping[int, Entry] | None = None,
-        former: dict[str, str] | None = None,
+        logged_environment: dict[str, str] | None = None,
     ) -> None:
         self.experiment, self.parameters, self.signals, self.folder = experiment, parameters, signals, folder
-        self.facts, self.former = dict(facts or {}), former or {}
+        self.fingerprint, self.logged_environment = dict(fingerprint or {}), logged_environment or {}
         self.rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
-        self.snapshots = Snapshots(folder, lambda facts: files(facts["checkpoint"]))
+        self.snapshots = Snapshots(folder, lambda metadata: snapshot_files(metadata["checkpoint"]))
         self.journal = Journal(folder / "journal.jsonl")
         self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs, experiment.metrics[0].name)
         self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction)
         self.record = EpochRecord(
             self.journal, self.stopping, self.checkpoint, self._keep, deliver, logged or {},
-            reported(experiment.metrics), lambda: self._trainee.learning_rate,
+            metric_names(experiment.metrics), lambda: self._trainee.learning_rate,
         )  # fmt: skip
         self.trainee: Trainee | None = None  # once it is where it was
         self.reason = "error"  # until something else is known
@@ -74,19 +74,19 @@ class Trainer:
 
         def use(snapshot: Snapshot) -> None:
             self._require_same_data(snapshot)
-            entries[:] = self.journal.restore(snapshot.facts["journal"])
-            self.checkpoint.restore(snapshot.facts["checkpoint"])
-            reproducibility.restore_random_states(snapshot.facts["random"])
+            entries[:] = self.journal.restore(snapshot.metadata["journal"])
+            self.checkpoint.restore(snapshot.metadata["checkpoint"])
+            reproducibility.restore_random_states(snapshot.metadata["random"])
             _put_back(trainee, snapshot)
 
         beginning = self._snapshot(0, trainee)
-        snapshot = self.snapshots.newest(use)
+        snapshot = self.snapshots.load_newest(use)
         if snapshot is None:
             use(beginning)  # one that could not be used may have been put back in part
-            self._tell_changes(self.former)
+            self._tell_changes(self.logged_environment)
             self.trainee = trainee
             return 0
-        self._tell_changes(snapshot.facts["facts"] | self.former)
+        self._tell_changes(snapshot.metadata[FINGERPRINT] | self.logged_environment)
         try:
             self.stopping.restore(entry.values for entry in entries)
         except ValueError as error:
@@ -97,8 +97,8 @@ class Trainer:
 
     def _require_same_data(self, snapshot: Snapshot) -> None:
         """The second line of defence: data are compared before the run goes on."""
-        best, now = snapshot.facts["checkpoint"], self.facts.get("data", "")
-        before = snapshot.facts["facts"].get("data", "")
+        best, now = snapshot.metadata["checkpoint"], self.fingerprint.get("data", "")
+        before = snapshot.metadata[FINGERPRINT].get("data", "")
         if before != now:
             changed = f"(digest {before[:12]} -> {now[:12]})"
             raise HistoryError(f"epoch {snapshot.epoch} was trained on other data {changed}")
@@ -108,7 +108,7 @@ class Trainer:
 
     def _tell_changes(self, before: Mapping[str, str]) -> None:
         for name, value in before.items():
-            if (now := self.facts.get(name)) != value:
+            if (now := self.fingerprint.get(name)) != value:
                 warn(f"{name} is {now!r}, and was {value!r} before: equal bits are not promised from here on")
                 self.record.changed.append(f"{name} {value!r} -> {now!r}")
 
@@ -134,7 +134,7 @@ class Trainer:
         if self.reason != NOT_A_NUMBER and not self.best_epoch:
             raise RunFailed(f"no epoch has a finite {self.parameters.monitor}; nothing is registered")
         if self.reason == NOT_A_NUMBER:
-            advice = self.experiment.advice.format(**self.parameters.spelled())
+            advice = self.experiment.advice.format(**self.parameters.as_strings())
             what = "; ".join(filter(None, ["a loss is not a finite number", advice, "nothing is registered"]))
             raise RunFailed(f"epoch {self.stopped_epoch}: {what}")
 
@@ -147,18 +147,18 @@ class Trainer:
             self.record,
             InterruptionPoint(self.signals),
         ]
-        with self.signals.held():
+        with self.signals.hold():
             trainee.fit(callbacks, self.stopped_epoch, self.parameters.epochs)
 
     def _snapshot(self, epoch: int, trainee: Trainee) -> Snapshot:
         """All that the epochs to come depend on."""
-        facts: dict[str, Any] = {
+        metadata: dict[str, Any] = {
             "journal": self.journal.mark,
-            "checkpoint": self.checkpoint.facts | {"data": self.facts.get("data", "")},
-            "random": reproducibility.random_states(),
-            "facts": self.facts,
+            "checkpoint": self.checkpoint.metadata | {"data": self.fingerprint.get("data", "")},
+            "random": reproducibility.get_random_states(),
+            FINGERPRINT: self.fingerprint,
         }
-        return Snapshot(epoch, facts, trainee.state())
+        return Snapshot(epoch, metadata, trainee.state())
 
     def _keep(self, epoch: int) -> None:
         self.snapshots.write(self._snapshot(epoch, self._trainee))
@@ -176,7 +176,7 @@ class Trainer:
     @property
     def checkpoint_path(self) -> Path:
         """The best epoch's network."""
-        return self.folder / file_of(self.best_epoch)
+        return self.folder / checkpoint_name(self.best_epoch)
 
     @property
     def entries(self) -> list[Entry]:

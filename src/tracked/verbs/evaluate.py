@@ -13,7 +13,7 @@ from tracked.experiment import TO_EVALUATE, Experiment, require
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Registry, data, scores, tracking. What is slow to import comes after the parameters' check."""
     require(experiment, TO_EVALUATE)
-    parameters = verb_parameters.of_verb("evaluate", experiment).parse(argv)
+    parameters = verb_parameters.make_verb_parameters("evaluate", experiment).parse(argv)
 
     from tracked.models import evaluation, loader
     from tracked.runs import connection, registry, run_start
@@ -23,6 +23,6 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder:
         stored = registry.find(parameters.model)
         say(f"model: {stored.title}" + (f" ({parameters.model})" if stored.uri != parameters.model else ""))
-        model = loader.fetch(experiment, stored, Path(folder))
-        subject = evaluation.subject(experiment, stored, model.record, parameters.data)
-        evaluation.run(experiment, stored, model, subject, parameters.spelled(), signals)
+        model = loader.download(experiment, stored, Path(folder))
+        subject = evaluation.find_subject(experiment, stored, model.metadata, parameters.data)
+        evaluation.evaluate(experiment, stored, model, subject, parameters.as_strings(), signals)

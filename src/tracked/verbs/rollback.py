@@ -12,7 +12,7 @@ from tracked.experiment import Experiment, require
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Registry, the move, tracking. What is slow to import comes after the parameters' check."""
     require(experiment)
-    parameters = verb_parameters.of_verb("rollback", experiment).parse(argv)
+    parameters = verb_parameters.make_verb_parameters("rollback", experiment).parse(argv)
 
     from tracked.models import champions
     from tracked.runs import connection, context, registry, run_start
@@ -20,8 +20,8 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     connection.require_answers()
     run_start.require_own_run(experiment, "rollback")
     name = parameters.model_name
-    with champions.alone(experiment, name):
-        current, before = champions.standing(name)
+    with champions.promotion_lock(experiment, name):
+        current, before = champions.find_champions(name)
         if not before:
             now = f"version {current} is the first" if current else "it has none now"
             allowed = f"a model with a former {champions.CHAMPION}, which this one has not: {now}"
@@ -29,16 +29,18 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         former = before[-1]
         for version in filter(None, (former, current)):
             registry.require_own_version(experiment, name, version)
-        with context.run(experiment, "rollback", f"rollback to v{former} {name}", parameters.spelled(), signals) as run:
+        with context.run(
+            experiment, "rollback", f"rollback to v{former} {name}", parameters.as_strings(), signals
+        ) as run:
             say(f"run {run.id} 'rollback to v{former} {name}'")
             place = f", in place of version {current}." if current else "; no version had the alias."
             sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again{place}"
-            run.settle()  # a store that takes nothing more is seen before anything moves
-            signals.hold_to_the_end()
+            run.flush()  # a store that takes nothing more is seen before anything moves
+            signals.hold_until_exit()
             champions.roll_back(name, before)
-            run.describe(sentence)
-            run.tags({"model_name": name, "model_version": former, "champion_version": current or "none"})
-            champions.tell(experiment, run, name, former, "restored", current, sentence, None)
+            run.set_description(sentence)
+            run.set_tags({"model_name": name, "model_version": former, "champion_version": current or "none"})
+            champions.log_outcome(experiment, run, name, former, "restored", current, sentence, None)
             if current:
-                champions.tell(experiment, run, name, current, "withdrawn", former, sentence, None)
+                champions.log_outcome(experiment, run, name, current, "withdrawn", former, sentence, None)
     say(sentence)

@@ -11,7 +11,7 @@ from tracked.experiment import TO_TRAIN, Experiment, require
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Parameters, data, fit, registry. What is slow to import comes after the parameters' check."""
     require(experiment, TO_TRAIN)
-    command = train_parameters.of_train_command(experiment).parse(argv)
+    command = train_parameters.make_train_command(experiment).parse(argv)
 
     from tracked.resume.start_or_resume import start_or_resume
     from tracked.runs import connection
@@ -23,5 +23,5 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         from tracked.models import finalize, publisher
 
         training.fit()
-        version = finalize.complete(training.run, training.data, training.trainer, signals)
+        version = finalize.register_best(training.run, training.data, training.trainer, signals)
     say(f"registered {version}, alias {publisher.CANDIDATE}")

@@ -18,11 +18,11 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
 
     connection.require_answers()
     close.name_own_run(experiment)
-    where = queries.experiment(parameters.experiment)
-    found = training_status.unfinished(experiment, where.experiment_id)
-    chosen = close.chosen(found, parameters.close)
-    say(close.table(found) if found else f"no training in the experiment {where.name} is unfinished")
-    with signals.held():
+    where = queries.find_experiment(parameters.experiment)
+    found = training_status.find_unfinished(experiment, where.experiment_id)
+    chosen = close.choose(found, parameters.close)
+    say(close.format_table(found) if found else f"no training in the experiment {where.name} is unfinished")
+    with signals.hold():
         for stand in chosen:
             say(close.close(experiment, stand))
     signals.check()

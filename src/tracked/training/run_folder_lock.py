@@ -14,7 +14,7 @@ from typing import Self
 
 from tracked.console.lines import warn
 from tracked.training.holder import Holder
-from tracked.training.run_folder import ATTEMPTS, KERAS_OWN, LOCK, OURS, emptied, told
+from tracked.training.run_folder import ATTEMPTS, KERAS_OWN, LOCK, OURS, empty_folder, last_holder
 
 PATIENCE = 0.5  # seconds in which it is tried again: it may only be looked at, or its holder has yet to say its name
 
@@ -23,7 +23,7 @@ class HeldError(Exception):
     """A training is held by another process; the message says by which."""
 
 
-class Claim:
+class RunFolderLock:
     """At most one training's folder, held by this process until the end of the ``with`` statement.
 
     Args:
@@ -65,11 +65,11 @@ class Claim:
         end = time.monotonic() + PATIENCE
         while (descriptor := self._try(folder)) < 0:
             if time.monotonic() > end:
-                raise HeldError(str(told(folder) or "a process that has not said its name"))
+                raise HeldError(str(last_holder(folder) or "a process that has not said its name"))
             time.sleep(0.05)
         try:
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(asdict(Holder.me())).encode(), 0)
+            os.pwrite(descriptor, json.dumps(asdict(Holder.this_process())).encode(), 0)
         except OSError:
             os.close(descriptor)
             raise
@@ -119,7 +119,7 @@ class Claim:
         Whatever else is in the folder stays there, and a line says so. No link is followed. The lock goes last.
         """
         if self.folder and self._holds(self.folder):
-            left = ["it is a link"] if self.folder.is_symlink() else emptied(self.folder, self._ours)
+            left = ["it is a link"] if self.folder.is_symlink() else empty_folder(self.folder, self._ours)
             if left:
                 warn(f"{self.folder} is not removed, as it is not a training's alone: {', '.join(left)}")
             if not self.folder.is_symlink():
