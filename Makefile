@@ -28,18 +28,18 @@ ui: $(VENV)/ready ## the MLflow UI on this folder's runs
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
 test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, run all tests
-	@sh tests/chromium.sh
-	@sh tests/postgresql.sh
+	@sh tools/chromium.sh
+	@sh tools/postgresql.sh
 	@$(RUN) -m pytest -n 4 --dist loadfile
 
 lint: $(VENV)/ready-dev ## check style, types and which package imports which
-	@$(VENV)/bin/ruff check src examples tests bench notebooks
-	@$(VENV)/bin/ruff format --check src examples tests bench notebooks
+	@$(VENV)/bin/ruff check src examples tests tools bench notebooks
+	@$(VENV)/bin/ruff format --check src examples tests tools bench notebooks
 	@$(VENV)/bin/mypy
 	@cd src && ../$(VENV)/bin/lint-imports ../pyproject.toml
 
 faults: $(VENV)/ready-dev ## kill trainings 300 times, resume and compare them: half an hour
-	@$(RUN) tests/faults.py --table bench/out/faults.md
+	@$(RUN) tools/faults.py --table bench/out/faults.md
 
 bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and where the time goes: 25 minutes
 	@for part in peers growth step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done
@@ -48,8 +48,8 @@ bench-accuracy: $(VENV)/ready-dev ## the best val_loss of each, by seed: 12 minu
 	@$(RUN) bench/accuracy.py
 
 format: $(VENV)/ready-dev ## rewrite the code in the project's style
-	@$(VENV)/bin/ruff format src examples tests bench notebooks
-	@$(VENV)/bin/ruff check --fix src examples tests bench notebooks
+	@$(VENV)/bin/ruff format src examples tests tools bench notebooks
+	@$(VENV)/bin/ruff check --fix src examples tests tools bench notebooks
 
 lock: $(VENV)/ready ## pin all packages anew from the two .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt

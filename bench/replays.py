@@ -54,7 +54,7 @@ def fill(case: Case) -> None:
     """Record made-up trainings: a loss that falls, is lowest somewhere, and rises, with noise."""
     import mlflow
 
-    from recording import record
+    from helpers.recording import record
 
     draw = np.random.default_rng(7)
     where = mlflow.create_experiment(case.experiment)

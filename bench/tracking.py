@@ -114,7 +114,7 @@ def main() -> None:
 
     import mlflow
 
-    from servers import mlflow_server
+    from helpers.servers import mlflow_server
 
     rows = []
     with tempfile.TemporaryDirectory() as folder, mlflow_server(Path(folder)) as server:

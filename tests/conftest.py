@@ -1,43 +1,21 @@
 """Tiny reviews, and a tracking store of its own for every test."""
 
 import os
-import random
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pytest
 
+from helpers.reviews import TINY, make_noisy_reviews, make_reviews
+from helpers.stores import copied_store
+
 if TYPE_CHECKING:
-    from trainings import Trainings
+    from helpers.trainings import Trainings
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-GOOD = ["wonderful", "warm", "funny", "moving"]
-BAD = ["boring", "awful", "cheap", "wooden"]
-FILLING = ["the", "film", "was", "a", "story", "about", "two", "friends"]
-
-
-def make_reviews(rows: int, seed: int = 0) -> pd.DataFrame:
-    """Reviews whose label three of their words tell, all different, half of each label."""
-    chance = random.Random(seed)
-    texts = [
-        f"{' '.join(chance.choices(FILLING, k=8))} {' '.join(chance.choices((BAD, GOOD)[row % 2], k=3))} n{seed}x{row}"
-        for row in range(rows)
-    ]
-    return pd.DataFrame({"text": texts, "label": [row % 2 for row in range(rows)]})
-
-
-def make_noisy_reviews(rows: int) -> pd.DataFrame:
-    """The same with a quarter of the labels wrong."""
-    reviews, chance = make_reviews(rows), random.Random(1)
-    reviews["label"] = [1 - label if chance.random() < 0.25 else label for label in reviews["label"]]
-    return reviews
 
 
 @pytest.fixture(autouse=True)
@@ -78,26 +56,10 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
-@contextmanager
-def copied_store(source: Path, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A copy of a SQLite store in a folder, which MLflow uses meanwhile, in processes too; its URI."""
-    import mlflow
-
-    shutil.copy(source, folder / "mlflow.db")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    patch.chdir(folder)
-    mlflow.set_tracking_uri(uri)
-    patch.setenv("MLFLOW_TRACKING_URI", uri)
-    yield uri
-    while mlflow.active_run():
-        mlflow.end_run()
-    mlflow.set_tracking_uri(None)
-
-
 @pytest.fixture(scope="session")
 def straight(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, noisy: Path) -> dict[str, dict[int, float]]:
     """The metrics of the training that nothing interrupted, by name and step."""
-    import resuming
+    from helpers import resuming
 
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_RUN_ID", raising=False)
@@ -113,22 +75,10 @@ def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield uri
 
 
-# A network and batches small enough that an epoch of 200 tiny reviews takes a fraction of a second.
-TINY = [
-    "--maxlen=20",
-    "--max_features=50",
-    "--embedding_dims=8",
-    "--filters=8",
-    "--hidden_dims=8",
-    "--batch_size=8",
-    "--learning_rate=0.01",
-]
-
-
 @pytest.fixture(scope="session")
 def imdb(noisy: Path, straight: dict[str, dict[int, float]]) -> "Trainings":
     """Trainings on the noisy reviews."""
-    from trainings import Trainings
+    from helpers.trainings import Trainings
 
     return Trainings("imdb-conv1d", [f"--data={noisy}", *TINY], 2, straight)
 
@@ -136,8 +86,8 @@ def imdb(noisy: Path, straight: dict[str, dict[int, float]]) -> "Trainings":
 @pytest.fixture(scope="session")
 def diabetes(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> "Trainings":
     """Trainings of the second experiment, which need no texts."""
-    import resuming
-    from trainings import Trainings
+    from helpers import resuming
+    from helpers.trainings import Trainings
 
     made = Trainings("diabetes", ["--learning_rate=0.1"], 9, {})  # it stops after epoch 6 and keeps epoch 3
     with pytest.MonkeyPatch.context() as patch:

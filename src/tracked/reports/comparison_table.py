@@ -49,8 +49,8 @@ def rank_trainings(
     Returns:
         :func:`fixed_columns`, and the parameters. data names what the training's figures are of, test_rows what the
         test figures are of, and test_seen how many of those the model had seen in its training; empty or missing where
-        that is not known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are those
-        of training until the last epoch's end, as a history has them.
+        that is not known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are
+        those of training until the last epoch's end, as a history has them.
     """
     rows = []
     for run in runs:

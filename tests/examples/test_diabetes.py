@@ -1,0 +1,301 @@
+"""A second model on the same machinery, as its user runs it: a script of one file, and ``mlflow run`` of its folder."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+from mlflow.projects._project_spec import load_project
+from mlflow.utils.environment import _PythonEnv
+from mlflow.utils.virtualenv import _get_mlflow_virtualenv_root, _get_virtualenv_name
+
+from diabetes import Diabetes
+from helpers import ROOT
+from helpers.processes import environment, wait_until
+from helpers.projects import VERBS
+from helpers.resuming import metrics
+from tracked.training import run_folder
+
+FOLDER = ROOT / "examples" / "diabetes"
+SCRIPT = FOLDER / "diabetes.py"
+PYTHON = sys.executable
+MODEL = Diabetes.name
+HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "numpy", "sklearn", "matplotlib"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """A folder with a blank in its name and a store in it; the snapshots come beside the store."""
+    path = tmp_path_factory.mktemp("an example")
+    shutil.copy(empty_store, path / "mlflow.db")
+    return path
+
+
+@pytest.fixture(scope="module")
+def uri(place: Path) -> str:
+    return f"sqlite:///{place}/mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _client(uri: str) -> Iterator[None]:
+    mlflow.set_tracking_uri(uri)
+    yield
+    mlflow.set_tracking_uri(None)
+
+
+def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0) -> str:
+    """Run ``mlflow run`` on the example from the project's root, as the README says; what it prints, errors too."""
+    command = [PYTHON, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", manager, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment(uri), capture_output=True, text=True, timeout=500)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def script(uri: str, place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the script in a folder that has nothing to do with it, and without a path to any package."""
+    env = {name: value for name, value in environment(uri).items() if name != "PYTHONPATH"}
+    return subprocess.run([PYTHON, SCRIPT, *arguments], cwd=place, env=env, capture_output=True, text=True, timeout=300)
+
+
+def runs(verb: str, **tags: str) -> list[mlflow.entities.Run]:
+    """The example's runs of a verb, the newest first."""
+    condition = " and ".join(f"tags.{name} = '{value}'" for name, value in ({"verb": verb} | tags).items())
+    found = mlflow.search_runs(search_all_experiments=True, filter_string=condition, output_format="list")
+    assert {run.data.tags["experiment"] for run in found} <= {MODEL}
+    return [mlflow.get_run(run.info.run_id) for run in found]
+
+
+@pytest.fixture(scope="module")
+def trained(uri: str) -> mlflow.entities.Run:
+    """The training that the README begins with."""
+    printed = mlflow_run(uri, "-P", "patience=20")
+    assert "236 train, 59 validation, 147 test" in printed
+    mlflow.set_tracking_uri(uri)
+    run = runs("train")[0]
+    return run
+
+
+@pytest.mark.slow
+def test_mlflow_run_trains_and_registers_the_best_epoch(uri: str, trained: mlflow.entities.Run) -> None:
+    assert (trained.info.status, trained.info.run_name) == ("FINISHED", "patience=20 seed=7")
+    assert (trained.data.tags["stop_reason"], trained.data.tags["mlflow.project.entryPoint"]) == ("patience", "main")
+    assert set(trained.data.params) == set(load_project(str(FOLDER)).get_entry_point("main").parameters)
+    history = metrics(trained)
+    assert {"loss", "r2", "val_loss", "val_r2"} <= set(history)
+    best = min(history["val_loss"], key=history["val_loss"].__getitem__)
+    assert list(history["val_loss"]) == list(range(1, best + 21))
+    version = mlflow.MlflowClient().get_model_version_by_alias(MODEL, "candidate")
+    assert (version.run_id, version.tags["best_epoch"]) == (trained.info.run_id, str(best))
+
+
+@pytest.mark.slow
+def test_mlflow_run_evaluates_as_the_examples_first_lines_say(uri: str, trained: mlflow.entities.Run) -> None:
+    printed = mlflow_run(uri, "-e", "evaluate")
+    assert "on 147 patients" in printed
+    assert "The model has seen none of these patients in its training." in printed
+    run = runs("evaluate")[0]
+    assert (run.info.status, run.data.tags["training_run_id"]) == ("FINISHED", trained.info.run_id)
+    low, high, r2 = re.search(
+        r"mean absolute error of (\d+) to (\d+) points .* R2 of ([\d.]+)\.", SCRIPT.read_text()
+    ).groups()
+    assert float(low) <= run.data.metrics["test_loss"] <= float(high)
+    assert run.data.metrics["test_r2"] == pytest.approx(float(r2), abs=0.02)
+    assert run.data.metrics["test_patients"] == 147
+
+
+@pytest.mark.slow
+def test_mlflow_run_replays_and_compares(uri: str, trained: mlflow.entities.Run) -> None:
+    assert f"val_loss of run {trained.info.run_id}" in mlflow_run(
+        uri, "-e", "replay", "-P", f"run={trained.info.run_id}"
+    )
+    replayed = runs("replay")[0]
+    assert (replayed.info.status, replayed.data.tags["source_run_id"]) == ("FINISHED", trained.info.run_id)
+    mlflow_run(uri, "-e", "compare")
+    compared = runs("compare")[0]
+    assert compared.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_mlflow_run_promotes_and_rolls_back_and_keeps_what_is_better(
+    uri: str, place: Path, trained: mlflow.entities.Run
+) -> None:
+    client = mlflow.MlflowClient()
+    first = str(client.get_model_version_by_alias(MODEL, "candidate").version)
+
+    def champion() -> str:
+        return str(client.get_model_version_by_alias(MODEL, "champion").version)
+
+    assert "is the first champion" in mlflow_run(uri, "-e", "promote")
+    assert champion() == first
+    untrained = script(uri, place, "train", "--epochs=1", "--learning_rate=1e-9")
+    assert untrained.returncode == 0, untrained.stderr
+    second = str(client.get_model_version_by_alias(MODEL, "candidate").version)
+    kept = script(uri, place, "promote")
+    assert kept.returncode == 3, kept.stderr
+    assert re.search(r"Kept: .* its absolute error differs by .* on 147 patients, .* margin of 10 \(", kept.stdout)
+    assert champion() == first
+    assert "Promoted: " in mlflow_run(uri, "-e", "promote", "-P", "margin=150")
+    assert champion() == second
+    mlflow_run(uri, "-e", "rollback")
+    assert champion() == first
+    client.set_registered_model_alias(MODEL, "candidate", first)
+    assert {run.info.status for run in [*runs("promote"), *runs("rollback")]} == {"FINISHED"}
+
+
+@pytest.mark.slow
+def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
+    uri: str, place: Path, trained: mlflow.entities.Run
+) -> None:
+    command = [PYTHON, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", "local"]
+    with subprocess.Popen(
+        [*command, "-P", "patience=20", "-P", "model_name=killed"], cwd=ROOT, env=environment(uri),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        kept = wait_until(
+            lambda: next((path.parent for path in place.glob("snapshots/*/epoch-5-*.npz")), None), process
+        )
+        os.kill(run_folder.find_holder(kept).pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, out + err
+    assert "no training in the experiment" not in mlflow_run(uri, "-e", "unfinished")
+    assert re.search(r"^going on after epoch ([5-9]|\d\d)$", mlflow_run(uri, "--run-id", kept.name), re.MULTILINE)
+    run = mlflow.get_run(kept.name)
+    assert (run.info.status, run.data.tags["registered_version"]) == ("FINISHED", "1")
+    assert metrics(run) == metrics(trained)
+    assert not kept.exists()
+    assert "no training in the experiment Default is unfinished" in mlflow_run(uri, "-e", "unfinished")
+
+
+def interrupted(uri: str, place: Path, number: int, *arguments: str) -> tuple[str, str, int]:
+    """A training by the script that a signal ends after its fifth epoch: its run's id, its last line, its status."""
+    with subprocess.Popen(
+        [PYTHON, SCRIPT, "train", *arguments], cwd=place, env=environment(uri),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        kept = wait_until(
+            lambda: next((path.parent for path in place.glob("snapshots/*/epoch-5-*.npz")), None), process
+        )
+        process.send_signal(number)
+        _, err = process.communicate(timeout=120)
+    return kept.name, (err.splitlines() or [""])[-1], process.returncode
+
+
+@pytest.mark.slow
+def test_the_newest_training_that_was_killed_goes_on(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
+    run_id, _, status = interrupted(uri, place, signal.SIGKILL, "--patience=20", "--model_name=latest")
+    assert status == -signal.SIGKILL
+    resumed = script(uri, place, "train", "--resume", "latest")
+    assert resumed.returncode == 0, resumed.stderr
+    assert re.search(r"^going on after epoch ([5-9]|\d\d)$", resumed.stdout, re.MULTILINE)
+    run = mlflow.get_run(run_id)
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "patience")
+    assert metrics(run) == metrics(trained)
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_the_command_that_goes_on_and_it_does(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
+    run_id, last, status = interrupted(uri, place, signal.SIGINT, "--patience=20", "--model_name=ctrl-c")
+    assert status == 130, last
+    assert last.startswith("to go on: ")
+    pasted = last.removeprefix("to go on: ")
+    done = subprocess.run(pasted, shell=True, cwd=place, env=environment(uri), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = mlflow.get_run(run_id)
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "patience")
+    assert metrics(run) == metrics(trained)
+
+
+def virtualenv_name(folder: Path) -> str:
+    """The name under which mlflow keeps the environment of a project."""
+    python = _PythonEnv.from_conda_yaml(load_project(str(folder)).env_config_path)
+    return str(_get_virtualenv_name(python, folder))
+
+
+def test_both_projects_have_one_environment() -> None:
+    """As uv sees it: the list is found in each project's folder. As conda does: beside conda.yaml."""
+    assert virtualenv_name(FOLDER) == virtualenv_name(ROOT)
+    config = Path(load_project(str(FOLDER)).env_config_path)
+    assert config.samefile(ROOT / "conda.yaml")
+    pip = next(entry["pip"] for entry in yaml.safe_load(config.read_text())["dependencies"] if isinstance(entry, dict))
+    assert pip == ["-r requirements.txt"]
+    assert (FOLDER / "requirements.txt").samefile(config.parent / "requirements.txt")
+
+
+@pytest.mark.slow
+def test_mlflow_run_trains_in_an_environment_of_its_own(uri: str) -> None:
+    """It is the first project's: whoever has that waits for none."""
+    printed = mlflow_run(uri, "-P", "epochs=2", "-P", "model_name=uv", manager="uv")
+    where = Path(_get_mlflow_virtualenv_root()) / virtualenv_name(ROOT)
+    assert f"{where}/bin/activate" in printed
+    run = runs("train", **{"`mlflow.project.env`": "uv"})[0]
+    assert run.info.status == "FINISHED"
+    assert mlflow.MlflowClient().get_model_version_by_alias("uv", "candidate").run_id == run.info.run_id
+
+
+BAD = {
+    "train": ("--hidden_units=0", "hidden_units: '0' is not allowed; allowed: a whole number from 1 to 2147483647"),
+    "evaluate": ("--model=diabetes", "model: 'diabetes' is not allowed; allowed: models:/NAME@ALIAS, "),
+    "replay": ("--patience=-1", "patience: '-1' is not allowed; allowed: auto, or whole numbers from 0"),
+    "compare": ("--mode=up", "mode: 'up' is not allowed; allowed: auto, min or max"),
+    "promote": ("--margin=-1", "margin: '-1' is not allowed; allowed: a finite number, 0 or more"),
+    "rollback": ("--model_name=a/b", "model_name: 'a/b' is not allowed; allowed: a name without blanks"),
+    "unfinished": ("--colour=red", "colour: there is no such parameter (given 'red'); allowed: experiment, close"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS.values())
+def test_a_mistake_is_told_in_one_line_before_anything_heavy_is_imported(tmp_path: Path, verb: str) -> None:
+    argument, message = BAD[verb]
+    code = (
+        f"import runpy, sys\nsys.argv = [{str(SCRIPT)!r}, {verb!r}, {argument!r}]\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        f"finally:\n    print(sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([PYTHON, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "[]\n")
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mistake_is_told_within_a_second(tmp_path: Path) -> None:
+    """Of the processor's time, which other work on the machine does not lengthen much."""
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = script("", tmp_path, "train", "--patience=-1")
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647\n"
+    assert ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime < 1
+
+
+@pytest.mark.parametrize("given", [[], ["fit"], ["--patience=3"]])
+def test_an_unknown_verb_is_told_with_those_that_there_are(tmp_path: Path, given: list[str]) -> None:
+    done = script("", tmp_path, *given)
+    allowed = "train, evaluate, replay, compare, promote, rollback, unfinished"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: verb: {''.join(given)!r} is not allowed; allowed: {allowed}\n"
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS.values()])
+def test_help_is_given(tmp_path: Path, verb: str) -> None:
+    done = script("", tmp_path, *filter(None, [verb]), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    if verb:
+        assert done.stdout.startswith(f"usage: diabetes.py {verb} [-h] ")
+    else:
+        assert done.stdout.startswith("verbs of diabetes: train, evaluate, replay, compare, promote, rollback, unf")
+
+
+def test_a_second_model_is_short() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    lines = {path.name: len(path.read_text().splitlines()) for path in files if not path.is_symlink()}
+    assert lines["diabetes.py"] <= 110
+    assert sum(lines.values()) <= 200

@@ -1,0 +1,26 @@
+"""Commands as users type them, in processes of their own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PYTHON = Path(sys.executable)
+
+
+def environment(server: str) -> dict[str, str]:
+    # MLflow asks uv for this very Python, which may be on no other path; nothing is downloaded.
+    path = f"{PYTHON.parent}:{Path(sys.base_prefix) / 'bin'}:{os.environ['PATH']}"
+    return {**os.environ, "MLFLOW_TRACKING_URI": server, "PATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def wait_until(condition: Callable[[], object], process: "subprocess.Popen[str]") -> Any:
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
+        if found := condition():
+            return found
+        time.sleep(0.005)
+    raise AssertionError(f"it did not come:\n{process.communicate()}")

@@ -1,0 +1,41 @@
+"""The folders with an MLproject, and the parameters of their entry points."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.projects._project_spec import EntryPoint, load_project
+
+from diabetes import Diabetes
+from helpers import ROOT
+from imdb_conv1d.experiment import EXPERIMENT
+from tracked.console import train_parameters, verb_parameters
+from tracked.console.parameters import Parameters
+from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
+from tracked.experiment import Experiment
+
+VERBS = {entry: "train" if entry == "main" else entry for entry in (
+    "main", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with an MLproject, the experiment that it runs, and how its commands begin for a verb."""
+
+    folder: Path
+    experiment: Experiment
+    script: str
+
+    def parameters(self, entry: str) -> type[Parameters]:
+        fixed = {"unfinished": UnfinishedParameters, "replay": ReplayParameters, "compare": CompareParameters}
+        if entry == "main":
+            return train_parameters.make_train_parameters(self.experiment)
+        return fixed.get(entry) or verb_parameters.make_verb_parameters(entry, self.experiment)
+
+    def entry_point(self, entry: str) -> EntryPoint:
+        return load_project(str(self.folder)).get_entry_point(entry)
+
+
+IMDB = Project(ROOT, EXPERIMENT, "python src/{}.py")
+
+
+DIABETES = Project(ROOT / "examples" / "diabetes", Diabetes(), "python diabetes.py {}")

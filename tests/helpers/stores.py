@@ -1,0 +1,24 @@
+"""Stores of their own for tests."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def copied_store(source: Path, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A copy of a SQLite store in a folder, which MLflow uses meanwhile, in processes too; its URI."""
+    import mlflow
+
+    shutil.copy(source, folder / "mlflow.db")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    patch.chdir(folder)
+    mlflow.set_tracking_uri(uri)
+    patch.setenv("MLFLOW_TRACKING_URI", uri)
+    yield uri
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(None)

@@ -1,0 +1,106 @@
+"""The experiments that the machinery is tested on, as the harness and the tests of trainings side by side take them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tracked.experiment import Experiment
+
+# Reviews of 20 words, layers of 8 units.
+SMALL = [
+    "--maxlen=20", "--max_features=50", "--filters=8", "--hidden_dims=8", "--learning_rate=0.01",
+]  # fmt: skip
+NARROW, WIDE = "--embedding_dims=8", "--embedding_dims=22"  # too narrow and wide enough for fused layers
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An experiment with the trainings that are killed.
+
+    Args:
+        experiment: gives the one object of this process.
+        words: how its ``train`` is called: the script's name, and the verb where one script has all of them.
+        flags: of every training.
+        scenarios: the flags of each kind of training, by its name.
+        prepare: puts the data that a training needs into a folder.
+        inputs: what a registered model predicts, to compare the predictions bit by bit.
+        phases: what the experiment does beside ``load``, ``build`` and ``package``: a phase's name, the module and the
+            function.
+    """
+
+    experiment: Callable[[], Experiment]
+    words: Sequence[str]
+    flags: Sequence[str]
+    scenarios: Mapping[str, Sequence[str]]
+    prepare: Callable[[Path], None]
+    inputs: Callable[[], Any]
+    phases: Sequence[tuple[str, str, str]] = ()
+
+
+def _imdb_conv1d() -> Experiment:
+    from imdb_conv1d.experiment import EXPERIMENT
+
+    return EXPERIMENT
+
+
+@cache
+def _diabetes() -> Experiment:
+    from diabetes import Diabetes
+
+    return Diabetes()
+
+
+def _write_noisy_reviews(folder: Path) -> None:
+    """Tiny reviews with a quarter of the labels wrong, so that trainings have a best epoch and stop."""
+    from helpers.reviews import make_noisy_reviews
+
+    make_noisy_reviews(200).to_csv(folder / "reviews.csv", index=False)
+
+
+def _texts() -> Any:
+    import numpy as np
+
+    return np.array(["a warm and funny film", "a boring story about two friends", ""], dtype=object)
+
+
+def _patients() -> Any:
+    import numpy as np
+
+    return np.linspace(-0.1, 0.1, 30, dtype=np.float32).reshape(3, 10)
+
+
+SUBJECTS = {
+    "imdb-conv1d": Subject(
+        _imdb_conv1d,
+        ["train.py"],
+        ["--data=reviews.csv"],
+        {
+            "stopped by the rule": [*SMALL, WIDE, "--batch_size=8", "--patience=3", "--epochs=60"],
+            "two calls an epoch, all epochs": [*SMALL, WIDE, "--batch_size=4", "--seed=8", "--epochs=6"],
+            "plain layers, accuracy": [
+                *SMALL, NARROW, "--batch_size=8", "--monitor=val_accuracy", "--mode=max", "--patience=4", "--epochs=40",
+            ],
+            "plain layers, all epochs": [*SMALL, WIDE, "--batch_size=16", "--fused=false", "--seed=9", "--epochs=5"],
+        },
+        _write_noisy_reviews,
+        _texts,
+        [("makes ids", "imdb_conv1d.tokenizer", "prepare")],
+    ),
+    "diabetes": Subject(
+        _diabetes,
+        ["diabetes.py", "train"],
+        [],
+        {
+            "stopped by the rule": ["--learning_rate=0.1", "--patience=3", "--epochs=60"],
+            "all epochs": ["--seed=8", "--epochs=6"],
+            "R2, the more the better": [
+                "--monitor=val_r2", "--mode=max", "--learning_rate=0.1", "--patience=4", "--epochs=40", "--seed=2",
+            ],  # whose best epoch is not the one with the least val_loss
+            "larger batches, the last one smaller": ["--batch_size=100", "--seed=9", "--epochs=5"],
+        },
+        lambda folder: None,  # its data come with scikit-learn
+        _patients,
+    ),
+}  # fmt: skip

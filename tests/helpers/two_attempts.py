@@ -1,0 +1,59 @@
+"""A training that breaks off and goes on, with commands of the shell before, between and after, as in a namespace.
+
+unshare -m python tests/helpers/two_attempts.py BEFORE BETWEEN AFTER diabetes -- [flags of the first attempt]
+
+What the attempts print is in first.log and second.log; their exit statuses are printed as JSON. An attempt gives up
+after seconds where the command would after a minute, and is the experiment's train command otherwise.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from helpers import forked
+from helpers.subjects import SUBJECTS, Subject
+
+
+def main() -> int:
+    """Fork both attempts from a process that has imported everything."""
+    before, between, after, experiment = sys.argv[1:5]
+    flags = sys.argv[6:]
+    forked.import_all()
+    from tracked.runs import context, writer
+
+    writer.Run.flush.__defaults__ = (3.0,)
+    context.PATIENCE_AFTER_ERROR = 2.0
+    subject = SUBJECTS[experiment]
+    shell(before)
+    statuses = [attempt(subject, flags, "first.log")]
+    shell(between)
+    statuses.append(attempt(subject, ["--resume=latest"], "second.log"))
+    shell(after)
+    print(json.dumps(statuses))
+    return 0
+
+
+def attempt(subject: Subject, arguments: list[str], log: str) -> int:
+    """Train in a process of its own; its exit status."""
+    child = os.fork()
+    if child == 0:
+        forked.become_training(subject, arguments, Path.cwd(), Path(log))
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def shell(command: str) -> None:
+    """Run a command of the shell.
+
+    Raises:
+        CalledProcessError: if it fails.
+    """
+    subprocess.run(["sh", "-uc", command], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

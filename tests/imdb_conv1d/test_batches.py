@@ -1,0 +1,135 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import SRC
+from imdb_conv1d import batches, networks
+from imdb_conv1d.batches import MULTIPLE, POOL, make_training_batches, make_validation_batches
+from imdb_conv1d.parameters import TrainParameters
+
+Batch = tuple[np.ndarray, np.ndarray]
+MAXLEN, KERNEL = 40, 3
+
+
+def reviews(rows: int, seed: int = 0) -> Batch:
+    """Padded reviews of 1 to MAXLEN words, whose last word is their row, and labels."""
+    sizes = np.random.default_rng(seed).integers(1, MAXLEN + 1, rows)
+    words = [np.append(np.full(size - 1, rows + 1), row + 1) for row, size in enumerate(sizes)]
+    return keras.utils.pad_sequences(words, maxlen=MAXLEN), np.arange(rows) % 2
+
+
+def epoch(number: int, rows: int = 103, batch_size: int = 4, seed: int = 7, kernel_size: int = KERNEL) -> list[Batch]:
+    variable = tf.Variable(number, dtype=tf.int64)
+    batches = make_training_batches(*reviews(rows), batch_size, kernel_size, seed, variable)
+    return list(batches.as_numpy_iterator())
+
+
+def order(batches: list[Batch]) -> list[int]:
+    return [int(row) - 1 for ids, _ in batches for row in ids[:, -1]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 300), batch_size=st.integers(1, 50), number=st.integers(1, 10**6))
+def test_every_epoch_has_every_row_once_with_its_label(rows: int, batch_size: int, number: int) -> None:
+    batches = epoch(number, rows, batch_size)
+    assert [len(labels) for _, labels in batches[:-1]] == [batch_size] * ((rows - 1) // batch_size)
+    assert sorted(order(batches)) == list(range(rows))
+    all_ids, all_labels = reviews(rows)
+    for ids, labels in batches:
+        for row, label in zip(ids, labels, strict=True):
+            index = row[-1] - 1
+            assert label == all_labels[index]
+            assert np.array_equal(row, all_ids[index, -len(row) :])  # the front is cut, where there is only padding
+            assert not all_ids[index, : MAXLEN - len(row)].any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(batch_size=st.integers(1, 20), kernel_size=st.integers(1, 9), number=st.integers(1, 100))
+def test_a_cut_leaves_the_kernel_its_padding(batch_size: int, kernel_size: int, number: int) -> None:
+    for ids, _ in epoch(number, 103, batch_size, kernel_size=kernel_size):
+        length = ids.shape[1]
+        longest = (ids != 0).sum(axis=1).max()
+        assert length == min(MAXLEN, -(-(longest + kernel_size) // MULTIPLE) * MULTIPLE)
+
+
+def test_the_largest_batch_and_seed_that_are_allowed() -> None:
+    (batch,) = epoch(1, 103, batch_size=2**31 - 1, seed=2**32 - 1)
+    assert sorted(order([batch])) == list(range(103))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+    seen = {tuple(order(epoch(number, seed=seed))) for seed in (7, 8) for number in range(1, 21)}
+    assert len(seen) == 40
+
+
+def test_an_epochs_order_is_its_own_whatever_came_before() -> None:
+    variable = tf.Variable(1, dtype=tf.int64)
+    batches = make_training_batches(*reviews(103), 4, KERNEL, 7, variable)
+    for number in (1, 2, 5, 2):
+        variable.assign(number)
+        assert order(list(batches.as_numpy_iterator())) == order(epoch(number))
+
+
+def test_reviews_of_like_length_stand_together_and_their_batches_do_not_come_by_length() -> None:
+    rows, batch_size = 4000, 16
+    batches = epoch(1, rows, batch_size)
+    assert rows % batch_size == 0
+    spread = [np.ptp((ids != 0).sum(axis=1)) for ids, _ in batches]
+    assert np.median(spread) <= np.ceil(MAXLEN / POOL) + 1
+    longest = [(ids != 0).sum(axis=1).max() for ids, _ in batches]
+    assert abs(np.corrcoef(longest[1:], longest[:-1])[0, 1]) < 0.2
+    # Which reviews share a batch changes from epoch to epoch.
+    sets = [{frozenset(ids[:, -1].tolist()) for ids, _ in epoch(number, rows, batch_size)} for number in (1, 2)]
+    assert not sets[0] & sets[1]
+
+
+def test_another_process_gives_the_same_order() -> None:
+    code = "import test_batches as t; print([t.order(t.epoch(number)) for number in (1, 2)])"
+    here = Path(__file__).parent
+    path = {"PYTHONPATH": f"{here}:{here.parent}:{SRC}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    found = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str([order(epoch(number)) for number in (1, 2)])
+
+
+def test_validation_has_every_row_once_and_always_the_same_batches() -> None:
+    ids, labels = reviews(600)
+    batches = make_validation_batches(ids, labels, KERNEL)
+    first, second = (list(batches.as_numpy_iterator()) for _ in range(2))
+    assert sorted(order(first)) == list(range(600))
+    assert all(np.array_equal(ours[0], theirs[0]) for ours, theirs in zip(first, second, strict=True))
+    assert all((values == labels[batch[:, -1] - 1]).all() for batch, values in first)
+    assert [batch.shape[1] for batch, _ in first] == sorted(batch.shape[1] for batch, _ in first)
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 7])
+def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where padding decides: its embedding is made the largest of all, or the smallest."""
+    parameters = TrainParameters(
+        maxlen=MAXLEN, max_features=700, embedding_dims=64, filters=32, hidden_dims=8, kernel_size=kernel_size
+    )
+    monkeypatch.setattr(batches, "VALIDATION_BATCH", 1)  # each review is cut by itself,
+    monkeypatch.setattr(batches, "MULTIPLE", 1)  # and to no more than has to stay
+    ids, labels = reviews(80)
+    words = (ids != 0).sum(axis=1)
+    for padding in (-3.0, 0.0, 3.0):
+        network = networks.build(parameters)
+        table = network.plain.layers[0].get_weights()[0]
+        table[0] = padding
+        network.plain.layers[0].set_weights([table])
+        full = network.plain.predict(ids, verbose=0)[:, 0]
+        for batch, _ in make_validation_batches(ids, labels, kernel_size).as_numpy_iterator():
+            row = batch[0, -1] - 1
+            assert batch.shape[1] == min(words[row] + kernel_size, MAXLEN)
+            cut = network.trained.predict_on_batch(batch)[:, 0]
+            np.testing.assert_allclose(cut, full[row], rtol=1e-5)
+    # With one position of padding less, scores differ: no window of padding alone is left, which is the largest here.
+    row = int(np.flatnonzero((words >= kernel_size) & (words + kernel_size < MAXLEN))[0])
+    shorter = ids[row : row + 1, MAXLEN - words[row] - kernel_size + 1 :]
+    assert not np.allclose(network.trained.predict_on_batch(shorter)[0, 0], full[row], rtol=1e-5)

@@ -1,0 +1,210 @@
+"""What a person sees: a real server, two trainings, an evaluation, a comparison, and Chromium reading the pages."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from helpers import SRC
+from helpers.reviews import TINY, make_reviews
+from helpers.servers import mlflow_server
+
+
+def runs(command: str) -> bool:
+    """Whether a browser starts: Ubuntu has one that only asks for another package."""
+    try:
+        return subprocess.run([command, "--version"], capture_output=True, timeout=60).returncode == 0
+    except OSError:
+        return False
+
+
+def chromium() -> str:
+    """The system's Chromium, else Playwright's own, else nothing."""
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return next(filter(runs, ("chromium", "chromium-browser", "google-chrome", own)), "")
+
+
+CHROMIUM = chromium()
+if not CHROMIUM:
+    pytest.skip("no Chromium: install the package chromium (or google-chrome)", allow_module_level=True)
+CHROMIUM = shutil.which(CHROMIUM) or CHROMIUM
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+# Else the first visit opens an assistant's panel over the page.
+NO_ASSISTANT = """
+localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
+localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
+"""
+VERSION = "/models/imdb-conv1d/versions/1"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server on which one training, an evaluation of its model, another training and a comparison have run."""
+
+    uri: str
+    trained: Run
+    evaluated: Run
+    longer: Run
+    compared: Run
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    reviews = folder / "reviews.csv"
+    make_reviews(200).to_csv(reviews, index=False)
+    with mlflow_server(folder) as uri:
+        data = (f"--data={reviews}", "--epochs=5", *TINY)
+        run_script(folder, uri, "train.py", "--patience=1", *data)
+        run_script(folder, uri, "evaluate.py")
+        run_script(folder, uri, "train.py", "--patience=2", "--seed=8", "--model_name=other", *data)
+        run_script(folder, uri, "compare.py")
+        compared, longer, evaluated, trained = MlflowClient(uri, uri).search_runs(["0"])
+        yield Server(uri, trained, evaluated, longer, compared)
+
+
+def run_script(folder: Path, uri: str, script: str, *arguments: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    done = subprocess.run(
+        [sys.executable, str(SRC / script), *arguments],
+        cwd=folder,
+        env=clean | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("View run") == 1, done.stdout  # MLflow says where the run is
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=30_000)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser, server: Server) -> Iterator[Page]:
+    # As high as the charts: MLflow draws only those in view.
+    context = browser.new_context(viewport={"width": 1500, "height": 2600}, base_url=server.uri)
+    context.add_init_script(NO_ASSISTANT)
+    yield context.new_page()
+    context.close()
+
+
+def open_run(page: Page, run: Run, tab: str = "") -> None:
+    page.goto(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}{tab}")
+    expect(page.get_by_role("heading", name=run.info.run_name)).to_be_visible()
+
+
+def cells(page: Page, first: str) -> list[str]:
+    """The texts of the table's row that begins with ``first``."""
+    row = page.get_by_role("row", name=re.compile(f"^{re.escape(first)} "))
+    expect(row).to_be_visible()
+    return re.split(r"\s*[\t\n]\s*", row.inner_text().strip())
+
+
+def test_the_runs_table_lists_the_runs_by_name(server: Server, page: Page) -> None:
+    page.goto("/#/experiments/0/runs?workflowType=machine_learning")
+    expect(page.get_by_text("4 matching runs")).to_be_visible()
+    for run in (server.trained, server.evaluated, server.longer, server.compared):
+        expect(page.get_by_role("link", name=run.info.run_name, exact=True)).to_be_visible()
+
+
+def test_the_charts_of_several_runs_are_curves_of_epochs_and_bars_of_figures(server: Server, page: Page) -> None:
+    only = quote('tags.verb = "train"')
+    page.goto(f"/#/experiments/0/runs?workflowType=machine_learning&compareRunsMode=CHART&searchFilter={only}")
+    expect(page.get_by_text("2 matching runs")).to_be_visible()
+    cards = page.get_by_test_id("experiment-view-compare-runs-card")
+    val_loss = cards.filter(has=page.get_by_text("val_loss", exact=True))
+    points = sum(run.data.metrics["stopped_epoch"] for run in (server.trained, server.longer))
+    expect(val_loss.locator(".scatterlayer .point")).to_have_count(int(points))
+    for name in ("stopped_epoch", "best_epoch", "best_val_loss"):
+        figure = cards.filter(has=page.get_by_text(name, exact=True))
+        expect(figure.locator(".barlayer .point")).to_have_count(2)
+
+
+def test_the_compare_page_has_what_differs_on_its_axes(server: Server, page: Page) -> None:
+    ids = json.dumps([server.trained.info.run_id, server.longer.info.run_id])
+    page.goto(f"/#/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps(['0']))}")
+    for run in (server.trained, server.longer):
+        expect(page.get_by_text(run.info.run_name, exact=True).first).to_be_visible()
+    axes = page.locator("svg .parcoords .axis-title")
+    expect(axes).to_have_text(["model_name", "patience", "seed", "accuracy"])
+    assert cells(page, "patience") == ["patience", "1", "2"]
+
+
+def test_the_comparison_opens_without_network_and_shows_values(
+    server: Server, browser: Browser, tmp_path: Path
+) -> None:
+    client = MlflowClient(server.uri, server.uri)
+    file = client.download_artifacts(server.compared.info.run_id, "comparison.html", str(tmp_path))
+    context = browser.new_context(viewport={"width": 1300, "height": 1000}, offline=True)
+    opened, asked, said = context.new_page(), [], []
+    opened.on("request", lambda request: asked.append(request.url))
+    opened.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    opened.goto(Path(file).as_uri())
+    for run in (server.trained, server.longer):
+        expect(opened.get_by_role("cell", name=run.info.run_name, exact=True).first).to_be_visible()
+    last = opened.locator(".scatterlayer .trace").first.locator(".point").last
+    last.hover(force=True)
+    expect(opened.locator(".hoverlayer text").first).to_contain_text("epoch")
+    assert asked == [Path(file).as_uri()]
+    assert said == []
+    context.close()
+
+
+def test_the_run_page_shows_metrics_stop_reason_and_version(server: Server, page: Page) -> None:
+    open_run(page, server.trained)
+    recorded = server.trained.data
+    for metric in ("best_epoch", "best_val_loss", "val_loss", "stopped_epoch"):
+        name, value, *_ = cells(page, metric)
+        assert (name, float(value)) == (metric, recorded.metrics[metric])
+    expect(page.get_by_text(f"stop_reason: {recorded.tags['stop_reason']}")).to_be_visible()
+    version = page.locator(f'a[href="#{VERSION}"]').first
+    expect(version).to_be_visible()
+    assert version.inner_text().split() == ["imdb-conv1d", "v1"]
+
+
+def test_every_metric_of_the_run_is_drawn(server: Server, page: Page) -> None:
+    open_run(page, server.trained, "/model-metrics")
+    cards = page.get_by_test_id("experiment-view-compare-runs-card")
+    expect(cards.filter(has=page.locator("svg.main-svg"))).to_have_count(len(server.trained.data.metrics))
+    expect(page.get_by_text("val_loss", exact=True)).to_be_visible()
+    val_loss = cards.filter(has=page.get_by_text("val_loss", exact=True))
+    expect(val_loss.locator(".scatterlayer .point")).to_have_count(int(server.trained.data.metrics["stopped_epoch"]))
+
+
+def test_the_version_page_shows_its_alias_and_leads_to_the_evaluations_metrics(server: Server, page: Page) -> None:
+    page.goto(f"/#{VERSION}")
+    expect(page.get_by_role("heading", name="Version 1")).to_be_visible()
+    expect(page.get_by_text("@ candidate")).to_be_visible()
+    expect(page.get_by_text("Best epoch")).to_be_visible()
+    assert page.get_by_text("Nothing is registered").count() == 0
+
+    value = server.evaluated.data.metrics["test_accuracy"]
+    expect(page.get_by_text(f"test_accuracy {value:.4f}")).to_be_visible()
+    assert cells(page, "test_accuracy")[:2] == ["test_accuracy", str(value)]  # a tag: no metrics are shown here
+
+    page.get_by_test_id("source-model-link").click()  # they are shown on the logged model's page
+    name, *_, source, shown = cells(page, "test_accuracy")
+    assert (name, source) == ("test_accuracy", server.evaluated.info.run_name)
+    assert float(shown) == value

@@ -1,0 +1,275 @@
+"""A real MLflow server behind a proxy that injects faults: nothing is lost, nothing is there twice."""
+
+import json
+import os
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from helpers.proxy import Fault, Proxy, Request
+from helpers.servers import mlflow_server
+from helpers.trainings import Trainings
+from tracked.console.errors import RunFailed, UserError
+from tracked.models import publisher
+from tracked.runs import context, outbox, writer
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as uri:
+        yield uri
+
+
+@pytest.fixture
+def proxy(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Proxy]:
+    """The proxy, as the tracking server of this test and its experiment; snapshots are in a folder of the test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(server)
+    mlflow.create_experiment(request.node.name)
+    with Proxy(server) as made:
+        mlflow.set_tracking_uri(made.uri)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", made.uri)
+        yield made
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(None)
+
+
+def experiment() -> str:
+    """This test's experiment."""
+    return os.environ["MLFLOW_EXPERIMENT_NAME"]
+
+
+def only_run(server: str, name: str) -> Run:
+    """The experiment's run, asked of the server itself; another one would be an orphan."""
+    mlflow.set_tracking_uri(server)
+    (run,) = mlflow.search_runs(experiment_names=[name], output_format="list")
+    models = mlflow.search_logged_models([run.info.experiment_id], output_format="list")
+    assert len([model for model in models if str(model.status) == "READY"]) == len(models) <= 1
+    return run
+
+
+def epochs_sent(proxy: Proxy) -> list[int]:
+    """The steps of val_loss in the order in which they reached the proxy, without repeated tries."""
+    sent = [
+        point["step"]
+        for request in proxy.seen
+        if request.path.endswith("/runs/log-batch")
+        for point in request.json.get("metrics", [])
+        if point["key"] == "val_loss"
+    ]
+    return [step for place, step in enumerate(sent) if step not in sent[:place]]
+
+
+def test_a_server_that_is_gone_at_the_start_is_said_within_10_seconds(
+    proxy: Proxy, trainings: Trainings, server: str
+) -> None:
+    proxy.go()
+    begun = time.monotonic()
+    for call in (trainings.train, lambda: trainings.resume("--resume=latest")):
+        with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: 'http://127.0.0.1:\d+' does not answer") as told:
+            call()
+        assert "\n" not in str(told.value)
+    assert time.monotonic() - begun < 20
+    mlflow.set_tracking_uri(server)
+    assert mlflow.search_runs(experiment_names=[experiment()], output_format="list") == []
+
+
+def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_order(
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is gone until the last epoch is trained; the training does not wait for it."""
+    epoch, ended = writer.Run.log_epoch, []
+
+    def note(self: writer.Run, step: int, milliseconds: int, values: Any) -> None:
+        ended.append((step, milliseconds))
+        epoch(self, step, milliseconds, values)
+        if step == 2:
+            time.sleep(0.3)  # these two arrive
+            proxy.go()
+        if step == 25:
+            proxy.come_back()
+
+    monkeypatch.setattr(writer.Run, "log_epoch", note)
+    trainings.train("--epochs=25", "--patience=1000")
+    run = only_run(server, experiment())
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    assert [(point.step, point.timestamp) for point in history] == ended
+    assert [step for step, _ in ended] == list(range(1, 26))
+    assert epochs_sent(proxy) == list(range(1, 26))
+    assert run.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("trainings", "moment"),
+    [("diabetes", "settles"), ("imdb", "registers"), ("diabetes", "ends")],
+    indirect=["trainings"],
+)
+def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    owner, name = {
+        "settles": (writer.Run, "settle"),
+        "registers": (publisher, "register"),
+        "ends": (writer.Run, "clear"),
+    }[moment]
+    function = getattr(owner, name)
+
+    def go_first(*arguments: Any, **named: Any) -> Any:
+        proxy.go()
+        return function(*arguments, **named)
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    before = set(threading.enumerate())
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.Run.flush, "__defaults__", (1.0,))  # before go_first may take its place
+        patch.setattr(owner, name, go_first)
+        patch.setattr(outbox.with_retries, "__defaults__", (outbox.is_permanent_error, 1.0, (0.2,)))
+        patch.setattr(context, "PATIENCE_AFTER_ERROR", 1.0)
+        with pytest.raises(RunFailed) as told:
+            trainings.train()
+    for thread in set(threading.enumerate()) - before:  # which the end of a process ends
+        if thread.name == "delivery":
+            thread.join(30)
+    (go_on,) = told.value.__notes__
+    assert go_on.startswith("to go on: ")
+    proxy.come_back()
+    mlflow.set_tracking_uri(proxy.uri)
+    trainings.resume(*go_on.split()[-2:])
+    trainings.assert_same_run(only_run(server, experiment()))
+
+
+def acts(request: Request) -> bool:
+    """Whether a request changes something in the store or the registry."""
+    return request.method != "GET" and "/mlflow/" in request.path and "search" not in request.path
+
+
+def first_of_each_kind(fault: Fault, which: Callable[[Request], bool] = lambda request: True) -> Any:
+    return lambda request: fault if request.number == 1 and which(request) else None
+
+
+FAULTS = {
+    "answers 500": (Fault(status=500), lambda request: "experiments/search" not in request.path),  # the first is told
+    "cuts its answers off after having acted": (Fault(cut=True), acts),
+    "answers after the client has given up": (Fault(seconds=1.5, after=True), acts),
+}
+
+
+@pytest.mark.parametrize(
+    ("trainings", "name"),
+    [("imdb" if name == "answers 500" else "diabetes", name) for name in FAULTS],
+    indirect=["trainings"],
+)
+def test_the_first_request_of_each_kind_meets(
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if "given up" in name:
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    proxy.fault = first_of_each_kind(*FAULTS[name])
+    trainings.train()
+    met = {kind for kind, _ in proxy.faults}
+    assert {
+        "POST /api/2.0/mlflow/runs/create", "POST /api/2.0/mlflow/runs/log-batch",
+        "POST /api/2.0/mlflow/model-versions/create", "POST /api/2.0/mlflow/runs/update",
+        "POST /api/2.0/mlflow/registered-models/alias", "POST /api/2.0/mlflow/logged-models",
+    } <= met  # fmt: skip
+    proxy.fault = lambda request: None
+    run = only_run(server, experiment())
+    trainings.assert_same_run(run)
+    assert epochs_sent(proxy) == list(trainings.uninterrupted["val_loss"])
+
+
+def test_a_server_that_answers_slowly_holds_up_no_epoch(
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first epoch's metrics are answered only after the third epoch has ended: a training that waits would hang."""
+    epoch, third, waited = writer.Run.log_epoch, threading.Event(), []
+
+    def note(self: writer.Run, step: int, milliseconds: int, values: Any) -> None:
+        epoch(self, step, milliseconds, values)
+        if step == 3:
+            third.set()
+
+    def slow(request: Request) -> Fault | None:
+        if "log-batch" in request.path and b"val_loss" in request.body:
+            waited.append(third.wait(60))
+        return Fault(seconds=0.1)
+
+    monkeypatch.setattr(writer.Run, "log_epoch", note)
+    proxy.fault = slow
+    trainings.train()
+    assert waited
+    assert all(waited)
+    proxy.fault = lambda request: None
+    trainings.assert_same_run(only_run(server, experiment()))
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_bad_day_with_a_fault_at_every_fifth_request_and_an_interruption(
+    proxy: Proxy, trainings: Trainings, server: str, seed: int
+) -> None:
+    """Faults by chance; where the training gives up or the start meets one, it is resumed, as a user would do."""
+    chance = random.Random(seed)
+    kinds = [Fault(status=500), Fault(cut=True), Fault(seconds=0.2)]
+    proxy.fault = lambda request: chance.choice(kinds) if chance.random() < 0.2 else None
+    begun = False
+    for _ in range(12):
+        try:
+            if not begun:
+                trainings.train()
+            else:
+                trainings.resume("--resume=latest")
+            break
+        except UserError as error:
+            if "finds no training to go on with" in str(error):
+                break  # it had finished
+            if not re.search("does not answer|no run can begin|cannot be found", str(error)):
+                raise
+        except RunFailed:
+            pass
+        mlflow.set_tracking_uri(server)
+        begun = bool(mlflow.search_runs(experiment_names=[experiment()], output_format="list"))
+        mlflow.set_tracking_uri(proxy.uri)
+    assert len(proxy.faults) > 5
+    proxy.fault = lambda request: None
+    trainings.assert_same_run(only_run(server, experiment()))
+
+
+def test_the_proxy_does_what_it_says(proxy: Proxy, server: str) -> None:
+    """Else the tests above would prove nothing."""
+    client = mlflow.MlflowClient(server)
+    made = client.create_run(client.get_experiment_by_name(experiment()).experiment_id)
+    behind = mlflow.MlflowClient(proxy.uri)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        proxy.fault = first_of_each_kind(Fault(status=500))
+        with pytest.raises(mlflow.MlflowException, match="500"):
+            behind.set_tag(made.info.run_id, "a", "1")
+        assert "a" not in client.get_run(made.info.run_id).data.tags
+        proxy.fault = lambda request: Fault(cut=True)
+        with pytest.raises(mlflow.MlflowException, match=r"Connection|aborted"):
+            behind.set_tag(made.info.run_id, "b", "1")
+        assert client.get_run(made.info.run_id).data.tags["b"] == "1"
+        proxy.go()
+        with pytest.raises(mlflow.MlflowException, match="refused"):
+            behind.set_tag(made.info.run_id, "c", "1")
+        proxy.come_back()
+        proxy.fault = lambda request: None
+        behind.set_tag(made.info.run_id, "d", "1")
+    assert client.get_run(made.info.run_id).data.tags["d"] == "1"
+    assert json.loads(proxy.seen[-1].body)["key"] == "d"

@@ -1,0 +1,171 @@
+import inspect
+import re
+import shlex
+
+import keras
+import pytest
+import yaml
+
+from helpers import ROOT
+from helpers.projects import DIABETES, IMDB, VERBS, Project
+from tracked.console.errors import UserError
+from tracked.console.metric_direction import infer_mode
+from tracked.console.parameters import as_string, describe_allowed
+from tracked.console.verb_parameters import ReplayParameters
+
+TrainParameters, EvaluateParameters = IMDB.parameters("main"), IMDB.parameters("evaluate")
+of_both = pytest.mark.parametrize("project", [IMDB, DIABETES], ids=lambda project: project.experiment.name)
+ARTICLE = {
+    "patience": 30, "min_delta": 0.0001, "monitor": "val_loss", "mode": "min", "epochs": 200000, "batch_size": 32,
+    "validation_split": 0.2, "max_features": 5000, "maxlen": 400, "embedding_dims": 50, "filters": 250,
+    "kernel_size": 3, "hidden_dims": 250, "learning_rate": 0.001, "seed": 7,
+}  # fmt: skip
+
+
+def test_defaults_are_the_articles_and_none_is_empty() -> None:
+    defaults = TrainParameters().model_dump()
+    assert {name: defaults[name] for name in ARTICLE} == ARTICLE
+    rest = {name: value for name, value in defaults.items() if name not in ARTICLE}
+    assert rest == {"data": "auto", "model_name": "imdb-conv1d", "log_texts": True, "fused": True}
+
+
+@of_both
+def test_every_entry_point_has_its_verb(project: Project) -> None:
+    declared = yaml.safe_load((project.folder / "MLproject").read_text())
+    assert set(declared["entry_points"]) == set(VERBS)
+    assert declared["name"] == project.experiment.name
+
+
+@of_both
+@pytest.mark.parametrize("entry", VERBS)
+def test_mlproject_declares_the_same_parameters(project: Project, entry: str) -> None:
+    declared = project.entry_point(entry).parameters
+    fields = project.parameters(entry).model_fields
+    assert list(declared) == list(fields)
+    for name, field in fields.items():
+        assert str(declared[name].default) == as_string(field.default), name
+        assert declared[name].type == ("float" if field.annotation in (int, float) else "string"), name
+
+
+@of_both
+@pytest.mark.parametrize("entry", VERBS)
+def test_mlprojects_command_gives_every_parameter_as_it_is(project: Project, entry: str) -> None:
+    cls, begins = project.parameters(entry), project.script.format(VERBS[entry]).split()
+    name = next(name for name in ("data", "run", "experiment", "model_name") if name in cls.model_fields)
+    given = {name: "x" if name == "model_name" else "my texts/a 'b'.csv"}
+    words = shlex.split(project.entry_point(entry).compute_command(given, None))
+    assert words[: len(begins)] == begins
+    assert [word.partition("=")[0] for word in words[len(begins) :]] == [f"--{name}" for name in cls.model_fields]
+    assert cls.parse(words[len(begins) :]) == cls(**given)
+
+
+@pytest.mark.parametrize("entry", VERBS)
+def test_readmes_table_has_the_same_parameters(entry: str) -> None:
+    cls = IMDB.parameters(entry)
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", _section(f"Parameters of `{entry}`"), re.MULTILINE))
+    assert rows == {
+        name: f"{as_string(field.default)} | {field.description} | {describe_allowed(field)}"
+        for name, field in cls.model_fields.items()
+    }
+
+
+def _section(title: str) -> str:
+    text = (ROOT / "README.md").read_text()
+    return text.split(f"# {title}\n", 1)[1].split("\n#", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--patience -1", "patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647"),
+        ("--patience 1.5", "patience: '1.5' is not allowed; allowed: a whole number from 0 to 2147483647"),
+        ("--patience abc", "patience: 'abc' is not allowed; allowed: a whole number from 0 to 2147483647"),
+        ("--min_delta nan", "min_delta: 'nan' is not allowed; allowed: a finite number, 0 or more"),
+        ("--min_delta -0.1", "min_delta: '-0.1' is not allowed; allowed: a finite number, 0 or more"),
+        ("--monitor f1", "monitor: 'f1' is not allowed; allowed: loss, accuracy, val_loss or val_accuracy"),
+        ("--mode up", "mode: 'up' is not allowed; allowed: min, max or auto"),
+        ("--monitor val_accuracy", "mode: 'min' is not allowed; allowed: max or auto with monitor=val_accuracy"),
+        ("--mode max", "mode: 'max' is not allowed; allowed: min or auto with monitor=val_loss"),
+        ("--validation_split 0", "validation_split: '0' is not allowed; allowed: a finite number, more than 0, less"),
+        ("--validation_split 1", "validation_split: '1' is not allowed; allowed: a finite number, more than 0, less"),
+        ("--validation_split nan", "validation_split: 'nan' is not allowed; allowed: a finite number, more than 0"),
+        ("--epochs 0", "epochs: '0' is not allowed; allowed: a whole number from 1 to 2147483647"),
+        ("--batch_size 0", "batch_size: '0' is not allowed; allowed: a whole number from 1 to 2147483647"),
+        ("--learning_rate 0", "learning_rate: '0' is not allowed; allowed: a finite number, 1e-30 or more"),
+        ("--learning_rate inf", "learning_rate: 'inf' is not allowed; allowed: a finite number, 1e-30 or more"),
+        ("--learning_rate -inf", "learning_rate: '-inf' is not allowed; allowed: a finite number, 1e-30 or more"),
+        ("--kernel_size 5 --maxlen 4", "kernel_size: '5' is not allowed; allowed: at most maxlen, which is 4"),
+        ("--max_features 3", "max_features: '3' is not allowed; allowed: a whole number from 4 to 2147483647"),
+        ("--seed 4294967296", "seed: '4294967296' is not allowed; allowed: a whole number from 0 to 4294967295"),
+        ("--model_name a/b", "model_name: 'a/b' is not allowed; allowed: a name without blanks"),
+        ("--model_name ..", "model_name: '..' is not allowed; allowed: a name without blanks"),
+        ("--model_name a@b", "model_name: 'a@b' is not allowed; allowed: a name without blanks"),
+        ("--epochs 99999999999999999999", "epochs: '99999999999999999999' is not allowed; allowed: a whole number"),
+        ("--log_texts False", "log_texts: 'False' is not allowed; allowed: true or false"),
+        ("--log_texts maybe", "log_texts: 'maybe' is not allowed; allowed: true or false"),
+        ("--data=", "data: '' is not allowed; allowed: auto, imdb, reviews, or the path"),
+        ("--patiense 3", "patiense: there is no such parameter (given '3'); allowed: patience, min_delta"),
+        ("--patiense=3", "did you mean patience?"),
+        ("--pat 3", "pat: there is no such parameter"),
+        ("--patience", "patience: expected one argument"),
+        ("3", "3: there is no such parameter"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(arguments: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        TrainParameters.parse(arguments.split())
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["imdb-conv1d", "models:/", "file:/x", ""])
+def test_a_model_is_named_by_a_uri(model: str) -> None:
+    with pytest.raises(UserError, match=r"model: '.*' is not allowed; allowed: models:/NAME@ALIAS"):
+        EvaluateParameters.parse([f"--model={model}"])
+
+
+def test_both_spellings_of_a_flag_mean_the_same() -> None:
+    assert TrainParameters.parse(["--patience", "3"]) == TrainParameters.parse(["--patience=3"])
+    assert TrainParameters.parse(["--patience=3"]).patience == 3
+
+
+def test_auto_mode_follows_the_monitor() -> None:
+    assert TrainParameters.parse(["--monitor=val_accuracy", "--mode=auto"]).direction == "max"
+    assert TrainParameters.parse(["--monitor=loss", "--mode=auto"]).direction == "min"
+
+
+def test_a_metrics_direction_is_what_keras_says_of_its_own() -> None:
+    told = {"up": "max", "down": "min", None: None}
+    seen = set()
+    for cls in filter(inspect.isclass, vars(keras.metrics).values()):
+        for arguments in ((), (0.5,), (2,), (2, [0])):
+            try:
+                metric = cls(*arguments)
+            except Exception:
+                continue
+            expected = told[getattr(metric, "_direction", None)]
+            assert (infer_mode(metric.name), infer_mode(f"val_{metric.name}")) == (expected, expected), metric.name
+            seen.add(metric.name)
+    assert len(seen) > 40
+    assert infer_mode("val_loss") == "min"
+    assert infer_mode("val_size") is None
+
+
+def test_lists_of_numbers() -> None:
+    assert ReplayParameters.parse(["--patience=5, 1-3,2"]).patiences == [1, 2, 3, 5]
+    assert ReplayParameters.parse(["--min_delta=0.1,0"]).min_deltas == [0.0, 0.1]
+    assert ReplayParameters().patiences == ReplayParameters().min_deltas == []
+    for wrong in ("", ",", "1,", "-1", "1.5", "a", "3-1", "1-2-3", "²", "1-999999", "0-9999,20000"):
+        with pytest.raises(UserError, match=f"patience: '{re.escape(wrong)}' is not allowed; allowed: auto, or whole"):
+            ReplayParameters.parse([f"--patience={wrong}"])
+
+
+def test_parameters_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        TrainParameters().patience = 3  # type: ignore[misc]
+
+
+def test_the_run_name_says_what_is_particular() -> None:
+    assert TrainParameters().run_name == "patience=30 seed=7"
+    special = TrainParameters.parse(["--seed=8", "--filters=100", "--data=/a/b.csv", "--model_name=x"])
+    assert special.run_name == "patience=30 seed=8 filters=100 data=b.csv"

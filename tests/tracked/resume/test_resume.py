@@ -1,0 +1,1037 @@
+"""A training that broke off goes on as the same run: in this process, on tiny reviews, with a store of its own."""
+
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+from helpers.resuming import (
+    ARGUMENTS,
+    assert_same_run,
+    break_off,
+    folder,
+    holding,
+    last_epoch,
+    metrics,
+    resume,
+    unended,
+)
+from helpers.reviews import TINY
+from helpers.runs import SignalAfter, last_run, points, run_train, table, versions
+from helpers.verbs import train
+from imdb_conv1d import dataset, networks, sources
+from imdb_conv1d.experiment import EXPERIMENT
+from imdb_conv1d.parameters import TrainParameters
+from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.models import publisher
+from tracked.resume import close, training_status
+from tracked.runs import queries
+from tracked.training import epoch_recorder, journal, reproducibility, snapshot_file
+from tracked.training.holder import Holder
+from tracked.training.snapshots import Snapshots
+
+SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
+
+
+def test_a_training_that_broke_off_goes_on_as_the_same_run(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 2)
+    assert set(run.data.metrics) & SUMMARY == set()
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", signals=SignalAfter(4))
+    resume("--resume", run.info.run_id)
+    assert_same_run(run, straight)
+    assert len(mlflow.search_runs(["0"], output_format="list")) == 1
+    assert mlflow.get_run(run.info.run_id).data.tags["resumed"] == "after epoch 2, after epoch 3"
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").run_id == run.info.run_id
+
+
+def test_what_broke_off_before_its_first_epoch_begins_again_under_its_id(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 0)
+    resume("--resume=latest")
+    assert_same_run(run, straight)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_training_begun_with_fused_layers_goes_on_with_them(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """As those were whose embeddings are too narrow for them now."""
+    with monkeypatch.context() as patch:
+        patch.setattr(networks, "LEAST_WIDTH", 0)
+        run_train(f"--data={noisy}", *ARGUMENTS)
+        whole = metrics(last_run())
+        run = break_off(noisy, 2)
+    assert whole != straight
+    assert run.data.tags["layers"] == "fused"
+    if not kept:
+        shutil.rmtree(folder(run))
+    resume("--resume", run.info.run_id)
+    assert mlflow.get_run(run.info.run_id).data.tags["layers"] == "fused"
+    assert metrics(mlflow.get_run(run.info.run_id)) == whole
+
+
+def test_wide_embeddings_go_on_to_the_same_bits(store: str, noisy: Path) -> None:
+    """With fused layers, which the others here are too narrow for."""
+    wide = ["--embedding_dims=22", "--epochs=4"]
+    run_train(f"--data={noisy}", *wide)
+    whole = metrics(last_run())
+    run = break_off(noisy, 2, *wide)
+    resume("--resume", run.info.run_id)
+    found = mlflow.get_run(run.info.run_id)
+    assert (found.data.tags["layers"], found.info.status) == ("fused", "FINISHED")
+    assert metrics(found) == whole
+
+
+def test_latest_is_the_newest_that_is_unfinished_and_dead(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    older = break_off(noisy, 1)
+    newer = break_off(noisy, 1, "--epochs=3", "--seed=8")
+    with holding(newer):
+        resume("--resume=latest")
+    assert_same_run(older, straight)
+    resume("--resume=latest")
+    assert mlflow.get_run(newer.info.run_id).data.tags["stop_reason"] == "epochs"
+    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with in the experiment Default"):
+        resume("--resume=latest")
+
+
+def test_of_two_processes_one_gets_it_and_the_other_is_told_who_has_it(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 1)
+    with holding(run) as other:
+        with pytest.raises(
+            UserError,
+            match=rf"^resume: '{run.info.run_id}' is not allowed; allowed: a training that no process works on: "
+            rf"process {other.pid} on host {socket.gethostname()}, since 20",
+        ):
+            resume("--resume", run.info.run_id)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        resume("--resume", run.info.run_id)  # the lock of a dead process does not block
+    assert_same_run(run, straight)
+
+
+def test_what_has_finished_cannot_be_resumed(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_train(f"--data={noisy}", "--epochs=1")
+    run = last_run()
+    with pytest.raises(UserError, match="this one has finished, and version 1 of its model is registered"):
+        resume("--resume", run.info.run_id)
+    # mlflow run would mark it as failed if this ended with an error.
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
+    run_train()
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+    assert len(versions()) == 1
+    assert not folder(run).exists()
+
+
+def test_a_run_of_which_only_the_end_is_missing_is_ended(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = unended(noisy)
+    folder(run).mkdir()
+    (folder(run) / "journal.jsonl").write_text("left by a process that died while it removed its folder")
+    resume("--resume=latest")
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+    assert not folder(run).exists()
+    assert "version 1 of imdb-conv1d is registered" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_stays_none(store: str, noisy: Path) -> None:
+    with pytest.raises(RunFailed):
+        run_train(f"--data={noisy}", "--learning_rate=1e30", "--epochs=5")
+    with pytest.raises(UserError, match="this one has ended on a loss that is not a finite number"):
+        resume("--resume", last_run().info.run_id)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed=8"], r"seed: '8' is not allowed; allowed: 7, as run [0-9a-f]{32} has it"),
+        (["--patience=2"], r"patience: '2' is not allowed; allowed: 3 or more, as run [0-9a-f]{32} has it"),
+        (["--epochs=59"], r"epochs: '59' is not allowed; allowed: 60 or more, as run [0-9a-f]{32} has it"),
+        (["--data=reviews"], r"data: 'reviews' is not allowed; allowed: /"),
+        (["--fused=false"], r"fused: 'false' is not allowed; allowed: true, as run"),
+    ],
+)
+def test_another_value_is_refused_by_name_and_changes_nothing(
+    store: str, noisy: Path, arguments: list[str], message: str
+) -> None:
+    run = break_off(noisy, 1)
+    before = sorted(folder(run).iterdir())
+    with pytest.raises(UserError, match=f"^{message}"):
+        resume("--resume", run.info.run_id, *arguments)
+    assert mlflow.get_run(run.info.run_id).info.status == "KILLED"
+    assert sorted(folder(run).iterdir()) == before
+
+
+def test_the_runs_own_values_and_the_defaults_count_as_not_given(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 1)
+    defaults = [f"--{name}={value}" for name, value in TrainParameters().as_strings().items()]
+    resume("--resume", run.info.run_id, *defaults, *ARGUMENTS, f"--data={noisy}", *TINY)
+    assert_same_run(run, straight)
+
+
+def test_epochs_and_patience_may_be_raised_and_a_tag_says_to_what_and_when(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    run = break_off(noisy, 1, "--patience=1", "--epochs=2")
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", "--epochs=50", signals=SignalAfter(2))
+    resume("--resume=latest", "--patience=3", "--epochs=60")
+    found = mlflow.get_run(run.info.run_id)
+    assert set(found.data.tags["raised"].split("; ")) == {"epochs to 60 after epoch 1", "patience to 3 after epoch 1"}
+    assert queries.read_parameters(found)["patience"] == "3"  # as replay and compare read it
+    assert (found.data.params["patience"], found.data.params["epochs"]) == ("1", "2")
+    assert_same_run(run, straight)
+
+
+def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(publisher, "store_model", lambda *_: (_ for _ in ()).throw(RunFailed("storing the model failed")))
+        with pytest.raises(RunFailed, match="storing the model failed"):
+            run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
+    run = last_run()
+    assert run.data.tags["stop_reason"] == "patience"
+    stopped = last_epoch(run)
+    assert "stopped_epoch" not in run.data.metrics  # MLflow could not take it back
+    resume("--resume", run.info.run_id, "--patience=3")
+    run = mlflow.get_run(run.info.run_id)
+    assert stopped < straight["stopped_epoch"][0]
+    assert_same_run(run, straight)
+    assert f"patience to 3 after epoch {stopped}" in run.data.tags["raised"]
+
+
+def test_a_registration_that_failed_is_made_good_without_training(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise mlflow.MlflowException("not allowed", error_code=mlflow.exceptions.PERMISSION_DENIED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refuse)
+        with pytest.raises(RunFailed, match="giving it the alias candidate failed"):
+            run_train(f"--data={noisy}", *ARGUMENTS)
+    run = last_run()
+    assert run.data.tags["error"]
+    monkeypatch.setattr(publisher, "store_model", refuse)  # it is stored, and registered
+    resume("--resume=latest")
+    assert_same_run(run, straight)
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
+
+
+def test_the_alias_stays_with_a_newer_version(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(publisher, "find_registered", lambda *_: "")
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
+        patch.setattr(publisher.with_retries, "__defaults__", (publisher.is_permanent_error, 0.1, (0.01,)))
+        with pytest.raises(RunFailed):
+            run_train(f"--data={noisy}", "--epochs=1")
+    older = last_run()
+    run_train(f"--data={noisy}", "--epochs=1", "--seed=8")
+    resume("--resume", older.info.run_id)
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 2
+    assert mlflow.get_run(older.info.run_id).data.tags["registered_version"] == "1"
+
+
+def change_data(path: Path) -> None:
+    """Another word, and the other labels: one epoch does not unlearn what was learned, so the second stays the best."""
+    reviews = pd.read_csv(path)
+    reviews["text"] = reviews["text"].str.replace("film", "another kind of movie")
+    reviews["label"] = 1 - reviews["label"]
+    reviews.to_csv(path, index=False)
+
+
+def state(run: Run) -> tuple[object, ...]:
+    """All that the store has of a run, and its folder's files."""
+    found, client = mlflow.get_run(run.info.run_id), mlflow.MlflowClient()
+    files = {path.name: path.read_bytes() for path in folder(run).glob("*") if path.is_file() and path.name != "lock"}
+    listed = sorted((item.path, item.file_size) for item in client.list_artifacts(run.info.run_id))
+    return found.info.status, found.info.end_time, found.data.tags, found.data.metrics, listed, files
+
+
+@pytest.mark.parametrize("known_by", ["tag", "newest snapshot", "older snapshot"])
+def test_resume_on_changed_data_is_refused_before_anything_changes(
+    store: str,
+    noisy: Path,
+    tmp_path: Path,
+    straight: dict[str, dict[int, float]],
+    capsys: pytest.CaptureFixture[str],
+    known_by: str,
+) -> None:
+    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
+    run = break_off(own, 2)
+    digest = run.data.tags["data_digest"]
+    if known_by != "tag":
+        mlflow.MlflowClient().delete_tag(run.info.run_id, "data_digest")  # the server was away
+    if known_by == "older snapshot":
+        (newest,) = folder(run).glob("epoch-2-*.npz")
+        truncate(newest)
+    before, content = state(run), own.read_text()
+    change_data(own)
+    now = dataset.digest_rows(dataset.index_rows(sources.resolve(str(own))))
+    for _ in range(2):
+        with pytest.raises(UserError) as refused:
+            resume("--resume", run.info.run_id)
+        assert str(refused.value) == (
+            f"data: {own} has changed since run {run.info.run_id} was trained on it "
+            f"(digest {digest[:12]} -> {now[:12]}); "
+            "allowed: the data as they were, or a new training, without --resume or --run-id"
+        )
+        assert state(run) == before
+    assert "cannot be used" not in capsys.readouterr().err
+    assert not getattr(refused.value, "__notes__", [])  # such as a command that goes on
+    own.write_text(content)
+    resume("--resume", run.info.run_id)
+    assert_same_run(run, straight)
+
+
+def test_under_mlflow_run_changed_data_are_refused_as_well(
+    store: str, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
+    made = mlflow.MlflowClient().create_run("0", tags={"mlflow.project.entryPoint": "main"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(Interrupted):
+        run_train(f"--data={own}", signals=SignalAfter(4))
+    before = state(made)
+    change_data(own)
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(UserError, match=r"^data: .* has changed since run .*\(digest"):
+        run_train(f"--data={own}")
+    assert state(made) == before
+
+
+def test_data_in_another_order_are_the_same_data(
+    store: str, noisy: Path, tmp_path: Path, straight: dict[str, dict[int, float]]
+) -> None:
+    own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
+    run = break_off(own, 2)
+    pd.read_csv(own)[::-1].to_csv(own, index=False)
+    resume("--resume=latest")
+    assert_same_run(run, straight)
+
+
+def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the facts of a snapshot's file, as another version of this project would have written them."""
+    epoch = int(path.name.split("-")[1])
+    snapshot = snapshot_file.unpack(epoch, path)
+    facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
+    change(facts)
+    content = snapshot_file.pack(snapshot_file.Snapshot(epoch, facts, snapshot.arrays))
+    path.unlink()
+    path.with_name(f"epoch-{epoch}-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda facts: facts["facts"].update(data="a" * 64), r"^epoch 3 was trained on other data \(digest a{12} -> "),
+        (
+            lambda facts: facts["checkpoint"].update(data="a" * 64),
+            r"^epoch 2, the best one, was chosen on other data \(d",
+        ),
+    ],
+)
+def test_a_snapshot_of_other_data_is_not_gone_on_with(
+    store: str, noisy: Path, change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    """As where an earlier version went on with changed data: the tag has the last ones."""
+    run = break_off(noisy, 3)
+    for path in list(folder(run).glob("epoch-*.npz")):
+        rewritten(path, change)
+    _, _, tags, metrics, artifacts, files = state(run)
+    for _ in range(2):
+        with pytest.raises(RunFailed, match=message) as refused:
+            resume("--resume", run.info.run_id)
+        assert "\n" not in str(refused.value)
+        assert not getattr(refused.value, "__notes__", [])
+    found = mlflow.get_run(run.info.run_id)
+    assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
+    assert found.data.tags["mlflow.note.content"] == tags["mlflow.note.content"]
+    assert state(run)[3:5] == (metrics, artifacts)
+    assert {name: state(run)[5][name] for name in files if name != "attempts"} == {
+        name: content for name, content in files.items() if name != "attempts"
+    }
+
+
+def test_snapshots_have_the_keys_that_they_had(store: str, noisy: Path) -> None:
+    run = break_off(noisy, 3)
+    digest = run.data.tags["data_digest"]
+    for path in folder(run).glob("epoch-*.npz"):
+        facts = snapshot_file.unpack(int(path.name.split("-")[1]), path).metadata
+        assert list(facts) == ["format", "epoch", "journal", "checkpoint", "random", "facts"]
+        assert list(facts["checkpoint"]) == ["epoch", "value", "sha256", "data"]
+        assert facts["checkpoint"]["data"] == facts["facts"]["data"] == digest
+
+
+def another_machine(patch: pytest.MonkeyPatch) -> None:
+    machine = reproducibility.describe_machine()
+    patch.setattr(reproducibility, "describe_machine", lambda: machine | {"cpu": "another one"})
+
+
+def other_versions(patch: pytest.MonkeyPatch) -> None:
+    versions = reproducibility.package_versions()
+    patch.setattr(reproducibility, "package_versions", lambda: versions | {"tensorflow": "3.0"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (another_machine, "cpu is 'another one', and was '"),
+        (other_versions, "tensorflow is '3.0', and was '2."),
+    ],
+)
+def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes_on(
+    store: str,
+    noisy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[pytest.MonkeyPatch], None],
+    message: str,
+) -> None:
+    run = break_off(noisy, 2, "--epochs=3")
+    change(monkeypatch)
+    capsys.readouterr()
+    resume("--resume", run.info.run_id)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "equal bits" in line]
+    assert line.startswith(message)
+    assert line.endswith("before: equal bits are not promised from here on")
+    found = mlflow.get_run(run.info.run_id)
+    assert list(points(found, "val_loss")) == [1, 2, 3]
+    assert found.info.status == "FINISHED"
+    assert ("cpu another one" in found.data.tags["machine"]) == (change is another_machine)
+    assert ("tensorflow 3.0" in found.data.tags["versions"]) == (change is other_versions)
+
+
+def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
+    """From an epoch on, the losses come out a last bit higher, as on another machine."""
+    take = epoch_recorder.SameHistory.on_epoch_end
+
+    def on_epoch_end(self: epoch_recorder.SameHistory, number: int, logs: dict[str, float]) -> None:
+        if number + 1 >= epoch:
+            logs["val_loss"] = math.nextafter(logs["val_loss"], 1)
+        take(self, number, logs)
+
+    patch.setattr(epoch_recorder.SameHistory, "on_epoch_end", on_epoch_end)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("change", [another_machine, None])
+def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training(
+    store: str,
+    noisy: Path,
+    straight: dict[str, dict[int, float]],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[pytest.MonkeyPatch], None] | None,
+    epoch: int,
+) -> None:
+    run = break_off(noisy, 3)
+    _, _, tags, _, artifacts, _ = state(run)
+    before, seconds = metrics(run), points(run, "epoch_seconds")
+    shutil.rmtree(folder(run))
+    old = straight["val_loss"][epoch]
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            nudge(patch, epoch)
+            if change:
+                change(patch)
+            with pytest.raises(RunFailed) as failed:
+                resume("--resume", run.info.run_id)
+        text = str(failed.value)
+        assert text.startswith(
+            f"epoch {epoch} came out otherwise than the run has it (val_loss {old!r} -> {math.nextafter(old, 1)!r})"
+        )
+        cause = r"cpu '.+' -> 'another one' changed" if change else "what changed is not known"
+        assert re.search(rf"\); {cause}; the run's epochs and its checkpoint stay; start a new training, without", text)
+        assert "\n" not in text
+        assert not getattr(failed.value, "__notes__", [])  # going on would say the same again
+        found = mlflow.get_run(run.info.run_id)
+        assert (metrics(found), points(found, "epoch_seconds")) == (before, seconds)
+        assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
+        with pytest.raises(UserError, match="'latest' finds no training to go on with"):
+            resume("--resume", "latest")  # it would say the same again
+        same = ("mlflow.note.content", "machine", "versions", "data_digest", "layers")
+        assert {name: found.data.tags[name] for name in same} == {name: tags[name] for name in same}
+        assert state(run)[4] == artifacts
+        assert last_epoch(run) == epoch - 1
+        assert not (folder(run) / f"best-{epoch}.keras").exists()  # of an epoch that is not the run's
+        assert [entry.epoch for entry in journal.read(folder(run) / "journal.jsonl")] == list(range(1, epoch))
+    resume("--resume", run.info.run_id)  # where it comes out as it did
+    assert_same_run(run, straight)
+
+
+def test_a_snapshot_whose_epochs_are_not_those_of_the_run_is_not_gone_on_with(store: str, noisy: Path) -> None:
+    """As where the training went on elsewhere meanwhile, or an earlier version let both stand."""
+    run = break_off(noisy, 2)
+    client = mlflow.MlflowClient()
+    (point,) = (point for point in client.get_metric_history(run.info.run_id, "loss") if point.step == 2)
+    other = client.create_run("0", tags=run.data.tags)
+    for name, values in metrics(run).items():
+        for step, value in values.items():
+            changed = value + 0.25 if (name, step) == ("loss", 2) else value
+            client.log_metric(other.info.run_id, name, changed, timestamp=point.timestamp, step=step)
+    folder(run).rename(folder(other))
+    with pytest.raises(RunFailed, match=r"^epoch 2 came out otherwise than the run has it \(loss [\d.]+ -> [\d.]+\); "):
+        resume("--resume", other.info.run_id)
+    assert points(other, "loss")[2] == point.value + 0.25
+    assert versions() == []
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def put_a_pickle_in_its_place(path: Path) -> None:
+    import hashlib
+    import io
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(path.parent.parent / "it ran"),)
+
+    file = io.BytesIO()
+    np.savez(file, facts=np.array([Bomb()], dtype=object))
+    content = file.getvalue()
+    path.unlink()
+    path.with_name(f"epoch-3-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
+
+
+def another_format(path: Path) -> None:
+    snapshot = snapshot_file.unpack(3, path)
+    path.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot_file, "FORMAT", 2)
+        facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
+        Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, snapshot.arrays))
+
+
+def another_network(path: Path) -> None:
+    snapshot = snapshot_file.unpack(3, path)
+    path.unlink()
+    arrays = [*snapshot.arrays[:-1], np.zeros(3, np.float32)]
+    facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
+    Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, arrays))
+
+
+def test_resume_from_a_whole_snapshot_of_another_network_is_refused_and_it_stays(store: str, noisy: Path) -> None:
+    """Going back to the one before would not help, and would set this one aside."""
+    run = break_off(noisy, 3)
+    (newest,) = folder(run).glob("epoch-3-*.npz")
+    another_network(newest)
+    before, kept = metrics(run), {path.name for path in folder(run).iterdir()}
+    for _ in range(2):
+        with pytest.raises(RunFailed) as refused:
+            resume("--resume", run.info.run_id)
+        assert str(refused.value) == (
+            "the snapshot of epoch 3 does not fit (it is the state of another network ((3,) -> (1,))); "
+            "the run's epochs and its checkpoint stay; start a new training, without --resume or --run-id"
+        )
+        assert not getattr(refused.value, "__notes__", [])
+    found = mlflow.get_run(run.info.run_id)
+    assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
+    assert metrics(found) == before
+    assert {path.name for path in folder(run).iterdir()} == kept
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, put_a_pickle_in_its_place, another_format])
+def test_a_snapshot_that_cannot_be_used_falls_back_and_nothing_is_logged_twice(
+    store: str,
+    noisy: Path,
+    straight: dict[str, dict[int, float]],
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], None],
+) -> None:
+    run = break_off(noisy, 3)
+    before = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
+    (newest,) = folder(run).glob("epoch-3-*.npz")
+    damage(newest)
+    capsys.readouterr()
+    resume("--resume=latest")
+    told = capsys.readouterr()
+    assert "the snapshot of epoch 3 cannot be used" in told.err
+    assert "going on after epoch 2" in told.out
+    assert_same_run(run, straight)
+    # The third epoch was trained once more, and has the time and the seconds of the first time.
+    after = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
+    assert [(point.step, point.timestamp, point.value) for point in after[:3]] == [
+        (point.step, point.timestamp, point.value) for point in before
+    ]
+    assert not (folder(run).parent / "it ran").exists()
+
+
+@pytest.mark.parametrize("lost", ["folder", "both snapshots", "journal", "checkpoint"])
+def test_without_a_usable_snapshot_it_begins_at_epoch_1_and_logs_nothing_twice(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    run = break_off(noisy, 3)
+    place = folder(run)
+    if lost == "folder":
+        shutil.rmtree(place)
+    elif lost == "both snapshots":
+        for path in place.glob("epoch-*"):
+            truncate(path)
+    elif lost == "journal":
+        flip_a_bit(place / "journal.jsonl")
+    else:
+        for path in place.glob("best-*"):
+            flip_a_bit(path)
+    resume("--resume=latest")
+    assert "going on after epoch 0" in capsys.readouterr().out
+    assert_same_run(run, straight)
+
+
+def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Snapshots.write
+
+    def remove(self: Snapshots, snapshot: snapshot_file.Snapshot) -> None:
+        write(self, snapshot)
+        if snapshot.epoch == 2:
+            shutil.rmtree(self.folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshots, "write", remove)
+        with pytest.raises(RunFailed, match=r"epoch 3 cannot be kept in .*No such file or directory"):
+            run_train(f"--data={noisy}", *ARGUMENTS)
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    resume("--resume=latest")
+    assert_same_run(run, straight)
+
+
+def test_a_clock_that_is_set_back_changes_no_order(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = break_off(noisy, 2)
+    now = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: now() - 3_600 * 10**9)
+    monkeypatch.setattr(time, "time", lambda: now() / 1e9 - 3600)
+    resume("--resume=latest")
+    assert epoch_recorder.time is time
+    assert_same_run(run, straight)  # with its times in order
+    found = mlflow.get_run(run.info.run_id)
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    assert found.info.start_time < history[-1].timestamp <= found.info.end_time
+
+
+def test_what_mlflow_run_made_and_never_began_has_the_parameters_that_it_recorded(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the process of mlflow run is killed while it imports, and mlflow run --run-id begins it again."""
+    client, wanted = mlflow.MlflowClient(), TrainParameters.parse([*TINY, *ARGUMENTS, f"--data={noisy}"])
+    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
+    for name, value in wanted.as_strings().items():
+        client.log_param(made.info.run_id, name, value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    defaults = [f"--{name}={value}" for name, value in TrainParameters().as_strings().items()]
+    train.main(defaults, Signals())
+    assert_same_run(made, straight)
+    assert "resumed" not in mlflow.get_run(made.info.run_id).data.tags
+
+
+def test_under_mlflow_run_the_command_that_goes_on_is_mlflow_run(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient()
+    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(Interrupted) as told:
+        run_train(f"--data={noisy}", signals=SignalAfter(4))
+    assert told.value.__notes__ == [f"to go on: mlflow run {Path.cwd()} --run-id {made.info.run_id} --env-manager uv"]
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(UserError, match=r"resume: 'latest' is not allowed; allowed: no under mlflow run: mlflow run"):
+        resume("--resume=latest")
+
+
+def test_a_run_of_another_verb_is_refused(store: str, noisy: Path) -> None:
+    made = mlflow.MlflowClient().create_run("0", tags={"verb": "evaluate"})
+    with pytest.raises(UserError, match="this one is no training but has the tag verb=evaluate"):
+        resume("--resume", made.info.run_id)
+    with pytest.raises(UserError, match="resume: 'nowhere' cannot be found"):
+        resume("--resume=nowhere")
+
+
+def test_parameters_that_are_none_of_this_project_are_refused(store: str) -> None:
+    made = mlflow.MlflowClient().create_run("0", tags={"verb": "train"})
+    mlflow.MlflowClient().log_param(made.info.run_id, "patience", "a while")
+    with pytest.raises(UserError, match=r"a training with parameters of this project \(patience: "):
+        resume("--resume", made.info.run_id)
+
+
+def test_a_training_on_another_host_is_left_to_it(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = break_off(noisy, 1)
+    client, place = mlflow.MlflowClient(), folder(run)
+    told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "snapshots": "/there", "token": "another"}
+    client.set_tag(run.info.run_id, "launch", json.dumps(told))
+    client.update_run(run.info.run_id, status="RUNNING")
+    place.rename(place.with_name("aside"))
+    client.delete_tag(run.info.run_id, "stop_reason")
+    message = r"runs on host elsewhere, or died there: go on there, where its snapshots are in /there; if that host is"
+    with pytest.raises(UserError, match=message):
+        resume("--resume", run.info.run_id)
+    client.update_run(run.info.run_id, status="FAILED")  # as mlflow run leaves it after that refusal
+    with pytest.raises(UserError, match=message):
+        resume("--resume", run.info.run_id)
+    with pytest.raises(UserError, match="finds no training to go on with"):
+        resume("--resume=latest")
+    # A folder that an attempt on this host left before; the one on the other host is another.
+    place.with_name("aside").rename(place)
+    with pytest.raises(UserError, match=message):
+        resume("--resume", run.info.run_id)
+    # On a disk that both hosts see, the folder has the token of the other one's attempt, and its lock is free.
+    with (place / "attempts").open("a") as file:
+        file.write("another\n")
+    with pytest.raises(UserError, match=r"^seed: '8' is not allowed"):
+        resume("--resume", run.info.run_id, "--seed=8")  # and stays resumable from here
+    resume("--resume=latest")
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+
+
+def test_the_setting_moves_the_place_and_the_former_one_is_found(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = break_off(noisy, 1)
+    assert folder(run).parent == tmp_path / "snapshots"
+    monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "elsewhere"))
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", signals=SignalAfter(2))  # it is there still, and goes on there
+    shutil.move(tmp_path / "snapshots" / run.info.run_id, tmp_path / "elsewhere" / run.info.run_id)
+    assert last_epoch(run) == 1
+    resume("--resume=latest")
+    assert_same_run(run, straight)
+
+
+@pytest.mark.parametrize("ending", ["finishes", "is closed"])
+def test_a_training_begun_under_another_setting_is_found_and_its_folder_removed_at_the_end(
+    store: str,
+    noisy: Path,
+    straight: dict[str, dict[int, float]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ending: str,
+) -> None:
+    monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "elsewhere"))
+    run = break_off(noisy, 2)
+    monkeypatch.delenv("IMDB_CONV1D_SNAPSHOTS")
+    place = tmp_path / "elsewhere" / run.info.run_id
+    assert training_status.find_folder(EXPERIMENT, run) == place
+    (place / "notes.txt").write_text("mine")
+    if ending == "is closed":
+        assert "closed " in close.close(EXPERIMENT, training_status.inspect_run(EXPERIMENT, run))
+    else:
+        resume("--resume=latest")
+        assert_same_run(run, straight)
+        assert mlflow.get_run(run.info.run_id).data.tags["resumed"] == "after epoch 2"
+    assert [path.name for path in place.iterdir()] == ["notes.txt"]
+    assert not folder(run).exists()
+
+
+def test_a_place_that_cannot_be_written_is_said_before_any_work(
+    store: str, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "file" / "snapshots"))
+    with pytest.raises(UserError, match=r"^IMDB_CONV1D_SNAPSHOTS: '.*' cannot be written to \(.*Not a directory"):
+        run_train(f"--data={noisy}")
+    assert mlflow.search_runs(["0"], output_format="list") == []
+
+
+def tiny_trainee(*arguments: str) -> networks.NetworkTrainee:
+    parameters = TrainParameters.parse([*TINY, *arguments])
+    rows = np.zeros((4, 20), np.int32), np.arange(4) % 2
+    return networks.NetworkTrainee(networks.build(parameters), parameters, rows, rows)
+
+
+def test_a_state_is_all_that_a_step_changes() -> None:
+    """Weights, the dropouts' random states, the optimizer: two networks with the same state do the same step."""
+    reproducibility.make_repeatable(7)
+    ids, labels = np.random.default_rng(1).integers(0, 50, (16, 20)), np.arange(16) % 2
+    first = tiny_trainee()
+    first.model.train_on_batch(ids, labels)
+    state, randoms = first.state(), reproducibility.get_random_states()
+    assert len(state) == len(first.model.variables) + len(first.model.optimizer.variables)
+    assert sum(array.shape == (2,) for array in state) == 2  # one a dropout
+    drawn = random.random(), np.random.random()
+    after = [first.model.train_on_batch(ids, labels)[0] for _ in range(3)]
+    second = tiny_trainee()
+    second.model.train_on_batch(ids, labels)
+    second.restore(state)
+    reproducibility.restore_random_states(json.loads(json.dumps(randoms)))
+    assert [second.model.train_on_batch(ids, labels)[0] for _ in range(3)] == after
+    assert (random.random(), np.random.random()) == drawn
+    for array, other in zip(first.state(), second.state(), strict=True):
+        assert array.tobytes() == other.tobytes()
+
+
+def test_a_state_of_another_network_changes_nothing() -> None:
+    reproducibility.make_repeatable(7)
+    trainee = tiny_trainee()
+    before = trainee.state()
+    other = tiny_trainee("--filters=9").state()
+    with pytest.raises(ValueError, match="the state of another network"):
+        trainee.restore(other)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(before, trainee.state(), strict=True))
+
+
+def test_a_holder_that_does_not_exist_is_dead() -> None:
+    assert not Holder(os.getpid(), socket.gethostname(), "").is_dead
+    assert not Holder(2**22 - 3, "elsewhere", "").is_dead
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert Holder(gone.pid, socket.gethostname(), "").is_dead
+
+
+def test_a_training_with_a_version_cannot_be_raised(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its version would hold another epoch than its run says."""
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
+        patch.setattr(publisher.with_retries, "__defaults__", (publisher.is_permanent_error, 0.1, (0.01,)))
+        with pytest.raises(RunFailed):
+            run_train(f"--data={noisy}", "--epochs=1")
+    with pytest.raises(UserError, match=r"^epochs: '8' is not allowed; allowed: 1, since run [0-9a-f]{32} has a"):
+        resume("--resume=latest", "--epochs=8")
+    resume("--resume=latest")
+    assert [version.tags["best_epoch"] for version in versions()] == ["1"]
+
+
+def test_a_default_that_is_not_the_runs_is_said(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = break_off(noisy, 1, "--epochs=2", "--patience=3")
+    resume("--resume", run.info.run_id, "--patience=30", "--seed=7")
+    told = capsys.readouterr().err.splitlines()
+    assert "patience: 30 is the default and counts as not given; the run has 3" in told
+    assert not [line for line in told if line.startswith("seed")]
+
+
+def test_what_the_resumed_process_is_is_noted_anew(store: str, noisy: Path, tmp_path: Path) -> None:
+    """So that who looks for its process and its snapshots does not look at the first attempt's."""
+    run = break_off(noisy, 1)
+    told = training_status.read_launch(run)
+    assert (told["pid"], told["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told | {"pid": 1, "host": "there"}))
+    with pytest.raises(Interrupted):
+        resume("--resume", run.info.run_id, signals=SignalAfter(2))
+    again = training_status.read_launch(mlflow.get_run(run.info.run_id))
+    assert (again["pid"], again["host"]) == (os.getpid(), socket.gethostname())
+    assert again["parameters"] == told["parameters"]
+
+
+def test_a_resume_that_ends_before_it_is_restored_leaves_the_report_as_it_was(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = break_off(noisy, 2)
+    before = mlflow.get_run(run.info.run_id).data.tags["mlflow.note.content"]
+    monkeypatch.setattr("imdb_conv1d.tokenizer.encode", lambda *_: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
+    with pytest.raises(Interrupted):
+        resume("--resume=latest")
+    run = mlflow.get_run(run.info.run_id)
+    assert run.data.tags["mlflow.note.content"] == before
+    assert list(table(run, "early_stopping.csv")["epoch"]) == [1, 2]
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_full_disk_is_said_and_what_is_not_kept_is_not_reported(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """The second epoch is the best one; its checkpoint is written before its snapshot fails."""
+    write = Snapshots.write
+
+    def full(self: Snapshots, snapshot: snapshot_file.Snapshot) -> None:
+        if snapshot.epoch == epoch:
+            raise OSError(28, "No space left on device")
+        write(self, snapshot)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshots, "write", full)
+        with pytest.raises(RunFailed, match=rf"^epoch {epoch} cannot be kept in .*No space left on device\)") as told:
+            run_train(f"--data={noisy}", *ARGUMENTS)
+    run = last_run()
+    assert told.value.__notes__[-1].endswith(f"--resume {run.info.run_id}")
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert "No space left" in run.data.tags["error"]
+    assert f"nded after epoch {epoch - 1}: an error ended it" in run.data.tags["mlflow.note.content"]
+    assert ("Best epoch 1:" in run.data.tags["mlflow.note.content"]) == (epoch == 2)
+    assert len(table(run, "early_stopping.csv")) == epoch - 1
+    assert set(points(run, "val_loss") if epoch > 1 else {}) == set(range(1, epoch))
+    resume("--resume=latest")
+    assert_same_run(run, straight)
+
+
+def rows_of(run: Run) -> pd.DataFrame:
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="data/rows.parquet")
+    return pd.read_parquet(path).set_index("hash")
+
+
+def test_a_deleted_run_is_refused_at_once(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mlflow.MlflowClient().create_run("0")
+    mlflow.MlflowClient().delete_run(made.info.run_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(UserError, match="MLFLOW_RUN_ID: no run can begin, as there is no run"):
+        run_train(f"--data={noisy}")
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    with pytest.raises(UserError, match=r"resume: .* a run that is not deleted"):
+        resume("--resume", made.info.run_id)
+
+
+def test_a_second_version_that_a_late_answer_has_made_is_removed(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client gives a call up, tries again, and then the first one acts as well."""
+    create, calls = mlflow.MlflowClient.create_model_version, []
+
+    def late(self: mlflow.MlflowClient, *arguments: Any, **named: Any) -> Any:
+        calls.append((arguments, named))
+        if len(calls) == 1:
+            raise TimeoutError("timed out")
+        made = create(self, *arguments, **named)
+        first, rest = calls[0]
+        create(self, *first, **rest)
+        return made
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", late)
+    run_train(f"--data={noisy}", "--epochs=1")
+    assert [version.version for version in versions()] == [1]
+
+
+def test_what_goes_on_after_its_stop_is_said(store: str, noisy: Path) -> None:
+    """As when somebody takes the tag away that says to what it was raised."""
+    run = break_off(noisy, 4)
+    told = training_status.read_launch(run)
+    told["parameters"]["patience"] = "0"
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told))
+    with pytest.raises(RunFailed, match=r"stopped at epoch \d: no epoch follows"):
+        resume("--resume=latest")
+
+
+def test_figures_are_logged_once_though_the_registration_fails_and_the_patience_is_raised(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise mlflow.MlflowException("not allowed", error_code=mlflow.exceptions.PERMISSION_DENIED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "create_model_version", refuse)
+        with pytest.raises(RunFailed, match="registering a version of imdb-conv1d failed"):
+            run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
+    run = last_run()
+    resume("--resume=latest", "--patience=3")
+    assert_same_run(run, straight)
+
+
+def test_patience_raised_for_a_run_that_mlflow_run_made_and_never_began_is_noted(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, wanted = mlflow.MlflowClient(), TrainParameters.parse([*TINY, "--patience=1", f"--data={noisy}"])
+    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
+    for name, value in wanted.as_strings().items():
+        client.log_param(made.info.run_id, name, value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    with pytest.raises(Interrupted):
+        train.main(["--patience=3"], SignalAfter(6))
+    assert mlflow.get_run(made.info.run_id).data.tags["raised"] == "patience to 3 after epoch 0"
+    resume("--resume", made.info.run_id)
+    run = mlflow.get_run(made.info.run_id)
+    assert points(run, "val_loss") == straight["val_loss"]
+    assert run.data.params["patience"] == "1"
+
+
+def test_other_metrics_of_the_run_are_no_epochs(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as MLflow's system metrics, which count their own steps."""
+    run = break_off(noisy, 1)
+    for step in range(1, 9):
+        mlflow.MlflowClient().log_metric(run.info.run_id, "system/cpu", 0.5, timestamp=step, step=step)
+    resume("--resume=latest")
+    assert "came out as" not in capsys.readouterr().err
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    assert min(point.timestamp for point in history) > 10**12
+    assert {point.step: point.value for point in history} == straight["val_loss"]
+
+
+def test_a_run_of_another_project_is_refused(store: str) -> None:
+    for tags in ({}, {"mlflow.project.entryPoint": "evaluate"}):
+        made = mlflow.MlflowClient().create_run("0", tags=tags)
+        with pytest.raises(UserError, match="this one is none of this project"):
+            resume("--resume", made.info.run_id)
+
+
+@pytest.mark.parametrize("launch", ["5", "no JSON", '{"parameters": "x"}', '{"snapshots": 1}', "[]"])
+def test_a_launch_tag_that_is_none_of_ours_is_passed_over(store: str, noisy: Path, launch: str) -> None:
+    run = break_off(noisy, 1, "--epochs=2")
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", launch)
+    resume("--resume=latest")
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+
+
+def test_rows_that_are_damaged_are_made_anew(store: str, noisy: Path) -> None:
+    run = break_off(noisy, 1, "--epochs=2")
+    before = rows_of(run)
+    truncate(folder(run) / "rows.parquet")
+    resume("--resume=latest")
+    assert len(before) == 200
+    assert rows_of(run).equals(before)
+
+
+def test_a_training_that_stores_its_model_on_another_host_is_left_to_it(store: str, noisy: Path) -> None:
+    """The tag stop_reason is there by then, and says nothing of the process's end."""
+    run = break_off(noisy, 1)
+    told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "token": "another"}
+    for name, value in {"launch": json.dumps(told), "stop_reason": "patience"}.items():
+        mlflow.MlflowClient().set_tag(run.info.run_id, name, value)
+    with pytest.raises(UserError, match="runs on host elsewhere"):
+        resume("--resume", run.info.run_id)
+    mlflow.MlflowClient().set_tag(run.info.run_id, "error", "it failed there")
+    with pytest.raises(Interrupted):
+        resume("--resume", run.info.run_id, signals=SignalAfter(2))
+
+
+def test_a_report_that_cannot_be_made_is_made_good(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tracked.reports.plots.draw_training", full)
+        with pytest.raises(RunFailed, match="not all tables and pictures of the training could be made"):
+            run_train(f"--data={noisy}", *ARGUMENTS)
+    run = last_run()
+    assert (run.info.status, versions()) == ("FAILED", [])
+    resume("--resume=latest")
+    assert_same_run(run, straight)

@@ -1,0 +1,579 @@
+"""What the machinery asks of any experiment, with small ones: each rule has a case that breaks it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from mlflow.entities import Run
+from pydantic import Field
+
+from helpers import SRC
+from helpers.resuming import break_off, folder, last_epoch, metrics
+from helpers.runs import SignalAfter, last_run
+from helpers.verbs import Verb, train, unfinished
+from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.parameters import Finite
+from tracked.console.signals import Signals
+from tracked.console.train_parameters import TrainParameters, make_train_parameters
+from tracked.experiment import Experiment, Metric, Package, require
+from tracked.models.keras_package import package_keras
+from tracked.runs import connection
+from tracked.training import reproducibility
+from tracked.training.journal import HistoryError
+from tracked.training.keras_trainee import Arrays, Batches, KerasTrainee
+from tracked.training.table_dataset import TableDataset
+
+from diabetes import Diabetes  # isort: skip  # its folder is on the path since verbs is imported
+
+ROWS = pd.DataFrame(np.random.default_rng(1).normal(size=(64, 4)), columns=["a", "b", "c", "target"])
+LOOKS = 7  # for a signal in an epoch: after each of 6 batches and after the validation
+VERBS = ("train", "evaluate", "replay", "compare", "promote", "rollback", "unfinished")
+
+
+class Parameters(TrainParameters):
+    """Train a network of a few units."""
+
+    units: int = Field(3, ge=1, le=100, description="Units of the hidden layer")
+    learning_rate: Finite = Field(0.01, ge=1e-30, le=1e30, description="Adam's step size")
+
+
+class Tiny(Experiment):
+    """A network of a few units on 64 made-up rows; an epoch takes some 50 ms."""
+
+    name = "tiny"
+    Parameters = Parameters
+    metrics = (Metric("loss", "min"), Metric("error", "min"))
+    advice = "a smaller learning_rate than {learning_rate} may help"
+    compiled: ClassVar[list[str]] = ["error"]  # what the network reports beside its loss
+
+    def load(self, parameters: Parameters, source: str) -> Any:
+        return TableDataset("made up", ROWS, "target")
+
+    def build(self, parameters: Parameters, dataset: Any, folder: Path, former: Mapping[str, str]) -> KerasTrainee:
+        layers = keras.layers
+        network = keras.Sequential([
+            keras.Input((3,)), layers.Dense(parameters.units, activation="relu"), layers.Dropout(0.2), layers.Dense(1),
+        ])  # fmt: skip
+        adam = keras.optimizers.Adam(parameters.learning_rate)
+        measured = [keras.metrics.MeanAbsoluteError(name=name) for name in self.compiled]
+        network.compile(optimizer=adam, loss="mean_squared_error", metrics=measured)
+        validation = dataset.arrays("validation")
+        learned = self.learned(dataset.arrays("train"), parameters.seed)
+        return KerasTrainee(network, learned, validation, seed=parameters.seed, batch_size=8)
+
+    def learned(self, rows: Arrays, seed: int) -> Arrays | Batches:
+        return rows
+
+    def package(self, parameters: Parameters, dataset: Any, folder: Path, checkpoint: Path) -> Package:
+        validation = dataset.arrays("validation")
+        return package_keras(checkpoint, validation, lambda target, output: (target - output) ** 2)
+
+
+class InBatches(Tiny):
+    """The same with batches of its own, which do not say how many they are."""
+
+    def learned(self, rows: Arrays, seed: int) -> Batches:
+        inputs, targets = map(tf.constant, rows)
+
+        def batches(epoch: tf.Variable) -> tf.data.Dataset:
+            def order(_: tf.Tensor) -> tf.Tensor:
+                key = tf.stack([epoch.read_value(), tf.constant(seed, tf.int64)])
+                return tf.random.experimental.stateless_shuffle(tf.range(len(inputs)), key)
+
+            chosen = tf.data.Dataset.from_tensors(0).map(order).unbatch().batch(8)
+            return chosen.map(lambda some: (tf.gather(inputs, some), tf.gather(targets, some)))
+
+        return batches
+
+
+class Wider(Tiny):
+    """As after a change of the code: the same name, another network."""
+
+    def build(self, parameters: Parameters, dataset: Any, folder: Path, former: Mapping[str, str]) -> KerasTrainee:
+        return super().build(parameters.model_copy(update={"units": 4}), dataset, folder, former)
+
+
+def fit(experiment: Experiment, *arguments: str, signals: Signals | None = None) -> Run:
+    Verb("train", experiment).main(arguments, signals or Signals())
+    return last_run()
+
+
+def interrupt(experiment: Experiment, looks: int, *arguments: str) -> Run:
+    """A training that a signal ends after so many looks for one; another comes before the work."""
+    with pytest.raises(Interrupted):
+        fit(experiment, *arguments, signals=SignalAfter(1 + looks))
+    return last_run()
+
+
+def now(run: Run) -> Run:
+    return mlflow.get_run(run.info.run_id)
+
+
+def everything(run: Run) -> str:
+    """All that the store can say of a run now; as a text, since NaN is not equal to itself."""
+    return json.dumps(now(run).to_dictionary(), sort_keys=True)
+
+
+def runs() -> list[str]:
+    return [everything(run) for run in mlflow.search_runs(["0"], output_format="list")]
+
+
+def files(run: Run, experiment: str = "tiny") -> set[str]:
+    return {path.name for path in folder(run, experiment).iterdir()}
+
+
+def assert_nothing_is_registered() -> None:
+    client = mlflow.MlflowClient()
+    assert client.search_registered_models() == []
+    assert client.search_model_versions() == []
+    assert mlflow.search_logged_models(output_format="list") == []
+
+
+def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+# --- what an experiment must have -------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+sys.path.insert(0, {src!r})
+from tracked.console.train_parameters import TrainParameters
+from tracked.experiment import Experiment, Metric
+from tracked.verbs import command
+
+class X(Experiment):
+    name, Parameters, metrics = "x", TrainParameters, (Metric("loss", "min"),)
+    def {parts[0]}(self): ...
+    def {parts[1]}(self): ...
+
+try:
+    command.run(X())
+finally:
+    heavy = {{"tensorflow", "keras", "mlflow", "pandas", "numpy", "sklearn", "matplotlib"}} & set(sys.modules)
+    print(f"imported: {{sorted(heavy)}}")
+"""
+LACKING = {
+    ("train", "load"): "load(parameters, source); allowed: one that has all of load, build, package",
+    ("train", "build"): "build(parameters, dataset, folder, former); allowed: one that has all of load, build, package",
+    ("train", "package"): (
+        "package(parameters, dataset, folder, checkpoint); allowed: one that has all of load, build, package"
+    ),
+    ("evaluate", "load_part"): "load_part(source, whole); allowed: one that has all of load_part, predict, score",
+    ("evaluate", "predict"): "predict(model, part, trained_on); allowed: one that has all of load_part, predict, score",
+    ("evaluate", "score"): "score(predictions); allowed: one that has all of load_part, predict, score",
+    ("promote", "score"): "score(predictions); allowed: one that has all of load_part, predict, score",
+}
+
+
+@pytest.mark.parametrize(("verb", "part"), LACKING)
+def test_a_part_that_a_verb_needs_and_the_experiment_lacks_is_told_before_anything_is_imported_or_asked(
+    verb: str, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # who asks it is told that it does not answer
+    needed = ("load", "build", "package") if verb == "train" else ("load_part", "predict", "score")
+    program = PROGRAM.format(src=str(SRC), parts=[name for name in needed if name != part])
+    found = subprocess.run([sys.executable, "-c", program, verb], capture_output=True, text=True)
+    told = f"error: experiment 'x' has no {LACKING[verb, part]}\n"
+    assert (found.returncode, found.stderr, found.stdout) == (2, told, "imported: []\n")
+
+
+def nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked() -> None:
+        raise AssertionError("a store was asked")
+
+    monkeypatch.setattr(connection, "require_answers", asked)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("lacking", ["name", "Parameters", "metrics"])
+def test_an_experiment_without_name_parameters_or_metrics_is_refused_by_every_verb(
+    store: str, verb: str, lacking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_is_asked(monkeypatch)
+    own = {"name": "tiny", "Parameters": Parameters, "metrics": Tiny.metrics}
+    del own[lacking]
+    experiment = type("Lacking", (Experiment,), own)()
+    with pytest.raises(UserError) as told:
+        Verb(verb, experiment).main([], Signals())
+    who = "Lacking" if lacking == "name" else "tiny"
+    assert one_line(told) == f"experiment {who!r} has no {lacking}; allowed: one with name, Parameters and metrics"
+    assert runs() == []
+    assert_nothing_is_registered()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("name", ["Tiny", "tiny_1", "a/b", "../up", "tiny-", "-tiny", "a--b", "1st", "ä", "tiny\n"])
+def test_a_name_that_cannot_be_part_of_folders_and_settings_is_refused_by_every_verb(
+    verb: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing_is_asked(monkeypatch)
+    experiment = Tiny()
+    experiment.name = name
+    with pytest.raises(UserError) as told:
+        Verb(verb, experiment).main([], Signals())
+    assert one_line(told) == (f"experiment: {name!r} is not allowed; allowed: small letters, digits and single hyphens")
+
+
+@pytest.mark.parametrize("name", ["tiny", "imdb-conv1d", "a", "a1-2b-3"])
+def test_a_name_of_small_letters_digits_and_single_hyphens_is_taken(name: str) -> None:
+    experiment = Tiny()
+    experiment.name = name
+    require(experiment, ("load", "build", "package"))
+
+
+def test_what_is_typed_into_an_interpreter_has_no_file_whose_code_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "typed", ModuleType("typed"))
+    assert reproducibility.find_source_files(type("Typed", (Tiny,), {"__module__": "typed"})()) == []
+    beside = reproducibility.find_source_files(Tiny())  # a script's own, and what is imported beside it
+    assert Path(__file__) in beside
+    assert {path.parent for path in beside} == {Path(__file__).parent}
+
+
+# --- what an epoch reports --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reports", "declares", "message"),
+    [
+        (["error", "other"], ["loss", "error"], "epoch 1 reports 'other', and the experiment declares loss, error, "),
+        (["error"], ["loss"], "epoch 1 reports 'error', and the experiment declares loss, val_loss; "),
+        (["error"], ["loss", "error", "other"], "epoch 1 does not report 'other', and the experiment declares "),
+        ([], ["loss", "error"], "epoch 1 does not report 'error', and the experiment declares loss, error, "),
+    ],
+)
+def test_metrics_that_are_not_those_declared_end_the_training_at_its_first_epoch(
+    store: str, reports: list[str], declares: list[str], message: str
+) -> None:
+    declared = [Metric(name, "min") for name in declares]
+    experiment = type("Other", (Tiny,), {"compiled": reports, "metrics": declared})()
+    with pytest.raises(RunFailed) as told:
+        fit(experiment, "--epochs=2")
+    text = one_line(told)
+    assert text.startswith(message)
+    assert text.endswith("; nothing is kept of it")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"], run.data.tags["error"]) == ("FAILED", "error", text)
+    assert run.data.metrics == {}
+    assert last_epoch(run) == 0
+    assert not [name for name in files(run) if name.startswith(("epoch-", "best-", "journal"))]
+    assert_nothing_is_registered()
+    # Once the experiment says what it reports, the run resumes from its beginning.
+    fit(Tiny(), "--resume", run.info.run_id)
+    assert (now(run).info.status, set(metrics(now(run))["val_error"])) == ("FINISHED", {1, 2})
+
+
+# --- what there is to learn from --------------------------------------------------------------------------------------
+
+
+class Unchecked(TableDataset):
+    """One that does not look at its parts itself."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("part", "share"), [("train", 1.0), ("validation", 0.0)])
+@pytest.mark.parametrize(("kind", "more"), [(Unchecked, "with rows in each part"), (TableDataset, "with more rows")])
+def test_data_without_a_row_in_a_part_make_no_run(
+    store: str, kind: type[TableDataset], more: str, part: str, share: float
+) -> None:
+    class Empty(Tiny):
+        def load(self, parameters: Parameters, source: str) -> TableDataset:
+            return kind("made up", ROWS, "target", validation=share)
+
+    with pytest.raises(UserError) as told:
+        fit(Empty())
+    assert one_line(told) == f"data: made up has no rows in its {part} part; allowed: data {more}"
+    assert runs() == []
+    assert list(Path("snapshots").glob("*")) == []
+    assert_nothing_is_registered()
+
+
+# --- what is resumed --------------------------------------------------------------------------------------------------
+
+
+def weights(run: Run) -> list[bytes]:
+    """All numbers of the network in a run's version, to the last bit."""
+    (version,) = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
+    stored = mlflow.tensorflow.load_model(f"models:/{version.name}/{version.version}")
+    return [np.asarray(variable).tobytes() for variable in stored.weights]
+
+
+@pytest.mark.parametrize("experiment", [Tiny(), InBatches()], ids=["arrays", "a function"])
+def test_a_resumed_training_comes_to_the_same_bits(store: str, experiment: Tiny) -> None:
+    uninterrupted = fit(experiment, "--epochs=5")
+    for looks in (LOOKS * 2 + 1, LOOKS * 2 + 4, LOOKS * 3):  # at the first batch, amid the batches, in the validation
+        run = interrupt(experiment, looks, "--epochs=5")
+        assert last_epoch(run) == 2
+        assert set(metrics(run)["val_loss"]) == {1, 2}
+        fit(experiment, "--resume", run.info.run_id)
+        found = now(run)
+        assert (found.info.status, found.data.tags["resumed"]) == ("FINISHED", "after epoch 2")
+        assert metrics(found) == metrics(uninterrupted)
+        assert set(metrics(found)["val_error"]) == {1, 2, 3, 4, 5}
+        assert weights(found) == weights(uninterrupted)
+        assert not folder(run).exists()
+
+
+@pytest.mark.parametrize("experiment", [Tiny(), InBatches()], ids=["arrays", "a function"])
+def test_the_order_of_the_rows_follows_from_seed_and_epoch(experiment: Tiny) -> None:
+    rows = np.arange(40, dtype=np.float32)[:, None], np.arange(40, dtype=np.float32)[:, None]
+
+    def order(seed: int, epoch: int) -> tuple[float, ...]:
+        network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        trainee = KerasTrainee(network, experiment.learned(rows, seed), rows, seed, batch_size=8)
+        batches = list(trainee.batches(tf.Variable(epoch, dtype=tf.int64)))
+        assert [len(inputs) for inputs, _ in batches] == [8] * 5
+        assert all(np.array_equal(inputs, targets) for inputs, targets in batches)
+        return tuple(float(value) for inputs, _ in batches for value in inputs[:, 0])
+
+    orders = [order(seed, epoch) for seed in (7, 8) for epoch in (1, 2)]
+    assert len(set(orders)) == 4
+    assert {tuple(sorted(found)) for found in orders} == {tuple(map(float, range(40)))}
+    assert order(7, 2) == orders[1]
+
+
+def test_resume_with_another_network_is_refused_and_everything_stays(store: str) -> None:
+    whole = fit(Tiny(), "--epochs=4", "--model_name=whole")
+    run = interrupt(Tiny(), LOOKS * 2 + 1, "--epochs=4")
+    before, kept = metrics(run), files(run)
+    for _ in range(2):
+        with pytest.raises(HistoryError) as told:
+            fit(Wider(), "--resume", run.info.run_id)
+        assert one_line(told) == (
+            "the snapshot of epoch 2 does not fit (it is the state of another network ((3, 3) -> (3, 4))); "
+            "the run's epochs and its checkpoint stay; start a new training, without --resume or --run-id"
+        )
+        assert not getattr(told.value, "__notes__", [])  # resuming with this network would say the same again
+        found = now(run)
+        assert (found.info.status, found.data.tags["stop_reason"]) == ("FAILED", "other_history")
+        assert metrics(found) == before
+        assert set(before["val_loss"]) == {1, 2}
+        assert files(run) == kept
+        assert mlflow.MlflowClient().search_model_versions("name = 'tiny'") == []
+    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with"):
+        fit(Wider(), "--resume=latest")
+    fit(Tiny(), "--resume", run.info.run_id)  # the network that it was
+    assert metrics(now(run)) == metrics(whole)
+    assert now(run).info.status == "FINISHED"
+
+
+def test_of_two_networks_that_differ_in_types_alone_the_types_are_told() -> None:
+    def trainee(dtype: str) -> KerasTrainee:
+        network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype=dtype)])
+        network.compile(keras.optimizers.SGD(), "mean_squared_error")
+        rows = np.zeros((2, 3), np.float32), np.zeros((2, 2), np.float32)
+        return KerasTrainee(network, rows, rows, seed=0)
+
+    with pytest.raises(ValueError, match=r"another network \(float64 -> float32\)$"):
+        trainee("float32").restore(trainee("float64").state())
+    with pytest.raises(ValueError, match=r"another network \(\d -> \d variables\)$"):
+        trainee("float32").restore(trainee("float32").state()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("advice", "told_advice"),
+    [(Tiny.advice, "a smaller learning_rate than 1e+30 may help; "), ("", ""), ("ask Ann", "ask Ann; ")],
+)
+def test_a_loss_that_is_not_a_number_ends_the_training_for_good(store: str, advice: str, told_advice: str) -> None:
+    experiment = type("Advising", (Tiny,), {"advice": advice})()
+    with pytest.raises(RunFailed) as told:
+        fit(experiment, "--learning_rate=1e30")
+    run = last_run()
+    losses = metrics(run)["val_loss"]
+    assert one_line(told) == (f"epoch {max(losses)}: a loss is not a finite number; {told_advice}nothing is registered")
+    assert not getattr(told.value, "__notes__", [])  # such as a command that resumes
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "not_a_number")
+    assert_nothing_is_registered()
+    before = runs()
+    with pytest.raises(UserError, match=r"this one has ended on a loss that is not a finite number$"):
+        fit(experiment, "--resume", run.info.run_id)
+    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with"):
+        fit(experiment, "--resume=latest")
+    assert runs() == before
+    assert_nothing_is_registered()
+
+
+# --- two experiments in one store -------------------------------------------------------------------------------------
+
+DIABETES = Diabetes()
+FEW = ["--epochs=2", "--hidden_units=4"]
+NAMES = ("imdb-conv1d", "diabetes")
+
+
+@pytest.fixture
+def both(store: str, noisy: Path) -> dict[str, Run]:
+    """A training of each experiment that a signal ended in its second epoch; the newer one is diabetes's."""
+    imdb = break_off(noisy, 1, "--epochs=2")
+    return {"imdb-conv1d": imdb, "diabetes": interrupt(DIABETES, 10, *FEW)}
+
+
+def verb(name: str, of: str) -> Verb:
+    return Verb(name, DIABETES) if of == "diabetes" else {"train": train, "unfinished": unfinished}[name]
+
+
+def other(name: str) -> str:
+    return NAMES[1 - NAMES.index(name)]
+
+
+def told_by(capsys: pytest.CaptureFixture[str], of: str, *arguments: str) -> str:
+    capsys.readouterr()
+    verb("unfinished", of).main(arguments, Signals())
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("own", NAMES)
+def test_latest_is_the_newest_of_the_own_experiment(both: dict[str, Run], own: str) -> None:
+    theirs, kept = everything(both[other(own)]), files(both[other(own)])
+    verb("train", own).main(["--resume=latest"], Signals())
+    found = now(both[own])
+    assert (found.info.status, found.data.tags["resumed"]) == ("FINISHED", "after epoch 1")
+    assert found.data.tags["experiment"] == own
+    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with in the experiment Default"):
+        verb("train", own).main(["--resume=latest"], Signals())
+    assert everything(both[other(own)]) == theirs
+    assert files(both[other(own)]) == kept
+    (version,) = mlflow.MlflowClient().search_model_versions()
+    assert (version.name, version.run_id) == (own, found.info.run_id)
+
+
+@pytest.mark.parametrize("own", NAMES)
+def test_unfinished_lists_and_closes_the_own_experiments_alone(
+    both: dict[str, Run], own: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, kept = everything(both[other(own)]), files(both[other(own)])
+    text = told_by(capsys, own)
+    assert text.count("\n") == 3
+    assert both[own].info.run_id in text
+    with pytest.raises(UserError, match="allowed: no, dead, or the run id of an unfinished training"):
+        told_by(capsys, own, "--close", both[other(own)].info.run_id)
+    assert f"closed {both[own].info.run_id} as KILLED, after epoch 1" in told_by(capsys, own, "--close=dead")
+    assert told_by(capsys, own, "--close=dead") == "no training in the experiment Default is unfinished\n"
+    assert everything(both[other(own)]) == theirs
+    assert files(both[other(own)]) == kept
+    assert not folder(both[own]).exists()
+    assert both[other(own)].info.run_id in told_by(capsys, other(own))
+
+
+@pytest.mark.parametrize("own", NAMES)
+def test_a_run_of_the_other_experiment_is_refused_by_name(
+    both: dict[str, Run], own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, theirs = runs(), both[other(own)]
+    run_id, kept = theirs.info.run_id, files(theirs)
+    with pytest.raises(UserError) as told:
+        verb("train", own).main(["--resume", run_id], Signals())
+    assert one_line(told) == (
+        f"resume: {run_id!r} is not allowed; allowed: a run of experiment {own!r}; "
+        f"this one is of experiment {other(own)!r}"
+    )
+    for name in ("train", "unfinished"):
+        monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+        with pytest.raises(UserError) as told:
+            verb(name, own).main([], Signals())
+        assert one_line(told) == (
+            f"MLFLOW_RUN_ID: run {run_id} is of experiment {other(own)!r}; allowed: a run of {own!r}"
+        )
+    assert runs() == before
+    assert files(theirs) == kept
+    assert_nothing_is_registered()
+
+
+def test_a_run_that_names_no_experiment_is_the_first_ones(
+    both: dict[str, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those were begun that were begun before experiments had names."""
+    run = both["imdb-conv1d"]
+    run_id = run.info.run_id
+    mlflow.MlflowClient().delete_tag(run_id, "experiment")
+    assert run_id in told_by(capsys, "imdb-conv1d")
+    assert run_id not in told_by(capsys, "diabetes")
+    with pytest.raises(UserError) as told:
+        fit(DIABETES, "--resume", run_id)
+    assert one_line(told) == (
+        f"resume: {run_id!r} is not allowed; allowed: a run of experiment 'diabetes'; "
+        "this one is of another experiment, which has not named itself"
+    )
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_RUN_ID", run_id)
+        with pytest.raises(
+            UserError,
+            match=f"^MLFLOW_RUN_ID: run {run_id} is of another experiment, which has not named itself; allowed",
+        ):
+            fit(DIABETES)
+    assert "experiment" not in now(run).data.tags
+    train.main(["--resume=latest"], Signals())
+    assert (now(run).info.status, now(run).data.tags["experiment"]) == ("FINISHED", "imdb-conv1d")
+    fit(DIABETES, "--resume=latest")
+    assert now(both["diabetes"]).info.status == "FINISHED"
+
+
+def made_by_mlflow_run(of: str, **given: str) -> Run:
+    """A run as ``mlflow run`` makes it: with all parameters, before it makes an environment for the process."""
+    experiment = verb("train", of).experiment
+    client = mlflow.MlflowClient()
+    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
+    for name, value in (make_train_parameters(experiment)().as_strings() | given).items():
+        client.log_param(made.info.run_id, name, value)
+    return made
+
+
+@pytest.mark.parametrize("own", NAMES)
+def test_a_run_that_mlflow_run_made_for_the_other_experiment_is_not_taken(
+    store: str, own: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = made_by_mlflow_run(other(own))
+    run_id = made.info.run_id
+    before = runs()
+    for arguments in ([], ["--close=dead"]):
+        assert told_by(capsys, own, *arguments) == "no training in the experiment Default is unfinished\n"
+    with pytest.raises(UserError, match="allowed: no, dead, or the run id of an unfinished training"):
+        told_by(capsys, own, "--close", run_id)
+    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with"):
+        verb("train", own).main(["--resume=latest"], Signals())
+    with pytest.raises(UserError, match=f"^resume: '{run_id}' is not allowed; .*: this one is none of this project$"):
+        verb("train", own).main(["--resume", run_id], Signals())
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)  # mlflow run --run-id passes any run on to any project
+    with pytest.raises(UserError) as told:
+        verb("train", own).main([], Signals())
+    begin = f"MLFLOW_RUN_ID: run {run_id} was made by mlflow run with another experiment's parameters ("
+    assert one_line(told).startswith(begin)
+    assert one_line(told).endswith(f"); allowed: a run of {own!r}")
+    assert runs() == before
+    assert not Path("snapshots").exists() or not list(Path("snapshots").iterdir())
+    assert_nothing_is_registered()
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    text = told_by(capsys, other(own))
+    assert run_id in text
+    assert "not known here whether it lives" in text
+
+
+def test_a_run_that_mlflow_run_made_for_the_own_experiment_is_taken(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = made_by_mlflow_run("diabetes", epochs="2", hidden_units="4")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    fit(DIABETES)
+    found = now(made)
+    assert (found.info.status, found.data.tags["experiment"]) == ("FINISHED", "diabetes")
+    assert json.loads(found.data.tags["launch"])["parameters"]["hidden_units"] == "4"
+    assert set(metrics(found)["val_loss"]) == {1, 2}
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_left_active() -> Iterator[None]:
+    yield
+    assert mlflow.active_run() is None

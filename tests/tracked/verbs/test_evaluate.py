@@ -1,0 +1,379 @@
+"""The verb evaluate in this process, on a model that train has just made."""
+
+import json
+import os
+import shutil
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+from helpers.reviews import TINY, make_reviews
+from helpers.stores import copied_store
+from helpers.verbs import evaluate, train
+from imdb_conv1d import dataset, predict, reviews_part, sources
+from imdb_conv1d.experiment import EXPERIMENT
+from imdb_conv1d.metrics import compute_scores
+from tracked.console.errors import RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.experiment import TrainedOn
+from tracked.models import predictions
+from tracked.runs import evaluations, registry
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
+    """A folder with a store that has one training of reviews.csv and its version."""
+    assert not any(name.startswith("MLFLOW_RUN") for name in os.environ)
+    folder = tmp_path_factory.mktemp("trained")
+    make_reviews(200).to_csv(folder / "reviews.csv", index=False)
+    with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
+        train.main([*TINY, f"--data={folder / 'reviews.csv'}", "--epochs=4"], Signals())
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _here(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    mlflow.set_tracking_uri(f"sqlite:///{trained}/mlflow.db")
+
+
+def run_evaluate(*arguments: str) -> Run:
+    evaluate.main(arguments, Signals())
+    found: list[Run] = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)
+    return mlflow.get_run(found[0].info.run_id)  # a search leaves out the models that a run used
+
+
+def artifact(run: Run, name: str) -> Path:
+    return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name))
+
+
+def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_evaluate()
+    client = mlflow.MlflowClient()
+    reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    test = reviews.part("test")
+    predictions = pd.read_parquet(artifact(run, "predictions.parquet"))
+    assert sorted(predictions["text_sha256"]) == sorted(test["hash"])
+    joined = predictions.merge(test, left_on="text_sha256", right_on="hash")
+    assert (joined["label_x"] == joined["label_y"]).all()
+    model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
+    again = model.predict(joined["text"].to_numpy(dtype=object))
+    np.testing.assert_allclose(joined["probability"], again, atol=1e-6)
+    expected = compute_scores(predictions["label"], predictions["probability"])
+    assert {name: run.data.metrics[f"test_{name}"] for name in expected} == pytest.approx(expected)
+    assert run.data.metrics["test_reviews"] == 40
+    found = run.data.metrics
+    assert (found["test_reviews_seen"], found["test_reviews_unseen"], found["test_reviews_distinct"]) == (0, 40, 40)
+    assert found["test_accuracy_unseen"] == found["test_accuracy"]
+    assert not predictions["seen"].any()
+    assert predictions["words"].nunique() == 40
+
+    version = client.get_model_version("imdb-conv1d", "1")
+    assert run.data.tags["model_version"] == "1"
+    assert run.data.tags["training_run_id"] == version.run_id
+    model_id = version.source.removeprefix("models:/")
+    assert [used.model_id for used in run.inputs.model_inputs] == [run.data.tags["model_id"]] == [model_id]
+    at_the_model = {metric.key: metric.value for metric in client.get_logged_model(model_id).metrics or []}
+    assert at_the_model["test_accuracy"] == run.data.metrics["test_accuracy"]
+    assert at_the_model["test_reviews_seen"] == 0
+    assert {item.path for item in client.list_artifacts(run.info.run_id)} == {
+        "predictions.parquet", "confusion.png", "roc.png", "precision_recall.png", "calibration.png", "mistakes.json",
+    }  # fmt: skip
+    shown = client.get_model_version("imdb-conv1d", "1").tags
+    assert float(shown["test_accuracy"]) == run.data.metrics["test_accuracy"]
+    assert float(shown["test_loss"]) == run.data.metrics["test_loss"]
+    assert (shown["evaluation_run_id"], shown["test_reviews_seen"]) == (run.info.run_id, "0")
+    evaluate.main([], Signals())  # once more: the line in the description is replaced
+    best, about_data, line = client.get_model_version("imdb-conv1d", "1").description.split("\n\n")
+    assert best.startswith("Best epoch")
+    assert about_data.startswith("Data:")
+    assert line.startswith(f"Test part: test_loss {run.data.metrics['test_loss']:.4f}, test_accuracy")
+    assert run.info.run_name == "evaluate v1 imdb-conv1d"
+    assert run.data.tags["data_digest"] == reviews.digest
+    assert "test_accuracy" in capsys.readouterr().out
+
+
+def test_mistakes_come_with_their_texts_unless_they_must_not(trained: Path, tmp_path: Path) -> None:
+    table = make_reviews(60, seed=1)
+    table["label"] = 1 - table["label"]  # so that nearly everything is a mistake
+    table.to_csv(tmp_path / "turned.csv", index=False)
+    shown = json.loads(artifact(run_evaluate(f"--data={tmp_path / 'turned.csv'}"), "mistakes.json").read_text())
+    assert shown["columns"] == ["label", "probability", "text"]
+    errors = [abs(label - probability) for label, probability, _ in shown["data"]]
+    assert errors == sorted(errors, reverse=True)
+    assert len(errors) > 5
+    assert {text for _, _, text in shown["data"]} <= set(table["text"])
+    hidden_run = run_evaluate(f"--data={tmp_path / 'turned.csv'}", "--log_texts=false")
+    hidden = artifact(hidden_run, "mistakes.json").read_text()
+    assert json.loads(hidden)["columns"] == ["label", "probability", "hash"]
+    assert not any(text in hidden for text in table["text"])
+
+
+def test_texts_of_a_training_without_log_texts_stay_hidden(trained: Path, tmp_path: Path) -> None:
+    table = make_reviews(200, seed=5)
+    table.loc[:99, "label"] = 1 - table.loc[:99, "label"]
+    table.to_csv(tmp_path / "secret.csv", index=False)
+    arguments = [f"--data={tmp_path / 'secret.csv'}", "--epochs=1", "--log_texts=false", "--model_name=secret"]
+    train.main([*TINY, *arguments], Signals())
+    run = run_evaluate("--model=models:/secret@candidate")
+    assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
+
+
+def test_without_the_trainings_run_what_is_not_known_is_said_so_and_texts_stay_hidden(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = make_reviews(100, seed=6)
+    table.loc[:49, "label"] = 1 - table.loc[:49, "label"]
+    table.to_csv(tmp_path / "lost.csv", index=False)
+    arguments = [f"--data={tmp_path / 'lost.csv'}", "--epochs=1", "--log_texts=false", "--model_name=lost"]
+    train.main([*TINY, *arguments], Signals())
+    source = mlflow.MlflowClient().get_model_version("lost", "1").run_id
+    shutil.rmtree(Path(mlflow.get_run(source).info.artifact_uri.removeprefix("file://")) / "data")
+    run = run_evaluate("--model=models:/lost@candidate", f"--data={tmp_path / 'lost.csv'}")
+    assert not {"test_reviews_seen", "test_reviews_unseen", "test_accuracy_unseen"} & set(run.data.metrics)
+    told = "Which of these reviews the model was trained or chosen on is not known."
+    assert told in capsys.readouterr().out
+    assert told in run.data.tags["mlflow.note.content"]
+    assert pd.read_parquet(artifact(run, "predictions.parquet"))["seen"].isna().all()
+    assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
+
+
+def test_a_file_without_split_is_read_whole_and_one_with_split_in_part(trained: Path, tmp_path: Path) -> None:
+    table = make_reviews(50, seed=2)
+    table.to_csv(tmp_path / "whole.csv", index=False)
+    table.assign(split=["test"] * 20 + ["train"] * 30).to_parquet(tmp_path / "part.parquet")
+    before = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1").tags
+    assert run_evaluate(f"--data={tmp_path / 'whole.csv'}").data.metrics["test_reviews"] == 50
+    assert mlflow.MlflowClient().get_model_version("imdb-conv1d", "1").tags == before
+    assert run_evaluate(f"--data={tmp_path / 'part.parquet'}").data.metrics["test_reviews"] == 20
+    table.assign(split="train").to_csv(tmp_path / "train.csv", index=False)
+    assert run_evaluate(f"--data={tmp_path / 'train.csv'}").data.metrics["test_reviews"] == 50
+
+
+def test_texts_of_training_and_validation_are_counted_and_left_out_of_a_second_set_of_figures(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_evaluate(f"--data={trained / 'reviews.csv'}")
+    found = run.data.metrics
+    assert (found["test_reviews"], found["test_reviews_seen"], found["test_reviews_unseen"]) == (200, 160, 40)
+    model = mlflow.MlflowClient().get_logged_model(run.data.tags["model_id"])
+    assert 200 not in {metric.value for metric in model.metrics or [] if metric.key == "test_reviews"}
+    predictions = pd.read_parquet(artifact(run, "predictions.parquet"))
+    others = predictions[~predictions["seen"]]
+    expected = compute_scores(others["label"], others["probability"])
+    assert {name: found[f"test_{name}_unseen"] for name in expected} == pytest.approx(expected)
+    whole = compute_scores(predictions["label"], predictions["probability"])
+    assert found["test_accuracy"] == whole["accuracy"]
+    out, note = capsys.readouterr().out, run.data.tags["mlflow.note.content"]
+    for told in (out, note):
+        assert "on 200 reviews, of which the model has seen 160 in its training" in told
+        assert "The model has seen 160 of these reviews in its training; over the other 40: test_loss " in told
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: f"{t}\n", str.upper, lambda t: t.replace(" ", "<br />"), lambda t: t.replace(" ", "\u3000")]
+)
+def test_texts_of_the_same_words_are_no_other_texts(
+    trained: Path, tmp_path: Path, change: Callable[[str], str]
+) -> None:
+    reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    table = reviews.part("train")[["text", "label"]]
+    table.assign(text=table["text"].map(change)).to_parquet(tmp_path / "disguised.parquet")
+    run = run_evaluate(f"--data={tmp_path / 'disguised.parquet'}")
+    assert run.data.metrics["test_reviews_seen"] == run.data.metrics["test_reviews"] == 128
+    assert "test_accuracy_unseen" not in run.data.metrics  # there is none
+
+
+def test_a_model_that_gets_the_last_words_has_seen_a_text_by_those(trained: Path, tmp_path: Path) -> None:
+    reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
+    table = reviews.part("validation")[["text", "label"]]
+    longer = [f"{'another word ' * 15}{text}" for text in table["text"]]  # more words than maxlen
+    table.assign(text=longer).to_csv(tmp_path / "longer.csv", index=False)
+    assert run_evaluate(f"--data={tmp_path / 'longer.csv'}").data.metrics["test_reviews_seen"] == 0
+    model = ["--maxlen=5", "--max_features=50", "--embedding_dims=8", "--filters=8", "--epochs=1", "--model_name=short"]
+    train.main([*model, f"--data={trained / 'reviews.csv'}"], Signals())
+    run = run_evaluate("--model=models:/short@candidate", f"--data={tmp_path / 'longer.csv'}")
+    assert run.data.metrics["test_reviews_seen"] == len(table)
+
+
+def test_what_an_older_training_did_not_store_is_read_off_its_data_or_not_known(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trainings have stored hashes of the texts' bytes alone."""
+    make_reviews(200, seed=7).to_csv(tmp_path / "older.csv", index=False)
+    train.main([*TINY, f"--data={tmp_path / 'older.csv'}", "--epochs=1", "--model_name=older"], Signals())
+    source = mlflow.MlflowClient().get_model_version("older", "1").run_id
+    rows = Path(mlflow.get_run(source).info.artifact_uri.removeprefix("file://")) / "data" / "rows.parquet"
+    pd.read_parquet(rows)[["hash", "label", "split"]].to_parquet(rows)
+    own = run_evaluate("--model=models:/older@candidate")
+    assert own.data.metrics["test_reviews_seen"] == 0
+    whole = run_evaluate("--model=models:/older@candidate", f"--data={tmp_path / 'older.csv'}")
+    assert whole.data.metrics["test_reviews_seen"] == 160
+    assert "reading again what the model was trained on" in capsys.readouterr().out
+    pd.read_csv(tmp_path / "older.csv").iloc[:80].to_csv(tmp_path / "other.csv", index=False)
+    other = run_evaluate("--model=models:/older@candidate", f"--data={tmp_path / 'other.csv'}")
+    assert "test_reviews_seen" not in other.data.metrics
+    assert "is not known." in capsys.readouterr().out
+
+
+def test_changed_data_is_noticed(trained: Path) -> None:
+    path = trained / "reviews.csv"
+    before, runs = path.read_text(), len(mlflow.search_runs())
+    path.write_text(before.replace("n0x7,", "n0x7 changed,"))
+    try:
+        with pytest.raises(
+            UserError, match=r"is not what imdb-conv1d version 1 was trained on .*; allowed: the same data"
+        ):
+            run_evaluate()
+    finally:
+        path.write_text(before)
+    assert len(mlflow.search_runs()) == runs
+
+
+def first_text_changed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(text=["another text", *table["text"][1:]])
+
+
+def last_label_changed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(label=[*table["label"][:-1], 1 - table["label"].iloc[-1]])
+
+
+def text_that_is_not_scored_changed(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(text=["another text" if split == "train" else text for text, split in
+                              zip(table["text"], table["split"], strict=True)])  # fmt: skip
+
+
+CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "reversed": (lambda table: table[::-1], "row 1 is not"),
+    "first text": (first_text_changed, "row 1 is not"),
+    "last label": (last_label_changed, "row 20 is not"),
+    "a text of the training part": (text_that_is_not_scored_changed, "row 3 is not"),
+    "shorter": (lambda table: table[:15], "15 rows, and 20 before"),
+    "one piece shorter": (lambda table: table[:10], "10 rows, and 20 before"),
+    "longer": (lambda table: pd.concat([table, table[:1]]), "more than 20 rows"),
+    "empty": (lambda table: table[:0], "has no rows"),
+    "a label that is none": (lambda table: table.assign(label=7), "row 1: label '7'"),
+}
+
+
+class Constant:
+    """A model that finds every review as likely to be positive."""
+
+    def predict(self, texts: np.ndarray) -> np.ndarray:
+        return np.full(len(texts), 0.7)
+
+
+def part_of(source: sources.Source) -> reviews_part.ReviewsPart:
+    """All reviews of a source or, where rows are given to it, its test part."""
+    rows = dataset.index_rows(source)
+    return reviews_part.ReviewsPart(
+        source, rows, reviews_part.choose_rows(rows, whole=True), dataset.digest_rows(rows), "made up"
+    )
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, change: str) -> None:
+    changed, told = CHANGES[change]
+    first = make_reviews(20).assign(split=["test", "test", "train", "train"] * 5)
+    readings = iter([first, changed(first)])
+
+    def tables() -> Iterator[pd.DataFrame]:
+        table = next(readings)
+        yield from (table[start : start + 10] for start in range(0, len(table), 10))
+
+    source = sources.Source("made up", "", tables)
+    part = part_of(source)
+    pieces = predict.predict(Constant(), part, TrainedOn())
+    with pytest.raises(RunFailed, match=r"^data: made up changed while it was scored \(") as failed:
+        predictions.write(pieces, part.count, tmp_path / "p.parquet", lambda done: None)
+    assert told in str(failed.value)
+    assert str(failed.value).endswith("; no figure is logged; evaluate it again")
+    assert "\n" not in str(failed.value)
+
+
+def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
+    table = make_reviews(20).assign(split="")
+    sizes = iter([10, 7])
+
+    def tables() -> Iterator[pd.DataFrame]:
+        size = next(sizes)
+        yield from (table[start : start + size] for start in range(0, len(table), size))
+
+    source = sources.Source("made up", "", tables)
+    rows = dataset.index_rows(source)
+    pieces = pd.concat(reviews_part.read_chosen(source, rows, reviews_part.choose_rows(rows, whole=True)))
+    assert pieces["text"].tolist() == table["text"].tolist()
+    assert pieces[["hash", "label"]].equals(rows[["hash", "label"]])
+
+
+def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_found(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, read = tmp_path / "own.csv", dataset.index_rows
+    table = make_reviews(40, seed=9)
+    table.to_csv(path, index=False)
+    before = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
+
+    def index(source: sources.Source) -> pd.DataFrame:
+        rows = read(source)
+        table[::-1].to_csv(path, index=False)
+        return rows
+
+    monkeypatch.setattr(dataset, "index_rows", index)
+    with pytest.raises(RunFailed, match="changed while"):
+        run_evaluate(f"--data={path}")
+    (run,) = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)
+    assert (run.info.status, run.data.metrics) == ("FAILED", {})
+    assert "changed while" in run.data.tags["error"]
+    assert "predictions.parquet" not in {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    found = evaluations.find_for_model(EXPERIMENT, registry.find("models:/imdb-conv1d/1"))
+    assert found is None or found.info.run_id != run.info.run_id
+    others = evaluations.find_for_trainings(EXPERIMENT, {before.run_id: []}).values()
+    assert run.info.run_id not in {one.info.run_id for one in others}
+    after = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
+    assert (after.tags, after.description) == (before.tags, before.description)
+
+
+def test_one_label_alone_is_refused(trained: Path, tmp_path: Path) -> None:
+    make_reviews(20).query("label == 1").to_csv(tmp_path / "one.csv", index=False)
+    runs = len(mlflow.search_runs())
+    with pytest.raises(
+        UserError, match=r"data: there is no review of label 0 to score; allowed: reviews of both labels"
+    ):
+        run_evaluate(f"--data={tmp_path / 'one.csv'}")
+    assert len(mlflow.search_runs()) == runs
+
+
+def test_scoring_needs_no_more_memory_for_more_reviews(tmp_path: Path) -> None:
+    """100 pieces of a megabyte of text each are scored in a few megabytes."""
+
+    def tables() -> Iterator[pd.DataFrame]:
+        for number in range(100):
+            table = make_reviews(100, seed=number)
+            texts = pd.Series([f"{text} {'x' * 10_000}" for text in table["text"]], dtype=object)
+            yield table.assign(text=texts, split="")
+
+    source = sources.Source("made up", "", tables)
+
+    rows = pd.DataFrame({"words": [], "split": []})
+    rows.attrs["maxlen"] = 400
+    part = part_of(source)
+    tracemalloc.start()
+    try:
+        pieces = predict.predict(Constant(), part, TrainedOn(rows))
+        scored = predictions.write(pieces, part.count, tmp_path / "p.parquet", lambda done: None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(scored.rows) == 10_000
+    assert not scored.rows["seen"].any()
+    assert len(scored.worst) == predictions.WORST
+    assert peak < 20e6, f"{peak / 1e6:.0f} MB"

@@ -1,0 +1,248 @@
+"""The verb replay against what trainings really did, and what it leaves in the store."""
+
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+from helpers.recording import record
+from helpers.reviews import TINY
+from helpers.verbs import replay, train
+from tracked.console.errors import UserError
+from tracked.console.signals import Signals
+
+
+def run_replay(*arguments: str) -> Run:
+    replay.main(arguments, Signals())
+    (found,) = replays()
+    return found
+
+
+def replays() -> list[Run]:
+    return mlflow.search_runs(
+        search_all_experiments=True, filter_string="tags.verb = 'replay'", output_format="list", max_results=1
+    )
+
+
+def table(run: Run, name: str = "replay.csv") -> pd.DataFrame:
+    return pd.read_csv(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name))
+
+
+def trained(data: Path, patience: int, seed: int) -> Run:
+    train.main([*TINY, f"--data={data}", f"--patience={patience}", f"--seed={seed}", "--epochs=60"], Signals())
+    return mlflow.search_runs(filter_string="tags.verb = 'train'", output_format="list", max_results=1)[0]
+
+
+def test_a_replayed_row_is_what_a_training_with_that_patience_did(store: str, reviews_csv: Path) -> None:
+    long = trained(reviews_csv, 8, 7)
+    rows = table(run_replay(f"--run={long.info.run_id}")).set_index(["patience", "min_delta"])
+    assert sorted(rows.index) == [(p, d) for p in range(1, 9) for d in (0.0, 0.0001)]
+    assert not rows.loc[(8, 0.0001), "censored"]
+    for patience in (1, 3, 8):
+        real = trained(reviews_csv, patience, 7)
+        row = rows.loc[(patience, 0.0001)]
+        assert real.data.tags["stop_reason"] == "patience"
+        for name in ("stopped_epoch", "best_epoch"):
+            assert row[name] == real.data.metrics[name]
+        assert row["best_value"] == real.data.metrics["best_val_loss"]
+        assert row["epochs_saved"] == long.data.metrics["stopped_epoch"] - real.data.metrics["stopped_epoch"]
+        assert row["regret"] == row["best_value"] - long.data.metrics["best_val_loss"]
+
+
+def test_a_run_of_a_plain_keras_script_under_autolog(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(60, 6)).astype("float32")
+    y = (x[:, 0] + rng.normal(size=60) > 0).astype("float32")
+
+    def fit(patience: int, restore: bool) -> tuple[str, keras.callbacks.EarlyStopping]:
+        keras.utils.set_random_seed(5)
+        model = keras.Sequential([keras.layers.Dense(30, "relu"), keras.layers.Dense(1, "sigmoid")])
+        model.compile(keras.optimizers.Adam(0.03), "binary_crossentropy")
+        stopping = keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=restore)
+        with mlflow.start_run() as run:
+            model.fit(x[:40], y[:40], validation_data=(x[40:], y[40:]), epochs=60, callbacks=[stopping], verbose=0)
+        return run.info.run_id, stopping
+
+    mlflow.tensorflow.autolog(log_models=False, log_datasets=False)
+    try:
+        run_id, long = fit(6, restore=True)
+        fits = {patience: fit(patience, restore=False)[1] for patience in (1, 2, 4)} | {6: long}
+    finally:
+        mlflow.tensorflow.autolog(disable=True)
+    rows = table(run_replay(f"--run={run_id}")).set_index("patience")
+    out = capsys.readouterr().out
+    assert f"step {long.stopped_epoch + 1} is no epoch but the best one's values once more" in out
+    assert sorted(rows.index) == [1, 2, 3, 4, 5, 6]
+    for patience, stopping in fits.items():
+        assert rows.loc[patience, "stopped_epoch"] == stopping.stopped_epoch + 1
+        assert rows.loc[patience, "best_epoch"] == stopping.best_epoch + 1
+        assert rows.loc[patience, "best_value"] == stopping.best
+
+
+def test_a_replay_of_one_run_is_linked_to_it_and_holds_its_figures(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = mlflow.create_experiment("films")
+    values = [0.5, 0.4, 0.45, 0.41, 0.3, 0.35, 0.36]
+    source = record(values, {"patience": 4, "min_delta": 0.0}, experiment=experiment, name="patience=4 seed=7")
+    run = run_replay(f"--run={source}")
+    assert run.info.experiment_id == experiment
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "replay patience=4 seed=7"
+    assert run.data.tags["source_run_id"] == run.data.tags["mlflow.parentRunId"] == source
+    assert f"(#/experiments/{experiment}/runs/{source})" in run.data.tags["mlflow.note.content"]
+    assert run.data.metrics == {}  # nothing shorter that is answered keeps epoch 5
+    rows = table(run).set_index("patience")
+    assert list(table(run).columns) == [
+        "run_id", "run_name", "monitor", "mode", "patience", "min_delta", "stopped_epoch", "best_epoch", "best_value",
+        "epochs_saved", "seconds_saved", "regret", "censored", "own_patience", "waited",
+    ]  # fmt: skip
+    assert rows["censored"].to_dict() == {1: False, 2: False, 3: True, 4: True}
+    assert rows.loc[1, ["stopped_epoch", "best_epoch", "epochs_saved", "seconds_saved"]].tolist() == [3, 2, 4, 8.0]
+    assert rows.loc[3, ["stopped_epoch", "best_epoch", "best_value", "epochs_saved", "regret"]].isna().all()
+    files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert files == {"replay.csv", "heat_map.png", "curve.png"}
+    assert "7 epochs, the best is 0.3000 after epoch 5" in capsys.readouterr().out
+    shorter = run_replay(f"--run={record([0.5, 0.4, 0.45, 0.46], experiment=experiment)}", "--patience=1-2")
+    assert shorter.data.metrics == {"shortest_patience": 1, "epochs_saved": 1, "seconds_saved": 2}
+    capsys.readouterr()
+    tied = run_replay(f"--run={record([0.5, 0.4, 0.39, 0.45, 0.46])}", "--patience=1", "--min_delta=0,0.05")
+    assert tied.data.metrics["epochs_saved"] == 2  # of one patience, the min_delta that stops earliest
+    assert (
+        "patience 1 with min_delta 0.05 keeps that epoch and stops after epoch 3: 2 epochs saved"
+        in capsys.readouterr().out
+    )
+
+
+def test_the_terminal_shows_where_the_kept_epoch_changes_and_one_row_of_what_is_not_known(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_replay(f"--run={record([0.5, 0.4, 0.45, 0.41, 0.3, 0.35, 0.36])}", "--patience=1-20")
+    rows = [
+        line.split() for line in capsys.readouterr().out.splitlines() if line.split()[:1] and line.split()[0].isdigit()
+    ]
+    assert [row[:4] for row in rows] == [
+        ["1", "0", "3", "2"],
+        ["3", "0", "-", "-"],
+        ["20", "0", "-", "-"],
+        ["3", "of", "20", "rules;"],
+    ]
+
+
+@pytest.mark.parametrize(("status", "stands"), [(None, "running"), ("FAILED", "failed"), ("KILLED", "interrupted")])
+def test_a_training_that_has_not_finished_is_replayed_and_said_to_be_so(
+    store: str, capsys: pytest.CaptureFixture[str], status: str | None, stands: str
+) -> None:
+    run_replay(f"--run={record([0.5, 0.4, 0.45], {'patience': 1}, status=status)}")
+    assert f"has not finished ({stands}): what it has recorded so far is replayed" in capsys.readouterr().out
+
+
+def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = mlflow.create_experiment("films")
+    tags = {"verb": "train", "stop_reason": "patience"}
+    for number in [*range(30), 29, 29]:
+        values = np.array([0.5, 0.4, 0.45, 0.45, 0.3, *[0.4] * 6]) + number / 1000
+        record(list(values), {"patience": 6, "min_delta": 0.0}, tags, experiment=experiment)
+    record([0.5, 0.4], {"patience": 6}, {"verb": "train"}, status="FAILED", experiment=experiment)
+    record([0.5, 0.4, 0.4], {"patience": 6}, tags, steps=[1, 2, 4], experiment=experiment)
+    record([0.5, 0.4], {"patience": 6}, tags, status=None, experiment=experiment)
+    run = run_replay("--experiment=films")
+    out = capsys.readouterr()
+    assert "experiment 'films': 33 finished trainings of 35" in out.out
+    assert "left out: run: " in out.out
+    assert "no value of val_loss between steps 2 and 4" in out.out
+    assert run.info.experiment_id == experiment
+    assert run.data.tags["source_experiment_id"] == experiment
+    assert run.info.run_name == "replay 32 trainings"
+    found = run.data.metrics
+    assert (found["runs"], found["runs_compared"], found["recommended_patience"]) == (32, 30, 3)
+    assert (found["served"], found["answered"]) == (30, 30)
+    assert (found["epochs_saved"], found["seconds_saved"], found["regret"]) == (30 * 3, 30 * 3 * 2, 0)
+    for said in (
+        "2 trainings left out, as another one has the same values from epoch 1 on",
+        "Patience 3 with min_delta 0 serves at least 90% of such trainings, at 95% confidence",
+    ):
+        assert said in out.out
+        assert said in run.data.tags["mlflow.note.content"]
+    assert len(table(run)) == 32 * 6
+    assert table(run)["run_id"].nunique() == 32
+    pool = table(run, "pooled.csv").set_index("patience")
+    assert pool["runs"].to_dict() == dict.fromkeys(range(1, 7), 30)
+    assert pool.loc[1, "regret"] == pytest.approx(0.1)
+    assert pool.loc[3, "epochs"] == 8
+    files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert files == {"replay.csv", "pooled.csv", "heat_map.png", "pooled.png"}
+
+
+def test_trainings_on_other_data_are_pooled_and_said_to_be_so(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        tags = {"verb": "train", "stop_reason": "patience", "data_digest": ("old" if number else "new") * 20}
+        record([0.5, 0.4, 0.41 + number / 100, 0.45], {"patience": 2}, tags)
+    told = "These 4 trainings are not all known to be measured on the same data (3 on oldoldoldold; 1 on newnewnewnew)"
+    run = run_replay("--experiment=Default")
+    assert told in capsys.readouterr().out
+    assert told in run.data.tags["mlflow.note.content"]
+
+
+def test_few_runs_are_said_to_be_too_few(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        record([0.5, 0.4, 0.45, 0.46], {"patience": 2}, {"verb": "train"})
+    run = run_replay("--run=all")
+    said = "Too few runs to say which patience is enough: 1 distinct training, and 29 that went on long enough would do"
+    assert said in capsys.readouterr().out
+    assert "recommended_patience" not in run.data.metrics
+
+
+def test_auto_is_the_newest_finished_training(store: str) -> None:
+    record([0.5, 0.4, 0.45], {"patience": 1}, {"verb": "train"})
+    newest = record([0.5, 0.4, 0.45], {"patience": 1}, {"verb": "train"})
+    record([0.5, 0.4], {"patience": 1}, {"verb": "train"}, status=None)
+    run = run_replay()
+    assert run.data.tags["source_run_id"] == newest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run=feedbeef"], r"run: 'feedbeef' cannot be found \(.*\); allowed: a run that exists"),
+        (["--run={whole}", "--monitor=f1"], r"monitor: 'f1' is not allowed; allowed: what run \w+ has recorded"),
+        (["--run={gap}"], r"run: '\w+' has no value of val_loss between steps 1 and 3"),
+        (["--run={twice}"], r"run: '\w+' has two values of val_loss at step 1"),
+        (["--run={one}"], r"run: '\w+' has 1 epoch of val_loss; allowed: a run with one value an epoch, of two epochs"),
+        (
+            ["--run={foreign}"],
+            r"patience: 'auto' is not allowed; allowed: runs that have that parameter, which \w+ has",
+        ),
+        (["--experiment=empty"], r"experiment: 'empty' is not allowed; allowed: an experiment with a training"),
+        (["--experiment=unfinished"], r"experiment: 'unfinished' .* allowed: an experiment with a training that has"),
+        (["--experiment=none such"], r"experiment: 'none such' is not allowed; allowed: the name of an experiment"),
+        (["--run={whole}", "--experiment=empty"], r"experiment: 'empty' is not allowed; allowed: that of run \w+: Def"),
+        (["--patience=3-1"], r"patience: '3-1' is not allowed; allowed: auto, or whole numbers from 0 such as 1,2,5"),
+        (
+            ["--min_delta=0;1"],
+            r"min_delta: '0;1' is not allowed; allowed: auto, or finite numbers from 0 such as 0,0.001",
+        ),
+        (["--tolerance=-0.1"], r"tolerance: '-0.1' is not allowed; allowed: a finite number, 0 or more"),
+        (["--mode=up"], r"mode: 'up' is not allowed; allowed: auto, min or max"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(store: str, arguments: list[str], message: str) -> None:
+    runs = {
+        "whole": record([0.5, 0.4], {"patience": 2}),
+        "gap": record([0.5, 0.4], {"patience": 2}, steps=[1, 3]),
+        "twice": record([0.5, 0.4], {"patience": 2}, steps=[1, 1]),
+        "one": record([0.5], {"patience": 2}),
+        "foreign": record([0.5, 0.4]),
+    }
+    mlflow.create_experiment("empty")
+    record(
+        [0.5, 0.4], {"patience": 2}, {"verb": "train"}, status=None, experiment=mlflow.create_experiment("unfinished")
+    )
+    with pytest.raises(UserError, match=f"^{message}") as raised:
+        replay.main([argument.format(**runs) for argument in arguments], Signals())
+    assert "\n" not in str(raised.value)
+    assert replays() == []

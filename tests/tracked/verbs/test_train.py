@@ -1,0 +1,603 @@
+"""The verb train in this process, on tiny reviews and a store of its own: what is in the store afterwards."""
+
+import json
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss
+
+from helpers.reviews import make_reviews
+from helpers.runs import SignalAfter, artifacts, last_run, points, run_train, table, versions
+from imdb_conv1d import dataset, sources, tokenizer
+from tracked.analysis.early_stopping import Rule, follow
+from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.models import publisher
+from tracked.reports import plots
+from tracked.runs import context, writer
+from tracked.runs.outbox import Outbox
+from tracked.training.callbacks import BestCheckpoint
+
+PER_EPOCH = {
+    "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "epoch_seconds",
+    "early_stopping/wait", "early_stopping/best",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "layers", "said"),
+    [
+        ([], "plain", ["embedding_dims * kernel_size is 24, below 64: Keras's own layers train, as with fused=false"]),
+        (["--fused=false"], "plain", []),
+        (["--embedding_dims=22"], "fused", []),
+    ],
+)
+def test_layers_are_fused_where_asked_for_and_wide_enough(
+    store: str,
+    reviews_csv: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    layers: str,
+    said: list[str],
+) -> None:
+    run_train(f"--data={reviews_csv}", "--epochs=1", *arguments)
+    assert last_run().data.tags["layers"] == layers
+    assert [line for line in capsys.readouterr().out.splitlines() if "kernel_size" in line] == said
+
+
+def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: Path) -> None:
+    run_train(f"--data={reviews_csv}", "--patience=2", "--epochs=50")
+    run, client = last_run(), mlflow.MlflowClient()
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["verb"] == "train"
+    assert run.data.tags["stop_reason"] == "patience"
+    assert run.info.run_name == (
+        "patience=2 seed=7 epochs=50 batch_size=8 max_features=50 maxlen=20 "
+        "embedding_dims=8 filters=8 hidden_dims=8 learning_rate=0.01 data=reviews.csv"
+    )
+    assert run.data.params["patience"] == "2"
+    assert run.data.params["min_delta"] == "0.0001"
+    assert run.data.tags["layers"] == "plain"  # as its embeddings are narrow
+    assert len(run.data.params) == 19
+
+    # The rule and the checkpoint, followed through the values that the store has.
+    val_loss = points(run, "val_loss")
+    states = follow(Rule("min", 2, 0.0001), val_loss.values())
+    assert list(val_loss) == list(range(1, len(states) + 1))
+    assert states[-1].stopped
+    best = min(val_loss, key=lambda step: val_loss[step])
+    assert run.data.metrics["stopped_epoch"] == len(states)
+    assert run.data.metrics["best_epoch"] == best
+    assert run.data.metrics["best_val_loss"] == val_loss[best]
+    for name in ("stopped_epoch", "best_epoch", "best_val_loss"):
+        assert points(run, name) == {0: run.data.metrics[name]}  # one point at step 0 is drawn as a bar
+    for name in PER_EPOCH:
+        assert set(points(run, name)) == set(val_loss), name
+    assert set(points(run, "learning_rate").values()) == {0.01}
+    assert list(points(run, "early_stopping/wait").values()) == [state.wait for state in states]
+    stops = table(run, "early_stopping.csv")
+    assert stops["event"].tolist() == [state.event for state in states]
+    assert stops["value"].tolist() == list(val_loss.values())
+    times = [round(pd.Timestamp(moment).timestamp() * 1000) for moment in stops["time"]]
+    history = client.get_metric_history(run.info.run_id, "val_loss")
+    assert [point.timestamp for point in history] == times
+    assert table(run, "history.csv")["val_loss"].tolist() == list(val_loss.values())
+    assert artifacts(run) == {
+        "early_stopping.csv", "history.csv", "training.png", "environment.json",
+        "checkpoint/best.keras", "data/rows.parquet",
+    }  # fmt: skip
+
+    # The data.
+    (used,) = run.inputs.dataset_inputs
+    digest = dataset.digest_rows(dataset.index_rows(sources.resolve(str(reviews_csv))))
+    assert run.data.tags["data_digest"] == digest
+    assert used.dataset.digest == digest[:32]
+    assert run.data.tags["data_source"] == str(reviews_csv)
+    assert json.loads(used.dataset.profile) == {"train": 128, "validation": 32, "test": 40}
+    assert f"keras {keras.__version__}" in run.data.tags["versions"]
+    assert "deterministic_ops true" in run.data.tags["machine"]
+    assert used.dataset.name == "reviews.csv"
+
+    # The version.
+    (version,) = versions()
+    assert client.get_model_version_by_alias("imdb-conv1d", "candidate").version == version.version
+    assert version.run_id == run.info.run_id
+    figures = {"best_epoch": str(best), "best_val_loss": repr(val_loss[best]), "data_digest": digest}
+    assert version.tags == figures | {"experiment": "imdb-conv1d"}
+    assert f"Best epoch {best}" in version.description
+    assert "Registered as **imdb-conv1d version 1**" in run.data.tags["mlflow.note.content"]
+    info = mlflow.models.get_model_info("models:/imdb-conv1d@candidate")
+    assert info.signature is not None
+    assert str(info.signature.inputs) == "[Tensor('object', (-1,))]"
+    assert not info.flavors["python_function"].get("code")
+
+    # It is the best epoch's, and takes text.
+    model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
+    validation = dataset.load(sources.resolve(str(reviews_csv)), 0.2).part("validation")
+    scores = model.predict(pd.DataFrame({"text": validation["text"].tolist()}))
+    assert log_loss(validation["label"], np.asarray(scores, float)) == pytest.approx(val_loss[best], abs=1e-5)
+    as_array = model.predict(validation["text"].to_numpy(dtype=object))
+    as_series = model.predict(validation["text"].reset_index(drop=True))
+    assert np.array_equal(scores, as_array)
+    assert np.array_equal(scores, as_series)
+    path = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
+    network = keras.saving.load_model(path / "extra_files" / "best.keras")
+    assert network.optimizer.iterations > 0  # with its optimizer, for further training
+    logged = client.get_logged_model(info.model_id)
+    assert logged.name == "imdb-conv1d"
+    assert json.loads(logged.tags["mlflow.modelVersions"]) == [{"name": "imdb-conv1d", "version": 1}]
+    shown = {metric.key: metric.value for metric in logged.metrics or []}
+    assert (shown["val_loss"], shown["best_epoch"], shown["stopped_epoch"]) == (val_loss[best], best, len(states))
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(store: str, reviews_csv: Path) -> None:
+    found = []
+    for seed in (7, 7, 8):
+        run_train(f"--data={reviews_csv}", "--epochs=3", f"--seed={seed}")
+        found.append({name: points(last_run(), name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")})
+    assert found[0] == found[1]
+    assert found[0] != found[2]
+
+
+def test_an_accuracy_can_be_monitored(store: str, reviews_csv: Path) -> None:
+    run_train(f"--data={reviews_csv}", "--epochs=3", "--monitor=val_accuracy", "--mode=auto")
+    run = last_run()
+    assert run.data.tags["stop_reason"] == "epochs"
+    accuracy = points(run, "val_accuracy")
+    assert run.data.metrics["best_val_accuracy"] == max(accuracy.values())
+    assert accuracy[int(run.data.metrics["best_epoch"])] == max(accuracy.values())
+    assert versions()[0].tags["best_val_accuracy"] == repr(max(accuracy.values()))
+
+
+def test_a_very_sure_network_is_registered(store: str, tmp_path: Path) -> None:
+    """Probabilities of 1 for wrong labels: a loss from float32 probabilities would differ from the logged one."""
+    table = make_reviews(200)
+    table.loc[:9, "label"] = 1 - table.loc[:9, "label"]
+    table.to_csv(tmp_path / "flipped.csv", index=False)
+    run_train(f"--data={tmp_path / 'flipped.csv'}", "--monitor=loss", "--epochs=25", "--learning_rate=0.1")
+    assert last_run().data.metrics["best_epoch"] > 5
+    assert len(versions()) == 1
+
+
+def test_without_log_texts_no_text_is_in_any_artifact(store: str, reviews_csv: Path) -> None:
+    run_train(f"--data={reviews_csv}", "--epochs=1", "--log_texts=false")
+    folder = Path(mlflow.artifacts.download_artifacts(run_id=last_run().info.run_id, artifact_path="."))
+    model = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
+    secret = pd.read_csv(reviews_csv)["text"]
+    for path in [*folder.rglob("*"), *model.rglob("*")]:
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(review.encode() in content for review in secret), path
+
+
+def test_an_interrupted_training_keeps_its_epochs_and_registers_nothing(store: str, reviews_csv: Path) -> None:
+    # One look before the training, then one after all batches of an epoch and one after its validation: the sixth is
+    # in the third epoch.
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(6))
+    run = last_run()
+    assert run.info.status == "KILLED"
+    assert run.data.tags["stop_reason"] == "interrupted"
+    assert "ended after epoch 2: it was interrupted" in run.data.tags["mlflow.note.content"]
+    assert "stopped_epoch" not in run.data.metrics  # MLflow could not take it back when the training goes on
+    assert set(points(run, "val_loss")) == {1, 2}
+    assert len(table(run, "early_stopping.csv")) == 2
+    assert {"checkpoint/best.keras", "training.png"} <= artifacts(run)
+    assert versions() == []
+
+
+def test_a_signal_in_mid_epoch_does_not_wait_for_its_end(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imdb_conv1d import networks
+
+    built, build = [], networks.build
+    monkeypatch.setattr(networks, "build", lambda *named: built.append(build(*named)) or built[-1])
+    # 32 batches an epoch, so two calls: the fifth look is between these two in the second epoch.
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", "--batch_size=4", signals=SignalAfter(5))
+    assert int(built[0].trained.optimizer.iterations) == 32 + networks.STEPS_PER_CALL
+
+
+def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_csv: Path) -> None:
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(3, signal.SIGINT))
+    run = last_run()
+    assert run.info.status == "KILLED"
+    assert "Ended after epoch 0: it was interrupted" in run.data.tags["mlflow.note.content"]
+    assert len(table(run, "early_stopping.csv")) == 0
+    assert "checkpoint/best.keras" not in artifacts(run)
+
+
+def test_an_exception_fails_the_run_and_keeps_its_epochs(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = writer.Run.log_epoch
+
+    def third_breaks(self: writer.Run, step: int, *rest: Any) -> None:
+        if step == 3:
+            raise ZeroDivisionError("a bug")
+        epoch(self, step, *rest)
+
+    monkeypatch.setattr(writer.Run, "log_epoch", third_breaks)
+    with pytest.raises(ZeroDivisionError):
+        run_train(f"--data={reviews_csv}")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert run.data.tags["error"] == "a bug"
+    assert set(points(run, "val_loss")) == {1, 2}
+    assert "checkpoint/best.keras" in artifacts(run)
+    assert versions() == []
+
+
+def test_a_loss_that_is_not_a_number_registers_nothing(store: str, reviews_csv: Path) -> None:
+    with pytest.raises(
+        RunFailed, match=r"epoch \d+: a loss is not a finite number; a smaller learning_rate than 1e\+30"
+    ):
+        run_train(f"--data={reviews_csv}", "--learning_rate=1e30", "--epochs=5")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "not_a_number")
+    assert not math.isfinite(list(points(run, "loss").values())[-1]) or not math.isfinite(
+        list(points(run, "val_loss").values())[-1]
+    )
+    assert versions() == []
+
+
+def test_a_stored_model_that_scores_otherwise_is_not_registered(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = keras.saving.load_model
+
+    def another_network(path: Path) -> keras.Model:
+        network = right(path)
+        *others, bias = network.get_weights()
+        network.set_weights([*others, bias + 0.01])
+        return network
+
+    monkeypatch.setattr(keras.saving, "load_model", another_network)
+    with pytest.raises(RunFailed, match="the stored model scores the validation part with a loss of"):
+        run_train(f"--data={reviews_csv}", "--epochs=2")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
+    assert run.data.tags["error"].startswith("the stored model scores")
+    assert versions() == []
+    assert list(mlflow.search_logged_models(output_format="list")) == []
+
+
+def test_an_outage_in_mid_training_is_made_good(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_batch = mlflow.MlflowClient.log_batch
+    until = [math.inf]
+
+    def fails_for_a_while(self: mlflow.MlflowClient, run_id: str, metrics: Any = (), **rest: Any) -> Any:
+        if any(point.key == "val_loss" for point in metrics):
+            until[0] = min(until[0], time.monotonic() + 1.5)
+            if time.monotonic() < until[0]:
+                raise ConnectionError("connection refused")
+        return log_batch(self, run_id, metrics=metrics, **rest)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", fails_for_a_while)
+    run_train(f"--data={reviews_csv}", "--epochs=4", "--patience=9")
+    run = last_run()
+    assert run.info.status == "FINISHED"
+    assert list(points(run, "val_loss")) == [1, 2, 3, 4]
+    stops = table(run, "early_stopping.csv")["time"]
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    assert [point.timestamp for point in history] == [round(pd.Timestamp(t).timestamp() * 1000) for t in stops]
+    assert "MLflow did not take the metrics of epoch 1 (connection refused)" in capsys.readouterr().err
+
+
+def test_what_never_arrives_fails_the_run_and_is_named(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_batch = mlflow.MlflowClient.log_batch
+
+    def loses_epoch_2(self: mlflow.MlflowClient, run_id: str, metrics: Any = (), **rest: Any) -> Any:
+        if any(point.key == "val_loss" and point.step == 2 for point in metrics):
+            raise mlflow.MlflowException("no room", error_code=mlflow.exceptions.INVALID_PARAMETER_VALUE)
+        return log_batch(self, run_id, metrics=metrics, **rest)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", loses_epoch_2)
+    with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: the metrics of epoch 2"):
+        run_train(f"--data={reviews_csv}", "--epochs=3", "--patience=9")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
+    assert list(points(run, "val_loss")) == [1, 3]
+    assert versions() == []
+    *_, kept_line = capsys.readouterr().err.strip().splitlines()
+    kept = Path(kept_line.removeprefix("files that did not arrive are kept in "))
+    assert len(pd.read_csv(kept / "history.csv")) == 3
+
+
+def test_the_run_that_mlflow_run_has_made_is_used(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = mlflow.MlflowClient()
+    made = client.create_run("0", run_name="gifted-crow-512", tags={"mlflow.project.entryPoint": "main"})
+    client.log_param(made.info.run_id, "patience", "30")
+    client.log_param(made.info.run_id, "data", f"'{reviews_csv}'")  # as mlflow run writes it: quoted for the shell
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    run = client.get_run(made.info.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name.startswith("patience=30 seed=7 epochs=1 ")
+    assert run.info.run_name.endswith(" data=reviews.csv")
+    assert run.data.params["data"] == f"'{reviews_csv}'"
+    assert len(run.data.params) == 19
+    assert len(mlflow.search_runs(output_format="list")) == 1
+
+
+def test_a_name_that_the_user_gave_stays(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mlflow.MlflowClient().create_run("0", run_name="my first try")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert last_run().info.run_name == "my first try"
+
+
+@pytest.mark.parametrize("data_value", ["missing.csv", "one-class.csv"])
+def test_unusable_data_makes_no_run(store: str, tmp_path: Path, data_value: str) -> None:
+    pd.DataFrame({"text": ["a", "b"], "label": [1, 1]}).to_csv(tmp_path / "one-class.csv", index=False)
+    with pytest.raises(UserError):
+        run_train(f"--data={tmp_path / data_value}")
+    assert mlflow.search_runs(output_format="list") == []
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "http://127.0.0.1:{silent}", "postgresql://127.0.0.1:9/x", "foo://bar",
+            "sqlite:////proc/none/mlflow.db", "sqlite:///{garbage}"],
+)  # fmt: skip
+def test_a_store_that_does_not_answer_is_said_at_once(
+    uri: str, silent_port: int, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "garbage.db").write_bytes(b"no database" * 1000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(silent=silent_port, garbage=tmp_path / "garbage.db"))
+    started = time.monotonic()
+    with pytest.raises(
+        UserError, match=r"^MLFLOW_TRACKING_URI: '.*' does not answer \(.+\); allowed: a server or"
+    ) as caught:
+        run_train(f"--data={reviews_csv}")
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - started < 10
+
+
+def test_a_registry_that_does_not_answer_is_named(
+    store: str, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"^MLFLOW_REGISTRY_URI: 'http://127\.0\.0\.1:9' does not answer"):
+        run_train(f"--data={reviews_csv}")
+
+
+@pytest.mark.parametrize(("name", "value"), [("MLFLOW_EXPERIMENT_ID", "999"), ("MLFLOW_RUN_ID", "0" * 32)])
+def test_settings_that_name_nothing_are_refused(
+    store: str, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=f"{name}.*: no run can begin"):
+        run_train(f"--data={reviews_csv}")
+    assert mlflow.search_runs(["0"], output_format="list") == []
+
+
+def test_an_artifact_store_that_fails_holds_up_no_metric(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", full)
+    monkeypatch.setattr(writer.Run.flush, "__defaults__", (0.5,))
+    monkeypatch.setattr(context, "PATIENCE_AFTER_ERROR", 0.5)
+    with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: environment\.json; rows\.parquet; best\.keras"):
+        run_train(f"--data={reviews_csv}", "--epochs=2")
+    run = last_run()
+    assert list(points(run, "val_loss")) == [1, 2]
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
+    assert versions() == []
+
+
+def test_an_upload_that_takes_longer_than_the_patience_is_waited_for(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = mlflow.MlflowClient.log_artifact
+
+    def slow(self: mlflow.MlflowClient, run_id: str, path: str, folder: str | None = None) -> None:
+        time.sleep(2 if path.endswith("best.keras") else 0)
+        upload(self, run_id, path, folder)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", slow)
+    monkeypatch.setattr(writer.Run.flush, "__defaults__", (0.8,))
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    run = last_run()
+    assert run.info.status == "FINISHED"
+    assert {"checkpoint/best.keras", "history.csv", "training.png"} <= artifacts(run)
+
+
+def test_an_upload_that_hangs_does_not_hold_up_an_interruption_and_is_named_as_what_it_is(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stuck = threading.Event()
+    monkeypatch.setattr(mlflow.MlflowClient, "log_artifact", lambda *_: stuck.wait(120))
+    monkeypatch.setattr(context, "PATIENCE_AFTER_ERROR", 0.5)
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(4))
+    assert not stuck.is_set()
+    stuck.set()
+    told = capsys.readouterr().err
+    assert "environment.json (still being sent: it may arrive later); rows.parquet; " in told
+    assert last_run().info.status == "KILLED"
+
+
+class Kill(Signals):
+    """Takes real signals, as in a process of its own."""
+
+    def __enter__(self) -> "Kill":
+        self._before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        self.install()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in zip((signal.SIGINT, signal.SIGTERM), self._before, strict=True):
+            signal.signal(number, handler)
+
+
+def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """Let SIGTERM reach this process when the function has done its work."""
+    function = getattr(owner, name)
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        result = function(*arguments, **named)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "epochs"),
+    [
+        (tokenizer, "encode", 0),
+        (BestCheckpoint, "on_epoch_end", 1),  # within the last epoch's end
+        (plots, "training", 1),  # while the report is made
+        (Outbox, "drain", 1),  # while what was said is being stored
+        (publisher, "store_model", 1),
+        (publisher, "require_same_loss", 1),
+    ],
+)
+def test_a_signal_at_any_moment_before_registration_leaves_a_full_report(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, epochs: int
+) -> None:
+    then_kill(monkeypatch, owner, name)
+    with Kill() as signals, pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", "--epochs=1", signals=signals)
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")
+    assert f"nded after epoch {epochs}: " in run.data.tags["mlflow.note.content"]
+    assert "stopped_epoch" not in run.data.metrics
+    assert len(table(run, "early_stopping.csv")) == epochs
+    assert ("checkpoint/best.keras" in artifacts(run)) == bool(epochs)
+    assert versions() == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(publisher, "register"), (mlflow.MlflowClient, "create_model_version"), (writer.Run, "settle")],
+)
+def test_a_signal_after_registration_has_begun_comes_too_late(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    if name == "settle":  # the second one, at the very end
+        hold = Signals.hold_until_exit
+        monkeypatch.setattr(Signals, "hold_until_exit", lambda self: (hold(self), then_kill(monkeypatch, owner, name)))
+    else:
+        then_kill(monkeypatch, owner, name)
+    with Kill() as signals:
+        run_train(f"--data={reviews_csv}", "--epochs=1", signals=signals)
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "epochs")
+    assert run.data.tags["registered_version"] == "1"
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
+
+
+def test_a_lost_answer_makes_no_second_version(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("create_registered_model", "create_model_version", "set_registered_model_alias"):
+        lose_first_answer(monkeypatch, mlflow.MlflowClient, name)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert [version.version for version in versions()] == [1]
+    assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
+
+
+def test_a_model_that_was_stored_in_part_is_deleted_and_stored_again(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_first_answer(monkeypatch, mlflow.MlflowClient, "log_model_artifacts")
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert len(versions()) == 1
+    (networks,) = mlflow.search_logged_models(output_format="list")
+    assert versions()[0].source == f"models:/{networks.model_id}"
+
+
+def lose_first_answer(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+    """Let a call act and then fail, the first time."""
+    function = getattr(owner, name)
+    calls: list[int] = []
+
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        result = function(*arguments, **named)
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionError("the connection broke off")
+        return result
+
+    monkeypatch.setattr(owner, name, wrapped)
+
+
+@pytest.mark.parametrize("name", ["log_batch", "update_run", "set_terminated", "log_inputs", "log_artifact"])
+def test_one_call_that_fails_changes_nothing(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    made = mlflow.MlflowClient().create_run("0", run_name="gifted-crow-512")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    lose_first_answer(monkeypatch, mlflow.MlflowClient, name)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    run = last_run()
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name.startswith("patience=30")
+    assert len(run.data.params) == 19
+    assert list(points(run, "val_loss")) == [1]
+
+
+def test_a_picture_that_cannot_be_made_hides_nothing(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(plots, "draw_training", full)
+    with pytest.raises(Interrupted):
+        run_train(f"--data={reviews_csv}", signals=SignalAfter(6))
+    assert (last_run().info.status, last_run().data.tags["stop_reason"]) == ("KILLED", "interrupted")
+    assert "checkpoint/best.keras" in artifacts(last_run())
+    assert (
+        "not all tables and pictures of the training could be made (No space left on device)" in capsys.readouterr().err
+    )
+
+
+def test_registering_that_fails_is_named_and_keeps_the_reason_of_the_stop(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise mlflow.MlflowException("not allowed", error_code=mlflow.exceptions.PERMISSION_DENIED)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refuse)
+    with pytest.raises(RunFailed, match="version 1 is registered, but giving it the alias candidate failed"):
+        run_train(f"--data={reviews_csv}", "--epochs=1")
+    run = last_run()
+    assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
+    assert "giving it the alias candidate failed (not allowed)" in run.data.tags["error"]
+
+
+def test_a_name_that_only_looks_made_up_stays(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mlflow.MlflowClient().create_run("0", run_name="baseline-cnn-1")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert last_run().info.run_name == "baseline-cnn-1"

@@ -1,0 +1,387 @@
+"""The verb unfinished: what it lists and what it closes."""
+
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from helpers.resuming import break_off, folder, holding, last_epoch, resume, unended
+from helpers.reviews import TINY
+from helpers.runs import SignalAfter, artifacts, points, run_train, table
+from helpers.verbs import unfinished
+from imdb_conv1d.experiment import EXPERIMENT
+from imdb_conv1d.parameters import TrainParameters
+from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.signals import Signals
+from tracked.resume import close as closing_verb
+from tracked.resume import training_status
+from tracked.runs.queries import status_of
+from tracked.training import holder
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    unfinished.main(arguments, Signals())
+    return capsys.readouterr().out
+
+
+def test_it_lists_each_with_its_last_epoch_and_how_it_goes_on(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert listed(capsys) == "no training in the experiment Default is unfinished\n"
+    run_train(f"--data={noisy}", "--epochs=1")
+    run = break_off(noisy, 2)
+    first, second, third = listed(capsys).splitlines()
+    assert first == f"{run.info.run_id}  {run.info.run_name}"
+    assert second.endswith(", last epoch 2, status KILLED; dead, stop_reason interrupted")
+    assert third == f"    goes on with: --resume {run.info.run_id}"
+    assert len(mlflow.search_runs(["0"], output_format="list")) == 2  # none of its own
+
+
+def test_one_that_is_worked_on_is_alive_and_is_not_closed(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 1)
+    with holding(run) as process:
+        text = listed(capsys, "--close=dead")
+        assert f"alive: process {process.pid} on host {socket.gethostname()}" in text
+        assert "goes on with" not in text
+        assert mlflow.get_run(run.info.run_id).data.tags["stop_reason"] == "interrupted"
+        with pytest.raises(
+            UserError, match=rf"^close: '{run.info.run_id}' is not allowed; allowed: a training that no"
+        ):
+            unfinished.main(["--close", run.info.run_id], Signals())
+    assert folder(run).exists()
+
+
+def died(run: Run) -> None:
+    """As a process leaves its run that is killed: no status, no reason, no tables, and not yet the last epoch."""
+    client = mlflow.MlflowClient()
+    shutil.rmtree(urlsplit(run.info.artifact_uri).path)
+    with closing(sqlite3.connect("mlflow.db")) as database, database:
+        database.execute("DELETE FROM metrics WHERE run_uuid = ? AND step = 1", (run.info.run_id,))
+    client.update_run(run.info.run_id, status="RUNNING")
+    client.delete_tag(run.info.run_id, "stop_reason")
+
+
+def test_a_dead_one_does_not_stay_running_for_ever(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    older, newer = break_off(noisy, 1), break_off(noisy, 2)
+    died(older)
+    assert "status RUNNING; dead, stop_reason unknown" in listed(capsys)
+    assert f"closed {older.info.run_id} as KILLED, after epoch 1" in listed(capsys, "--close", older.info.run_id)
+    found = mlflow.get_run(older.info.run_id)
+    assert list(points(found, "val_loss")) == [1]
+    assert table(found, "history.csv")["val_loss"].tolist() == list(points(found, "val_loss").values())
+    assert (found.info.status, found.data.tags["stop_reason"], status_of(found)) == ("KILLED", "killed", "interrupted")
+    assert {"history.csv", "early_stopping.csv", "checkpoint/best.keras"} <= artifacts(found)
+    assert not folder(older).exists()
+    assert folder(newer).exists()
+    assert older.info.run_id not in listed(capsys)
+    # It can still be asked for by its id, and begins at epoch 1.
+    with pytest.raises(Interrupted):
+        resume("--resume", older.info.run_id, signals=SignalAfter(2))
+    assert "closed" not in mlflow.get_run(older.info.run_id).data.tags
+    assert "closed " in listed(capsys, "--close=dead")
+    assert listed(capsys) == "no training in the experiment Default is unfinished\n"
+
+
+def test_one_whose_version_is_registered_is_closed_as_finished(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = unended(noisy)
+    assert status_of(mlflow.get_run(run.info.run_id)) == "finished"
+    assert f"closed {run.info.run_id} as FINISHED" in listed(capsys, "--close=dead")
+    assert mlflow.get_run(run.info.run_id).data.tags["stop_reason"] == "epochs"
+
+
+def test_what_mlflow_run_wrote_over_is_told_by_the_tag(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 1)
+    mlflow.MlflowClient().set_terminated(
+        run.info.run_id, "FINISHED"
+    )  # a child that exited with 0, as mlflow run sees it
+    assert "status FINISHED; dead, stop_reason interrupted" in listed(capsys)
+
+
+def test_one_that_mlflow_run_has_made_and_not_begun_may_live(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = mlflow.MlflowClient()
+    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
+    for name, value in TrainParameters.parse(TINY).as_strings().items():
+        client.log_param(made.info.run_id, name, value)
+    client.create_run("0", tags={"mlflow.project.entryPoint": "main"})  # of another project
+    client.create_run("0", tags={"mlflow.project.entryPoint": "evaluate"})
+    text = listed(capsys, "--close=dead")
+    assert "not known here whether it lives" in text
+    assert text.count("\n") == 3
+    assert client.get_run(made.info.run_id).info.status == "RUNNING"
+    assert "closed" in listed(capsys, "--close", made.info.run_id)
+    assert client.get_run(made.info.run_id).info.status == "KILLED"
+
+
+def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Between the run's creation and its folder's: the process is known by what the run was begun with."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        start = holder._start(process.pid)
+        told = {"pid": process.pid, "host": socket.gethostname(), "since": "now", "start": start, "parameters": {}}
+        made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(told)})
+        assert f"alive: process {process.pid} on host" in listed(capsys, "--close=dead")
+        with pytest.raises(UserError, match=rf"a training that no process works on: process {process.pid}"):
+            resume("--resume", made.info.run_id)
+        # Another process may have the number by now, and this process has its own, as in a container.
+        for other in ({"start": "1"}, {"pid": os.getpid(), "start": holder._start(os.getpid())}):
+            mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(told | other))
+            assert "dead" in listed(capsys)
+        process.kill()
+    assert mlflow.get_run(made.info.run_id).info.status == "RUNNING"
+
+
+def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, noisy: Path) -> None:
+    run = break_off(noisy, 1, "--epochs=2")
+    (listed_before,) = training_status.find_unfinished(EXPERIMENT, "0")
+    resume("--resume=latest")
+    assert closing_verb.close(EXPERIMENT, listed_before).endswith("is not closed: it has finished by now")
+    assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
+    other = break_off(noisy, 1, "--epochs=2")
+    (listed_before,) = training_status.find_unfinished(EXPERIMENT, "0")
+    with holding(other) as process:
+        assert f"is not closed: process {process.pid} on host" in closing_verb.close(EXPERIMENT, listed_before)
+    assert mlflow.get_run(other.info.run_id).data.tags["stop_reason"] == "interrupted"
+
+
+def test_a_mistake_is_said(store: str, noisy: Path) -> None:
+    with pytest.raises(
+        UserError, match="close: 'all' is not allowed; allowed: no, dead, or the run id of an unfinished"
+    ):
+        unfinished.main(["--close=all"], Signals())
+    with pytest.raises(UserError, match="experiment: 'none' is not allowed"):
+        unfinished.main(["--experiment=none"], Signals())
+
+
+def test_under_mlflow_run_its_run_says_what_it_is(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = mlflow.MlflowClient().create_run("0", tags={"mlflow.project.entryPoint": "unfinished"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    assert "is unfinished" in listed(capsys)
+    assert mlflow.get_run(made.info.run_id).data.tags["verb"] == "unfinished"
+
+
+def test_a_training_without_its_folder_keeps_the_tables_that_its_run_has(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 2)
+    shutil.rmtree(folder(run))
+    assert "closed " in listed(capsys, "--close=dead")
+    assert table(run, "early_stopping.csv")["epoch"].tolist() == [1, 2]
+
+
+def test_what_cannot_be_read_is_not_thrown_away(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 2)
+
+    def broken(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tracked.training.journal.read", broken)
+        with pytest.raises(RunFailed, match="cannot be read"):
+            unfinished.main(["--close=dead"], Signals())
+    assert folder(run).exists()
+    assert "closed" not in mlflow.get_run(run.info.run_id).data.tags
+    with monkeypatch.context() as patch:
+        patch.setattr("tracked.training.run_folder.find_holder", broken)
+        text = listed(capsys, "--close=dead")
+        assert "not known here whether it lives" in text
+        assert "its snapshots cannot be looked at" in text
+    assert folder(run).exists()
+
+
+def test_the_checkpoint_that_is_rescued_is_the_newest_snapshots(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not one of an epoch that was never complete."""
+    run = break_off(noisy, 2)
+    died(run)
+    best = (folder(run) / "best-2.keras").read_bytes()
+    (folder(run) / "best-3.keras").write_bytes(b"written by a process that died before it wrote the epoch")
+    assert "closed " in listed(capsys, "--close=dead")
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="checkpoint/best.keras")
+    assert Path(path).read_bytes() == best
+
+
+def files(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("place", ["the artifacts of the experiment", "a folder with a lock", "no path"])
+def test_a_tag_that_names_a_folder_which_is_not_the_runs_own_endangers_nothing(
+    store: str, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    run = break_off(noisy, 2)
+    artifacts_of_run = Path(urlsplit(run.info.artifact_uri).path)
+    named = {
+        "the artifacts of the experiment": artifacts_of_run.parent.parent,
+        "a folder with a lock": tmp_path / "precious",
+        "no path": "a\0b",
+    }[place]
+    if place == "a folder with a lock":
+        (tmp_path / "precious" / run.info.run_id).mkdir(parents=True)
+        for name in ("lock", "attempts", "best-1.keras"):
+            (tmp_path / "precious" / run.info.run_id / name).write_text("another token")
+    told = json.dumps(training_status.read_launch(run) | {"snapshots": str(named)})
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
+    before = {root: files(root) for root in (artifacts_of_run, tmp_path / "precious")}
+    text = listed(capsys, "--close", run.info.run_id)
+    assert f"closed {run.info.run_id} as KILLED, after epoch 2" in text  # which is in its own folder, and found
+    for root, content in before.items():
+        assert set(files(root)) == set(content)
+    assert files(tmp_path / "precious") == before[tmp_path / "precious"]
+    assert not folder(run).exists()
+
+
+def test_a_file_of_somebody_elses_in_the_runs_folder_survives_its_closing(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 2)
+    (folder(run) / "notes.txt").write_text("mine")
+    capsys.readouterr()
+    unfinished.main(["--close=dead"], Signals())
+    assert f"{folder(run)} is not removed, as it is not a training's alone: notes.txt" in capsys.readouterr().err
+    assert files(folder(run)) == {"notes.txt": b"mine"}
+
+
+def damage(*paths: Path) -> None:
+    for path in paths:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+def stored(run: Run) -> bytes:
+    """The run's best checkpoint."""
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="checkpoint/best.keras")
+    return Path(path).read_bytes()
+
+
+@pytest.mark.parametrize("lost", ["both snapshots", "both snapshots and the journal", "the parameters too"])
+def test_a_whole_checkpoint_is_stored_before_its_folder_goes_whatever_else_is_damaged(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    run = break_off(noisy, 3)
+    died(run)
+    best = (folder(run) / "best-2.keras").read_bytes()
+    damage(*folder(run).glob("epoch-*"))
+    if lost != "both snapshots":
+        (folder(run) / "journal.jsonl").write_text("damaged")
+    if lost == "the parameters too":
+        told = json.dumps(training_status.read_launch(run) | {"parameters": {"patience": "a while"}})
+        mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
+    assert f"closed {run.info.run_id} as KILLED, after epoch 3" in listed(capsys, "--close=dead")
+    assert stored(run) == best
+    assert not folder(run).exists()
+
+
+def test_a_checkpoint_that_was_set_aside_is_stored_when_the_training_is_closed(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 3)
+    best = (folder(run) / "best-2.keras").read_bytes()
+    damage(*folder(run).glob("epoch-*"))
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", signals=SignalAfter(4))
+    assert last_epoch(run) == 1
+    shutil.rmtree(urlsplit(run.info.artifact_uri).path)
+    assert f"closed {run.info.run_id} as KILLED, after epoch 1" in listed(capsys, "--close=dead")
+    assert stored(run) == best
+    assert not folder(run).exists()
+
+
+def test_a_better_checkpoint_of_the_run_stays_until_the_training_has_come_as_far_again(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 3)
+    best = stored(run)
+    shutil.rmtree(folder(run))
+    with pytest.raises(Interrupted):
+        resume("--resume=latest", signals=SignalAfter(4))
+    assert (last_epoch(run), stored(run) == best) == (1, True)
+    assert (folder(run) / "best-1.keras").read_bytes() != best
+    assert f"closed {run.info.run_id} as KILLED, after epoch 1" in listed(capsys, "--close=dead")
+    assert stored(run) == best
+    assert not folder(run).exists()
+    with pytest.raises(Interrupted):
+        resume("--resume", run.info.run_id, signals=SignalAfter(10))
+    assert (last_epoch(run), stored(run) == best) == (4, False)  # made anew, with other moments in it
+    assert table(run, "history.csv")["epoch"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("at_the_run", "beside", "reason"),
+    [
+        (False, False, "no checkpoint in it is whole"),
+        (True, False, "no checkpoint in it is whole"),
+        (True, True, "best-2.keras in it is not whole"),
+    ],
+)
+def test_a_folder_of_which_the_best_checkpoint_cannot_be_told_stays_and_a_line_says_why(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str], at_the_run: bool, beside: bool, reason: str
+) -> None:
+    run = break_off(noisy, 3)
+    former = stored(run)
+    if beside:
+        shutil.copyfile(folder(run) / "best-2.keras", folder(run) / "best-1.keras")
+    damage(folder(run) / "best-2.keras")
+    if not at_the_run:
+        died(run)
+    before = set(files(folder(run)))
+    capsys.readouterr()
+    assert f"as KILLED, after epoch 3; {folder(run)} stays, since {reason}" in listed(capsys, "--close=dead")
+    assert before <= set(files(folder(run)))
+    assert not list(folder(run).glob("aside-*"))
+    assert mlflow.get_run(run.info.run_id).data.tags["closed"] == "true"
+    if at_the_run:
+        assert stored(run) == former
+    else:
+        assert "checkpoint/best.keras" not in artifacts(run)
+
+
+def test_a_best_checkpoint_that_is_missing_is_said_to_be_missing(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 3)
+    former = stored(run)
+    (folder(run) / "best-2.keras").rename(folder(run) / "best-1.keras")
+    assert "stays, since best-2.keras is not in it" in listed(capsys, "--close=dead")
+    assert stored(run) == former
+
+
+def test_whatever_is_wrong_with_a_checkpoint_it_is_not_whole_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "best-1.keras"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("weights", b"some content")
+    content = path.read_bytes()
+    assert closing_verb._is_whole(path)
+    for place in range(len(content)):
+        for bit in range(8):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            path.write_bytes(flipped)
+            closing_verb._is_whole(path)  # raises nothing
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        assert not closing_verb._is_whole(path)
