@@ -113,7 +113,7 @@ def test_an_error_without_a_reader_of_standard_error_ends_with_its_own_status() 
 def test_a_delivery_without_a_reader_of_standard_error_delivers_everything() -> None:
     """Each of its lines: trying again, answering again, refusing."""
     code = """
-from tracked.runs.outbox import Delivery
+from tracked.runs.outbox import Outbox
 taken, tries = [], []
 def call(name):
     tries.append(name)
@@ -122,7 +122,7 @@ def call(name):
     if len(tries) < 3:
         raise ConnectionError("no answer")
     taken.append(name)
-delivery = Delivery(refused=lambda error: isinstance(error, ValueError), pauses=(0.01,))
+delivery = Outbox(is_permanent=lambda error: isinstance(error, ValueError), pauses=(0.01,))
 for name in ("a", "bad", "b"):
     delivery.add(name, lambda name=name: call(name))
 missing = delivery.drain(10)
