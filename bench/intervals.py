@@ -119,7 +119,7 @@ def verdicts(sizes: tuple[int, ...], samples: int) -> Iterator[str]:
                 alone, apart = int((first & ~second).sum()), int((first ^ second).sum())
                 losses.append(a - b)
                 tested.append(bool(apart) and binomtest(alone, apart).pvalue < 0.05)
-                sentence = compare_losses(a, b, correct=(first, second)).sentence("a", "b", TERMS)
+                sentence = compare_losses(a, b, correct=(first, second)).describe("a", "b", TERMS)
                 told.append("more than chance does" in sentence)
             low, high = percentile(np.stack(losses, axis=1))
             old = np.mean((low > 0) | (high < 0) | np.array(tested))

@@ -53,7 +53,7 @@ class Diabetes(Experiment):
 
         return TableDataset(SOURCE, load_diabetes(as_frame=True).frame, "target", test=1 / 3)
 
-    def build(self, parameters: DiabetesParameters, dataset: Any, folder: Path, former: Mapping[str, str]) -> Any:
+    def build(self, parameters: DiabetesParameters, dataset: Any, folder: Path, resumed_tags: Mapping[str, str]) -> Any:
         """Make a network with one hidden layer."""
         import keras
 

@@ -32,10 +32,10 @@ class ImdbConv1D(Experiment):
     metrics = (Metric("loss", "min"), Metric("accuracy", "max"))
     terms = TERMS
     headline = ("loss", "accuracy")
-    files = (r"vocabulary-[0-9a-f]{64}\.txt",)
+    file_patterns = (r"vocabulary-[0-9a-f]{64}\.txt",)
     owns_untagged_runs = True  # before experiments had names, there was this one
     inputs_switch = "log_texts"
-    former_seen = "test_texts_in_training"
+    legacy_seen_metric = "test_texts_in_training"
     advice = "a smaller learning_rate than {learning_rate} may help"
 
     def load(self, parameters: TrainParameters, source: str) -> "Reviews":
@@ -47,7 +47,7 @@ class ImdbConv1D(Experiment):
         return dataset.load(found, parameters.validation_split)
 
     def build(
-        self, parameters: TrainParameters, dataset: "Reviews", folder: Path, former: Mapping[str, str]
+        self, parameters: TrainParameters, dataset: "Reviews", folder: Path, resumed_tags: Mapping[str, str]
     ) -> "NetworkTrainee":
         """Make the vocabulary, the ids and the network."""
         from imdb_conv1d import networks, tokenizer
@@ -56,7 +56,7 @@ class ImdbConv1D(Experiment):
         dataset.forget_words()
         labels = [part["label"].to_numpy() for part in dataset.learned]
         learned, validated = zip(ids, labels, strict=True)
-        network = networks.build(parameters, former.get("layers", ""))
+        network = networks.build(parameters, resumed_tags.get("layers", ""))
         return networks.NetworkTrainee(network, parameters, learned, validated)
 
     def package(self, parameters: TrainParameters, dataset: "Reviews", folder: Path, checkpoint: Path) -> Package:
@@ -103,7 +103,7 @@ class ImdbConv1D(Experiment):
         """Show the most confident mistakes, with their text or with its hash."""
         return inputs[["label", "probability", "text" if with_inputs else "hash"]]
 
-    def find_fault(self, inputs: Sequence[Any]) -> str:
+    def explain_mismatch(self, inputs: Sequence[Any]) -> str:
         """Say why a model takes no text, by its signature; empty if it does."""
         if len(inputs) == 1 and getattr(inputs[0].type, "kind", "") in ("O", "U") and tuple(inputs[0].shape) == (-1,):
             return ""

@@ -34,8 +34,8 @@ plain layers train (after 20 steps):
                           50 * 1         none              2e-8
                  16 * 3 to 50 * 3        none              2e-8
 
-So below ``LEAST_WIDTH`` the plain layers train. From there on, a window shares its maximum with one of 400 equal ones
-with a probability of less than 1e-8. What is left is rounding: different windows whose values are the same to the last
+So below ``MIN_FUSED_WIDTH`` the plain layers train. From there on, a window shares its maximum with one of 400 equal
+ones with a probability of less than 1e-8. What is left is rounding: windows whose values are the same to the last
 bit (2 of four million maxima), or so close that another order of adding up takes the other one. Both are subgradients
 then, but Adam can make a whole step's difference of it: at 100 * 3, one such maximum in 20 steps led to 4e-4. Any two
 ways of adding up part like this, sooner or later.
@@ -50,7 +50,7 @@ import keras
 import tensorflow as tf
 
 ops = tf.raw_ops
-LEAST_WIDTH = 64  # embedding_dims * kernel_size
+MIN_FUSED_WIDTH = 64  # embedding_dims * kernel_size
 
 
 def _sparse(rows: tf.Tensor, columns: tf.Tensor, values: tf.Tensor, shape: tuple[Any, Any]) -> tf.Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from imdb_conv1d.batches import make_training_batches, make_validation_batches
-from imdb_conv1d.fused_layers import LEAST_WIDTH, FusedAdam, FusedConvolution
+from imdb_conv1d.fused_layers import MIN_FUSED_WIDTH, FusedAdam, FusedConvolution
 from imdb_conv1d.parameters import TrainParameters
 from tracked.training import reproducibility
 from tracked.training.keras_trainee import Arrays, KerasTrainee
@@ -70,7 +70,7 @@ def build(parameters: TrainParameters, former: str = "") -> Network:
     """
     plain = _plain(parameters)
     width = parameters.embedding_dims * parameters.kernel_size
-    wide = width >= LEAST_WIDTH or former == "fused"
+    wide = width >= MIN_FUSED_WIDTH or former == "fused"
     # The fused layers are written for a CPU. On a GPU, Keras's own are fast, and have been tried by many.
     fused = parameters.fused and wide and not reproducibility.count_gpus()
     layers = _fused_layers(plain) if fused else plain.layers
@@ -80,7 +80,7 @@ def build(parameters: TrainParameters, former: str = "") -> Network:
     adam = FusedAdam if fused else keras.optimizers.Adam
     steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
     trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=steps, **settings)
-    narrow = f"embedding_dims * kernel_size is {width}, below {LEAST_WIDTH}"
+    narrow = f"embedding_dims * kernel_size is {width}, below {MIN_FUSED_WIDTH}"
     note = f"{narrow}: Keras's own layers train, as with fused=false" if parameters.fused and not wide else ""
     return Network(plain, trained, fused, note)
 

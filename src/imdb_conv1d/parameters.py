@@ -35,8 +35,8 @@ class TrainParameters(train_parameters.TrainParameters):
         "plain ones do where embedding_dims * kernel_size is below 64")  # fmt: skip
     log_texts: Switch = Field(True, description="Whether texts of the data may be stored with the runs and the model")
 
-    unnamed = ("model_name", "log_texts")
-    named_last = ("data",)
+    omitted_from_run_name = ("model_name", "log_texts")
+    last_in_run_name = ("data",)
 
     def short_values(self) -> dict[str, str]:
         """Values as they stand in a run's name: of a path, the last part."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "test")
 SEEN_PARTS = ("train", "validation")  # by a training: the validation part chooses the checkpoint
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # of an experiment: a part of folders, settings and URIs
-TO_TRAIN = ("load", "build", "package")
-TO_EVALUATE = ("load_part", "predict", "score")
+TRAIN_METHODS = ("load", "build", "package")
+EVALUATE_METHODS = ("load_part", "predict", "score")
 
 
 @dataclass(frozen=True)
@@ -218,12 +218,12 @@ class Experiment(Protocol):
         terms: what people call the rows and their loss.
         headline: the scores that stand at a version and in a comparison, of those that ``score`` gives. The first is
             the mean of the rows' loss.
-        files: patterns of the names of files that ``build`` leaves in a training's folder.
+        file_patterns: patterns of the names of files that ``build`` leaves in a training's folder.
         owns_untagged_runs: whether runs that name no experiment are this one's. They were made before experiments had
             names, so it is True for one experiment of a store at most; it is never copied into a fork.
         inputs_switch: the parameter, a ``Switch`` of train, evaluate and promote, that says whether inputs may be
             stored with runs; where it is empty, they may.
-        former_seen: a metric by which evaluations of before say how many rows, at least, a model had seen.
+        legacy_seen_metric: a metric by which evaluations of before say how many rows, at least, a model had seen.
         advice: what may help when a loss is no longer a number, formatted with the parameters.
     """
 
@@ -234,10 +234,10 @@ class Experiment(Protocol):
     metrics: Sequence[Metric]
     terms: Terms = Terms()
     headline: Sequence[str] = ("loss",)
-    files: ClassVar[Sequence[str]] = ()
+    file_patterns: ClassVar[Sequence[str]] = ()
     owns_untagged_runs: bool = False
     inputs_switch: str = ""
-    former_seen: str = ""
+    legacy_seen_metric: str = ""
     advice: str = ""
 
     def load(self, parameters: Any, source: str) -> Dataset:
@@ -251,12 +251,12 @@ class Experiment(Protocol):
         """
         raise NotImplementedError
 
-    def build(self, parameters: Any, dataset: Any, folder: Path, former: Mapping[str, str]) -> Trainee:
+    def build(self, parameters: Any, dataset: Any, folder: Path, resumed_tags: Mapping[str, str]) -> Trainee:
         """Make the network and its batches; everything random must follow from ``parameters.seed``.
 
         Args:
             folder: the training's own, where files may be left that ``package`` needs.
-            former: the tags of the run that is resumed; empty for a new training.
+            resumed_tags: the tags of the run that is resumed; empty for a new training.
         """
         raise NotImplementedError
 
@@ -314,7 +314,7 @@ class Experiment(Protocol):
         """Choose what people see of the worst rows; nothing that may not be stored, unless ``with_inputs``."""
         return inputs if with_inputs else inputs.iloc[:, :0]
 
-    def find_fault(self, inputs: Sequence[Any]) -> str:
+    def explain_mismatch(self, inputs: Sequence[Any]) -> str:
         """Say why a model of somebody else's cannot be evaluated, by the inputs of its signature; else empty."""
         return ""
 
@@ -328,7 +328,7 @@ def owns_untagged(experiment: Experiment) -> bool:
     return bool(vars(type(experiment)).get("owns_untagged_runs", False))
 
 
-def metric_names(metrics: Sequence[Metric]) -> list[str]:
+def list_epoch_metrics(metrics: Sequence[Metric]) -> list[str]:
     """Name all that an epoch reports of these metrics."""
     names = [metric.name for metric in metrics]
     return [*names, *(f"val_{name}" for name in names)]

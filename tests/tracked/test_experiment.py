@@ -59,7 +59,9 @@ class Tiny(Experiment):
     def load(self, parameters: Parameters, source: str) -> Any:
         return TableDataset("made up", ROWS, "target")
 
-    def build(self, parameters: Parameters, dataset: Any, folder: Path, former: Mapping[str, str]) -> KerasTrainee:
+    def build(
+        self, parameters: Parameters, dataset: Any, folder: Path, resumed_tags: Mapping[str, str]
+    ) -> KerasTrainee:
         layers = keras.layers
         network = keras.Sequential([
             keras.Input((3,)), layers.Dense(parameters.units, activation="relu"), layers.Dropout(0.2), layers.Dense(1),
@@ -99,8 +101,10 @@ class InBatches(Tiny):
 class Wider(Tiny):
     """As after a change of the code: the same name, another network."""
 
-    def build(self, parameters: Parameters, dataset: Any, folder: Path, former: Mapping[str, str]) -> KerasTrainee:
-        return super().build(parameters.model_copy(update={"units": 4}), dataset, folder, former)
+    def build(
+        self, parameters: Parameters, dataset: Any, folder: Path, resumed_tags: Mapping[str, str]
+    ) -> KerasTrainee:
+        return super().build(parameters.model_copy(update={"units": 4}), dataset, folder, resumed_tags)
 
 
 def fit(experiment: Experiment, *arguments: str, signals: Signals | None = None) -> Run:
@@ -167,7 +171,10 @@ finally:
 """
 LACKING = {
     ("train", "load"): "load(parameters, source); allowed: one that has all of load, build, package",
-    ("train", "build"): "build(parameters, dataset, folder, former); allowed: one that has all of load, build, package",
+    (
+        "train",
+        "build",
+    ): "build(parameters, dataset, folder, resumed_tags); allowed: one that has all of load, build, package",
     ("train", "package"): (
         "package(parameters, dataset, folder, checkpoint); allowed: one that has all of load, build, package"
     ),

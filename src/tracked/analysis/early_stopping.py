@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 Event = Literal["improved", "waiting", "stopped"]
-BY_ITSELF = ("patience", "epochs")  # the reasons of a training that has come to its own end
+COMPLETED = ("patience", "epochs")  # the reasons of a training that has come to its own end
 OTHER_HISTORY = "other_history"  # the reason where a resumed training came out otherwise than its run has it
 NOT_A_NUMBER = "not_a_number"  # the reason after which nothing can go on
 

@@ -1,31 +1,32 @@
-"""How sure a mean is: an interval for means of skewed values, and what counts as one value."""
+"""Confidence intervals for the mean of skewed values, and averages over rows with the same key."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import t as student
 
-# Chosen by simulation (bench/intervals.py): from here on at least 93 of 100 intervals of 95 % hold the mean, also where
-# one value in fifty, or in a hundred, lies ten deviations away. With 50 values these are 90.
-LEAST = 120  # values
-DIFFERENT = 3  # values other than the most frequent one
-DIGITS = 9  # of the largest, in which two values may differ only by rounding
-SYMMETRIC = 1e-6  # a skewness below this is none
+# Chosen by simulation (bench/intervals.py): from here on at least 93 of 100 nominal 95 % intervals hold the mean, even
+# where one value in fifty, or in a hundred, lies ten deviations away. With 50 values, 90 do.
+MIN_VALUES = 120
+MIN_DISTINCT = 3  # values other than the most frequent one
+DIGITS = 9  # of the largest value: smaller differences are rounding
+MIN_SKEWNESS = 1e-6  # below this, values count as symmetric
 
 
 def compute_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
-    """Give an interval for the mean that values [n] are drawn around, NaN and NaN where they cannot tell.
+    """Compute a confidence interval of the mean of values [n]; (NaN, NaN) where the values allow none.
 
-    It spans Student's interval and Hall's (1992), which undoes the skewness of the t statistic by a cubic: Student's
-    alone misses the mean of skewed values, Hall's alone is too narrow for heavy tails. There is none of fewer than
-    ``LEAST`` values, where fewer than ``DIFFERENT`` of them differ from the most frequent one (all-zero regrets prove
-    no zero), or where one is not finite. Of values so rare that none of n shows them, no interval knows.
+    The interval spans Student's and Hall's (1992), which corrects the t statistic's skewness by a cubic: Student's
+    alone misses the mean of skewed values, Hall's alone is too narrow for heavy tails. NaN with fewer than
+    ``MIN_VALUES`` values, with fewer than ``MIN_DISTINCT`` values other than the most frequent one (all-zero regrets
+    do not prove a mean of zero), or with a value that is not finite. Events too rare to occur among n values are not
+    covered.
     """
     n = len(values)
-    if n < LEAST or not np.isfinite(values).all():
+    if n < MIN_VALUES or not np.isfinite(values).all():
         return np.nan, np.nan
-    x = np.sort(values)  # the same values in another order have the same interval to the last bit
+    x = np.sort(values)  # so that the order of the values does not change the last bits
     alike = np.round(x / (np.abs(x).max() or 1.0), DIGITS)
-    if n - np.unique(alike, return_counts=True)[1].max() < DIFFERENT:
+    if n - np.unique(alike, return_counts=True)[1].max() < MIN_DISTINCT:
         return np.nan, np.nan
     mean, deviation, root = x.mean(), x.std(ddof=1), np.sqrt(n)
     if not 0 < deviation < np.inf:  # squares under- or overflow
@@ -33,19 +34,19 @@ def compute_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[floa
     skewness = (((x - mean) / x.std()) ** 3).mean()
     t = student.ppf(0.5 + confidence / 2, n - 1)
     ends = np.array([-t, t])
-    if abs(skewness) > SYMMETRIC:
+    if abs(skewness) > MIN_SKEWNESS:
         cubes = 1 + skewness * (ends / root - skewness / (6 * n))
         ends = np.array([[-t, t], root * 3 / skewness * (np.cbrt(cubes) - 1)])
     return float(mean - ends.max() * deviation / root), float(mean - ends.min() * deviation / root)
 
 
 def average_by_key(values: np.ndarray, keys: ArrayLike | None) -> np.ndarray:
-    """Make one row of rows with the same key: the mean of their values [n], in the order of the sorted keys.
+    """Average values [n] over the rows with the same key, in the order of the sorted keys.
 
     Args:
         keys: [n], such as hashes of the inputs; None where every row has its own.
     """
     if keys is None:
         return values
-    _, places, counts = np.unique(np.asarray(keys), return_inverse=True, return_counts=True)
-    return np.asarray(np.bincount(places, values) / counts)
+    _, indices, counts = np.unique(np.asarray(keys), return_inverse=True, return_counts=True)
+    return np.asarray(np.bincount(indices, values) / counts)

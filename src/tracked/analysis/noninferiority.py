@@ -11,12 +11,12 @@ from tracked.analysis.intervals import average_by_key
 from tracked.console.lines import format_count
 from tracked.experiment import Terms
 
-FEWEST = 20  # distinct rows
-BOLD = 0.95  # of the capital, staked at most
-START = 0.1  # the variance that the first stakes expect: that of two trainings' log losses, in squared nats
-START_MAX = math.log(1000)  # nats that a row counted for at most there; START grows with the square of that
-SLOWEST = 1e-9  # growth of the capital a row, below which no number of rows is told
-STEPS = 25  # halvings, to a ten-millionth of what a row counts for at most
+MIN_ROWS = 20  # distinct rows below which nothing is decided
+MAX_STAKE = 0.95  # largest share of the capital that is bet on one row
+PRIOR_VARIANCE = 0.1  # variance assumed for the first bets: that of two trainings' log losses, in squared nats
+PRIOR_MAX_LOSS = math.log(1000)  # the max_loss, in nats, behind PRIOR_VARIANCE, which scales with its square
+MIN_GROWTH = 1e-9  # growth of the capital a row below which no number of rows is given
+BISECTIONS = 25  # to a ten-millionth of max_loss
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Decision:
     needed: int | None
     copies: int
 
-    def sentence(self, terms: Terms) -> str:
+    def describe(self, terms: Terms) -> str:
         """Say which figures decided, what they are of, and what they cannot show.
 
         Args:
@@ -51,7 +51,7 @@ class Decision:
             rows += f" ({format_count(self.copies, 'repeated row')} left out)"
         more = ""
         if not self.enough:
-            more = f"; nothing is decided, as {self.needed or FEWEST:,} distinct {terms.rows} are needed"
+            more = f"; nothing is decided, as {self.needed or MIN_ROWS:,} distinct {terms.rows} are needed"
         elif not self.promoted and self.needed is not None:
             more = f"; about {self.needed:,} distinct {terms.rows} would do at this spread"
         one_of = max(1, round(self.rows / -math.log(1 - self.confidence)))
@@ -104,13 +104,13 @@ def decide(
     n, mean, difference, aim = len(whole), float(capped.mean()), float(whole.mean()), -math.log(1 - confidence)
     scatter = float(student.ppf(confidence, max(n - 1, 1)) * whole.std(ddof=min(1, n - 1)))
     upper = max(_bound(capped, confidence, max_loss), difference + scatter / math.sqrt(n))
-    needed, enough = None, n >= FEWEST
+    needed, enough = None, n >= MIN_ROWS
     if margin > max(mean, difference):
-        boldest = BOLD / max(max_loss - margin, max_loss / START_MAX / START_MAX)
+        boldest = MAX_STAKE / max(max_loss - margin, max_loss / PRIOR_MAX_LOSS / PRIOR_MAX_LOSS)
         grows = max(float(np.log1p(stake * (margin - capped)).mean()) for stake in boldest * np.geomspace(1e-3, 1, 20))
-        if grows > SLOWEST:
+        if grows > MIN_GROWTH:
             enough = enough and n * math.log1p(boldest * (margin - mean)) >= aim
-            needed = max(FEWEST, math.ceil(aim / grows), math.ceil((scatter / (margin - difference)) ** 2))
+            needed = max(MIN_ROWS, math.ceil(aim / grows), math.ceil((scatter / (margin - difference)) ** 2))
     promoted = enough and upper <= margin
     return Decision(promoted, n, difference, upper, margin, confidence, enough, needed, len(losses[0]) - n)
 
@@ -133,13 +133,13 @@ def _bound(differences: np.ndarray, confidence: float, max_loss: float) -> float
 
     The rows come in an order that depends on nothing but their number.
     """
-    n, aim, start = len(differences), -math.log(1 - confidence), START * (max_loss / START_MAX) ** 2
+    n, aim, start = len(differences), -math.log(1 - confidence), PRIOR_VARIANCE * (max_loss / PRIOR_MAX_LOSS) ** 2
     x, seen = differences[np.random.default_rng(0).permutation(n)], np.arange(1, n + 1)
     variance = (start + np.cumsum((x - np.cumsum(x) / seen) ** 2)) / seen
     stakes = np.sqrt(2 * aim / (n * np.append(start, variance[:-1])))
     low, high = -max_loss, max_loss
-    for _ in range(STEPS):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        won = np.cumsum(np.log1p(np.minimum(stakes, BOLD / (max_loss - middle)) * (middle - x))).max() >= aim
+        won = np.cumsum(np.log1p(np.minimum(stakes, MAX_STAKE / (max_loss - middle)) * (middle - x))).max() >= aim
         low, high = (low, middle) if won else (middle, high)
     return high

@@ -37,7 +37,7 @@ class PairedComparison:
     second_only: int = 0
     p_value: float = np.nan
 
-    def sentence(self, first: str, second: str, terms: Terms) -> str:
+    def describe(self, first: str, second: str, terms: Terms) -> str:
         """Say in one plain sentence what that means; of equal models at most one verdict in twenty is false."""
         digits = terms.digits
         told = f"{self.loss:+.{digits}f} of {terms.loss} ({_interval(self.loss_low, self.loss_high, digits)})"
@@ -50,7 +50,7 @@ class PairedComparison:
             rows += f", {format_count(self.copies, 'repeated row')} left out"
         return f"{first} against {second}: {told} on {rows}; {self._verdict(terms)}."
 
-    def figures(self, terms: Terms) -> dict[str, float | int | bool]:
+    def to_columns(self, terms: Terms) -> dict[str, float | int | bool]:
         """Name the figures for a table; those of what is right only where a prediction can be."""
         loss, right = terms.loss_key, terms.correct_key
         named: dict[str, float | int | bool] = {"rows": self.rows}

@@ -108,7 +108,7 @@ def parse_numbers(text: str, one: Callable[[str], list[Any]]) -> list[Any]:
     return found
 
 
-def number_list(one: Callable[[str], list[Any]]) -> Callable[[str], str]:
+def make_list_check(one: Callable[[str], list[Any]]) -> Callable[[str], str]:
     """A check for a parameter that is auto or a list of numbers; what was written stays as it is."""
 
     def check(text: str) -> str:

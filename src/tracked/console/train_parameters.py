@@ -36,8 +36,8 @@ class TrainParameters(Parameters):
     model_name: ModelName = "model"
 
     directions: ClassVar[Mapping[str, Mode]] = {}  # of the metrics that the experiment declares
-    unnamed: ClassVar[tuple[str, ...]] = ("model_name",)  # parameters that no run is named after
-    named_last: ClassVar[tuple[str, ...]] = ()
+    omitted_from_run_name: ClassVar[tuple[str, ...]] = ("model_name",)  # parameters that no run is named after
+    last_in_run_name: ClassVar[tuple[str, ...]] = ()
 
     @property
     def direction(self) -> Mode:
@@ -53,8 +53,8 @@ class TrainParameters(Parameters):
         """What is particular about a training, as its run's name: ``patience=30 seed=7`` and what is not a default."""
         first, fields, values = ("patience", "seed"), type(self).model_fields, self.short_values()
         # Where the UI cuts a name off, what runs are often compared by is still there.
-        others = (name for name in fields if name not in (*first, *self.named_last, *self.unnamed))
-        order = (*first, *others, *self.named_last)
+        others = (name for name in fields if name not in (*first, *self.last_in_run_name, *self.omitted_from_run_name))
+        order = (*first, *others, *self.last_in_run_name)
         told = (name for name in order if name in first or getattr(self, name) != fields[name].default)
         return " ".join(f"{name}={values[name]}" for name in told)
 

@@ -11,7 +11,7 @@ from tracked.console.parameters import (
     Finite,
     Parameters,
     Text,
-    number_list,
+    make_list_check,
     parse_number,
     parse_numbers,
     parse_whole_numbers,
@@ -52,10 +52,10 @@ class ReplayParameters(Parameters):
     mode: Literal["auto", "min", "max"] = Field(
         "auto", description="Whether less or more is better; auto: the run's own, else Keras's rule for the name"
     )
-    patience: Annotated[str, AfterValidator(number_list(parse_whole_numbers))] = Field(
+    patience: Annotated[str, AfterValidator(make_list_check(parse_whole_numbers))] = Field(
         "auto", description="Patiences to try; auto: 1 to the run's own", json_schema_extra={
             "allowed": "auto, or whole numbers from 0 such as 1,2,5 or 1-30, 10000 at most"})  # fmt: skip
-    min_delta: Annotated[str, AfterValidator(number_list(parse_number))] = Field(
+    min_delta: Annotated[str, AfterValidator(make_list_check(parse_number))] = Field(
         "auto", description="Values of min_delta to try; auto: 0 and the run's own", json_schema_extra={
             "allowed": "auto, or finite numbers from 0 such as 0,0.001, 10000 at most"})  # fmt: skip
     tolerance: Finite = Field(

@@ -71,7 +71,7 @@ def download(owner: Experiment, stored: StoredModel, folder: Path) -> Downloaded
         raise UserError(f"model: {uri!r} holds {(codes or ['code'])[0]}, which runs code when loaded; {advice}")
     inputs = meta.signature.inputs.inputs if meta.signature and meta.signature.inputs else []
     require_own(owner, stored)
-    if fault := owner.find_fault(inputs):
+    if fault := owner.explain_mismatch(inputs):
         raise UserError(f"model: {uri!r} {fault}")
     told = meta.metadata or {}
     if not {"data_source", "data_digest"} <= set(told):

@@ -93,7 +93,7 @@ def _judged(
         )
     except ValueError as error:
         raise RunFailed(f"the evaluations {' and '.join(ids)} cannot be compared: {error}") from None
-    sentence = f"{decision.sentence(terms)}{left_out}"
+    sentence = f"{decision.describe(terms)}{left_out}"
     if not decision.enough:
         return None, sentence
     uses = _decided_before(owner, run, found, fresh) + 1

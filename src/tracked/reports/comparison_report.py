@@ -19,7 +19,7 @@ from tracked.runs.writer import Run, escape_markdown
 
 BEFORE = ("run_name", "best_value", "best_epoch", "stopped_epoch")
 ROWS = 20  # at most, on the terminal and in the description
-FEWEST = 5  # rows of the description: columns give way to them
+MIN_ROWS = 5  # rows of the description: columns give way to them
 DESCRIPTION = 7500  # characters; MLflow cuts a tag at 8,000
 PAIR_COLUMNS = ("first_run_id", "second_run_id", "same_rows", "sentence")
 
@@ -53,8 +53,8 @@ def compare_pairs(owner: Experiment, run: Run, table: pd.DataFrame, found: Mappi
             others = predictions.loc[fresh.index]
             right = (fresh["correct"], others["correct"]) if "correct" in fresh and "correct" in others else None
             result = compare_losses(fresh["loss"], others["loss"], fresh["key"], right)
-            told = result.sentence(first_name, name, owner.terms)
-            rows.append(pair | {"sentence": told} | result.figures(owner.terms))
+            told = result.describe(first_name, name, owner.terms)
+            rows.append(pair | {"sentence": told} | result.to_columns(owner.terms))
         else:
             counts = f"{len(first):,} and {len(predictions):,} {owner.terms.rows}"
             why = "no rows that neither was trained on" if same else f"other rows ({counts})"
@@ -145,7 +145,7 @@ def _description(title: str, table: pd.DataFrame, sentences: Sequence[str]) -> s
                 break
             text += line
             lines.append(line)
-        if len(lines) - 2 >= min(len(table), FEWEST) or len(columns) == 1:
+        if len(lines) - 2 >= min(len(table), MIN_ROWS) or len(columns) == 1:
             return text + tail
         columns.pop()
 

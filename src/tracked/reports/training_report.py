@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tracked.analysis.early_stopping import BY_ITSELF, NOT_A_NUMBER
+from tracked.analysis.early_stopping import COMPLETED, NOT_A_NUMBER
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.experiment import Dataset
@@ -43,7 +43,7 @@ def log_report(run: Run, data: Dataset, trainer: Trainer) -> None:
         _files(run, trainer)
     except Exception as error:  # a full disk, say
         problem = f"not all tables and pictures of the training could be made ({one_line(error)})"
-        if trainer.reason in BY_ITSELF:
+        if trainer.reason in COMPLETED:
             raise RunFailed(problem) from error
         warn(problem)
 

@@ -54,7 +54,7 @@ def close(owner: Experiment, found: ResumableRun) -> str:
         RunFailed: if the store keeps failing, or the folder cannot be read; it stays then.
     """
     folder = training_status.find_folder(owner, found.run)
-    with RunFolderLock(owner.files) as folder_lock:
+    with RunFolderLock(owner.file_patterns) as folder_lock:
         try:
             folder_lock.take(folder)
         except HeldError as held:

@@ -98,7 +98,7 @@ def start_or_resume(
         UserError: for a mistake, before a run is made or changed.
         RunFailed: if the store keeps failing, or what was said could not be stored.
     """
-    with RunFolderLock(experiment.files) as folder_lock:
+    with RunFolderLock(experiment.file_patterns) as folder_lock:
         plan = resume_plan.find(experiment, command, folder_lock)
         if plan and plan.is_complete:
             resume_plan.finish(plan, folder_lock)

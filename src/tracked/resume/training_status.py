@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tracked.analysis.early_stopping import BY_ITSELF, NOT_A_NUMBER, OTHER_HISTORY
+from tracked.analysis.early_stopping import COMPLETED, NOT_A_NUMBER, OTHER_HISTORY
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import queries
@@ -104,7 +104,7 @@ def _may_live(run: MlflowRun) -> bool:
     One that has stopped by itself still has its model to store and to register.
     """
     tags = run.data.tags
-    ended = REGISTERED in tags or "error" in tags or tags.get(STOP_REASON, BY_ITSELF[0]) not in BY_ITSELF
+    ended = REGISTERED in tags or "error" in tags or tags.get(STOP_REASON, COMPLETED[0]) not in COMPLETED
     return VERB in tags and not ended
 
 

@@ -101,7 +101,7 @@ def count_leaked(owner: Experiment, run: Run) -> int | None:
     """
     if seen_metric(owner) in run.data.metrics:
         return int(run.data.metrics[seen_metric(owner)])
-    return int(run.data.metrics.get(owner.former_seen, 0)) or None
+    return int(run.data.metrics.get(owner.legacy_seen_metric, 0)) or None
 
 
 def find_for_model(owner: Experiment, stored: StoredModel, *conditions: str) -> Run | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tracked.analysis.early_stopping import Rule, follow
 from tracked.console.errors import RunFailed
-from tracked.experiment import Experiment, metric_names
+from tracked.experiment import Experiment, list_epoch_metrics
 from tracked.training.files import flush
 
 # Beside the metrics that an experiment declares.
@@ -21,7 +21,7 @@ OWN_METRICS = ("learning_rate", "epoch_seconds", "early_stopping/wait", "early_s
 
 def epoch_metrics(experiment: Experiment) -> list[str]:
     """Name all metrics of an epoch."""
-    return [*metric_names(experiment.metrics), *OWN_METRICS]
+    return [*list_epoch_metrics(experiment.metrics), *OWN_METRICS]
 
 
 class HistoryError(RunFailed):

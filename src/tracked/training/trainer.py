@@ -9,7 +9,7 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import TrainParameters
-from tracked.experiment import Experiment, Trainee, metric_names
+from tracked.experiment import Experiment, Trainee, list_epoch_metrics
 from tracked.training import reproducibility
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
 from tracked.training.epoch_recorder import Deliver, EpochRecord, SameHistory
@@ -51,7 +51,7 @@ class Trainer:
         self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction)
         self.record = EpochRecord(
             self.journal, self.stopping, self.checkpoint, self._keep, deliver, logged or {},
-            metric_names(experiment.metrics), lambda: self._trainee.learning_rate,
+            list_epoch_metrics(experiment.metrics), lambda: self._trainee.learning_rate,
         )  # fmt: skip
         self.trainee: Trainee | None = None  # once it is where it was
         self.reason = "error"  # until something else is known

@@ -7,12 +7,12 @@ from pathlib import Path
 from tracked.console import verb_parameters
 from tracked.console.lines import say
 from tracked.console.signals import Signals
-from tracked.experiment import TO_EVALUATE, Experiment, require
+from tracked.experiment import EVALUATE_METHODS, Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Registry, data, scores, tracking. What is slow to import comes after the parameters' check."""
-    require(experiment, TO_EVALUATE)
+    require(experiment, EVALUATE_METHODS)
     parameters = verb_parameters.make_verb_parameters("evaluate", experiment).parse(argv)
 
     from tracked.models import evaluation, loader

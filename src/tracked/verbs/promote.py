@@ -8,12 +8,12 @@ from pathlib import Path
 from tracked.console import verb_parameters
 from tracked.console.lines import say
 from tracked.console.signals import Signals
-from tracked.experiment import TO_EVALUATE, Experiment, require
+from tracked.experiment import EVALUATE_METHODS, Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
     """Registry, the contest, the gate, the move. What is slow to import comes after the parameters' check."""
-    require(experiment, TO_EVALUATE)
+    require(experiment, EVALUATE_METHODS)
     parameters = verb_parameters.make_verb_parameters("promote", experiment).parse(argv)
 
     from tracked.models import champions, contest, promotion

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from tracked.console import train_parameters
 from tracked.console.lines import say
 from tracked.console.signals import Signals
-from tracked.experiment import TO_TRAIN, Experiment, require
+from tracked.experiment import TRAIN_METHODS, Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     """Parameters, data, fit, registry. What is slow to import comes after the parameters' check."""
-    require(experiment, TO_TRAIN)
+    require(experiment, TRAIN_METHODS)
     command = train_parameters.make_train_command(experiment).parse(argv)
 
     from tracked.resume.start_or_resume import start_or_resume

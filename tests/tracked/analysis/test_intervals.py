@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, ttest_1samp
 
-from tracked.analysis.intervals import DIFFERENT, LEAST, average_by_key, compute_interval
+from tracked.analysis.intervals import MIN_DISTINCT, MIN_VALUES, average_by_key, compute_interval
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -44,7 +44,7 @@ def three_valued(rng: np.random.Generator, n: int) -> np.ndarray:
         (lambda rng, n: rng.normal(size=n), 0.0, 0.934),
     ],
 )
-@pytest.mark.parametrize("n", [LEAST, 200])
+@pytest.mark.parametrize("n", [MIN_VALUES, 200])
 def test_interval_of_skewed_values_covers_the_mean(draw: Draw, mean: float, before: float, n: int) -> None:
     """``before`` is how many the percentile bootstrap covered at the least number of values."""
     covered, share = coverage(draw, mean, n)
@@ -57,7 +57,7 @@ def test_interval_at_another_confidence_covers_as_often() -> None:
     assert 0.76 <= covered <= 0.87
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 8, LEAST - 1])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 8, MIN_VALUES - 1])
 def test_interval_of_too_few_values_is_none(n: int) -> None:
     """The percentile bootstrap covered 51 % with 2 values, 75 % with 3, 80 % with 5, 91 % with 8."""
     assert np.isnan(compute_interval(np.random.default_rng(n).normal(size=n))).all()
@@ -66,15 +66,15 @@ def test_interval_of_too_few_values_is_none(n: int) -> None:
 def test_interval_where_too_few_values_differ_is_none() -> None:
     values = np.zeros(1000)
     assert np.isnan(compute_interval(values)).all()  # the percentile bootstrap said 0 to 0
-    values[: DIFFERENT - 1] = [0.5, 0.7][: DIFFERENT - 1]
+    values[: MIN_DISTINCT - 1] = [0.5, 0.7][: MIN_DISTINCT - 1]
     assert np.isnan(compute_interval(values)).all()
-    values[DIFFERENT - 1] = 0.6
+    values[MIN_DISTINCT - 1] = 0.6
     assert not np.isnan(compute_interval(values)).any()
 
 
 def test_interval_of_values_that_differ_by_rounding_is_none() -> None:
     values = 0.1 + np.arange(80) / 1e17 * 7
-    assert len(np.unique(values)) > DIFFERENT
+    assert len(np.unique(values)) > MIN_DISTINCT
     assert np.isnan(compute_interval(values)).all()
 
 
@@ -83,7 +83,10 @@ def test_interval_of_values_that_are_not_finite_is_none(bad: float) -> None:
     assert np.isnan(compute_interval(np.append(np.arange(50.0), bad))).all()
 
 
-@given(st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=LEAST, max_size=LEAST + 20), st.randoms())
+@given(
+    st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=MIN_VALUES, max_size=MIN_VALUES + 20),
+    st.randoms(),
+)
 def test_interval_depends_on_the_values_alone_and_moves_with_them(values: list[float], random: object) -> None:
     found = compute_interval(np.array(values))
     if math.isnan(found[0]):
@@ -108,7 +111,7 @@ def test_interval_of_many_values_is_the_usual_one() -> None:
 
 
 def test_interval_of_values_without_a_measurable_spread_is_none() -> None:
-    assert np.isnan(compute_interval(np.array([1e-300] * LEAST + [2e-300, 3e-300, 4e-300]))).all()
+    assert np.isnan(compute_interval(np.array([1e-300] * MIN_VALUES + [2e-300, 3e-300, 4e-300]))).all()
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-5, 5)), min_size=1, max_size=20))

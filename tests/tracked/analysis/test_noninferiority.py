@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss
 
 from imdb_conv1d.experiment import MAX_NATS, TERMS
 from imdb_conv1d.metrics import compute_log_losses
-from tracked.analysis.noninferiority import BOLD, FEWEST, Decision, decide
+from tracked.analysis.noninferiority import MAX_STAKE, MIN_ROWS, Decision, decide
 from tracked.experiment import Terms
 
 
@@ -54,7 +54,7 @@ def test_the_figures_are_those_of_the_losses() -> None:
     error = 0.2 * np.sqrt(2 / 2000)
     assert decision.difference + 1.645 * error < decision.upper < decision.difference + 3 * error
     assert not decision.promoted
-    assert decision.sentence(TERMS) == (
+    assert decision.describe(TERMS) == (
         f"its log loss differs by {decision.difference:+.4f} on 2,000 reviews, at 95% confidence by at most "
         f"{decision.upper:+.4f}, which is beyond the margin of 0.02 (a review counts for at most 6.9 nats, and what "
         "fails in fewer than one of 668 may not show)"
@@ -126,20 +126,20 @@ def test_errors_that_the_rows_show_count_in_full() -> None:
     assert not decision.promoted
 
 
-@pytest.mark.parametrize("rows", [1, 2, FEWEST - 1])
+@pytest.mark.parametrize("rows", [1, 2, MIN_ROWS - 1])
 def test_too_few_rows_decide_nothing(rows: int) -> None:
     version = np.full(rows, 0.01)
     decision = decide(version, version + 6, margin=5.0, confidence=0.5, max_loss=MAX_NATS)
-    assert (decision.promoted, decision.enough, decision.needed) == (False, False, FEWEST)
-    assert "which is within the margin of 5 " in decision.sentence(TERMS)
-    assert f"nothing is decided, as {FEWEST} distinct reviews are needed" in decision.sentence(TERMS)
+    assert (decision.promoted, decision.enough, decision.needed) == (False, False, MIN_ROWS)
+    assert "which is within the margin of 5 " in decision.describe(TERMS)
+    assert f"nothing is decided, as {MIN_ROWS} distinct reviews are needed" in decision.describe(TERMS)
 
 
 def test_rows_that_cannot_show_it_whatever_they_say_decide_nothing() -> None:
     losses = np.full(1000, 0.1)
     decision = decide(losses, losses, margin=0.02, confidence=0.95, max_loss=MAX_NATS)
     assert (decision.promoted, decision.enough) == (False, False)
-    assert decision.needed == math.ceil(math.log(20) / math.log1p(BOLD * 0.02 / (MAX_NATS - 0.02))) == 1088
+    assert decision.needed == math.ceil(math.log(20) / math.log1p(MAX_STAKE * 0.02 / (MAX_NATS - 0.02))) == 1088
     losses = np.full(decision.needed, 0.1)
     assert decide(losses, losses, margin=0.02, confidence=0.95, max_loss=MAX_NATS).promoted
 
@@ -150,7 +150,7 @@ def test_how_many_rows_would_do_is_said_and_true() -> None:
     version *= champion.mean() / version.mean()
     few = decide(version, champion, margin=0.02, confidence=0.95, max_loss=MAX_NATS)
     assert (few.promoted, few.enough) == (False, True)
-    assert f"; about {few.needed:,} distinct reviews would do at this spread" in few.sentence(TERMS)
+    assert f"; about {few.needed:,} distinct reviews would do at this spread" in few.describe(TERMS)
     assert few.needed is not None
     for share, promoted in ((0.7, False), (1.3, True)):
         times = round(few.needed * share)
@@ -183,7 +183,7 @@ def test_a_text_under_both_labels_is_one_row() -> None:
     decision = judged([1, 0, 1], [0.9, 0.9, 0.6], [0.5, 0.5, 0.6], 1.0, 0.5, ["a", "a", "b"])
     assert (decision.rows, decision.copies) == (2, 1)
     assert decision.difference == pytest.approx((-np.log(0.9) / 2 - np.log(0.1) / 2 + np.log(0.5)) / 2)
-    assert "on 2 reviews (1 repeated row left out)" in decision.sentence(TERMS)
+    assert "on 2 reviews (1 repeated row left out)" in decision.describe(TERMS)
 
 
 @given(
@@ -194,10 +194,10 @@ def test_a_text_under_both_labels_is_one_row() -> None:
 def test_a_decision_is_consistent(rows: list[tuple[bool, float, float]], margin: float, confidence: float) -> None:
     decision = judged(*map(np.array, zip(*rows, strict=True)), margin, confidence)
     assert decision.upper >= decision.difference
-    assert ("nothing is decided" in decision.sentence(TERMS)) == (not decision.enough)
+    assert ("nothing is decided" in decision.describe(TERMS)) == (not decision.enough)
     assert not decision.promoted or (decision.enough and decision.upper <= margin and decision.needed is not None)
     assert decision.enough or decision.needed is None or decision.needed > decision.rows
-    assert decision.promoted or decision.needed is None or decision.needed >= FEWEST
+    assert decision.promoted or decision.needed is None or decision.needed >= MIN_ROWS
 
 
 LOSSES = st.lists(st.tuples(st.floats(0, 40), st.floats(0, 40)), min_size=1, max_size=60)
@@ -241,14 +241,14 @@ def test_losses_in_tens_with_no_right_or_wrong_are_decided_and_told_in_their_own
     decision = decide(version, champion, terms.margin, 0.95, terms.max_loss)
     assert decision.promoted
     assert decision.difference == pytest.approx(version.mean() - champion.mean())
-    assert decision.sentence(terms) == (
+    assert decision.describe(terms) == (
         f"its absolute error differs by {decision.difference:+.2f} on 3,000 patients, at 95% confidence by at most "
         f"{decision.upper:+.2f}, which is within the margin of 10 (a patient counts for at most 200 points, and what "
         "fails in fewer than one of 1,001 may not show)"
     )
     assert not decide(version + 10.5, champion, terms.margin, 0.95, terms.max_loss).promoted
     few = decide(version[:5], champion[:5], terms.margin, 0.95, terms.max_loss)
-    assert f"; nothing is decided, as {few.needed or FEWEST:,} distinct patients are needed" in few.sentence(terms)
+    assert f"; nothing is decided, as {few.needed or MIN_ROWS:,} distinct patients are needed" in few.describe(terms)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.95])

@@ -36,7 +36,7 @@ def test_a_classifier_against_itself_differs_in_nothing() -> None:
     found = compared(labels, first, first)
     assert (found.correct, found.loss, found.first_only, found.second_only, found.p_value) == (0, 0, 0, 0, 1)
     assert math.isnan(found.loss_low)  # which was 0 to 0
-    assert found.sentence("a", "b", TERMS) == (
+    assert found.describe("a", "b", TERMS) == (
         "a against b: +0.00 points of accuracy (no interval; McNemar's p 1) and +0.0000 of log loss (no interval) on "
         "500 reviews; too few reviews differ to tell more than chance."
     )
@@ -53,8 +53,8 @@ def test_a_real_difference_is_found_with_its_size_and_sign() -> None:
     assert found.p_value < 1e-10
     turned = compared(labels, second, first)
     assert (turned.correct, turned.first_only) == (-found.correct, found.second_only)
-    assert found.sentence("a", "b", TERMS).endswith("both differences are more than chance does.")
-    assert found.sentence("a", "b", TERMS).startswith("a against b: +")
+    assert found.describe("a", "b", TERMS).endswith("both differences are more than chance does.")
+    assert found.describe("a", "b", TERMS).startswith("a against b: +")
 
 
 def test_mcnemars_test_is_the_binomial_one_of_the_rows_that_one_alone_gets_right() -> None:
@@ -77,7 +77,7 @@ def noisy(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("rows", "before"), [(2, 0.48), (10, 0.12), (100, 0.10), (1000, 0.065)])
 def test_verdict_on_equal_models_errs_in_at_most_one_of_twenty(rows: int, before: float) -> None:
     """``before`` is the share when each figure was tested at one in twenty, log loss by a percentile bootstrap."""
-    wrong = ["more than chance does" in compared(*noisy(rows, seed)).sentence("a", "b", TERMS) for seed in range(1000)]
+    wrong = ["more than chance does" in compared(*noisy(rows, seed)).describe("a", "b", TERMS) for seed in range(1000)]
     assert np.mean(wrong) <= 0.055 < before
 
 
@@ -86,19 +86,19 @@ def test_a_difference_at_one_in_thirty_is_not_called_more_than_chance() -> None:
     second[:10], first[39], first[38] = 0.1, 0.1, 0.1
     found = compared(labels, first, second)
     assert found.p_value == pytest.approx(0.0386, abs=1e-4)
-    assert "accuracy is more" not in found.sentence("a", "b", TERMS)
+    assert "accuracy is more" not in found.describe("a", "b", TERMS)
     first[38] = 0.9
     found = compared(labels, first, second)
     assert found.p_value == pytest.approx(0.0117, abs=1e-4)
-    assert found.sentence("a", "b", TERMS).endswith("both differences are more than chance does.")
+    assert found.describe("a", "b", TERMS).endswith("both differences are more than chance does.")
 
 
 def test_one_difference_alone_is_named() -> None:
     labels, first = np.ones(400, dtype=int), np.linspace(0.93, 0.97, 400)
-    sentence = compared(labels, first, first - 0.05).sentence("a", "b", TERMS)
+    sentence = compared(labels, first, first - 0.05).describe("a", "b", TERMS)
     assert sentence.endswith("the difference in log loss is more than chance does, the other is not.")
     labels, first, second = np.ones(20, dtype=int), np.full(20, 0.9), np.full(20, 0.1)
-    sentence = compared(labels, first, second).sentence("a", "b", TERMS)
+    sentence = compared(labels, first, second).describe("a", "b", TERMS)
     assert sentence.endswith("accuracy is more than chance does; too few reviews differ to tell of log loss.")
 
 
@@ -113,14 +113,14 @@ def test_copies_of_texts_count_once(rows: list[tuple[bool, float, float]], copie
     many = compared(np.tile(labels, copies), np.tile(first, copies), np.tile(second, copies), texts * copies)
     assert (once.rows, once.copies) == (len(rows), 0)
     assert (many.rows, many.copies) == (len(rows), len(rows) * (copies - 1))
-    for name in ("right", "right_low", "loss", "loss_low", "loss_high", "p_value", "first_only"):
+    for name in ("correct", "correct_low", "loss", "loss_low", "loss_high", "p_value", "first_only"):
         assert getattr(many, name) == pytest.approx(getattr(once, name), nan_ok=True)
 
 
 def test_a_text_under_both_labels_is_one_row_that_tells_the_two_not_apart() -> None:
     found = compared([1, 0, 1, 1], [0.9, 0.9, 0.9, 0.8], [0.1, 0.1, 0.9, 0.9], ["a", "a", "b", "c"])
     assert (found.rows, found.copies, found.first_only, found.second_only) == (3, 1, 0, 0)
-    assert "on 3 reviews, 1 repeated row left out;" in found.sentence("x", "y", TERMS)
+    assert "on 3 reviews, 1 repeated row left out;" in found.describe("x", "y", TERMS)
 
 
 def test_other_lengths_and_single_rows_are_refused() -> None:
@@ -139,7 +139,7 @@ def test_other_lengths_and_single_rows_are_refused() -> None:
 def test_figures_have_the_experiments_names_in_the_order_of_the_table() -> None:
     labels, first, second = predictions(400, 0.9, 0.8)
     found = compared(labels, first, second)
-    figures = found.figures(TERMS)
+    figures = found.to_columns(TERMS)
     assert list(figures) == [
         "rows", "accuracy", "accuracy_low", "accuracy_high", "log_loss", "log_loss_low", "log_loss_high",
         "first_only", "second_only", "p_value", "log_loss_is_real", "copies",
@@ -166,16 +166,16 @@ def test_losses_in_tens_with_no_right_or_wrong_are_compared_by_the_loss_alone() 
     assert found.loss_is_real == (found.loss_low > 0)  # one figure is tested, so by the interval that is told
     assert math.isnan(found.correct)
     assert math.isnan(found.p_value)
-    assert found.sentence("a", "b", PATIENTS) == (
+    assert found.describe("a", "b", PATIENTS) == (
         f"a against b: {found.loss:+.2f} of absolute error ({found.loss_low:+.2f} to {found.loss_high:+.2f}) on 1,000 "
         "patients; the difference is more than chance does."
     )
-    assert list(found.figures(PATIENTS)) == [
+    assert list(found.to_columns(PATIENTS)) == [
         "rows", "absolute_error", "absolute_error_low", "absolute_error_high", "absolute_error_is_real", "copies",
     ]  # fmt: skip
-    within = compare_losses(second, second[::-1]).sentence("a", "b", PATIENTS)
+    within = compare_losses(second, second[::-1]).describe("a", "b", PATIENTS)
     assert within.endswith("; the difference is within what chance does.")
-    few = compare_losses(first[:50], second[:50]).sentence("a", "b", PATIENTS)
+    few = compare_losses(first[:50], second[:50]).describe("a", "b", PATIENTS)
     assert few.endswith("(no interval) on 50 patients; too few patients differ to tell more than chance.")
 
 

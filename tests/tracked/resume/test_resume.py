@@ -79,7 +79,7 @@ def test_a_training_begun_with_fused_layers_goes_on_with_them(
 ) -> None:
     """As those were whose embeddings are too narrow for them now."""
     with monkeypatch.context() as patch:
-        patch.setattr(networks, "LEAST_WIDTH", 0)
+        patch.setattr(networks, "MIN_FUSED_WIDTH", 0)
         run_train(f"--data={noisy}", *ARGUMENTS)
         whole = metrics(last_run())
         run = break_off(noisy, 2)

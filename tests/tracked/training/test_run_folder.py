@@ -151,7 +151,7 @@ def test_a_removal_takes_a_trainings_files_and_nothing_else(tmp_path: Path, caps
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("x")
 
-    with RunFolderLock(EXPERIMENT.files) as folder_lock:
+    with RunFolderLock(EXPERIMENT.file_patterns) as folder_lock:
         folder_lock.take(folder)
         fill([*ours, *theirs])
         (folder / "history").symlink_to(outside)
@@ -167,7 +167,7 @@ def test_a_removal_takes_a_trainings_files_and_nothing_else(tmp_path: Path, caps
     )
     assert told.count("\n") == 1
     shutil.rmtree(folder)
-    with RunFolderLock(EXPERIMENT.files) as folder_lock:
+    with RunFolderLock(EXPERIMENT.file_patterns) as folder_lock:
         folder_lock.take(folder)
         fill(ours)
         folder_lock.remove()
