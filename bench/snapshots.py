@@ -55,7 +55,7 @@ def main() -> None:
         trainer = Trainer(EXPERIMENT, parameters, Path(folder), deliver, Signals())
         trainer.restore(networks.NetworkTrainee(networks.build(parameters), parameters, *ids.load(file)))
         trainer.journal.append = every_other("journal", trainer.journal.append, lambda entry: entry.epoch)
-        trainer.record.keep = every_other("snapshot", trainer.record.keep, lambda epoch: epoch)
+        trainer.recorder.write_snapshot = every_other("snapshot", trainer.recorder.write_snapshot, lambda epoch: epoch)
         trainer.fit()
         size = max(path.stat().st_size for path in Path(folder).glob("epoch-*.npz")) / 1e6
     after = {step: seconds[step + 1] for step in sorted(seconds)[1:-1]}  # without the first, which prepares

@@ -25,7 +25,7 @@ MODULES = (
     "sklearn.metrics",
     # What the commands and the experiments import when they need it.
     "imdb_conv1d.networks", "imdb_conv1d.package", "imdb_conv1d.sources", "imdb_conv1d.tokenizer",
-    "tracked.models.finalize", "tracked.models.keras_package", "tracked.resume.start_or_resume",
+    "tracked.models.finalize", "tracked.models.keras_package", "tracked.resume.tracked_training",
     "tracked.training.keras_trainee", "tracked.training.table_dataset", "tracked.training.trainer",
     "tracked.verbs.train",
 )  # fmt: skip

@@ -22,7 +22,7 @@ def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -
     """
     experiment, parameters = trainer.experiment, trainer.parameters
     name, monitor = parameters.model_name, parameters.monitor
-    run.milliseconds = trainer.record.milliseconds
+    run.milliseconds = trainer.recorder.milliseconds
     model_id = publisher.find_registered(name, run.id)
     if not model_id:
         checkpoint = run.folder / BEST

@@ -50,7 +50,7 @@ def log_report(run: Run, data: Dataset, trainer: Trainer) -> None:
 
 def _files(run: Run, trainer: Trainer) -> None:
     best = _linked(trainer.checkpoint_path, run.folder / BEST) if trainer.best_epoch else None
-    if trainer.stopped_epoch < max(trainer.record.logged, default=0):
+    if trainer.stopped_epoch < max(trainer.recorder.logged, default=0):
         return  # it began anew, and has not come as far as the checkpoint and the tables that the run has
     if best:
         run.log_artifact(best, "checkpoint")
@@ -81,7 +81,7 @@ def log_totals(run: Run, trainer: Trainer, model_id: str | None = None) -> None:
         values[f"best_{trainer.parameters.monitor}"] = trainer.best[trainer.parameters.monitor]
     # At step 0, since the UI draws such a metric as bars, a run each, and any other as a curve, here of one point. A
     # point that is sent again with the same time is no second one.
-    run.log_metrics(values, trainer.record.milliseconds, 0, model_id)
+    run.log_metrics(values, trainer.recorder.milliseconds, 0, model_id)
 
 
 def summarize(trainer: Trainer) -> str:

@@ -27,7 +27,7 @@ from tracked.training.run_folder_lock import HeldError, RunFolderLock
 from tracked.training.snapshots import Snapshots
 
 
-def choose(found: Sequence[ResumableRun], close: str) -> list[ResumableRun]:
+def select(found: Sequence[ResumableRun], close: str) -> list[ResumableRun]:
     """The ones to close: none for no, those known to be dead for dead, else the one with that run id.
 
     Raises:
@@ -43,7 +43,7 @@ def choose(found: Sequence[ResumableRun], close: str) -> list[ResumableRun]:
     return [one]
 
 
-def close(owner: Experiment, found: ResumableRun) -> str:
+def close_run(owner: Experiment, found: ResumableRun) -> str:
     """End a training's run for good; returns a line that says so, or why not.
 
     What its folder holds goes to the run first: epochs that the store lacks, the tables, the best checkpoint. Then the
@@ -67,7 +67,7 @@ def close(owner: Experiment, found: ResumableRun) -> str:
         status, unclear = "FINISHED" if REGISTERED in run.data.tags else "KILLED", ""
         if status == "KILLED":
             try:
-                unclear = _rescue(owner, run, folder)
+                unclear = _log_folder(owner, run, folder)
             except OSError as error:
                 raise RunFailed(f"{folder} cannot be read ({one_line(error)})") from error
             tags = {CLOSED: "true", STOP_REASON: run.data.tags.get(STOP_REASON, "killed")}
@@ -79,7 +79,7 @@ def close(owner: Experiment, found: ResumableRun) -> str:
     return f"{closed}; {folder} stays, since {unclear}" if unclear else closed
 
 
-def _rescue(owner: Experiment, run: MlflowRun, folder: Path) -> str:
+def _log_folder(owner: Experiment, run: MlflowRun, folder: Path) -> str:
     """Store at its run what a training's folder has of it; returns why the folder must stay, empty if it need not."""
     known = run_calls.logged_epochs(run, journal.epoch_metrics(owner))
     entries = journal.read(folder / "journal.jsonl")
@@ -93,7 +93,7 @@ def _rescue(owner: Experiment, run: MlflowRun, folder: Path) -> str:
         if entries and len(entries) >= max(known, default=0):  # else the run has better tables already
             rule = Rule(own.direction, own.patience, own.min_delta)
             files += [(path, None) for path in journal.write_tables(entries, rule, own.monitor, folder)]
-    checkpoint, unclear = _checkpoint(run, folder, own, known, {entry.epoch: entry for entry in entries})
+    checkpoint, unclear = _choose_checkpoint(run, folder, own, known, {entry.epoch: entry for entry in entries})
     if checkpoint:
         (folder / BEST).unlink(missing_ok=True)  # perhaps another name of the same file
         files.append((Path(shutil.copyfile(checkpoint, folder / BEST)), "checkpoint"))
@@ -102,7 +102,7 @@ def _rescue(owner: Experiment, run: MlflowRun, folder: Path) -> str:
     return unclear
 
 
-def _checkpoint(
+def _choose_checkpoint(
     run: MlflowRun, folder: Path, own: TrainParameters | None, known: Mapping[int, Entry], written: Mapping[int, Entry]
 ) -> tuple[Path | None, str]:
     """The checkpoint in a training's folder that its run should get, and why that cannot be told, if it cannot.
@@ -112,13 +112,13 @@ def _checkpoint(
         known: what the run has of each epoch.
         written: what the journal has of each epoch.
     """
-    there = {int(match[1]): path for path in _files(folder) if (match := CHECKPOINT.fullmatch(path.name))}
+    there = {int(match[1]): path for path in _list_files(folder) if (match := CHECKPOINT.fullmatch(path.name))}
     if not there:
         return None, ""
     whole = {epoch: path for epoch, path in there.items() if _is_whole(path)}
     reached, told = max([*written, Snapshots(folder).last_epoch]), max(known, default=0)
     is_as_far = reached >= told  # it may have begun anew, and stopped again before it was where it had been
-    best = _best({**known, **written} if is_as_far else {**written, **known}, max(reached, told), own)
+    best = _find_best_epoch({**known, **written} if is_as_far else {**written, **known}, max(reached, told), own)
     if best in whole:
         return whole[best], ""
     stored = run_calls.list_files(run.info.run_id, "checkpoint")
@@ -133,7 +133,7 @@ def _checkpoint(
     return None, f"{checkpoint_name(best)} {'in it is not whole' if best in there else 'is not in it'}"
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     """The files in a training's folder and in what was set aside in it; of one name the last one counts."""
     aside = [path for path in sorted(folder.glob("aside-*")) if not path.is_symlink()]
     found = [path for place in [*aside, folder] for path in place.glob("*")]
@@ -150,7 +150,7 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _best(history: Mapping[int, Entry], epochs: int, own: TrainParameters | None) -> int:
+def _find_best_epoch(history: Mapping[int, Entry], epochs: int, own: TrainParameters | None) -> int:
     """The epoch whose checkpoint is the best of so many, by the rule of the checkpoint; 0 if that cannot be told."""
     if own is None:
         return 0

@@ -34,7 +34,7 @@ class ResumePlan:
 
     owner: Experiment
     run: MlflowRun
-    former: TrainParameters
+    recorded: TrainParameters
     extended: dict[str, int]
     source: str
     logged: dict[int, Entry]
@@ -42,7 +42,7 @@ class ResumePlan:
     @property
     def parameters(self) -> TrainParameters:
         """Those that it goes on with."""
-        return self.former.model_copy(update=self.extended)
+        return self.recorded.model_copy(update=self.extended)
 
     @property
     def id(self) -> str:
@@ -59,7 +59,7 @@ class ResumePlan:
         """Whether the run was begun before; ``mlflow run`` makes one that has not."""
         return VERB in self.run.data.tags
 
-    def note(self, after: int) -> None:
+    def log_resume(self, after: int) -> None:
         """Note at the run that it goes on after an epoch, before it does: what is raised holds from now on.
 
         Raises:
@@ -75,7 +75,7 @@ class ResumePlan:
         run_calls.set_tags("noting that it goes on", self.id, noted)
 
 
-def find(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLock) -> ResumePlan | None:
+def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLock) -> ResumePlan | None:
     """The training that is to go on, held by ``claim``; None if a new one is to begin.
 
     Raises:
@@ -88,20 +88,20 @@ def find(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLock) -
     if made:
         run = made
     elif command.resume == "no":
-        _require_place(owner, run_folder.find_root(owner.name, tracking_uri()))
+        _require_writable(owner, run_folder.find_root(owner.name, tracking_uri()))
         return None
     elif command.resume == "latest":
-        run = _latest(owner)
+        run = _find_latest(owner)
     else:
         run = queries.read_runs(owner, [command.resume], "resume").runs[0]
-    why = training_status.reason_not_resumable(owner, run)
+    why = training_status.find_obstacle(owner, run)
     if not why and not made and not training_status.is_training_of(owner, run):
         why = "is none of this project"
     if why and not (made and REGISTERED in run.data.tags):  # an error would mark what has finished as failed
         raise refusal("resume", run.info.run_id, f"a training that can go on: this one {why}")
-    if (starting := training_status.find_starting(owner, run)) is not None:
-        raise _held(run, str(starting))
-    lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held, run))
+    if (starting := training_status.find_starting_process(owner, run)) is not None:
+        raise _held_error(run, str(starting))
+    lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held_error, run))
     run = run_start.read_run(run.info.run_id)  # it may have gone on and finished until we held it
     former, extended = resume_parameters.merge_parameters(owner, run, command)
     source = training_status.read_launch(run).get("source") or run.data.tags.get("data_source", "")
@@ -142,7 +142,7 @@ def lock_folder(owner: Experiment, folder: Path, folder_lock: RunFolderLock, hel
     Raises:
         UserError: if another process has it, or files cannot be written there.
     """
-    _require_place(owner, folder.parent)
+    _require_writable(owner, folder.parent)
     try:
         folder_lock.take(folder)
     except HeldError as error:
@@ -151,11 +151,11 @@ def lock_folder(owner: Experiment, folder: Path, folder_lock: RunFolderLock, hel
         raise UserError(f"{folder} cannot be held ({one_line(error)}); allowed: a folder of this user's") from None
 
 
-def _held(run: MlflowRun, by: str) -> UserError:
+def _held_error(run: MlflowRun, by: str) -> UserError:
     return refusal("resume", run.info.run_id, f"a training that no process works on: {by} does")
 
 
-def _require_place(owner: Experiment, root: Path) -> None:
+def _require_writable(owner: Experiment, root: Path) -> None:
     try:
         run_folder.require_writable(root)
     except OSError as error:
@@ -165,7 +165,7 @@ def _require_place(owner: Experiment, root: Path) -> None:
         ) from None
 
 
-def _latest(owner: Experiment) -> MlflowRun:
+def _find_latest(owner: Experiment) -> MlflowRun:
     experiment = queries.find_experiment("auto")
     for one in training_status.find_unfinished(owner, experiment.experiment_id):
         if not one.obstacle and one.is_dead and one.reason != OTHER_HISTORY:  # it would end in the same way

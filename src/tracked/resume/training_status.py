@@ -28,7 +28,7 @@ class ResumableRun:
     last_epoch: int
     holder: Holder | None
     obstacle: str
-    is_seen: bool = True
+    is_readable: bool = True
     is_elsewhere: bool = False  # whether it may live on another host
 
     @property
@@ -39,7 +39,7 @@ class ResumableRun:
     @property
     def is_dead(self) -> bool:
         """Whether it is known that nobody works on it; ``mlflow run`` may still be making the environment for one."""
-        known = self.is_seen and VERB in self.run.data.tags
+        known = self.is_readable and VERB in self.run.data.tags
         return self.holder is None and known and not self.is_elsewhere
 
     @property
@@ -83,13 +83,13 @@ def inspect_run(owner: Experiment, run: MlflowRun) -> ResumableRun:
     """How a training stands now."""
     try:
         place = find_folder(owner, run)
-        last, holder = Snapshots(place).last_epoch, run_folder.find_holder(place) or find_starting(owner, run)
-        return ResumableRun(run, last, holder, reason_not_resumable(owner, run), is_elsewhere=is_elsewhere(owner, run))
+        last, holder = Snapshots(place).last_epoch, run_folder.find_holder(place) or find_starting_process(owner, run)
+        return ResumableRun(run, last, holder, find_obstacle(owner, run), is_elsewhere=is_elsewhere(owner, run))
     except OSError as error:
-        return ResumableRun(run, 0, None, f"its snapshots cannot be looked at ({one_line(error)})", is_seen=False)
+        return ResumableRun(run, 0, None, f"its snapshots cannot be looked at ({one_line(error)})", is_readable=False)
 
 
-def find_starting(owner: Experiment, run: MlflowRun) -> Holder | None:
+def find_starting_process(owner: Experiment, run: MlflowRun) -> Holder | None:
     """Another process that has begun a training, if it lives and the training has no folder yet, or none any more."""
     told = read_launch(run)
     if not _may_live(run) or find_folder(owner, run).exists() or not {"pid", "host", "since", "start"} <= set(told):
@@ -130,7 +130,7 @@ def find_folder(owner: Experiment, run: MlflowRun) -> Path:
     return next((one for one in (here, there) if told.get("token") in run_folder.read_attempts(one)), here)
 
 
-def reason_not_resumable(owner: Experiment, run: MlflowRun) -> str:
+def find_obstacle(owner: Experiment, run: MlflowRun) -> str:
     """Why a training cannot go on, as the rest of a sentence; empty if it can."""
     tags = run.data.tags
     if tags.get(VERB, "train") != "train":

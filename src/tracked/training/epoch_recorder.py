@@ -14,17 +14,17 @@ from tracked.console.lines import say
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, Logs
 from tracked.training.journal import Entry, HistoryError, Journal, missing_metrics
 
-Deliver = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
-MEASURED = "epoch_seconds"  # the one metric that another training of the same epoch does not repeat
-LARGEST = sys.float_info.max  # what a SQL store has in place of an infinity
+LogEpoch = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
+EPOCH_SECONDS = "epoch_seconds"  # the one metric that another training of the same epoch does not repeat
+MAX_FLOAT = sys.float_info.max  # what a SQL store has in place of an infinity
 
 
-class SameHistory(keras.callbacks.Callback):
+class HistoryCheck(keras.callbacks.Callback):
     """Ends the training where an epoch comes out otherwise than the store has it, before anything is kept of it."""
 
-    def __init__(self, record: "EpochRecord") -> None:
+    def __init__(self, record: "EpochRecorder") -> None:
         super().__init__()
-        self.record = record
+        self.recorder = record
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Compare what the epoch has come to.
@@ -34,11 +34,11 @@ class SameHistory(keras.callbacks.Callback):
             HistoryError: if the store knows it otherwise.
         """
         values = {name: float(value) for name, value in (logs or {}).items()}
-        self.record.require_declared(epoch + 1, values)
-        self.record.require_as_logged(Entry(epoch + 1, 0, values))
+        self.recorder.require_declared(epoch + 1, values)
+        self.recorder.require_as_logged(Entry(epoch + 1, 0, values))
 
 
-class EpochRecord(keras.callbacks.Callback):
+class EpochRecorder(keras.callbacks.Callback):
     """Keeps each epoch, and then tells it: first the disk, last the store.
 
     So what is told is never lost, and never told once more with another time. An epoch that the store knows already,
@@ -50,7 +50,7 @@ class EpochRecord(keras.callbacks.Callback):
     What is not kept, because the disk is full, say, is in none of its attributes.
 
     Args:
-        keep: makes a snapshot of the training after this epoch.
+        write_snapshot: makes a snapshot of the training after this epoch.
         logged: what the store has of the run, by epoch.
         metrics: the names of all that an epoch reports.
         learning_rate: gives the one after an epoch.
@@ -61,17 +61,17 @@ class EpochRecord(keras.callbacks.Callback):
         journal: Journal,
         stopping: EarlyStopping,
         checkpoint: BestCheckpoint,
-        keep: Callable[[int], None],
-        deliver: Deliver,
+        write_snapshot: Callable[[int], None],
+        log_epoch: LogEpoch,
         logged: Mapping[int, Entry],
         metrics: Sequence[str],
         learning_rate: Callable[[], float],
     ) -> None:
         super().__init__()
         self.journal, self.stopping, self.checkpoint = journal, stopping, checkpoint
-        self.keep, self.deliver, self.logged = keep, deliver, logged
+        self.write_snapshot, self.log_epoch, self.logged = write_snapshot, log_epoch, logged
         self.metrics, self.learning_rate = metrics, learning_rate
-        self.changed: list[str] = []
+        self.changes: list[str] = []
         self.best: dict[str, float] = {}  # all metrics of the best epoch, which the checkpoint has
         self.best_epoch = 0
         self.epoch, self.milliseconds = 0, 0  # the last epoch that is kept, and when it ended
@@ -85,8 +85,8 @@ class EpochRecord(keras.callbacks.Callback):
         for entry in entries:
             self.require_as_logged(entry)
         for entry in entries:
-            self._note(entry)
-            self._tell(entry)
+            self._update(entry)
+            self._log_missing(entry)
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Start the first epoch's clock."""
@@ -100,32 +100,32 @@ class EpochRecord(keras.callbacks.Callback):
         values["early_stopping/wait"] = float(state.wait)
         values["early_stopping/best"] = float(state.best if state.best is not None else math.nan)
         now = time.perf_counter()
-        values[MEASURED], self._ended = now - self._ended, now
+        values[EPOCH_SECONDS], self._ended = now - self._ended, now
         # A clock that is set back must not put an epoch before the one that it follows.
-        entry = self._as_logged(Entry(step, max(time.time_ns() // 1_000_000, self.milliseconds), values))
+        entry = self._with_logged_time(Entry(step, max(time.time_ns() // 1_000_000, self.milliseconds), values))
         self.journal.append(entry)
-        self.keep(step)
-        self._note(entry)
-        self._tell(entry)
+        self.write_snapshot(step)
+        self._update(entry)
+        self._log_missing(entry)
         say(self._line(step, values, state))
 
-    def _note(self, entry: Entry) -> None:
+    def _update(self, entry: Entry) -> None:
         self.epoch, self.milliseconds = entry.epoch, entry.time
         if self.checkpoint.best_epoch == entry.epoch:
             self.best, self.best_epoch = entry.values, entry.epoch
 
-    def _tell(self, entry: Entry) -> None:
+    def _log_missing(self, entry: Entry) -> None:
         if missing := missing_metrics(entry, self.logged):
-            self.deliver(entry.epoch, entry.time, missing)
+            self.log_epoch(entry.epoch, entry.time, missing)
 
-    def _as_logged(self, entry: Entry) -> Entry:
+    def _with_logged_time(self, entry: Entry) -> Entry:
         """The entry with the time and the seconds that the store has for this epoch."""
         known = self.logged.get(entry.epoch)
         if known is None:
             return entry
         self.require_as_logged(entry)
-        measured = known.values.get(MEASURED, entry.values[MEASURED])
-        return replace(entry, time=known.time, values=entry.values | {MEASURED: measured})
+        measured = known.values.get(EPOCH_SECONDS, entry.values[EPOCH_SECONDS])
+        return replace(entry, time=known.time, values=entry.values | {EPOCH_SECONDS: measured})
 
     def require_declared(self, epoch: int, values: Mapping[str, float]) -> None:
         """Make sure that an epoch reports what the experiment declares, and nothing else.
@@ -151,12 +151,12 @@ class EpochRecord(keras.callbacks.Callback):
         differing = [
             f"{name} {known[name]!r} -> {now!r}"
             for name, now in entry.values.items()
-            if name in known and name != MEASURED
+            if name in known and name != EPOCH_SECONDS
             # As texts, since NaN is not equal to itself.
-            if str(max(min(now, LARGEST), -LARGEST)) != str(known[name])
+            if str(max(min(now, MAX_FLOAT), -MAX_FLOAT)) != str(known[name])
         ]
         if differing:
-            cause = f"{', '.join(self.changed)} changed" if self.changed else "what changed is not known"
+            cause = f"{', '.join(self.changes)} changed" if self.changes else "what changed is not known"
             what = f"epoch {entry.epoch} came out otherwise than the run has it ({', '.join(differing)})"
             raise HistoryError(f"{what}; {cause}")
 
@@ -164,4 +164,4 @@ class EpochRecord(keras.callbacks.Callback):
         shown = "  ".join(f"{name} {values[name]:.4f}" for name in self.metrics)
         saved = "saved" if self.checkpoint.best_epoch == step else f"best is epoch {self.checkpoint.best_epoch}"
         waited = f"waited {state.wait} of {self.stopping.rule.patience}" if state.wait else "improved"
-        return f"epoch {step}  {shown}  {values[MEASURED]:.1f} s  {waited}, {saved}"
+        return f"epoch {step}  {shown}  {values[EPOCH_SECONDS]:.1f} s  {waited}, {saved}"

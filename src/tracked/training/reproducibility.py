@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn")
-NEEDED_BY_THE_MODEL = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
+MODEL_PACKAGES = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
 
 
 def import_tensorflow() -> ModuleType:
@@ -107,7 +107,7 @@ def _program(file: Path) -> str:
 
 def model_requirements() -> list[str]:
     """What a registered model needs, pinned to what it was made with."""
-    return [f"{name}=={importlib.metadata.version(name)}" for name in NEEDED_BY_THE_MODEL]
+    return [f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES]
 
 
 def describe_machine() -> dict[str, str]:

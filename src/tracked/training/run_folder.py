@@ -21,11 +21,11 @@ from tracked.training.holder import Holder
 LOCK, ATTEMPTS = "lock", "attempts"
 # All that a training leaves in its folder beside the lock, and in the folders in it where something is set aside; an
 # experiment's network may leave more.
-OURS = (
+OWN_FILES = (
     r"attempts", r"journal\.jsonl", r"epoch-\d+-[0-9a-f]{64}\.npz", r"best(-\d+)?\.keras", r"rows\.parquet",
     r"history\.csv", r"early_stopping\.csv", r"training\.png", r"environment\.json",
 )  # fmt: skip
-KERAS_OWN = r"tmp[a-z0-9_]{8}"  # from within a checkpoint's writing, where Keras finds little memory
+KERAS_TEMPORARY = r"tmp[a-z0-9_]{8}"  # from within a checkpoint's writing, where Keras finds little memory
 ASIDE = re.compile(r"aside-\d+")
 
 

@@ -14,9 +14,9 @@ from typing import Self
 
 from tracked.console.lines import warn
 from tracked.training.holder import Holder
-from tracked.training.run_folder import ATTEMPTS, KERAS_OWN, LOCK, OURS, empty_folder, last_holder
+from tracked.training.run_folder import ATTEMPTS, KERAS_TEMPORARY, LOCK, OWN_FILES, empty_folder, last_holder
 
-PATIENCE = 0.5  # seconds in which it is tried again: it may only be looked at, or its holder has yet to say its name
+RETRY_SECONDS = 0.5  # a listing holds the lock for a moment, and a new holder writes its name after locking
 
 
 class HeldError(Exception):
@@ -27,11 +27,11 @@ class RunFolderLock:
     """At most one training's folder, held by this process until the end of the ``with`` statement.
 
     Args:
-        files: patterns of the names of files that the experiment leaves there, beside ``OURS``.
+        files: patterns of the names of files that the experiment leaves there, beside ``OWN_FILES``.
     """
 
     def __init__(self, files: Sequence[str] = ()) -> None:
-        self._ours = re.compile(rf"(partial-)?({'|'.join((*OURS, *files))})|{KERAS_OWN}")
+        self._ours = re.compile(rf"(partial-)?({'|'.join((*OWN_FILES, *files))})|{KERAS_TEMPORARY}")
         self.folder: Path | None = None
         self._descriptor = -1
 
@@ -62,7 +62,7 @@ class RunFolderLock:
         """
         if self.folder == folder:
             return folder
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + RETRY_SECONDS
         while (descriptor := self._try(folder)) < 0:
             if time.monotonic() > end:
                 raise HeldError(str(last_holder(folder) or "a process that has not said its name"))

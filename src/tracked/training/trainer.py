@@ -12,7 +12,7 @@ from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Trainee, list_epoch_metrics
 from tracked.training import reproducibility
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
-from tracked.training.epoch_recorder import Deliver, EpochRecord, SameHistory
+from tracked.training.epoch_recorder import EpochRecorder, HistoryCheck, LogEpoch
 from tracked.training.files import checkpoint_name, snapshot_files
 from tracked.training.journal import Entry, HistoryError, Journal
 from tracked.training.snapshot_file import FINGERPRINT, Snapshot
@@ -24,7 +24,7 @@ class Trainer:
 
     Args:
         folder: where the journal, the checkpoints and the snapshots are written.
-        deliver: gets every epoch's step, time in milliseconds and metrics.
+        log_epoch: gets every epoch's step, time in milliseconds and metrics.
         signals: end the training between two calls of TensorFlow, each of a few batches.
         facts: what equal bits depend on, by name; a snapshot that was made under others is told so.
         logged: what the tracking store has already, by epoch.
@@ -36,7 +36,7 @@ class Trainer:
         experiment: Experiment,
         parameters: TrainParameters,
         folder: Path,
-        deliver: Deliver,
+        log_epoch: LogEpoch,
         signals: Signals,
         fingerprint: Mapping[str, str] | None = None,
         logged: Mapping[int, Entry] | None = None,
@@ -49,8 +49,8 @@ class Trainer:
         self.journal = Journal(folder / "journal.jsonl")
         self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs, experiment.metrics[0].name)
         self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction)
-        self.record = EpochRecord(
-            self.journal, self.stopping, self.checkpoint, self._keep, deliver, logged or {},
+        self.recorder = EpochRecorder(
+            self.journal, self.stopping, self.checkpoint, self._write_snapshot, log_epoch, logged or {},
             list_epoch_metrics(experiment.metrics), lambda: self._trainee.learning_rate,
         )  # fmt: skip
         self.trainee: Trainee | None = None  # once it is where it was
@@ -77,21 +77,21 @@ class Trainer:
             entries[:] = self.journal.restore(snapshot.metadata["journal"])
             self.checkpoint.restore(snapshot.metadata["checkpoint"])
             reproducibility.restore_random_states(snapshot.metadata["random"])
-            _put_back(trainee, snapshot)
+            _restore_trainee(trainee, snapshot)
 
-        beginning = self._snapshot(0, trainee)
+        beginning = self._make_snapshot(0, trainee)
         snapshot = self.snapshots.load_newest(use)
         if snapshot is None:
             use(beginning)  # one that could not be used may have been put back in part
-            self._tell_changes(self.logged_environment)
+            self._warn_of_changes(self.logged_environment)
             self.trainee = trainee
             return 0
-        self._tell_changes(snapshot.metadata[FINGERPRINT] | self.logged_environment)
+        self._warn_of_changes(snapshot.metadata[FINGERPRINT] | self.logged_environment)
         try:
             self.stopping.restore(entry.values for entry in entries)
         except ValueError as error:
             raise RunFailed(f"the history goes on after what its patience allows ({error})") from None
-        self.record.restore(entries)
+        self.recorder.restore(entries)
         self.trainee = trainee
         return snapshot.epoch
 
@@ -106,11 +106,11 @@ class Trainer:
             changed = f"(digest {best['data'][:12]} -> {now[:12]})"
             raise HistoryError(f"epoch {best['epoch']}, the best one, was chosen on other data {changed}")
 
-    def _tell_changes(self, before: Mapping[str, str]) -> None:
+    def _warn_of_changes(self, before: Mapping[str, str]) -> None:
         for name, value in before.items():
             if (now := self.fingerprint.get(name)) != value:
                 warn(f"{name} is {now!r}, and was {value!r} before: equal bits are not promised from here on")
-                self.record.changed.append(f"{name} {value!r} -> {now!r}")
+                self.recorder.changes.append(f"{name} {value!r} -> {now!r}")
 
     def fit(self) -> None:
         """Train to the end, from where :meth:`restore` has put the trainee, and keep every epoch.
@@ -141,16 +141,16 @@ class Trainer:
     def _fit(self, trainee: Trainee) -> None:
         self.checkpoint.write = trainee.save
         callbacks = [
-            SameHistory(self.record),
+            HistoryCheck(self.recorder),
             self.stopping,
             self.checkpoint,
-            self.record,
+            self.recorder,
             InterruptionPoint(self.signals),
         ]
         with self.signals.hold():
             trainee.fit(callbacks, self.stopped_epoch, self.parameters.epochs)
 
-    def _snapshot(self, epoch: int, trainee: Trainee) -> Snapshot:
+    def _make_snapshot(self, epoch: int, trainee: Trainee) -> Snapshot:
         """All that the epochs to come depend on."""
         metadata: dict[str, Any] = {
             "journal": self.journal.mark,
@@ -160,18 +160,18 @@ class Trainer:
         }
         return Snapshot(epoch, metadata, trainee.state())
 
-    def _keep(self, epoch: int) -> None:
-        self.snapshots.write(self._snapshot(epoch, self._trainee))
+    def _write_snapshot(self, epoch: int) -> None:
+        self.snapshots.write(self._make_snapshot(epoch, self._trainee))
 
     @property
     def stopped_epoch(self) -> int:
         """The last epoch that is kept, 0 before the first is complete."""
-        return self.record.epoch
+        return self.recorder.epoch
 
     @property
     def best_epoch(self) -> int:
         """The best epoch, 0 as long as there is none."""
-        return self.record.best_epoch
+        return self.recorder.best_epoch
 
     @property
     def checkpoint_path(self) -> Path:
@@ -186,10 +186,10 @@ class Trainer:
     @property
     def best(self) -> dict[str, float]:
         """All metrics of the best epoch, empty as long as there is none."""
-        return self.record.best
+        return self.recorder.best
 
 
-def _put_back(trainee: Trainee, snapshot: Snapshot) -> None:
+def _restore_trainee(trainee: Trainee, snapshot: Snapshot) -> None:
     try:
         trainee.restore(snapshot.arrays)
     except ValueError as error:  # the file is whole, so that going back further would not help

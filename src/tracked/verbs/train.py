@@ -13,7 +13,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     require(experiment, TRAIN_METHODS)
     command = train_parameters.make_train_command(experiment).parse(argv)
 
-    from tracked.resume.start_or_resume import start_or_resume
+    from tracked.resume.tracked_training import start_or_resume
     from tracked.runs import connection
 
     connection.require_answers()

@@ -20,9 +20,9 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     close.name_own_run(experiment)
     where = queries.find_experiment(parameters.experiment)
     found = training_status.find_unfinished(experiment, where.experiment_id)
-    chosen = close.choose(found, parameters.close)
+    chosen = close.select(found, parameters.close)
     say(close.format_table(found) if found else f"no training in the experiment {where.name} is unfinished")
     with signals.hold():
         for stand in chosen:
-            say(close.close(experiment, stand))
+            say(close.close_run(experiment, stand))
     signals.check()

@@ -433,14 +433,14 @@ def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes
 
 def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
     """From an epoch on, the losses come out a last bit higher, as on another machine."""
-    take = epoch_recorder.SameHistory.on_epoch_end
+    take = epoch_recorder.HistoryCheck.on_epoch_end
 
-    def on_epoch_end(self: epoch_recorder.SameHistory, number: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self: epoch_recorder.HistoryCheck, number: int, logs: dict[str, float]) -> None:
         if number + 1 >= epoch:
             logs["val_loss"] = math.nextafter(logs["val_loss"], 1)
         take(self, number, logs)
 
-    patch.setattr(epoch_recorder.SameHistory, "on_epoch_end", on_epoch_end)
+    patch.setattr(epoch_recorder.HistoryCheck, "on_epoch_end", on_epoch_end)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -752,7 +752,7 @@ def test_a_training_begun_under_another_setting_is_found_and_its_folder_removed_
     assert training_status.find_folder(EXPERIMENT, run) == place
     (place / "notes.txt").write_text("mine")
     if ending == "is closed":
-        assert "closed " in close.close(EXPERIMENT, training_status.inspect_run(EXPERIMENT, run))
+        assert "closed " in close.close_run(EXPERIMENT, training_status.inspect_run(EXPERIMENT, run))
     else:
         resume("--resume=latest")
         assert_same_run(run, straight)

@@ -15,7 +15,7 @@ from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
 from tracked.training import epoch_recorder
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint, checkpoint_name
-from tracked.training.epoch_recorder import EpochRecord
+from tracked.training.epoch_recorder import EpochRecorder
 from tracked.training.journal import Entry, HistoryError, Journal, read
 
 Delivered = list[tuple[int, int, dict[str, float]]]
@@ -44,7 +44,7 @@ def feed(
     checkpoint = BestCheckpoint(folder, "val_loss", rule.mode)
     journal = Journal(folder / "journal.jsonl")
     deliver, rate = lambda *epoch: delivered.append(epoch), lambda: 0.001
-    record = EpochRecord(journal, stopping, checkpoint, keep, deliver, logged or {}, METRICS, rate)
+    record = EpochRecorder(journal, stopping, checkpoint, keep, deliver, logged or {}, METRICS, rate)
     callbacks = (stopping, checkpoint, record)
     for callback in callbacks:
         callback.set_model(network)
@@ -133,7 +133,7 @@ def test_an_epoch_that_cannot_be_kept_is_not_told(network: keras.Model, tmp_path
     stopping = EarlyStopping(Rule("min", 2), "val_loss", 9)
     checkpoint = BestCheckpoint(tmp_path, "val_loss", "min")
     journal, deliver = Journal(tmp_path / "journal.jsonl"), lambda *epoch: delivered.append(epoch)
-    record = EpochRecord(journal, stopping, checkpoint, keep, deliver, {}, METRICS, lambda: 0.001)
+    record = EpochRecorder(journal, stopping, checkpoint, keep, deliver, {}, METRICS, lambda: 0.001)
     for callback in (stopping, checkpoint, record):
         callback.set_model(network)
         callback.on_train_begin()
@@ -152,7 +152,7 @@ def test_an_epoch_is_kept_before_it_is_told(network: keras.Model, tmp_path: Path
     order: list[str] = []
     stopping, checkpoint = EarlyStopping(Rule("min", 2), "val_loss", 9), BestCheckpoint(tmp_path, "val_loss", "min")
     journal = Journal(tmp_path / "journal.jsonl")
-    record = EpochRecord(
+    record = EpochRecorder(
         journal,
         stopping,
         checkpoint,

@@ -34,7 +34,7 @@ class TrackedTraining:
     data: Dataset
     trainer: "Trainer"
     plan: ResumePlan | None
-    note_environment: Callable[[], None]
+    log_environment: Callable[[], None]
 
     def fit(self) -> None:
         """Train to the end, and leave at the run what has come out, whatever ends it.
@@ -69,7 +69,7 @@ class TrackedTraining:
         parameters, experiment = trainer.parameters, trainer.experiment
         run.log_training_data(self.data)
         if not (plan and plan.logged):
-            self.note_environment()
+            self.log_environment()
         run.log_training_rows(self.data.rows(parameters))
         former = plan.run.data.tags if plan else {}
         trainee = experiment.build(parameters, self.data, run.folder, former)
@@ -82,7 +82,7 @@ class TrackedTraining:
             run.set_tags(trainee.tags)
         if plan and (plan.has_begun or plan.extended):
             say(f"going on after epoch {after}")
-            plan.note(after)
+            plan.log_resume(after)
         say(f"training a network of {trainee.weights:,} weights, at most {parameters.epochs:,} epochs")
 
 
@@ -99,7 +99,7 @@ def start_or_resume(
         RunFailed: if the store keeps failing, or what was said could not be stored.
     """
     with RunFolderLock(experiment.file_patterns) as folder_lock:
-        plan = resume_plan.find(experiment, command, folder_lock)
+        plan = resume_plan.make_plan(experiment, command, folder_lock)
         if plan and plan.is_complete:
             resume_plan.finish(plan, folder_lock)
             yield None
@@ -112,14 +112,14 @@ def start_or_resume(
         if plan:
             resume_plan.require_same_data(plan, data.source, data.digest)
         reproducibility.make_repeatable(parameters.seed)
-        _import_the_rest()
+        _import_training_code()
         # Without what is raised now, which counts from the moment on at which it is noted.
-        recorded = plan.former if plan else parameters
-        beginning = _beginning(experiment, recorded, data, folder_lock, plan)
+        recorded = plan.recorded if plan else parameters
+        start = _make_start(experiment, recorded, data, folder_lock, plan)
         name, said = parameters.run_name, recorded.as_strings()
-        with context.run(experiment, "train", name, said, signals, training=beginning) as run:
+        with context.run(experiment, "train", name, said, signals, training=start) as run:
             say(f"run {run.id} {name!r}")
-            yield _training(experiment, parameters, data, plan, run, signals)
+            yield _make_training(experiment, parameters, data, plan, run, signals)
 
 
 def require_rows(data: Dataset) -> None:
@@ -133,7 +133,7 @@ def require_rows(data: Dataset) -> None:
             raise UserError(f"data: {data.source} has no rows in its {part} part; allowed: data with rows in each part")
 
 
-def _import_the_rest() -> None:
+def _import_training_code() -> None:
     """Import what a training needs to its end: quietly by now, and before there is a run that could break off at it."""
     from tracked.models import finalize
     from tracked.training import trainer
@@ -142,20 +142,20 @@ def _import_the_rest() -> None:
     assert trainer
 
 
-def _beginning(
+def _make_start(
     experiment: Experiment,
     recorded: TrainParameters,
     data: Dataset,
     folder_lock: RunFolderLock,
     plan: ResumePlan | None,
 ) -> TrainingStart:
-    """How the run begins. What is noted with it, in one piece, is all that beginning again takes."""
+    """How the run begins. What is noted with it, in one piece, is all that start again takes."""
     root = folder_lock.folder.parent if folder_lock.folder else run_folder.find_root(experiment.name, tracking_uri())
     launch = {"parameters": recorded.as_strings(), "source": data.source, "snapshots": str(root)}
     return TrainingStart(folder_lock, root, launch, plan.id if plan else "")
 
 
-def _training(
+def _make_training(
     experiment: Experiment,
     parameters: TrainParameters,
     data: Dataset,
@@ -168,17 +168,17 @@ def _training(
     code = reproducibility.digest_code(*reproducibility.find_source_files(experiment))
     versions, machine = reproducibility.package_versions(), reproducibility.describe_machine()
     facts = {"data": data.digest, "code": code} | machine | versions
-    note_environment = partial(run.log_environment, versions, machine)
+    log_environment = partial(run.log_environment, versions, machine)
     logged, former = (plan.logged, plan.run.data.tags) if plan else ({}, {})
     noted = not logged
 
     def deliver(step: int, milliseconds: int, values: dict[str, float]) -> None:
         nonlocal noted
         if not noted:  # what the run has was trained under what it says, until something is added
-            note_environment()
+            log_environment()
             noted = True
         run.log_epoch(step, milliseconds, values)
 
     before = writer.read_environment(former, machine | versions)
     trainer = Trainer(experiment, parameters, run.folder, deliver, signals, facts, logged, before)
-    return TrackedTraining(run, data, trainer, plan, note_environment)
+    return TrackedTraining(run, data, trainer, plan, log_environment)
