@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate ui test lint faults bench bench-accuracy format lock clean
+.PHONY: help train resume unfinished evaluate ui test lint faults bench bench-accuracy docs format lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -46,6 +46,9 @@ bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and wher
 
 bench-accuracy: $(VENV)/ready-dev ## the best val_loss of each, by seed: 12 minutes
 	@$(RUN) bench/accuracy.py
+
+docs: $(VENV)/ready ## write the pages of docs/ that follow from the code
+	@$(RUN) tools/make_docs.py
 
 format: $(VENV)/ready-dev ## rewrite the code in the project's style
 	@$(VENV)/bin/ruff format src examples tests tools bench notebooks

@@ -59,13 +59,6 @@ def test_every_dependency_is_pinned_once_and_used() -> None:
         assert names.get(name, name) in code or f'"{names.get(name)}"' in text or f"/{name} " in text, name
 
 
-def test_the_readmes_tree_has_every_folder_and_command() -> None:
-    tree = (SRC.parent / "README.md").read_text()
-    folders = [path.parent.relative_to(SRC.parent) for path in SRC.rglob("__init__.py")]
-    places = [*(f"    {folder}/" for folder in folders), *(f"    src/{path.name}" for path in SRC.glob("*.py"))]
-    assert not [place for place in places if f"\n{place} " not in tree]
-
-
 def knows_of_one_experiment(tracked: Path) -> list[str]:
     """Name the lines of the machinery, comments too, in which a word of one experiment stands."""
     found = []

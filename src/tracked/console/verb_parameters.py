@@ -1,6 +1,6 @@
 """Every verb's parameters once: name, type, default, range and help. An experiment adds its own to some.
 
-The command line, the checks, MLproject and the README's tables follow from these classes; a test compares them.
+The command line, the checks, MLproject and docs/parameters.md follow from these classes; a test compares them.
 """
 
 from typing import Annotated, Any, Literal

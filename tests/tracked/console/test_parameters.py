@@ -60,18 +60,41 @@ def test_mlprojects_command_gives_every_parameter_as_it_is(project: Project, ent
 
 
 @pytest.mark.parametrize("entry", VERBS)
-def test_readmes_table_has_the_same_parameters(entry: str) -> None:
-    cls = IMDB.parameters(entry)
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", _section(f"Parameters of `{entry}`"), re.MULTILINE))
-    assert rows == {
+def test_the_pages_table_has_the_same_parameters(entry: str) -> None:
+    assert _rows(f"Parameters of `{entry}`") == _described(IMDB, entry)
+
+
+def test_the_pages_last_table_has_what_differs_in_the_second_experiment() -> None:
+    page = {(entry, name): rest for entry in VERBS for name, rest in _rows("Parameters of diabetes", entry).items()}
+    differing = {
+        (entry, name): rest
+        for entry in VERBS
+        for name, rest in _described(DIABETES, entry).items()
+        if _described(IMDB, entry).get(name) != rest
+    }
+    assert page == differing
+    assert ("main", "hidden_units") in differing
+    lacking = {f"`{name}`" for name in _described(IMDB, "main")} - {
+        f"`{name}`" for name in _described(DIABETES, "main")
+    }
+    assert set(re.findall("`.+?`", _section("Parameters of diabetes").rpartition("It has no")[2])) == lacking
+
+
+def _described(project: Project, entry: str) -> dict[str, str]:
+    return {
         name: f"{as_string(field.default)} | {field.description} | {describe_allowed(field)}"
-        for name, field in cls.model_fields.items()
+        for name, field in project.parameters(entry).model_fields.items()
     }
 
 
+def _rows(title: str, entry: str = "") -> dict[str, str]:
+    first = rf"`{entry}` \| " if entry else ""
+    return dict(re.findall(rf"^\| {first}`(\w+)` \| (.+) \|$", _section(title), re.MULTILINE))
+
+
 def _section(title: str) -> str:
-    text = (ROOT / "README.md").read_text()
-    return text.split(f"# {title}\n", 1)[1].split("\n#", 1)[0]
+    text = (ROOT / "docs" / "parameters.md").read_text()
+    return text.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""Write the pages of docs/ that follow from the code.
+
+make docs
+python tools/make_docs.py
+
+A test compares each page with what this script would write.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "examples" / "diabetes")]
+
+from diabetes import Diabetes
+from imdb_conv1d.experiment import EXPERIMENT
+from tracked.console import train_parameters, verb_parameters
+from tracked.console.parameters import Parameters, as_string, describe_allowed
+from tracked.experiment import Experiment
+
+PARAMETERS_INTRO = """# Parameters
+
+Made from the code by `make docs`. A parameter is a flag of a script and a `-P` of an entry point:
+
+```sh
+python src/train.py --patience 3
+mlflow run . -P patience=3
+```
+
+The tables show `imdb-conv1d`; the last one shows what differs in [`diabetes`](../examples/diabetes/diabetes.py).
+`python src/train.py --help` prints the same. A value that is not allowed is refused in one line before any work:
+
+```
+error: patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647
+```
+"""
+HEAD = ["parameter", "default", "meaning", "allowed"]
+
+
+def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
+    """Give the parameters of each entry point."""
+    return {
+        "main": train_parameters.make_train_parameters(experiment),
+        "unfinished": verb_parameters.UnfinishedParameters,
+        "evaluate": verb_parameters.make_verb_parameters("evaluate", experiment),
+        "replay": verb_parameters.ReplayParameters,
+        "compare": verb_parameters.CompareParameters,
+        "promote": verb_parameters.make_verb_parameters("promote", experiment),
+        "rollback": verb_parameters.make_verb_parameters("rollback", experiment),
+    }
+
+
+def describe_parameters(cls: type[Parameters]) -> dict[str, tuple[str, str, str]]:
+    """Give each parameter's default, meaning and allowed values."""
+    return {
+        name: (as_string(field.default), field.description or "", describe_allowed(field))
+        for name, field in cls.model_fields.items()
+    }
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Format a Markdown table."""
+    lines = [head, ["---"] * len(head), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def make_parameters() -> str:
+    """Make docs/parameters.md."""
+    classes, others = parameter_classes(EXPERIMENT), parameter_classes(Diabetes())
+    sections = [PARAMETERS_INTRO]
+    for entry, cls in classes.items():
+        rows = [[f"`{name}`", *texts] for name, texts in describe_parameters(cls).items()]
+        sections.append(f"## Parameters of `{entry}`\n\n{table(HEAD, rows)}\n")
+        if entry == "main":
+            row = ["`resume`", *describe_parameters(train_parameters.make_train_command(EXPERIMENT))["resume"]]
+            sections.append(f"## `--resume` of `train.py`\n\nUnder `mlflow run`, `--run-id`.\n\n{table(HEAD, [row])}\n")
+    differing = [
+        [f"`{entry}`", f"`{name}`", *texts]
+        for entry, cls in others.items()
+        for name, texts in describe_parameters(cls).items()
+        if describe_parameters(classes[entry]).get(name) != texts
+    ]
+    missing = dict.fromkeys(
+        f"`{name}`"
+        for entry, cls in classes.items()
+        for name in cls.model_fields
+        if name not in others[entry].model_fields
+    )
+    sections.append(f"## Parameters of diabetes that differ\n\n{table(['entry point', *HEAD], differing)}\n")
+    sections.append(f"It has no {', '.join(missing)}.\n")
+    return "\n".join(sections)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {"parameters.md": make_parameters}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, make in PAGES.items():
+        (ROOT / "docs" / name).write_text(make())
+        print(f"docs/{name}")
+
+
+if __name__ == "__main__":
+    main()
