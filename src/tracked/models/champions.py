@@ -18,11 +18,19 @@ from tracked.console.parameters import refusal
 from tracked.experiment import Experiment
 from tracked.runs.outbox import Result, with_retries
 from tracked.runs.registry import StoredModel
+from tracked.runs.schema import (
+    CHAMPION,
+    CHAMPIONS,
+    PROMOTION,
+    PROMOTION_AGAINST,
+    PROMOTION_DIFFERENCE,
+    PROMOTION_RUN_ID,
+    PROMOTION_UPPER,
+    WITHDRAWN,
+    fill,
+)
 from tracked.runs.writer import Run
 
-CHAMPION = "champion"
-HISTORY = "champions"  # tag of the registered model: a JSON list of versions, the present champion last
-WITHDRAWN = "withdrawn"  # tag of a version: whether a rollback has taken the alias from it, and nothing given it back
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # MLflow's codes for a name, version or alias not there
 KEPT = 100  # of them; a tag's length is limited
 
@@ -76,7 +84,7 @@ def require_not_withdrawn(version: StoredModel, uri: str) -> None:
     found = _if_there(f"reading {version.title}", call)
     tags = found.tags if found else {}
     # Earlier versions of this project have no such tag, and say it as the last event alone.
-    withdrawn = tags.get(WITHDRAWN, str(tags.get("promotion") == "withdrawn").lower()) == "true"
+    withdrawn = tags.get(WITHDRAWN, str(tags.get(PROMOTION) == "withdrawn").lower()) == "true"
     if withdrawn and not re.fullmatch(r"models:/+[^/@]+/\d+", uri):
         raise UserError(
             f"model: {uri!r} is version {version.version}, which a rollback has withdrawn; allowed: {version.uri} to "
@@ -126,10 +134,10 @@ def log_outcome(
         event: promoted, refused, replaced, defended, restored or withdrawn.
         against: the other version; empty if there is none.
     """
-    said = {"promotion": event, "promotion_against": against or "none", "promotion_run_id": run.id}
-    loss, digits = f"promotion_{owner.terms.loss_key}", owner.terms.digits + 2
-    said[f"{loss}_difference"] = f"{decision.difference:.{digits}f}" if decision else "none"
-    said[f"{loss}_upper"] = f"{decision.upper:.{digits}f}" if decision else "none"
+    said = {PROMOTION: event, PROMOTION_AGAINST: against or "none", PROMOTION_RUN_ID: run.id}
+    digits = owner.terms.digits + 2
+    said[fill(PROMOTION_DIFFERENCE, owner)] = f"{decision.difference:.{digits}f}" if decision else "none"
+    said[fill(PROMOTION_UPPER, owner)] = f"{decision.upper:.{digits}f}" if decision else "none"
     if event in ("promoted", "restored", "withdrawn"):
         said[WITHDRAWN] = str(event == "withdrawn").lower()
     run.set_version_tags(name, version, said)
@@ -156,7 +164,7 @@ def _model(name: str) -> RegisteredModel:
 
 def _past(name: str) -> list[str]:
     with suppress(ValueError):
-        found = json.loads(_model(name).tags.get(HISTORY, "[]"))
+        found = json.loads(_model(name).tags.get(CHAMPIONS, "[]"))
         if isinstance(found, list):
             return [str(version) for version in found]
     return []
@@ -188,5 +196,5 @@ def _move(name: str, version: str) -> None:
 
 def _remember(name: str, past: list[str]) -> None:
     """After the move: killed in between, the alias is right, and the last one told is the former champion."""
-    call = partial(mlflow.MlflowClient().set_registered_model_tag, name, HISTORY, json.dumps(past[-KEPT:]))
+    call = partial(mlflow.MlflowClient().set_registered_model_tag, name, CHAMPIONS, json.dumps(past[-KEPT:]))
     with_retries(f"noting the champions of {name}", call)

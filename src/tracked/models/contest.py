@@ -10,6 +10,7 @@ from tracked.models.loader import DownloadedModel
 from tracked.runs import evaluations, registry
 from tracked.runs.queries import MlflowRun
 from tracked.runs.registry import StoredModel
+from tracked.runs.schema import ROWS_DIGEST
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,10 @@ def set_up_contest(owner: Experiment, version: StoredModel, data: str, folder: P
     champion = registry.find(f"models:/{version.name}/{defender}")
     if data == "auto":
         own = evaluations.find_for_model(
-            owner, version, "params.data = 'auto'", "tags.rows_digest != ''", evaluations.IS_WHOLE
+            owner, version, "params.data = 'auto'", f"tags.{ROWS_DIGEST} != ''", evaluations.IS_WHOLE
         )
-        if own and find_evaluation(owner, champion, own.data.tags["rows_digest"]):
-            return Contest(version, holder, champion, rows_digest=own.data.tags["rows_digest"])
+        if own and find_evaluation(owner, champion, own.data.tags[ROWS_DIGEST]):
+            return Contest(version, holder, champion, rows_digest=own.data.tags[ROWS_DIGEST])
     models = {stored.version: loader.download(owner, stored, folder / stored.version) for stored in (version, champion)}
     subject = evaluation.find_subject(owner, version, models[version.version].metadata, data)
     return Contest(version, holder, champion, False, subject.part.rows_digest, subject, models)
@@ -59,4 +60,4 @@ def set_up_contest(owner: Experiment, version: StoredModel, data: str, folder: P
 
 def find_evaluation(owner: Experiment, stored: StoredModel, rows_digest: str) -> MlflowRun | None:
     """Find the newest evaluation of that very model on the rows, if it tells what the model had seen of them."""
-    return evaluations.find_for_model(owner, stored, f"tags.rows_digest = '{rows_digest}'", evaluations.IS_WHOLE)
+    return evaluations.find_for_model(owner, stored, f"tags.{ROWS_DIGEST} = '{rows_digest}'", evaluations.IS_WHOLE)

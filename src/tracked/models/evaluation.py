@@ -16,8 +16,7 @@ from tracked.experiment import Experiment, Part
 from tracked.models import loader, predictions
 from tracked.models.loader import DownloadedModel, ModelMetadata
 from tracked.reports import evaluation_report
-from tracked.runs import context, evaluations
-from tracked.runs.evaluations import FORMAT, FORMAT_TAG, MODEL_ID, PREDICTIONS
+from tracked.runs import context, evaluations, schema
 from tracked.runs.registry import StoredModel
 from tracked.training import reproducibility
 
@@ -76,17 +75,21 @@ def evaluate(
     with context.run(owner, "evaluate", f"evaluate {stored.short}", parameters, signals) as run:
         say(f"run {run.id} 'evaluate {stored.short}'")
         run.log_input(part.source, part.digest, "evaluation", {"rows": part.total}, part.columns)
-        run.set_tags({"model_uri": stored.uri, "model_name": stored.name, "model_version": stored.version,
-                  "rows_digest": part.rows_digest, FORMAT_TAG: FORMAT,
-                  evaluations.LOSS: evaluations.loss_of_rows(owner)})  # fmt: skip
+        run.set_tags({
+            schema.MODEL_URI: stored.uri, schema.MODEL_NAME: stored.name, schema.MODEL_VERSION: stored.version,
+            schema.ROWS_DIGEST: part.rows_digest, schema.EVALUATION_FORMAT: evaluations.FORMAT,
+            schema.LOSS_OF_ROWS: evaluations.loss_of_rows(owner),
+        })  # fmt: skip
         if stored.model_id:
             run.log_model_input(stored.model_id)
-            run.set_tags({MODEL_ID: stored.model_id})
+            run.set_tags({schema.MODEL_ID: stored.model_id})
         if stored.run_id:
-            run.set_tags({"training_run_id": stored.run_id})
+            run.set_tags({schema.TRAINING_RUN_ID: stored.run_id})
         started = time.perf_counter()
         try:
-            found = predictions.write(pieces, part.count, run.folder / PREDICTIONS, lambda n: _progress(owner, n))
+            found = predictions.write(
+                pieces, part.count, run.folder / schema.PREDICTIONS, lambda n: _progress(owner, n)
+            )
         except MlflowException as error:  # such as an input that its signature does not take
             # What comes before is the input itself, which may be private.
             why = str(error).rpartition("Error: ")[2] if "Error: " in str(error) else type(error).__name__

@@ -4,7 +4,7 @@ from tracked.console.signals import Signals
 from tracked.experiment import Dataset
 from tracked.models import publisher
 from tracked.reports import training_report
-from tracked.runs.schema import EXPERIMENT, REGISTERED
+from tracked.runs.schema import BEST_EPOCH, BEST_VALUE, DATA_DIGEST, DATA_SOURCE, EXPERIMENT, REGISTERED
 from tracked.runs.writer import Run
 from tracked.training.files import BEST
 from tracked.training.trainer import Trainer
@@ -29,12 +29,12 @@ def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -
         package = experiment.package(parameters, data, run.folder, checkpoint)
         switch = experiment.inputs_switch
         about = {switch: getattr(parameters, switch)} if switch else {}
-        about |= {"data_source": data.source, "data_digest": data.digest, EXPERIMENT: experiment.name}
+        about |= {DATA_SOURCE: data.source, DATA_DIGEST: data.digest, EXPERIMENT: experiment.name}
         step, said = trainer.best_epoch, parameters.as_strings()
         model_id = publisher.store_model(name, package, checkpoint, step, said, about)
         publisher.require_same_loss(model_id, package, trainer.best[f"val_{experiment.metrics[0].name}"])
-    tags = {"best_epoch": str(trainer.best_epoch), f"best_{monitor}": repr(trainer.best[monitor])}
-    tags |= {"data_digest": data.digest, EXPERIMENT: experiment.name}
+    tags = {BEST_EPOCH: str(trainer.best_epoch), BEST_VALUE.format(monitor=monitor): repr(trainer.best[monitor])}
+    tags |= {DATA_DIGEST: data.digest, EXPERIMENT: experiment.name}
     signals.hold_until_exit()  # from here on the work is done: a signal no longer undoes it
     version = publisher.register(name, model_id, run.id, training_report.describe(data, trainer), tags)
     title = f"{version.name} version {version.version}"

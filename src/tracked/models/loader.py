@@ -19,6 +19,7 @@ from tracked.runs import queries
 from tracked.runs.connection import is_permanent_error
 from tracked.runs.outbox import with_retries
 from tracked.runs.registry import StoredModel, require_own
+from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, ROWS
 
 # What MLflow would unpickle or import from a model's folder: any of it may run code of whoever made the model.
 CODE_ENDINGS = (".pkl", ".pickle", ".cloudpickle", ".joblib", ".dill", ".py", ".pyc", ".so", ".h5")
@@ -74,10 +75,10 @@ def download(owner: Experiment, stored: StoredModel, folder: Path) -> Downloaded
     if fault := owner.explain_mismatch(inputs):
         raise UserError(f"model: {uri!r} {fault}")
     told = meta.metadata or {}
-    if not {"data_source", "data_digest"} <= set(told):
+    if not {DATA_SOURCE, DATA_DIGEST} <= set(told):
         return DownloadedModel(path, None)
     private = bool(owner.inputs_switch) and not told.get(owner.inputs_switch, True)
-    return DownloadedModel(path, ModelMetadata(told["data_source"], told["data_digest"], private))
+    return DownloadedModel(path, ModelMetadata(told[DATA_SOURCE], told[DATA_DIGEST], private))
 
 
 def load(uri: str) -> PyFuncModel:
@@ -112,7 +113,7 @@ def read_training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None
 
     def attempt() -> str | None:
         try:
-            return download(run_id=stored.run_id, artifact_path="data/rows.parquet")
+            return download(run_id=stored.run_id, artifact_path=ROWS)
         except (MlflowException, FileNotFoundError) as error:
             if isinstance(error, FileNotFoundError) or is_permanent_error(error):
                 return None

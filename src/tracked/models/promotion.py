@@ -15,12 +15,10 @@ from tracked.console.verb_parameters import PromoteParameters
 from tracked.experiment import Experiment
 from tracked.models import champions, evaluation
 from tracked.models.contest import Contest, find_evaluation
-from tracked.runs import evaluations
+from tracked.runs import evaluations, schema
 from tracked.runs.queries import MlflowRun
 from tracked.runs.registry import StoredModel
 from tracked.runs.writer import Run
-
-DECIDED_BY = "deciding_digest"  # tag: of the rows that decided, by their keys
 
 
 @dataclass(frozen=True)
@@ -39,16 +37,16 @@ def decide(owner: Experiment, run: Run, found: Contest, parameters: PromoteParam
     """Let the gate decide, move the alias, and queue the figures."""
     version, champion, decision = found.version, found.champion, None
     if found.holder == version.version:
-        return Verdict("unchanged", f"Unchanged: {version.title} is the {champions.CHAMPION} already.")
-    sentence = f"{version.title} is the first {champions.CHAMPION}"
+        return Verdict("unchanged", f"Unchanged: {version.title} is the {schema.CHAMPION} already.")
+    sentence = f"{version.title} is the first {schema.CHAMPION}"
     if found.again:
-        sentence = f"{version.title} is the {champions.CHAMPION} again; no version had the alias"
+        sentence = f"{version.title} is the {schema.CHAMPION} again; no version had the alias"
     if champion:
         decision, why = _judged(owner, run, found, champion, parameters, signals)
         promoted = decision is not None and decision.promoted
         verb = "replaces" if promoted else "does not replace"
         former = f"version {champion.version}" + ("" if found.holder else ", the last one that still exists,")
-        sentence = f"{version.title} {verb} {former} as {champions.CHAMPION}: {why}"
+        sentence = f"{version.title} {verb} {former} as {schema.CHAMPION}: {why}"
         if not promoted:
             none = f"; no version has the alias until one is promoted, or a rollback gives it to {champion.version}"
             return Verdict("kept", f"Kept: {sentence}{'' if found.holder else none}.", decision)
@@ -67,7 +65,7 @@ def _judged(
     """
     recorded = [_evaluated(owner, found, stored, parameters, signals) for stored in (found.version, champion)]
     ids = [one.info.run_id for one in recorded]
-    run.set_tags(dict(zip(("evaluation_run_id", "champion_evaluation_run_id"), ids, strict=True)))
+    run.set_tags(dict(zip((schema.EVALUATION_RUN_ID, schema.CHAMPION_EVALUATION_RUN_ID), ids, strict=True)))
     first, second = (evaluations.read_predictions(owner, one, run.folder) for one in recorded)
     terms = owner.terms
     if not evaluations.have_same_rows(first, second):
@@ -83,7 +81,7 @@ def _judged(
     if len(fresh) < len(first):
         left_out = (
             f"; left out are {len(first) - len(fresh):,} {terms.rows} that a training has seen, "
-            f"{first['seen'].sum():,} the version's and {second['seen'].sum():,} the {champions.CHAMPION}'s"
+            f"{first['seen'].sum():,} the version's and {second['seen'].sum():,} the {schema.CHAMPION}'s"
         )
     if fresh.empty:
         return None, f"no {terms.row} is left that neither has seen in its training{left_out}"
@@ -98,15 +96,15 @@ def _judged(
         return None, sentence
     uses = _decided_before(owner, run, found, fresh) + 1
     figures = {
-        f"{terms.loss_key}_difference": decision.difference,
-        f"{terms.loss_key}_upper": decision.upper,
-        f"test_{terms.rows}": float(decision.rows),
-        f"decisions_on_these_{terms.rows}": float(uses),
+        schema.fill(schema.DIFFERENCE, owner): decision.difference,
+        schema.fill(schema.UPPER, owner): decision.upper,
+        schema.fill(schema.TEST_ROWS, owner): float(decision.rows),
+        schema.fill(schema.DECISIONS, owner): float(uses),
     }
     run.log_metrics(figures, round(time.time() * 1000), step=0)
     unknown = ""
     if second["seen"].isna().any():
-        unknown = f"; whether the {champions.CHAMPION} was trained on some of them is not known"
+        unknown = f"; whether the {schema.CHAMPION} was trained on some of them is not known"
     used = f"; these {terms.rows} have decided {format_count(uses, 'promotion')} so far"
     return decision, f"{sentence}{unknown}{_of_unlike_data(found.version, champion, terms.rows)}{used}"
 
@@ -114,11 +112,13 @@ def _judged(
 def _decided_before(owner: Experiment, run: Run, found: Contest, rows: pd.DataFrame) -> int:
     """How many other promotions the same rows have decided, whichever file or test part they came in."""
     digest = hashlib.sha256("\n".join(sorted(set(rows["key"]))).encode()).hexdigest()
-    run.set_tags({"rows_digest": found.rows_digest, DECIDED_BY: digest})
+    run.set_tags({schema.ROWS_DIGEST: found.rows_digest, schema.DECIDING_DIGEST: digest})
     # Earlier versions of this project have noted the file's rows alone.
-    same = (f"tags.rows_digest = '{found.rows_digest}'", f"tags.{DECIDED_BY} = '{digest}'")
+    same = (f"tags.{schema.ROWS_DIGEST} = '{found.rows_digest}'", f"tags.{schema.DECIDING_DIGEST} = '{digest}'")
     decided = {
-        one.info.run_id for by in same for one in evaluations.search_verb(owner, "promote", by, "tags.decision != ''")
+        one.info.run_id
+        for by in same
+        for one in evaluations.search_verb(owner, "promote", by, f"tags.{schema.DECISION} != ''")
     }
     return len(decided - {run.id})
 
@@ -128,7 +128,7 @@ def _of_unlike_data(version: StoredModel, champion: StoredModel, rows: str) -> s
         return "; whether both were trained on the same data is not known"
     if version.data_digest == champion.data_digest:
         return ""
-    digests = f"digest {version.data_digest[:12]}, the {champions.CHAMPION} on {champion.data_digest[:12]}"
+    digests = f"digest {version.data_digest[:12]}, the {schema.CHAMPION} on {champion.data_digest[:12]}"
     return f"; they were trained on different data (the version on {digests}), whose {rows} need not be alike"
 
 
@@ -153,12 +153,12 @@ def _evaluated(
 def log_outcome(owner: Experiment, run: Run, found: Contest, verdict: Verdict) -> None:
     """Queue the outcome at the run and at both versions."""
     version, champion, name = found.version.version, found.champion, found.version.name
-    run.set_tags({"decision": verdict.outcome, "model_name": name, "model_version": version})
+    run.set_tags({schema.DECISION: verdict.outcome, schema.MODEL_NAME: name, schema.MODEL_VERSION: version})
     run.set_description(verdict.sentence)
     if verdict.outcome == "unchanged":
         return
     against, promoted = champion.version if champion else "", verdict.outcome == "promoted"
-    run.set_tags({"champion_version": against or "none"})
+    run.set_tags({schema.CHAMPION_VERSION: against or "none"})
     said = verdict.sentence, verdict.decision
     champions.log_outcome(owner, run, name, version, "promoted" if promoted else "refused", against, *said)
     if champion:

@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, say
@@ -22,12 +23,9 @@ from tracked.models import loader
 from tracked.runs import versions
 from tracked.runs.connection import single_calls
 from tracked.runs.outbox import with_retries
+from tracked.runs.schema import CANDIDATE, STORED_BY
 from tracked.training.reproducibility import model_requirements
 
-CANDIDATE = "candidate"
-# Tag of a stored model, with its training's run id: what others log at that run has none, and what was stored before
-# there was the tag is left alone.
-MARK = "stored_by_training"
 # Of the loss, relative to it where it is more than 1: what float32 and another batch size can explain, and no more.
 TOLERANCE = 1e-5
 
@@ -59,7 +57,7 @@ def store_model(
             extra_files=[str(checkpoint)],
             params=parameters,
             metadata=dict(metadata),
-            tags={MARK: active.info.run_id} if active else None,  # part of the model's creation
+            tags={STORED_BY: active.info.run_id} if active else None,  # part of the model's creation
             step=step,
         )
         return str(info.model_id)
@@ -80,7 +78,7 @@ def _delete_others(model_id: str) -> None:
     """
     client, active = mlflow.MlflowClient(), mlflow.active_run()
     if active is not None:
-        own = f"tags.{MARK} = '{active.info.run_id}'"
+        own = f"tags.{STORED_BY} = '{active.info.run_id}'"
         for model in client.search_logged_models([active.info.experiment_id], own):
             if model.model_id != model_id and not _is_held(client, model):
                 client.delete_logged_model(model.model_id)
@@ -169,7 +167,7 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
             client.set_registered_model_alias(name, CANDIDATE, version)
 
     # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
-    named = {"mlflow.modelVersions": json.dumps([{"name": name, "version": int(version)}])}
+    named = {MLFLOW_MODEL_VERSIONS: json.dumps([{"name": name, "version": int(version)}])}
     with_retries(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named))
     with_retries(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias)
 

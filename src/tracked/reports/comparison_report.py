@@ -13,7 +13,7 @@ from tracked.console.lines import format_count, warn
 from tracked.experiment import Experiment
 from tracked.reports import page
 from tracked.reports.comparison_table import fit_to_width, fixed_columns, format_table, list_others, shorten_names
-from tracked.runs import evaluations
+from tracked.runs import evaluations, schema
 from tracked.runs.queries import MlflowRun, describe_other_data
 from tracked.runs.writer import Run, escape_markdown
 
@@ -88,7 +88,7 @@ def log_report(
     metric = f"{any_history.monitor}, {'less' if any_history.mode == 'min' else 'more'} is better"
     title = f"{format_count(len(table), 'training')} of {experiment}, by {metric}"
     unlike = list(filter(None, [describe_other_data(table["data"].tolist())]))
-    texts = {"comparison.csv": table.to_csv(index=False), "pairs.csv": pair_table.to_csv(index=False)}
+    texts = {schema.COMPARISON_TABLE: table.to_csv(index=False), schema.PAIRS: pair_table.to_csv(index=False)}
     drawn = table[table["run_id"].isin(histories)]
     names = shorten_names(drawn["run_name"].tolist())
     curves = [replace(histories[run_id], run_name=name) for run_id, name in zip(drawn["run_id"], names, strict=True)]
@@ -109,7 +109,7 @@ def log_report(
         ("Test figures, paired", "The best evaluated training against each other one.", pair_table[["sentence"]]),
         ("Not finished", "Not compared: still going, failed or interrupted.", apart),
     ]
-    texts["comparison.html"] = page.render_page(title, figure, sections)
+    texts[schema.COMPARISON_PAGE] = page.render_page(title, figure, sections)
     for name, text in texts.items():
         (run.folder / name).write_text(text, encoding="utf-8")
         run.log_artifact(run.folder / name)
@@ -120,7 +120,7 @@ def log_report(
     first = people[[*columns, "run_id"]].head(ROWS)
     lines = [title, *unlike, fit_to_width(first.assign(run_name=shorten_names(first["run_name"].tolist())), width)]
     if len(table) > ROWS:
-        lines.append(f"{ROWS} of {len(table):,}; all of them are in comparison.csv")
+        lines.append(f"{ROWS} of {len(table):,}; all of them are in {schema.COMPARISON_TABLE}")
     lines += pair_table["sentence"].head(3).tolist()
     if len(apart):
         lines += [

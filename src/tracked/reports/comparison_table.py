@@ -8,7 +8,7 @@ from tracked.analysis.rule_replay import History
 from tracked.experiment import Experiment
 from tracked.runs.evaluations import count_leaked
 from tracked.runs.queries import MlflowRun, name_data, read_parameters, status_of
-from tracked.runs.schema import VERB
+from tracked.runs.schema import BEST_EPOCH, ROWS_DIGEST, STOP_REASON, VERB
 
 
 def fixed_columns(owner: Experiment) -> list[str]:
@@ -63,7 +63,7 @@ def rank_trainings(
         }
         if history is not None:
             # A training of this project may watch another metric than the one that is compared.
-            kept = int(run.data.metrics.get("best_epoch", 0)) if VERB in tags else 0
+            kept = int(run.data.metrics.get(BEST_EPOCH, 0)) if VERB in tags else 0
             best = kept or history.best_epoch
             row |= {
                 "best_value": history.values[best - 1],
@@ -71,12 +71,12 @@ def rank_trainings(
                 "stopped_epoch": len(history.values),
                 "seconds": history.seconds[-1],
             }
-        row |= {"stop_reason": tags.get("stop_reason", ""), "version": versions.get(run.info.run_id, "")}
+        row |= {"stop_reason": tags.get(STOP_REASON, ""), "version": versions.get(run.info.run_id, "")}
         if evaluation := evaluations.get(run.info.run_id):
             metrics = evaluation.data.metrics
             row |= {name: metrics.get(name) for name in (*_scores(owner), f"test_{owner.terms.rows}")}
             row["evaluation_run_id"], row["test_seen"] = evaluation.info.run_id, count_leaked(owner, evaluation)
-            row["test_rows"] = evaluation.data.tags.get("rows_digest", "")[:12]
+            row["test_rows"] = evaluation.data.tags.get(ROWS_DIGEST, "")[:12]
         rows.append(row)
     table = pd.DataFrame(rows, columns=fixed_columns(owner))
     for name, column in differing_parameters(runs).items():
@@ -109,7 +109,7 @@ def list_others(runs: Sequence[MlflowRun]) -> pd.DataFrame:
     """Trainings that have not finished: run_id, run_name, state and stop_reason."""
     rows = [
         {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": status_of(run),
-         "stop_reason": run.data.tags.get("stop_reason", "")}
+         "stop_reason": run.data.tags.get(STOP_REASON, "")}
         for run in runs
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["run_id", "run_name", "state", "stop_reason"])

@@ -7,8 +7,21 @@ import pandas as pd
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
-from tracked.runs.evaluations import PREDICTIONS, seen_metric
+from tracked.runs.evaluations import seen_metric
 from tracked.runs.registry import StoredModel
+from tracked.runs.schema import (
+    EVALUATION_RUN_ID,
+    MISTAKES,
+    PREDICTIONS,
+    TEST_HEADLINE,
+    TEST_ROWS,
+    TEST_ROWS_DISTINCT,
+    TEST_ROWS_UNSEEN,
+    TEST_SCORE,
+    TEST_SCORE_UNSEEN,
+    TEST_SECONDS,
+    fill,
+)
 from tracked.runs.writer import Run
 
 
@@ -40,15 +53,18 @@ def log_report(
     if lacking := [name for name in owner.headline if name not in scores]:
         told = f"experiment {owner.name!r} gives no score {lacking[0]!r}, which its headline names"
         raise RunFailed(f"{told}; no figure is logged")
-    found = {f"test_{name}": value for name, value in scores.items()}
-    counts = {f"test_{rows}": float(count), f"test_{rows}_distinct": float(predictions["key"].nunique())}
+    found = {TEST_SCORE.format(score=name): value for name, value in scores.items()}
+    counts = {
+        fill(TEST_ROWS, owner): float(count),
+        fill(TEST_ROWS_DISTINCT, owner): float(predictions["key"].nunique()),
+    }
     mark, short, leaked = "", "", None
     line = f"Which of these {rows} the model was trained or chosen on is not known."
     if predictions["seen"].notna().all():
         leaked = int(predictions["seen"].sum())
-        counts |= {seen_metric(owner): float(leaked), f"test_{rows}_unseen": float(count - leaked)}
+        counts |= {seen_metric(owner): float(leaked), fill(TEST_ROWS_UNSEEN, owner): float(count - leaked)}
         others = _scores_of(owner, predictions[~predictions["seen"].astype(bool)])
-        found |= {f"test_{name}_unseen": value for name, value in others.items()}
+        found |= {TEST_SCORE_UNSEEN.format(score=name): value for name, value in others.items()}
         line = f"The model has seen none of these {rows} in its training."
         if leaked:
             mark = f", of which the model has seen {leaked:,} in its training"
@@ -59,17 +75,17 @@ def log_report(
     now = round(time.time() * 1000)
     # A model shows no data beside its figures: its own test part is the one that they may be taken for.
     run.log_metrics(found | counts, now, step=0, model_id=(stored.model_id or None) if own_test_part else None)
-    run.log_metrics({"test_seconds": seconds}, now, step=0)
+    run.log_metrics({TEST_SECONDS: seconds}, now, step=0)
     run.log_artifact(run.folder / PREDICTIONS)
     for name, figure in owner.draw(predictions, short).items():
         run.log_figure(figure, name)
     shown = owner.show_worst(worst, with_inputs)
     if len(shown.columns):
-        run.log_table(shown, "mistakes.json")
+        run.log_table(shown, MISTAKES)
     lines = [f"{owner.summarize(scores)} on {count:,} {rows}{mark}", line]
     if stored.version and own_test_part:
-        figures = {f"test_{name}": scores[name] for name in owner.headline}
-        tags = {**figures, seen_metric(owner): "unknown" if leaked is None else leaked, "evaluation_run_id": run.id}
+        figures = {TEST_HEADLINE.format(headline=name): scores[name] for name in owner.headline}
+        tags = {**figures, seen_metric(owner): "unknown" if leaked is None else leaked, EVALUATION_RUN_ID: run.id}
         run.set_version_tags(stored.name, stored.version, tags)
         run.set_version_line(stored.name, stored.version, "Test part:", f"{lines[0]}. {line}")
     run.set_description("\n\n".join([f"{stored.title}: {lines[0]}.", line]))

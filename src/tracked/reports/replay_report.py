@@ -10,6 +10,7 @@ from tracked.analysis.recommendation import pool_rules, recommend
 from tracked.analysis.rule_replay import History, drop_repeats
 from tracked.console.lines import format_count, format_duration
 from tracked.reports import rule_plots
+from tracked.runs import schema
 from tracked.runs.writer import Run, escape_markdown
 
 ROWS = 12  # of a table on the terminal
@@ -37,18 +38,20 @@ def log_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame)
             f"patience {rule['patience']} with min_delta {rule['min_delta']:g} keeps that epoch and stops after epoch "
             f"{rule['stopped_epoch']}: {saved}"
         )
-        figures = {"shortest_patience": rule["patience"], "epochs_saved": rule["epochs_saved"]}
-        _figures(run, {**figures, "seconds_saved": rule["seconds_saved"]})
+        figures = {schema.SHORTEST_PATIENCE: rule["patience"], schema.EPOCHS_SAVED: rule["epochs_saved"]}
+        _figures(run, {**figures, schema.SECONDS_SAVED: rule["seconds_saved"]})
     link = (
         f"[{escape_markdown(history.run_name) or history.run_id}](#/experiments/{experiment_id}/runs/{history.run_id})"
     )
-    run.set_tags({"source_run_id": history.run_id, "mlflow.parentRunId": history.run_id})
+    run.set_tags({schema.SOURCE_RUN_ID: history.run_id, schema.PARENT_RUN_ID: history.run_id})
     run.set_description(
         f"Replay of {link}.\n\n" + "\n\n".join(f"{line[0].upper()}{line[1:]}." for line in map(escape_markdown, lines))
     )
     title = f"{history.monitor}: what each rule loses, and when it stops"
     heat = rule_plots.draw_heat_map(table.assign(epochs=table["stopped_epoch"].astype(float)), title)
-    _files(run, {"replay.csv": table}, {"heat_map.png": heat, "curve.png": rule_plots.draw_curve(history, table)})
+    _files(
+        run, {schema.REPLAY_TABLE: table}, {schema.HEAT_MAP: heat, schema.CURVE: rule_plots.draw_curve(history, table)}
+    )
     columns = [
         "patience",
         "min_delta",
@@ -82,23 +85,24 @@ def log_pooled(
         )
     if found.patience is not None:
         _figures(run, {
-            "recommended_patience": found.patience, "recommended_min_delta": found.min_delta,
-            "regret": found.regret, "regret_low": found.regret_low, "regret_high": found.regret_high,
-            "regret_worst": found.regret_worst,
-            "served": found.served, "answered": found.runs,
-            "epochs_saved": found.epochs_saved, "seconds_saved": found.seconds_saved,
+            schema.RECOMMENDED_PATIENCE: found.patience, schema.RECOMMENDED_MIN_DELTA: found.min_delta,
+            schema.REGRET: found.regret, schema.REGRET_LOW: found.regret_low, schema.REGRET_HIGH: found.regret_high,
+            schema.REGRET_WORST: found.regret_worst, schema.SERVED: found.served, schema.ANSWERED: found.runs,
+            schema.EPOCHS_SAVED: found.epochs_saved, schema.SECONDS_SAVED: found.seconds_saved,
         })  # fmt: skip
-    _figures(run, {"runs": len(histories), "runs_compared": found.runs})
-    run.set_tags({"source_experiment_id": experiment_id})
+    _figures(run, {schema.RUNS: len(histories), schema.RUNS_COMPARED: found.runs})
+    run.set_tags({schema.SOURCE_EXPERIMENT_ID: experiment_id})
     link = f"[{many}](#/experiments/{experiment_id}/runs)"
-    run.set_description(f"Replay of {link}, named in replay.csv.\n\n" + "\n\n".join(map(escape_markdown, lines[1:])))
+    run.set_description(
+        f"Replay of {link}, named in {schema.REPLAY_TABLE}.\n\n" + "\n\n".join(map(escape_markdown, lines[1:]))
+    )
     least, most = pool["runs"].min(), pool["runs"].max()
     answers = f"{most:,} runs" if pool["population"].nunique() == 1 else f"the {least:,} to {most:,} runs that answer"
     pictures = {
-        "heat_map.png": rule_plots.draw_heat_map(pool, f"{metric}: each rule's mean regret and stop, of {answers}"),
-        "pooled.png": rule_plots.draw_pooled(pool, metric, tolerance, found.patience),
+        schema.HEAT_MAP: rule_plots.draw_heat_map(pool, f"{metric}: each rule's mean regret and stop, of {answers}"),
+        schema.POOLED: rule_plots.draw_pooled(pool, metric, tolerance, found.patience),
     }
-    _files(run, {"replay.csv": table, "pooled.csv": pool}, pictures)
+    _files(run, {schema.REPLAY_TABLE: table, schema.POOLED_TABLE: pool}, pictures)
     columns = [
         "patience",
         "min_delta",

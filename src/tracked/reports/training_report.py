@@ -10,10 +10,10 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.experiment import Dataset
 from tracked.reports import plots
-from tracked.runs.schema import STOP_REASON
+from tracked.runs.schema import BEST_EPOCH, BEST_VALUE, CHECKPOINT_FOLDER, STOP_REASON, STOPPED_EPOCH
 from tracked.runs.writer import Run
 from tracked.training import journal
-from tracked.training.files import BEST
+from tracked.training.files import BEST, CURVES
 from tracked.training.trainer import Trainer
 
 REASONS = {
@@ -53,7 +53,7 @@ def _files(run: Run, trainer: Trainer) -> None:
     if trainer.stopped_epoch < max(trainer.recorder.logged, default=0):
         return  # it began anew, and has not come as far as the checkpoint and the tables that the run has
     if best:
-        run.log_artifact(best, "checkpoint")
+        run.log_artifact(best, CHECKPOINT_FOLDER)
     entries, monitor = trainer.entries, trainer.parameters.monitor
     for table in journal.write_tables(entries, trainer.rule, monitor, run.folder):
         run.log_artifact(table)
@@ -61,7 +61,7 @@ def _files(run: Run, trainer: Trainer) -> None:
         history = pd.DataFrame([{"epoch": entry.epoch} | entry.values for entry in entries])
         names = [metric.name for metric in trainer.experiment.metrics]
         ended = trainer.best_epoch, trainer.stopped_epoch, trainer.reason
-        run.log_figure(plots.draw_training(history, names, monitor, *ended), "training.png")
+        run.log_figure(plots.draw_training(history, names, monitor, *ended), CURVES)
 
 
 def _linked(source: Path, path: Path) -> Path:
@@ -76,9 +76,9 @@ def _linked(source: Path, path: Path) -> Path:
 
 def log_totals(run: Run, trainer: Trainer, model_id: str | None = None) -> None:
     """Queue the figures of the whole training; with ``model_id``, they are shown at the model as well."""
-    values = {"stopped_epoch": float(trainer.stopped_epoch), "best_epoch": float(trainer.best_epoch)}
+    values = {STOPPED_EPOCH: float(trainer.stopped_epoch), BEST_EPOCH: float(trainer.best_epoch)}
     if trainer.best:
-        values[f"best_{trainer.parameters.monitor}"] = trainer.best[trainer.parameters.monitor]
+        values[BEST_VALUE.format(monitor=trainer.parameters.monitor)] = trainer.best[trainer.parameters.monitor]
     # At step 0, since the UI draws such a metric as bars, a run each, and any other as a curve, here of one point. A
     # point that is sent again with the same time is no second one.
     run.log_metrics(values, trainer.recorder.milliseconds, 0, model_id)

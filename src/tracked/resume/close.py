@@ -19,9 +19,9 @@ from tracked.resume import resume_parameters, training_status
 from tracked.resume.training_status import ResumableRun
 from tracked.runs import run_calls, run_start
 from tracked.runs.queries import MlflowRun
-from tracked.runs.schema import CLOSED, REGISTERED, STOP_REASON
+from tracked.runs.schema import CHECKPOINT_FOLDER, CLOSED, REGISTERED, STOP_REASON
 from tracked.training import journal
-from tracked.training.files import BEST, CHECKPOINT, checkpoint_name
+from tracked.training.files import BEST, CHECKPOINT, JOURNAL, checkpoint_name
 from tracked.training.journal import Entry
 from tracked.training.run_folder_lock import HeldError, RunFolderLock
 from tracked.training.snapshots import Snapshots
@@ -82,7 +82,7 @@ def close_run(owner: Experiment, found: ResumableRun) -> str:
 def _log_folder(owner: Experiment, run: MlflowRun, folder: Path) -> str:
     """Store at its run what a training's folder has of it; returns why the folder must stay, empty if it need not."""
     known = run_calls.logged_epochs(run, journal.epoch_metrics(owner))
-    entries = journal.read(folder / "journal.jsonl")
+    entries = journal.read(folder / JOURNAL)
     for entry in entries:
         if new := journal.missing_metrics(entry, known):
             run_calls.log_epoch(run.info.run_id, entry, new)
@@ -96,7 +96,7 @@ def _log_folder(owner: Experiment, run: MlflowRun, folder: Path) -> str:
     checkpoint, unclear = _choose_checkpoint(run, folder, own, known, {entry.epoch: entry for entry in entries})
     if checkpoint:
         (folder / BEST).unlink(missing_ok=True)  # perhaps another name of the same file
-        files.append((Path(shutil.copyfile(checkpoint, folder / BEST)), "checkpoint"))
+        files.append((Path(shutil.copyfile(checkpoint, folder / BEST)), CHECKPOINT_FOLDER))
     for path, place in files:
         run_calls.upload(run.info.run_id, path, place)
     return unclear
@@ -121,7 +121,7 @@ def _choose_checkpoint(
     best = _find_best_epoch({**known, **written} if is_as_far else {**written, **known}, max(reached, told), own)
     if best in whole:
         return whole[best], ""
-    stored = run_calls.list_files(run.info.run_id, "checkpoint")
+    stored = run_calls.list_files(run.info.run_id, CHECKPOINT_FOLDER)
     if whole and (not stored or (reached and is_as_far and not best)):
         return whole[max(whole)], ""  # each is better than those before it
     if stored and reached and not is_as_far:

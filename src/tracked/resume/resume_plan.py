@@ -15,7 +15,7 @@ from tracked.resume import resume_parameters, training_status
 from tracked.runs import queries, run_calls, run_start
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun
-from tracked.runs.schema import EXTENDED, REGISTERED, RESUMED, VERB
+from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, EXTENDED, REGISTERED, RESUMED, VERB
 from tracked.training import run_folder
 from tracked.training.journal import Entry, epoch_metrics
 from tracked.training.run_folder_lock import HeldError, RunFolderLock
@@ -104,7 +104,7 @@ def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLo
     lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held_error, run))
     run = run_start.read_run(run.info.run_id)  # it may have gone on and finished until we held it
     former, extended = resume_parameters.merge_parameters(owner, run, command)
-    source = training_status.read_launch(run).get("source") or run.data.tags.get("data_source", "")
+    source = training_status.read_launch(run).get("source") or run.data.tags.get(DATA_SOURCE, "")
     epochs = run_calls.logged_epochs(run, epoch_metrics(owner))
     return ResumePlan(owner, run, former, extended, source, epochs)
 
@@ -118,7 +118,7 @@ def require_same_data(plan: ResumePlan, name: str, digest: str) -> None:
         UserError: if the data are others.
         OSError: if a snapshot cannot be read just now.
     """
-    before = plan.run.data.tags.get("data_digest")
+    before = plan.run.data.tags.get(DATA_DIGEST)
     if before is None:
         before = (
             Snapshots(training_status.find_folder(plan.owner, plan.run))

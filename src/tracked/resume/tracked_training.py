@@ -17,7 +17,7 @@ from tracked.resume.resume_plan import ResumePlan
 from tracked.runs import context, registry, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import TrainingStart
-from tracked.runs.schema import TAGS
+from tracked.runs.schema import RESERVED
 from tracked.training import reproducibility, run_folder
 from tracked.training.journal import HistoryError
 from tracked.training.run_folder_lock import RunFolderLock
@@ -76,7 +76,7 @@ class TrackedTraining:
         if trainee.note:
             say(trainee.note)
         after = trainer.restore(trainee)
-        if taken := sorted(TAGS & set(trainee.tags)):
+        if taken := sorted(RESERVED & set(trainee.tags)):
             raise RunFailed(f"experiment {experiment.name!r} sets the tag {taken[0]!r}, which every run has already")
         if trainee.tags:
             run.set_tags(trainee.tags)

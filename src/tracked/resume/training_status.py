@@ -14,7 +14,7 @@ from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
-from tracked.runs.schema import CLOSED, ENTRY_POINT, LAUNCH, REGISTERED, STOP_REASON, VERB, name_experiment
+from tracked.runs.schema import CLOSED, ENTRY_POINT, ERROR, LAUNCH, REGISTERED, STOP_REASON, VERB, name_experiment
 from tracked.training import run_folder
 from tracked.training.holder import Holder
 from tracked.training.snapshots import Snapshots
@@ -104,7 +104,7 @@ def _may_live(run: MlflowRun) -> bool:
     One that has stopped by itself still has its model to store and to register.
     """
     tags = run.data.tags
-    ended = REGISTERED in tags or "error" in tags or tags.get(STOP_REASON, COMPLETED[0]) not in COMPLETED
+    ended = REGISTERED in tags or ERROR in tags or tags.get(STOP_REASON, COMPLETED[0]) not in COMPLETED
     return VERB in tags and not ended
 
 

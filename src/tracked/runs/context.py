@@ -24,7 +24,7 @@ from tracked.runs import run_start
 from tracked.runs.connection import brief_calls
 from tracked.runs.outbox import with_retries
 from tracked.runs.run_start import TrainingStart
-from tracked.runs.schema import CLOSED, ENTRY_POINT, STOP_REASON
+from tracked.runs.schema import CLOSED, ENTRY_POINT, ERROR, STOP_REASON
 from tracked.runs.writer import Run
 from tracked.training.holder import Holder
 from tracked.training.run_folder_lock import HeldError
@@ -71,7 +71,7 @@ def run(
     try:
         signals.check()
         if not is_new:
-            record.delete_tags(tag for tag in (STOP_REASON, CLOSED, "error") if tag in active.data.tags)
+            record.delete_tags(tag for tag in (STOP_REASON, CLOSED, ERROR) if tag in active.data.tags)
             if run_start.is_made_up(active.info.run_name or ""):
                 record.set_name(name)
         record.log_params({key: value for key, value in parameters.items() if key not in active.data.params})
@@ -85,7 +85,7 @@ def run(
                 status = "KILLED"
                 record.set_tags({STOP_REASON: "interrupted"})
             else:
-                record.set_tags({"error": one_line(error), STOP_REASON: record.stop_reason or "error"})
+                record.set_tags({ERROR: one_line(error), STOP_REASON: record.stop_reason or "error"})
             try:
                 record.flush(PATIENCE_AFTER_ERROR, bound=PATIENCE_AFTER_ERROR)
             except RunFailed as lost:

@@ -16,16 +16,23 @@ from tracked.experiment import Experiment
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import is_own, search
 from tracked.runs.registry import StoredModel
-from tracked.runs.schema import VERB
+from tracked.runs.schema import (
+    DATA_DIGEST,
+    EVALUATION_FORMAT,
+    LOSS_OF_ROWS,
+    MODEL_ID,
+    PREDICTIONS,
+    ROWS_DIGEST,
+    TEST_ROWS_SEEN,
+    TRAINING_RUN_ID,
+    VERB,
+    fill,
+)
 
-PREDICTIONS = "predictions.parquet"  # of each row
-MODEL_ID = "model_id"  # the tag with the model that was evaluated
-# The tag with the form of what an evaluation leaves. Format 3 is told at Experiment.predict, and format 2 is upgraded
-# by Experiment.upgrade_predictions. Without the tag, predictions do not tell what was seen, and the inputs name the
-# model.
-FORMAT_TAG, FORMAT = "evaluation_format", "3"
-IS_WHOLE = f"tags.{FORMAT_TAG} != ''"
-LOSS = "loss_of_rows"  # the tag that says what the rows' loss is, and in which unit; formats before 3 have no other
+# Format 3 is described at Experiment.predict; Experiment.upgrade_predictions reads earlier ones. Without the tag, an
+# evaluation does not tell which rows were seen, and its inputs name the model.
+FORMAT = "3"
+IS_WHOLE = f"tags.{EVALUATION_FORMAT} != ''"
 FINISHED = "attributes.status = 'FINISHED'"
 COLUMNS = ["id", "loss", "key", "seen"]  # of all predictions, once they are read
 
@@ -37,7 +44,7 @@ def loss_of_rows(owner: Experiment) -> str:
 
 def seen_metric(owner: Experiment) -> str:
     """Name the metric that counts the rows that a model was trained or chosen on; it is lacking if that is unknown."""
-    return f"test_{owner.terms.rows}_seen"
+    return fill(TEST_ROWS_SEEN, owner)
 
 
 def search_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
@@ -63,7 +70,7 @@ def are_private(owner: Experiment, data_digest: str) -> bool:
     if not owner.inputs_switch:
         return False
     forbids = f"params.{owner.inputs_switch} = 'false'"  # whichever experiment's training says so
-    return bool(_runs_of("train", f"tags.data_digest = '{data_digest}'", forbids))
+    return bool(_runs_of("train", f"tags.{DATA_DIGEST} = '{data_digest}'", forbids))
 
 
 def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
@@ -78,9 +85,9 @@ def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str
     """
     by_training: dict[str, dict[str, Run]] = {}
     for run in reversed(search_verb(owner, "evaluate", FINISHED)):
-        training = run.data.tags.get("training_run_id", "")
+        training = run.data.tags.get(TRAINING_RUN_ID, "")
         if training in trainings and (not trainings[training] or _model(run) in {"", *trainings[training]}):
-            rows = run.data.tags.get("rows_digest") or run.data.tags.get("data_digest", "")
+            rows = run.data.tags.get(ROWS_DIGEST) or run.data.tags.get(DATA_DIGEST, "")
             by_training.setdefault(training, {})[rows] = run
     common = Counter(
         rows for found in by_training.values() for rows, run in found.items() if not count_leaked(owner, run)
@@ -113,10 +120,10 @@ def find_for_model(owner: Experiment, stored: StoredModel, *conditions: str) -> 
     Args:
         conditions: further ones, as for :func:`search_verb`.
     """
-    by = f"tags.training_run_id = '{stored.run_id}'" if stored.run_id else f"tags.{MODEL_ID} = '{stored.model_id}'"
+    by = f"tags.{TRAINING_RUN_ID} = '{stored.run_id}'" if stored.run_id else f"tags.{MODEL_ID} = '{stored.model_id}'"
     found = search_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
     now = loss_of_rows(owner)
-    found = [run for run in found if run.data.tags.get(LOSS, now) == now]
+    found = [run for run in found if run.data.tags.get(LOSS_OF_ROWS, now) == now]
     return next((run for run in found if _is_of(run, stored) and _has_predictions(run)), None)
 
 
@@ -127,7 +134,7 @@ def _is_of(run: Run, stored: StoredModel) -> bool:
 
 def have_same_loss(first: Run, second: Run) -> bool:
     """Whether the losses that two evaluations have stored are of one kind, as far as they say it."""
-    return len({run.data.tags[LOSS] for run in (first, second) if LOSS in run.data.tags}) < 2
+    return len({run.data.tags[LOSS_OF_ROWS] for run in (first, second) if LOSS_OF_ROWS in run.data.tags}) < 2
 
 
 def _model(run: Run) -> str:
@@ -161,7 +168,7 @@ def read_predictions(owner: Experiment, run: Run, folder: Path) -> pd.DataFrame:
             run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=str(place)
         )
         table = pd.read_parquet(file)
-        if (version := run.data.tags.get(FORMAT_TAG, "1")) != FORMAT:
+        if (version := run.data.tags.get(EVALUATION_FORMAT, "1")) != FORMAT:
             table = owner.upgrade_predictions(table, version)
         columns = [*COLUMNS, "correct"] if "correct" in table else COLUMNS
         table = table[columns].astype({"seen": "boolean"})

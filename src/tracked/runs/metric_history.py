@@ -16,12 +16,13 @@ from tracked.console.metric_direction import infer_mode
 from tracked.console.parameters import refusal
 from tracked.runs import queries
 from tracked.runs.metric_points import read_points
+from tracked.runs.schema import STOPPED_EPOCH
+from tracked.training.journal import EPOCH_SECONDS
 
 INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
 MAX_PATIENCES = 200  # in the grid that is taken where none is given
 MAX_ROWS = 2_000_000  # of the replayed table; a gigabyte
 AT_ONCE = 100  # histories that are read by one question
-LASTED = "epoch_seconds"  # the metric that says how long an epoch took, of a run that has it
 Mode = Literal["auto", "min", "max"]
 
 
@@ -41,7 +42,7 @@ def read(
         mode: auto is the run's own if it watched this metric, else Keras's rule for the name.
         say: is told what of the run is left out.
         points: the metric's, in any order, if they are at hand.
-        lasted: those of ``LASTED`` likewise.
+        lasted: those of ``EPOCH_SECONDS`` likewise.
         declared: what is better of the metrics that an experiment declares, by the name without ``val_``.
 
     Raises:
@@ -67,7 +68,7 @@ def read(
     if direction is None:
         raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
     if lasted is None:
-        lasted = read_points([run_id], LASTED)[run_id] if LASTED in run.data.metrics else []
+        lasted = read_points([run_id], EPOCH_SECONDS)[run_id] if EPOCH_SECONDS in run.data.metrics else []
     values = np.array([point.value for point in points])
     if not np.isfinite(values).any():
         raise UserError(f"run: {run_id!r} has no finite value of {metric}; allowed: a run that has one")
@@ -106,8 +107,8 @@ def read_all(
         for run in some:
             of_metric.setdefault(queries.resolve_monitor(run, monitor), []).append(run.info.run_id)
         points = {run_id: own for metric, ids in of_metric.items() for run_id, own in read_points(ids, metric).items()}
-        with_seconds = [run.info.run_id for run in some if LASTED in run.data.metrics]
-        lasted = read_points(with_seconds, LASTED) if with_seconds else {}
+        with_seconds = [run.info.run_id for run in some if EPOCH_SECONDS in run.data.metrics]
+        lasted = read_points(with_seconds, EPOCH_SECONDS) if with_seconds else {}
         for run in some:
             run_id = run.info.run_id
             try:
@@ -168,7 +169,7 @@ def _seconds(run: Run, points: Sequence[Metric], lasted: Sequence[Metric]) -> np
 
 
 def _ends_with_restored_weights(run: Run, points: Sequence[Metric]) -> bool:
-    stopped, restored = run.data.metrics.get("stopped_epoch"), run.data.metrics.get("restored_epoch")
+    stopped, restored = run.data.metrics.get(STOPPED_EPOCH), run.data.metrics.get("restored_epoch")
     if not points or stopped is None or restored is None or points[-1].step != stopped + 1:
         return False
     return points[-1].value in [point.value for point in points if point.step == restored]

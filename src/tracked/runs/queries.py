@@ -21,7 +21,16 @@ from tracked.console.parameters import refusal
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import schema
 from tracked.runs.outbox import with_retries
-from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, EXTENDED, REGISTERED, STOP_REASON, VERB, name_experiment
+from tracked.runs.schema import (
+    DATA_DIGEST,
+    ENTRY_POINT,
+    EXPERIMENT,
+    EXTENDED,
+    REGISTERED,
+    STOP_REASON,
+    VERB,
+    name_experiment,
+)
 
 MlflowRun: TypeAlias = Run  # a run as the store has it; a writer.Run is one that is being written
 MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
@@ -103,7 +112,7 @@ def name_data(run: MlflowRun) -> str:
     that they have logged.
     """
     logged = {one.dataset.digest for one in run.inputs.dataset_inputs} if run.inputs else set()
-    digest = run.data.tags.get("data_digest", "")[:12] or ", ".join(sorted(logged))
+    digest = run.data.tags.get(DATA_DIGEST, "")[:12] or ", ".join(sorted(logged))
     split = read_parameters(run).get("validation_split", "")
     with suppress(ValueError):
         split = f"{float(split):g}"  # mlflow run keeps the spelling that it was given

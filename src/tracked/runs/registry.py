@@ -13,7 +13,7 @@ from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.outbox import with_retries
-from tracked.runs.schema import EXPERIMENT, OF_VERSIONS, name_experiment, owner_of
+from tracked.runs.schema import DATA_DIGEST, EXPERIMENT, OF_VERSIONS, name_experiment, owner_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def require_own_version(owner: Experiment, name: str, version: str) -> None:
 def _trained_on(info: ModelInfo) -> tuple[str, str]:
     """The digest of a model's data, and its experiment's name; empty where it does not say."""
     told = info.metadata or {}
-    return str(told.get("data_digest", "")), str(told.get("experiment", ""))
+    return str(told.get(DATA_DIGEST, "")), str(told.get(EXPERIMENT, ""))
 
 
 def require_own(owner: Experiment, stored: StoredModel) -> None:

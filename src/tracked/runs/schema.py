@@ -1,35 +1,237 @@
-"""The tags of a run."""
+"""Every name that the machinery stores in MLflow, once, with its meaning; docs/run-contents.md is made from it.
 
-from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENTRY_POINT
+A name in braces follows from the experiment: ``{rows}`` and ``{loss}`` from its terms, ``{metric}`` from what an epoch
+reports, ``{score}`` from what ``score`` gives, ``{headline}`` from the scores of that attribute, ``{monitor}`` from the
+parameter, ``{inputs_switch}`` from the attribute. What an experiment stores of its own stands in a schema of its own.
+"""
+
+from collections.abc import Mapping
+
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_LOGGED_ARTIFACTS,
+    MLFLOW_MODEL_VERSIONS,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_PROJECT_ENTRY_POINT,
+    MLFLOW_RUN_NOTE,
+)
 
 from tracked.experiment import Experiment, owns_untagged
+from tracked.training import files, journal
 
-# Tags of a training's run.
-VERB = "verb"
-EXPERIMENT = "experiment"  # the name of the experiment that it is of; earlier runs of one experiment have none
-LAUNCH = "launch"  # JSON: by which process, and of a training with what, it was begun or gone on with
-STOP_REASON = "stop_reason"
-CLOSED = "closed"  # set when it is given up
-REGISTERED = "registered_version"  # comes last: with it a training is complete, whatever its status says
-EXTENDED = "raised"  # patience or epochs, which were raised when it was resumed
-RESUMED = "resumed"
-ENTRY_POINT = MLFLOW_PROJECT_ENTRY_POINT  # of mlflow run
-TAGS = {
-    VERB, EXPERIMENT, LAUNCH, STOP_REASON, CLOSED, REGISTERED, EXTENDED, RESUMED,
-    "error", "data_source", "data_digest", "data_rows", "versions", "machine",
+RUN_TAGS = {
+    (VERB := "verb"): "what the run is of: train, evaluate, replay, compare, promote, rollback or unfinished",
+    (EXPERIMENT := "experiment"): "whose run it is: the experiment's name; runs from before experiments had names have "
+    "no such tag",
+    (LAUNCH := "launch"): "JSON about the last attempt: its process (`token`, `pid`, `host`, `since`, `start`) and, of "
+    "a training, its `parameters`, the `source` of its data and the folder of its run folder (`snapshots`)",
+    (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, not_a_number, interrupted, error, killed "
+    "or other_history; absent where a verb other than train has finished",
+    (ERROR := "error"): "the error that ended the run, on one line",
+    MLFLOW_RUN_NOTE: "the description that the UI shows, in Markdown",
+    (ENTRY_POINT := MLFLOW_PROJECT_ENTRY_POINT): "set by `mlflow run`: the entry point that it started",
+}
+TRAINING_TAGS = {
+    (DATA_SOURCE := "data_source"): "what finds the data again: a name or a path",
+    (DATA_DIGEST := "data_digest"): "SHA-256 of the data's rows",
+    (DATA_ROWS := "data_rows"): "how many rows each part has, for people",
+    (VERSIONS := "versions"): "versions of Python and of the packages that a result depends on",
+    (MACHINE := "machine"): "what equal bits depend on beside them: CPU, threads, GPUs, settings, platform",
+    (RESUMED := "resumed"): "after which epoch the training was resumed, each time",
+    (EXTENDED := "raised"): 'JSON: the last value of each parameter that was extended, such as `{"patience": 5}`; '
+    "earlier versions wrote `patience to 5 after epoch 3`",
+    (REGISTERED := "registered_version"): "the number of the model version; set last: with this tag the training is "
+    "complete, whatever the status is",
+    (CLOSED := "closed"): "true once `unfinished` has closed the training",
+}
+EPOCH_METRICS = {
+    "{metric}": "what the experiment's network reports of the training part",
+    "val_{metric}": "the same of the validation part",
+    journal.LEARNING_RATE: "of the optimizer, after the epoch",
+    journal.EPOCH_SECONDS: "seconds that the epoch took; the one metric that a repetition does not repeat",
+    journal.WAIT: "epochs since the last improvement",
+    journal.BEST: "value of the last improvement",
+}
+TOTALS = {
+    (STOPPED_EPOCH := "stopped_epoch"): "the last epoch",
+    (BEST_EPOCH := "best_epoch"): "the epoch whose checkpoint is kept",
+    (BEST_VALUE := "best_{monitor}"): "the monitored metric of that epoch",
+}
+TRAINING_FILES = {
+    files.HISTORY: "a row an epoch: all of its metrics",
+    files.EARLY_STOPPING: "a row an epoch: the monitored value, the best so far, epochs waited, event and time",
+    files.CURVES: "the metrics over the epochs, with the best one and the last one",
+    (CHECKPOINT := f"{(CHECKPOINT_FOLDER := 'checkpoint')}/{files.BEST}"): "the network of the best epoch, with its "
+    "optimizer",
+    (ROWS := f"{(DATA_FOLDER := 'data')}/{files.ROWS}"): "a row a row of the data, without inputs: id and part at "
+    "least; later evaluations read there what the model has seen",
+    files.ENVIRONMENT: "the tags `versions` and `machine` as JSON",
+}
+
+EVALUATION_TAGS = {
+    (MODEL_URI := "model_uri"): "the model, as a URI that does not move",
+    (MODEL_NAME := "model_name"): "its registered name; empty for a model without a version",
+    (MODEL_VERSION := "model_version"): "its version; empty likewise",
+    (MODEL_ID := "model_id"): "its id, which names the model even where versions begin again",
+    (TRAINING_RUN_ID := "training_run_id"): "the run of its training",
+    DATA_SOURCE: "what finds the data again",
+    DATA_DIGEST: "SHA-256 of the whole data's rows",
+    (ROWS_DIGEST := "rows_digest"): "SHA-256 of the rows that were predicted, in whatever order: evaluations with the "
+    "same one are compared row by row",
+    (LOSS_OF_ROWS := "loss_of_rows"): "what a row's loss is, and its unit",
+    (EVALUATION_FORMAT := "evaluation_format"): "the form of what the run holds: 3; without the tag, it is not known "
+    "which rows were seen",
+    MLFLOW_LOGGED_ARTIFACTS: "names the table that the UI shows",
+}
+EVALUATION_METRICS = {
+    (TEST_SCORE := "test_{score}"): "the experiment's scores over all rows; `loss` is the mean of the rows' losses",
+    (TEST_SCORE_UNSEEN := "test_{score}_unseen"): "the same over the rows that the model has not seen",
+    (TEST_ROWS := "test_{rows}"): "number of rows",
+    (TEST_ROWS_DISTINCT := "test_{rows}_distinct"): "number of rows that tell something new: rows with one key count "
+    "once",
+    (TEST_ROWS_SEEN := "test_{rows}_seen"): "number of rows that the model was trained or chosen on; absent where that "
+    "is not known",
+    (TEST_ROWS_UNSEEN := "test_{rows}_unseen"): "number of the other rows",
+    (TEST_SECONDS := "test_seconds"): "seconds that reading and predicting took",
+}
+EVALUATION_FILES = {
+    (PREDICTIONS := "predictions.parquet"): "a row a row: the columns below",
+    (MISTAKES := "mistakes.json"): "the rows with the largest loss, of those that are not right; as far as inputs may "
+    "be stored",
+}
+PREDICTION_COLUMNS = {
+    "id": "names the row; no other row of the part has it",
+    "loss": "the row's loss",
+    "key": "rows with the same key tell no more than one of them",
+    "seen": "whether the model was trained or chosen on the row; missing where that is not known",
+    "correct": "whether the prediction is right, where a prediction can be",
+}
+
+REPLAY_TAGS = {
+    (SOURCE_RUN_ID := "source_run_id"): "the run that was replayed, of one training",
+    (SOURCE_EXPERIMENT_ID := "source_experiment_id"): "the MLflow experiment that was replayed, of several",
+    (PARENT_RUN_ID := MLFLOW_PARENT_RUN_ID): "the run that was replayed, so that the UI shows the replay below it",
+}
+REPLAY_METRICS = {
+    (SHORTEST_PATIENCE := "shortest_patience"): "of one training: the shortest patience that keeps the best epoch",
+    (EPOCHS_SAVED := "epochs_saved"): "epochs that this patience, or the recommended one, would have saved",
+    (SECONDS_SAVED := "seconds_saved"): "seconds of training likewise",
+    (RECOMMENDED_PATIENCE := "recommended_patience"): "of several trainings: the shortest patience shown to serve them",
+    (RECOMMENDED_MIN_DELTA := "recommended_min_delta"): "the min_delta that goes with it",
+    (REGRET := "regret"): "how much worse its kept value is than the best of all epochs, on average",
+    (REGRET_LOW := "regret_low"): "lower end of the 95 % interval of that",
+    (REGRET_HIGH := "regret_high"): "upper end",
+    (REGRET_WORST := "regret_worst"): "the largest regret of a training",
+    (SERVED := "served"): "trainings that lose at most the tolerance",
+    (ANSWERED := "answered"): "trainings that answer the recommended rule",
+    (RUNS := "runs"): "trainings that were read",
+    (RUNS_COMPARED := "runs_compared"): "those of them that count: distinct, and long enough",
+}
+REPLAY_FILES = {
+    (REPLAY_TABLE := "replay.csv"): "a row a rule and training: its stop, the epoch that it keeps, regret, savings",
+    (HEAT_MAP := "heat_map.png"): "regret and stop over patience and min_delta",
+    (CURVE := "curve.png"): "of one training: its curve with the stops drawn in",
+    (POOLED_TABLE := "pooled.csv"): "of several trainings: a row a rule, over the runs that answer it",
+    (POOLED := "pooled.png"): "mean regret and mean stop over patience",
+}
+
+COMPARISON_FILES = {
+    (COMPARISON_TABLE := "comparison.csv"): "a row a training, the best first",
+    (PAIRS := "pairs.csv"): "the best evaluated training against each other one, on the same rows",
+    (COMPARISON_PAGE := "comparison.html"): "both tables and the curves on one page",
+}
+
+PROMOTION_TAGS = {
+    (DECISION := "decision"): "promoted, kept or unchanged; set by promote alone",
+    MODEL_NAME: "the registered model",
+    MODEL_VERSION: "the version that should become the champion; of a rollback, the one that is restored",
+    (CHAMPION_VERSION := "champion_version"): "the version that defended the place; of a rollback, the one that lost "
+    "it; none where there was none",
+    (EVALUATION_RUN_ID := "evaluation_run_id"): "the evaluation of the version",
+    (CHAMPION_EVALUATION_RUN_ID := "champion_evaluation_run_id"): "the evaluation of the champion",
+    ROWS_DIGEST: "the rows that both were evaluated on",
+    (DECIDING_DIGEST := "deciding_digest"): "SHA-256 of the keys of the rows that decided",
+}
+PROMOTION_METRICS = {
+    (DIFFERENCE := "{loss}_difference"): "mean loss of the version less that of the champion",
+    (UPPER := "{loss}_upper"): "upper bound of that, which the margin is compared with",
+    TEST_ROWS: "distinct rows that decided",
+    (DECISIONS := "decisions_on_these_{rows}"): "promotions that these rows have decided so far",
+}
+
+VERSION_TAGS = {
+    BEST_EPOCH: "the epoch whose network it is",
+    BEST_VALUE: "the monitored metric of that epoch",
+    DATA_DIGEST: "SHA-256 of the rows of the data that it was trained on",
+    EXPERIMENT: "the experiment that trained it",
+    (TEST_HEADLINE := "test_{headline}"): "scores of its newest evaluation on its own test part",
+    TEST_ROWS_SEEN: "number of rows of that part that it was trained or chosen on; unknown where that is not known",
+    EVALUATION_RUN_ID: "the run of that evaluation",
+    (
+        PROMOTION := "promotion"
+    ): "what the last promotion or rollback was for it: promoted, refused, replaced, defended, restored or withdrawn",
+    (PROMOTION_AGAINST := "promotion_against"): "the other version; none where there was none",
+    (PROMOTION_RUN_ID := "promotion_run_id"): "the run of that promotion or rollback",
+    (PROMOTION_DIFFERENCE := "promotion_{loss}_difference"): "the decision's mean difference; none without a decision",
+    (PROMOTION_UPPER := "promotion_{loss}_upper"): "the decision's upper bound; none likewise",
+    (WITHDRAWN := "withdrawn"): "true once a rollback has taken the alias from it, until it is promoted again",
+}
+REGISTERED_MODEL_TAGS = {
+    (CHAMPIONS := "champions"): "JSON: the versions that were champions, the present one last",
+}
+ALIASES = {
+    (CANDIDATE := "candidate"): "the version of the newest training",
+    (CHAMPION := "champion"): "the version that was promoted last, or that a rollback has restored",
+}
+MODEL_TAGS = {
+    (STORED_BY := "stored_by_training"): "the run of the training that has stored the model; models that others log at "
+    "that run have no such tag",
+    MLFLOW_MODEL_VERSIONS: "the version, so that the UI finds it",
+}
+MODEL_METADATA = {
+    DATA_SOURCE: "what finds the training's data again",
+    DATA_DIGEST: "SHA-256 of their rows",
+    EXPERIMENT: "the experiment that trained it",
+    "{inputs_switch}": "whether inputs of its data may be stored, where the experiment has such a parameter",
+}
+MODEL_FILES = {
+    f"extra_files/{files.BEST}": "the checkpoint: the Keras network and its optimizer, for further training",
+}
+
+CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
+    "Every run": {"Tags": RUN_TAGS},
+    "The run of a training": {
+        "Tags": TRAINING_TAGS, "Metrics of an epoch (steps 1, 2, 3, …)": EPOCH_METRICS,
+        "Metrics of the end (step 0)": TOTALS, "Files": TRAINING_FILES,
+    },
+    "The run of an evaluation": {
+        "Tags": EVALUATION_TAGS, "Metrics (step 0)": EVALUATION_METRICS, "Files": EVALUATION_FILES,
+        f"Columns of {PREDICTIONS}": PREDICTION_COLUMNS,
+    },
+    "The run of a replay": {"Tags": REPLAY_TAGS, "Metrics (step 0)": REPLAY_METRICS, "Files": REPLAY_FILES},
+    "The run of a comparison": {"Files": COMPARISON_FILES},
+    "The run of a promotion or a rollback": {"Tags": PROMOTION_TAGS, "Metrics (step 0)": PROMOTION_METRICS},
+    "The model version": {"Tags": VERSION_TAGS},
+    "The registered model": {"Aliases": ALIASES, "Tags": REGISTERED_MODEL_TAGS},
+    "The stored model": {"Tags": MODEL_TAGS, "Metadata": MODEL_METADATA, "Files": MODEL_FILES},
 }  # fmt: skip
-OF_VERSIONS = {"best_epoch", "data_digest"}  # tags that a training's version is made with, and no other version
-UNNAMED = "?"  # whose a run or a model is that was made before experiments had names, to any but that one
+RESERVED = {*RUN_TAGS, *TRAINING_TAGS}  # tags that an experiment may not set at a training's run
+OF_VERSIONS = {BEST_EPOCH, DATA_DIGEST}  # tags that a training's version is made with, and no other version
+UNNAMED = "?"  # the name, to others, of the experiment whose runs are from before experiments had names
 
 
-def owner_of(owner: Experiment, told: str | None, is_made_here: bool = True) -> str:
+def fill(name: str, owner: Experiment) -> str:
+    """Fill an experiment's terms into a name with ``{rows}`` or ``{loss}``."""
+    return name.format(rows=owner.terms.rows, loss=owner.terms.loss_key)
+
+
+def owner_of(owner: Experiment, named: str | None, is_made_here: bool = True) -> str:
     """Name the experiment that a run, a version or a model is of, as ``owner`` sees it.
 
     Args:
-        told: what it says itself; None or empty if it says nothing.
-        is_made_here: whether it was made by some version of this project; what others have made is anybody's.
+        named: the experiment that the run, version or model names; None or empty if it names none.
+        is_made_here: whether some version of this project made it; what others have made is anybody's.
     """
-    return told or (owner.name if owns_untagged(owner) or not is_made_here else UNNAMED)
+    return named or (owner.name if owns_untagged(owner) or not is_made_here else UNNAMED)
 
 
 def name_experiment(name: str) -> str:

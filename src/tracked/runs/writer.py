@@ -25,7 +25,8 @@ from tracked.console.lines import warn
 from tracked.experiment import Dataset
 from tracked.runs.connection import suppress_missing
 from tracked.runs.outbox import BOUND, Outbox
-from tracked.training.files import write_safely
+from tracked.runs.schema import DATA_DIGEST, DATA_FOLDER, DATA_ROWS, DATA_SOURCE, MACHINE, VERSIONS
+from tracked.training.files import ENVIRONMENT, ROWS, write_safely
 
 PATIENCE = 60.0  # seconds without a success, after the work, before what is undelivered counts as missing
 
@@ -39,7 +40,7 @@ def read_environment(tags: Mapping[str, str], names: Iterable[str]) -> dict[str,
     """Of the facts with these names, those that :meth:`Run.log_environment` has told in a run's tags."""
     # A version has no blank; a machine's facts may have, and commas.
     begin = re.compile(rf", (?=(?:{'|'.join(map(re.escape, names))}) )")
-    told = [*tags.get("versions", "").split(", "), *begin.split(tags.get("machine", ""))]
+    told = [*tags.get(VERSIONS, "").split(", "), *begin.split(tags.get(MACHINE, ""))]
     found = dict(part.split(" ", 1) for part in told if " " in part)
     return {name: value for name, value in found.items() if name in names}
 
@@ -144,24 +145,24 @@ class Run:
         )
         inputs = [DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, context)])]
         self._records.add("the dataset", partial(self.client.log_inputs, self.id, datasets=inputs))
-        self.set_tags({"data_source": name, "data_digest": digest})
+        self.set_tags({DATA_SOURCE: name, DATA_DIGEST: digest})
 
     def log_training_data(self, data: Dataset) -> None:
         """What a training learns from, and how its rows were divided."""
         self.log_input(data.source, data.digest, "training", data.counts, data.columns)
-        self.set_tags({"data_rows": data.summary})
+        self.set_tags({DATA_ROWS: data.summary})
 
     def log_training_rows(self, rows: pd.DataFrame) -> None:
         """What a training saw of each row, without inputs: later runs learn from it what the model knows."""
-        path = self.folder / "rows.parquet"
+        path = self.folder / ROWS
         write_safely(path, lambda to: rows.to_parquet(to, index=False))
-        self.log_artifact(path, "data")
+        self.log_artifact(path, DATA_FOLDER)
 
     def log_environment(self, versions: Mapping[str, str], machine: Mapping[str, str]) -> None:
         """Package versions and what equal bits depend on: as a file, and as two tags to read."""
-        for name, facts in (("versions", versions), ("machine", machine)):
+        for name, facts in ((VERSIONS, versions), (MACHINE, machine)):
             self.set_tags({name: ", ".join(f"{key} {value}" for key, value in facts.items())})
-        self.log_dict({"versions": dict(versions), "machine": dict(machine)}, "environment.json")
+        self.log_dict({VERSIONS: dict(versions), MACHINE: dict(machine)}, ENVIRONMENT)
 
     def log_model_input(self, model_id: str) -> None:
         """A logged model as an input of the run."""

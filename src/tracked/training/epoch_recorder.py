@@ -12,10 +12,18 @@ from tracked.analysis.early_stopping import State
 from tracked.console.errors import RunFailed
 from tracked.console.lines import say
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, Logs
-from tracked.training.journal import Entry, HistoryError, Journal, missing_metrics
+from tracked.training.journal import (
+    BEST,
+    EPOCH_SECONDS,
+    LEARNING_RATE,
+    WAIT,
+    Entry,
+    HistoryError,
+    Journal,
+    missing_metrics,
+)
 
 LogEpoch = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
-EPOCH_SECONDS = "epoch_seconds"  # the one metric that another training of the same epoch does not repeat
 MAX_FLOAT = sys.float_info.max  # what a SQL store has in place of an infinity
 
 
@@ -96,9 +104,9 @@ class EpochRecorder(keras.callbacks.Callback):
         """Record the epoch as the rule and the checkpoint, which come before, have left it."""
         state, step = self.stopping.state, epoch + 1
         values = {name: float(value) for name, value in (logs or {}).items()}
-        values["learning_rate"] = self.learning_rate()
-        values["early_stopping/wait"] = float(state.wait)
-        values["early_stopping/best"] = float(state.best if state.best is not None else math.nan)
+        values[LEARNING_RATE] = self.learning_rate()
+        values[WAIT] = float(state.wait)
+        values[BEST] = float(state.best if state.best is not None else math.nan)
         now = time.perf_counter()
         values[EPOCH_SECONDS], self._ended = now - self._ended, now
         # A clock that is set back must not put an epoch before the one that it follows.

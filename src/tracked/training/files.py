@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
+JOURNAL = "journal.jsonl"
+# What a training leaves at its run, beside the checkpoint.
+HISTORY, EARLY_STOPPING, CURVES = "history.csv", "early_stopping.csv", "training.png"
+ROWS, ENVIRONMENT = "rows.parquet", "environment.json"
 CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # as :func:`checkpoint_name` names them
 PARTIAL = "partial"  # how names of files begin that are being written
 

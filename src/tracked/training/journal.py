@@ -13,10 +13,12 @@ from typing import Any
 from tracked.analysis.early_stopping import Rule, follow
 from tracked.console.errors import RunFailed
 from tracked.experiment import Experiment, list_epoch_metrics
-from tracked.training.files import flush
+from tracked.training.files import EARLY_STOPPING, HISTORY, flush
 
 # Beside the metrics that an experiment declares.
-OWN_METRICS = ("learning_rate", "epoch_seconds", "early_stopping/wait", "early_stopping/best")
+LEARNING_RATE, EPOCH_SECONDS = "learning_rate", "epoch_seconds"
+WAIT, BEST = "early_stopping/wait", "early_stopping/best"
+OWN_METRICS = (LEARNING_RATE, EPOCH_SECONDS, WAIT, BEST)
 
 
 def epoch_metrics(experiment: Experiment) -> list[str]:
@@ -163,10 +165,10 @@ def write_tables(entries: list[Entry], rule: Rule, monitor: str, folder: Path) -
         (entry.epoch, repr(entry.values[monitor]), repr(state.best), state.wait, state.event, entry.moment)
         for entry, state in zip(entries, states, strict=True)
     ]
-    written = [_write(folder / "early_stopping.csv", ("epoch", "value", "best", "wait", "event", "time"), stops)]
+    written = [_write(folder / EARLY_STOPPING, ("epoch", "value", "best", "wait", "event", "time"), stops)]
     if entries:
         history = [(entry.epoch, *map(repr, entry.values.values())) for entry in entries]
-        written.append(_write(folder / "history.csv", ("epoch", *entries[0].values), history))
+        written.append(_write(folder / HISTORY, ("epoch", *entries[0].values), history))
     return written
 
 

@@ -16,14 +16,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tracked.console.lines import one_line
+from tracked.training.files import BEST, CHECKPOINT, CURVES, EARLY_STOPPING, ENVIRONMENT, HISTORY, JOURNAL, ROWS
 from tracked.training.holder import Holder
 
 LOCK, ATTEMPTS = "lock", "attempts"
 # All that a training leaves in its folder beside the lock, and in the folders in it where something is set aside; an
 # experiment's network may leave more.
 OWN_FILES = (
-    r"attempts", r"journal\.jsonl", r"epoch-\d+-[0-9a-f]{64}\.npz", r"best(-\d+)?\.keras", r"rows\.parquet",
-    r"history\.csv", r"early_stopping\.csv", r"training\.png", r"environment\.json",
+    *map(re.escape, (ATTEMPTS, JOURNAL, BEST, ROWS, HISTORY, EARLY_STOPPING, CURVES, ENVIRONMENT)),
+    r"epoch-\d+-[0-9a-f]{64}\.npz", CHECKPOINT.pattern,
 )  # fmt: skip
 KERAS_TEMPORARY = r"tmp[a-z0-9_]{8}"  # from within a checkpoint's writing, where Keras finds little memory
 ASIDE = re.compile(r"aside-\d+")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tracked.console.lines import one_line, warn
-from tracked.training.files import CHECKPOINT, PARTIAL, write_safely
+from tracked.training.files import CHECKPOINT, JOURNAL, PARTIAL, write_safely
 from tracked.training.snapshot_file import NAME, Snapshot, pack, unpack
 
 KEPT = 2
@@ -68,11 +68,7 @@ class Snapshots:
             self._set_aside(unread)
             return snapshot
         if unread:
-            rest = [
-                path
-                for path in self.folder.iterdir()
-                if CHECKPOINT.fullmatch(path.name) or path.name == "journal.jsonl"
-            ]
+            rest = [path for path in self.folder.iterdir() if CHECKPOINT.fullmatch(path.name) or path.name == JOURNAL]
             place = self._set_aside([*unread, *rest])
             warn(f"no snapshot can be used, so it begins at epoch 1 again; what there was is in {place}")
         return None
@@ -117,4 +113,4 @@ class Snapshots:
 
 def _is_referred_to(name: str) -> bool:
     """Whether a snapshot may refer to a file of that name."""
-    return name == "journal.jsonl" or CHECKPOINT.fullmatch(name) is not None
+    return name == JOURNAL or CHECKPOINT.fullmatch(name) is not None

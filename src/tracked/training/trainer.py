@@ -13,7 +13,7 @@ from tracked.experiment import Experiment, Trainee, list_epoch_metrics
 from tracked.training import reproducibility
 from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
 from tracked.training.epoch_recorder import EpochRecorder, HistoryCheck, LogEpoch
-from tracked.training.files import checkpoint_name, snapshot_files
+from tracked.training.files import JOURNAL, checkpoint_name, snapshot_files
 from tracked.training.journal import Entry, HistoryError, Journal
 from tracked.training.snapshot_file import FINGERPRINT, Snapshot
 from tracked.training.snapshots import Snapshots
@@ -46,7 +46,7 @@ class Trainer:
         self.fingerprint, self.logged_environment = dict(fingerprint or {}), logged_environment or {}
         self.rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
         self.snapshots = Snapshots(folder, lambda metadata: snapshot_files(metadata["checkpoint"]))
-        self.journal = Journal(folder / "journal.jsonl")
+        self.journal = Journal(folder / JOURNAL)
         self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs, experiment.metrics[0].name)
         self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction)
         self.recorder = EpochRecorder(

@@ -16,6 +16,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
 
     from tracked.models import champions
     from tracked.runs import connection, context, registry, run_start
+    from tracked.runs.schema import CHAMPION, CHAMPION_VERSION, MODEL_NAME, MODEL_VERSION
 
     connection.require_answers()
     run_start.require_own_run(experiment, "rollback")
@@ -24,7 +25,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         current, before = champions.find_champions(name)
         if not before:
             now = f"version {current} is the first" if current else "it has none now"
-            allowed = f"a model with a former {champions.CHAMPION}, which this one has not: {now}"
+            allowed = f"a model with a former {CHAMPION}, which this one has not: {now}"
             raise refusal("model_name", name, allowed)
         former = before[-1]
         for version in filter(None, (former, current)):
@@ -34,12 +35,12 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         ) as run:
             say(f"run {run.id} 'rollback to v{former} {name}'")
             place = f", in place of version {current}." if current else "; no version had the alias."
-            sentence = f"Rolled back: {name} version {former} is the {champions.CHAMPION} again{place}"
+            sentence = f"Rolled back: {name} version {former} is the {CHAMPION} again{place}"
             run.flush()  # a store that takes nothing more is seen before anything moves
             signals.hold_until_exit()
             champions.roll_back(name, before)
             run.set_description(sentence)
-            run.set_tags({"model_name": name, "model_version": former, "champion_version": current or "none"})
+            run.set_tags({MODEL_NAME: name, MODEL_VERSION: former, CHAMPION_VERSION: current or "none"})
             champions.log_outcome(experiment, run, name, former, "restored", current, sentence, None)
             if current:
                 champions.log_outcome(experiment, run, name, current, "withdrawn", former, sentence, None)

@@ -20,8 +20,9 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     with start_or_resume(experiment, command, signals) as training:
         if training is None:
             return  # it had its version, and has its end now
-        from tracked.models import finalize, publisher
+        from tracked.models import finalize
+        from tracked.runs.schema import CANDIDATE
 
         training.fit()
         version = finalize.register_best(training.run, training.data, training.trainer, signals)
-    say(f"registered {version}, alias {publisher.CANDIDATE}")
+    say(f"registered {version}, alias {CANDIDATE}")

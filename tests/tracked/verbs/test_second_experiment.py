@@ -431,7 +431,7 @@ def test_a_rollback_leaves_another_experiments_champion_where_it_is() -> None:
     client.set_model_version_tag("imdb-conv1d", "1", "experiment", NAME)  # as if one had come in by hand
     for version in ("1", "2"):
         client.set_registered_model_alias("imdb-conv1d", champions.CHAMPION, version)
-    client.set_registered_model_tag("imdb-conv1d", champions.HISTORY, json.dumps(["1", "2"]))
+    client.set_registered_model_tag("imdb-conv1d", champions.CHAMPIONS, json.dumps(["1", "2"]))
     before = everything()
     with pytest.raises(UserError, match=r"^model_name: imdb-conv1d version 2 is of experiment 'imdb-conv1d'; allowed"):
         run("rollback", "--model_name=imdb-conv1d")
