@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate ui test lint faults bench bench-accuracy docs format lock clean
+.PHONY: help train resume unfinished evaluate ui test lint faults bench bench-accuracy docs wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -27,7 +27,7 @@ ui: $(VENV)/ready ## the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
-test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, run all tests
+test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, run all tests; EXTRAS=wheel: the wheel, too
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh
 	@$(RUN) -m pytest -n 4 --dist loadfile
@@ -50,6 +50,12 @@ bench-accuracy: $(VENV)/ready-dev ## the best val_loss of each, by seed: 12 minu
 docs: $(VENV)/ready ## write the pages of docs/ that follow from the code
 	@$(RUN) tools/make_docs.py
 
+wheel: $(VENV)/ready ## build the package tracked into dist/
+	@rm -rf build src/*.egg-info
+	@$(VENV)/bin/uv build -q --wheel --out-dir dist
+	@rm -rf build src/*.egg-info
+	@ls dist/*.whl
+
 format: $(VENV)/ready-dev ## rewrite the code in the project's style
 	@$(VENV)/bin/ruff format src examples tests tools bench notebooks
 	@$(VENV)/bin/ruff check --fix src examples tests tools bench notebooks
@@ -58,8 +64,8 @@ lock: $(VENV)/ready ## pin all packages anew from the two .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
 
-clean: ## remove the environment and the caches, but no run and no model
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/.import_linter_cache
+clean: ## remove the environment, the caches and what was built, but no run and no model
+	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis src/.import_linter_cache
 
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: PYTHON: " + sys.version.split()[0] + " is not allowed; allowed: Python 3.11 to 3.13, as in: make train PYTHON=python3.12")'

@@ -14,6 +14,7 @@ from helpers.stores import copied_store
 if TYPE_CHECKING:
     from helpers.trainings import Trainings
 
+collect_ignore = [] if "wheel" in os.environ.get("EXTRAS", "").split() else ["system/test_installed_wheel.py"]
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))  # a clone needs no install
+# A clone needs no install; anywhere else, the package is installed and this folder does not exist.
+sys.path.insert(0, str((Path(__file__).resolve().parent / "../../src").resolve()))
 
 from pydantic import Field
 
