@@ -170,6 +170,22 @@ def test_extending_answers_every_question() -> None:
     assert unanswered(text.replace("rows_digest", "")) == {"rows_digest"}
 
 
+def wrong_signatures(text: str) -> list[str]:
+    """Name the methods of an experiment that a page writes with other arguments."""
+    methods = {name: it for name, it in vars(experiment.Experiment).items() if inspect.isfunction(it)}
+    found = [match for span in spans(text) if (match := re.fullmatch(r"(\w+)\((.*)\)", span)) and match[1] in methods]
+    return [
+        match[0] for match in found if match[2].split(", ") != list(inspect.signature(methods[match[1]]).parameters)[1:]
+    ]
+
+
+def test_extending_writes_the_methods_as_they_are() -> None:
+    text = (ROOT / "docs" / "extending.md").read_text()
+    assert "`load(parameters, source)`" in text
+    assert wrong_signatures(text) == []
+    assert wrong_signatures("`load(parameters)`, `score(predictions)`") == ["load(parameters)"]
+
+
 def unknown_messages(text: str) -> list[str]:
     """Name the messages of the table of mistakes of which a part stands nowhere in the code."""
     known = [literal for path in SRC.rglob("*.py") for literal in literals(path.read_text())]
