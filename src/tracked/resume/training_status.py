@@ -91,11 +91,22 @@ def inspect_run(owner: Experiment, run: MlflowRun) -> ResumableRun:
 
 def find_starting_process(owner: Experiment, run: MlflowRun) -> Holder | None:
     """Another process that has begun a training, if it lives and the training has no folder yet, or none any more."""
-    told = read_launch(run)
-    if not _may_live(run) or find_folder(owner, run).exists() or not {"pid", "host", "since", "start"} <= set(told):
+    holder = _launched_by(run)
+    if not _may_live(run) or find_folder(owner, run).exists():
         return None
-    holder = Holder(told["pid"], told["host"], told["since"], told["start"])
     return holder if holder.is_here and holder.pid != os.getpid() and not holder.is_dead else None
+
+
+def _launched_by(run: MlflowRun) -> Holder:
+    """The process of the last attempt. One that the run does not name counts as dead, and as of this host."""
+    launch = read_launch(run)
+    return Holder(
+        launch.get("pid", 0),
+        launch.get("host", socket.gethostname()),
+        launch.get("since", ""),
+        launch.get("start", ""),
+        launch.get("system", ""),
+    )
 
 
 def _may_live(run: MlflowRun) -> bool:
@@ -142,10 +153,11 @@ def find_obstacle(owner: Experiment, run: MlflowRun) -> str:
     if tags.get(STOP_REASON) == NOT_A_NUMBER:
         return "has ended on a loss that is not a finite number"
     if is_elsewhere(owner, run):
-        told = read_launch(run)
+        host, folder = _launched_by(run).host, read_launch(run).get("snapshots")
+        container = " in another container" if host == socket.gethostname() else ""
         return (
-            f"runs on host {told['host']}, or died there: go on there, where its snapshots are in "
-            f"{told.get('snapshots')}; if that host is gone, close this run, and resume it then from epoch 1"
+            f"runs on host {host}{container}, or died there: go on there, where its snapshots are in {folder}; "
+            f"if that host is gone, close this run, and resume it then from epoch 1"
         )
     return ""
 
@@ -155,18 +167,19 @@ def is_elsewhere(owner: Experiment, run: MlflowRun) -> bool:
 
     A folder of that name may have been left here by an earlier attempt; its own one has the last attempt's token.
     """
-    told = read_launch(run)
-    if told.get("host", socket.gethostname()) == socket.gethostname() or not _may_live(run):
+    holder = _launched_by(run)
+    if holder.is_here or holder.is_dead or not _may_live(run):
         return False
-    return told.get("token") not in run_folder.read_attempts(find_folder(owner, run))
+    return read_launch(run).get("token") not in run_folder.read_attempts(find_folder(owner, run))
 
 
 def read_launch(run: MlflowRun) -> dict[str, Any]:
     """What was noted at the last attempt: the parameters, the data's source, the process, its host, the snapshots."""
     try:
         found = json.loads(run.data.tags.get(LAUNCH, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    kinds = {"parameters": dict, "snapshots": str, "source": str, "host": str, "pid": int, "since": str, "start": str}
-    fits = isinstance(found, dict) and all(isinstance(found.get(name, kind()), kind) for name, kind in kinds.items())
+    kinds: dict[str, type] = dict.fromkeys(("snapshots", "source", "host", "since", "start", "system", "token"), str)
+    kinds |= {"parameters": dict, "pid": int}
+    fits = isinstance(found, dict) and all(type(found.get(name, kind())) is kind for name, kind in kinds.items())
     return found if fits else {}

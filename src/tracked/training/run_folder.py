@@ -107,7 +107,7 @@ def last_holder(folder: Path) -> Holder | None:
     """Who held a folder last; None if that is not known."""
     try:
         return Holder(**json.loads((folder / LOCK).read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

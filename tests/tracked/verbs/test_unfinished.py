@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -147,6 +148,39 @@ def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.C
             assert "dead" in listed(capsys)
         process.kill()
     assert mlflow.get_run(made.info.run_id).info.status == "RUNNING"
+
+
+def test_a_bad_launch_tag_concerns_its_own_run_alone(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 1)
+    launch = training_status.read_launch(run)
+    bad = [{"pid": pid} for pid in (2**31, 10**30, 0, -1, True, 1.5, "1", None, [], {})]
+    bad += [{"host": None}, {"since": 1}, {"start": []}, {"system": 7}, {"token": ["a"]}, {"snapshots": "\0"}]
+    bad += [{"snapshots": "x" * 4000}, {"snapshots": 5}, {"parameters": "patience"}, {"source": 1}]
+    tags = [json.dumps(launch | other) for other in bad]
+    tags += ["", "null", "7", "[]", "{", "[" * 7000, '{"pid": ' + "9" * 5000 + "}", '{"host": "\\ud800"}']
+    client = mlflow.MlflowClient()
+    made = [client.create_run("0", tags={"verb": "train", "launch": tag}).info.run_id for tag in tags]
+    text = listed(capsys)
+    assert not [run_id for run_id in made if run_id not in text]
+    # What --resume latest chooses from.
+    assert {one.id for one in training_status.find_unfinished(EXPERIMENT, "0")} == {run.info.run_id, *made}
+
+
+def test_one_in_another_container_of_this_host_name_is_left_to_it(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = asdict(holder.Holder.this_process())
+    launch = here | {"pid": 2, "system": "- another container", "snapshots": "/there", "token": "t", "parameters": {}}
+    made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(launch)})
+    text = listed(capsys, "--close=dead")
+    assert "not known here whether it lives" in text
+    assert f"cannot go on: runs on host {socket.gethostname()} in another container, or died there" in text
+    assert mlflow.get_run(made.info.run_id).info.status == "RUNNING"
+    for former in (launch | {"system": ""}, {name: value for name, value in launch.items() if name != "system"}):
+        mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(former))  # as before there were systems
+        assert "dead" in listed(capsys)
 
 
 def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, noisy: Path) -> None:
