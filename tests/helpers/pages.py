@@ -21,7 +21,7 @@ from tracked.console.errors import UserError
 PROJECTS = {".": IMDB, "examples/diabetes": DIABETES}
 FOLDERS = "src|tests|tools|bench|docs|examples|notebooks"
 MADE = {"bench/out"}  # by a command that the page names
-SHELL = re.compile(r"^(make|python|mlflow|source|rm) ")
+SHELL = re.compile(r"^(make|python|mlflow|pip|source|rm) ")
 
 
 def tokens(text: str) -> list[Token]:
@@ -106,7 +106,7 @@ def _fault_of_make(words: list[str]) -> str:
     makefile = (ROOT / "Makefile").read_text()
     for word in words:
         name, given, _ = word.partition("=")
-        if not re.search(rf"^{name} \?=" if given else rf"^{name}:", makefile, re.MULTILINE):
+        if not re.search(rf"\b{name}\b" if given else rf"^{name}:", makefile, re.MULTILINE):
             return f"{word}: no {'variable' if given else 'target'} of the Makefile"
     return ""
 
