@@ -68,7 +68,7 @@ def test_a_full_disk_under_the_snapshots_is_said_and_made_good(
     assert "Traceback" not in first
     best_of_2, listed = "best-2.keras", Path("listing").read_text()
     assert (best_of_2 in listed) == (what == "a snapshot"), listed
-    assert error.startswith("error: epoch 2 cannot be kept in"), first
+    assert error.startswith("error: epoch 2 cannot be written to"), first
     assert go_on.endswith(f"--resume {last_run().info.run_id}")
     assert Path("left").read_text() == ""
     trainings.assert_same_run(last_run())

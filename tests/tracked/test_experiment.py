@@ -255,10 +255,14 @@ def test_what_is_typed_into_an_interpreter_has_no_file_whose_code_counts(monkeyp
 @pytest.mark.parametrize(
     ("reports", "declares", "message"),
     [
-        (["error", "other"], ["loss", "error"], "epoch 1 reports 'other', and the experiment declares loss, error, "),
-        (["error"], ["loss"], "epoch 1 reports 'error', and the experiment declares loss, val_loss; "),
-        (["error"], ["loss", "error", "other"], "epoch 1 does not report 'other', and the experiment declares "),
-        ([], ["loss", "error"], "epoch 1 does not report 'error', and the experiment declares loss, error, "),
+        (
+            ["error", "other"],
+            ["loss", "error"],
+            "epoch 1 reports the undeclared metric 'other' (declared: loss, error, ",
+        ),
+        (["error"], ["loss"], "epoch 1 reports the undeclared metric 'error' (declared: loss, val_loss)"),
+        (["error"], ["loss", "error", "other"], "epoch 1 does not report the declared metric 'other' (declared: "),
+        ([], ["loss", "error"], "epoch 1 does not report the declared metric 'error' (declared: loss, error, "),
     ],
 )
 def test_metrics_that_are_not_those_declared_end_the_training_at_its_first_epoch(
@@ -270,7 +274,7 @@ def test_metrics_that_are_not_those_declared_end_the_training_at_its_first_epoch
         fit(experiment, "--epochs=2")
     text = one_line(told)
     assert text.startswith(message)
-    assert text.endswith("; nothing is kept of it")
+    assert text.endswith("; the epoch is discarded")
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"], run.data.tags["error"]) == ("FAILED", "error", text)
     assert run.data.metrics == {}
@@ -361,8 +365,8 @@ def test_resume_with_another_network_is_refused_and_everything_stays(store: str)
         with pytest.raises(HistoryError) as told:
             fit(Wider(), "--resume", run.info.run_id)
         assert one_line(told) == (
-            "the snapshot of epoch 2 does not fit (it is the state of another network ((3, 3) -> (3, 4))); "
-            "the run's epochs and its checkpoint stay; start a new training, without --resume or --run-id"
+            "the snapshot of epoch 2 does not fit (the state belongs to another network ((3, 3) -> (3, 4))); "
+            "the run keeps its epochs and its checkpoint; start a new training without --resume or --run-id"
         )
         assert not getattr(told.value, "__notes__", [])  # resuming with this network would say the same again
         found = now(run)

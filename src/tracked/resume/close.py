@@ -81,7 +81,7 @@ def close_run(owner: Experiment, found: ResumableRun) -> str:
 
 def _log_folder(owner: Experiment, run: MlflowRun, folder: Path) -> str:
     """Store at its run what a training's folder has of it; returns why the folder must stay, empty if it need not."""
-    known = run_calls.logged_epochs(run, journal.epoch_metrics(owner))
+    known = run_calls.logged_epochs(run, journal.list_logged_metrics(owner))
     entries = journal.read(folder / JOURNAL)
     for entry in entries:
         if new := journal.missing_metrics(entry, known):

@@ -17,7 +17,7 @@ from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, EXTENDED, REGISTERED, RESUMED, VERB
 from tracked.training import run_folder
-from tracked.training.journal import Entry, epoch_metrics
+from tracked.training.journal import Entry, list_logged_metrics
 from tracked.training.run_folder_lock import HeldError, RunFolderLock
 from tracked.training.snapshot_file import FINGERPRINT
 from tracked.training.snapshots import Snapshots
@@ -105,7 +105,7 @@ def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLo
     run = run_start.read_run(run.info.run_id)  # it may have gone on and finished until we held it
     former, extended = resume_parameters.merge_parameters(owner, run, command)
     source = training_status.read_launch(run).get("source") or run.data.tags.get(DATA_SOURCE, "")
-    epochs = run_calls.logged_epochs(run, epoch_metrics(owner))
+    epochs = run_calls.logged_epochs(run, list_logged_metrics(owner))
     return ResumePlan(owner, run, former, extended, source, epochs)
 
 

@@ -1,1 +1,1 @@
-"""A training on this machine: the fit, its callbacks, what is kept on the disk."""
+"""A training on this machine: the fit, its callbacks, its files."""

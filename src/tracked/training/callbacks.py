@@ -1,4 +1,4 @@
-"""What happens at the end of an epoch, in this order: the rule, the checkpoint, the record. One class each."""
+"""Callbacks at the end of an epoch: the early-stopping rule, the best checkpoint, the point of interruption."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -15,12 +15,14 @@ Logs = dict[str, Any] | None
 
 
 class EarlyStopping(keras.callbacks.Callback):
-    """Ends the training by the rule, after the last epoch, or when a loss is no longer a finite number.
+    """End the training by the rule, after the last epoch, or when a loss is not finite.
 
-    ``loss`` is the name of the loss among the metrics.
+    Args:
+        loss: the loss's name among the metrics.
 
-    ``state`` is the rule's state after the last epoch, ``reason`` why the training ended: patience, epochs or
-    not_a_number; empty while it goes on.
+    Attributes:
+        state: the rule's state after the last epoch.
+        reason: why the training ended: patience, epochs or not_a_number; empty before its end.
     """
 
     def __init__(self, rule: Rule, monitor: str, epochs: int, loss: str = "loss") -> None:
@@ -31,16 +33,16 @@ class EarlyStopping(keras.callbacks.Callback):
         self.reason = ""
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Advance the rule by the epoch's value, and end the training where it says so."""
-        self._take(logs or {})
+        """Advance the rule by the epoch's value, and end the training if the rule stops."""
+        self._advance(logs or {})
         self.model.stop_training = bool(self.reason)
 
     def restore(self, history: Iterable[Mapping[str, float]]) -> None:
-        """Stand where the rule stands after these epochs: its state is a function of their metrics and nothing else."""
+        """Set the rule's state to that after these epochs: a function of their metrics alone."""
         for logs in history:
-            self._take(logs)
+            self._advance(logs)
 
-    def _take(self, logs: Mapping[str, Any]) -> None:
+    def _advance(self, logs: Mapping[str, Any]) -> None:
         self.state = advance(self.rule, self.state, float(logs[self.monitor]))
         if not all(math.isfinite(logs[name]) for name in self._losses):
             self.reason = NOT_A_NUMBER
@@ -51,13 +53,14 @@ class EarlyStopping(keras.callbacks.Callback):
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Saves the network at each best value of the monitor, as ``keras.callbacks.ModelCheckpoint(save_best_only=True)``.
+    """Save the network at each best value of the monitor, as ``keras.callbacks.ModelCheckpoint(save_best_only=True)``.
 
-    Other than there, a file is complete at every moment, and a better one does not take its place: each is called after
-    its epoch, so that whoever goes back to an earlier epoch finds what was the best by then. A network whose monitor is
-    not a finite number is not saved. ``best_epoch`` is 0 as long as nothing is saved.
+    Unlike Keras's, a file is complete at every moment and has its epoch in its name, so that a resume from an earlier
+    epoch finds the best checkpoint of that time. A network whose monitor is not finite is not saved.
 
-    ``write`` writes the network to a path; the trained one's ``save``, unless another is set.
+    Attributes:
+        write: writes the network to a path; by default the trained model's ``save``.
+        best_epoch: 0 before the first save.
     """
 
     def __init__(self, folder: Path, monitor: str, mode: Literal["min", "max"]) -> None:
@@ -71,14 +74,15 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What a snapshot says of it."""
+        """The best epoch, its value and its file's SHA-256, for a snapshot."""
         return {"epoch": self.best_epoch, "value": self.best, "sha256": self._digest}
 
     def restore(self, metadata: Mapping[str, Any]) -> None:
-        """Go back to what a snapshot says.
+        """Restore the best epoch from a snapshot's metadata.
 
         Raises:
-            ValueError: if the file is not the one that it means; OSError if it cannot be read.
+            ValueError: if the file's SHA-256 differs.
+            OSError: if the file cannot be read.
         """
         require_checkpoint(self.folder, metadata)
         self.best_epoch, self.best, self._digest = metadata["epoch"], metadata["value"], metadata["sha256"]
@@ -93,16 +97,16 @@ class BestCheckpoint(keras.callbacks.Callback):
 
 
 class InterruptionPoint(keras.callbacks.Callback):
-    """Lets a signal end the training where nothing is half done: between two calls of TensorFlow."""
+    """End the training on a signal between two calls of TensorFlow, where no operation is half done."""
 
     def __init__(self, signals: Signals) -> None:
         super().__init__()
         self.signals = signals
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Raise a signal that came during the batches."""
+        """Raise Interrupted if a signal came during the batches."""
         self.signals.check()
 
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Raise a signal that came during the batches."""
+        """Raise Interrupted if a signal came during the batches."""
         self.signals.check()

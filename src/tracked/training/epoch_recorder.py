@@ -1,4 +1,4 @@
-"""The record of an epoch: a line in the journal, a snapshot, what the tracking store is told, a line to read."""
+"""Record an epoch: a journal entry, a snapshot, its metrics in MLflow, a printed line."""
 
 import math
 import sys
@@ -24,22 +24,22 @@ from tracked.training.journal import (
 )
 
 LogEpoch = Callable[[int, int, dict[str, float]], None]  # an epoch, its time in milliseconds, its metrics
-MAX_FLOAT = sys.float_info.max  # what a SQL store has in place of an infinity
+MAX_FLOAT = sys.float_info.max  # a SQL store keeps it in place of an infinity
 
 
 class HistoryCheck(keras.callbacks.Callback):
-    """Ends the training where an epoch comes out otherwise than the store has it, before anything is kept of it."""
+    """End the training at an epoch whose metrics differ from the logged ones, before it is checkpointed or recorded."""
 
-    def __init__(self, record: "EpochRecorder") -> None:
+    def __init__(self, recorder: "EpochRecorder") -> None:
         super().__init__()
-        self.recorder = record
+        self.recorder = recorder
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Compare what the epoch has come to.
+        """Check the epoch's metrics.
 
         Raises:
-            RunFailed: if it reports other metrics than the experiment declares.
-            HistoryError: if the store knows it otherwise.
+            RunFailed: if their names are not those that the experiment declares.
+            HistoryError: if they differ from the logged ones.
         """
         values = {name: float(value) for name, value in (logs or {}).items()}
         self.recorder.require_declared(epoch + 1, values)
@@ -47,21 +47,20 @@ class HistoryCheck(keras.callbacks.Callback):
 
 
 class EpochRecorder(keras.callbacks.Callback):
-    """Keeps each epoch, and then tells it: first the disk, last the store.
+    """Write each epoch to disk, then log it: journal, snapshot, MLflow.
 
-    So what is told is never lost, and never told once more with another time. An epoch that the store knows already,
-    because it was trained before and its snapshot is gone, keeps the time and the seconds that the store has. One that
-    comes out otherwise than the store knows it ends the training, and is not kept: a run has one history.
-
-    ``changed`` lists what has changed since then of what the epochs depend on, as far as it is known.
-
-    What is not kept, because the disk is full, say, is in none of its attributes.
+    A logged epoch is therefore never lost, and never logged again with another time. An epoch that is trained again,
+    because its snapshot is gone, keeps its logged time and seconds. If its metrics differ from the logged ones, it ends
+    the training and is not recorded: a run has one history. An epoch that cannot be written changes no attribute.
 
     Args:
-        write_snapshot: makes a snapshot of the training after this epoch.
-        logged: what the store has of the run, by epoch.
-        metrics: the names of all that an epoch reports.
-        learning_rate: gives the one after an epoch.
+        write_snapshot: writes a snapshot of the training after this epoch.
+        logged: the run's logged epochs.
+        metrics: the names of all metrics that an epoch reports.
+        learning_rate: returns the present one.
+
+    Attributes:
+        changes: "name old -> new" for each known change, since then, of what the epochs depend on.
     """
 
     def __init__(
@@ -80,15 +79,15 @@ class EpochRecorder(keras.callbacks.Callback):
         self.write_snapshot, self.log_epoch, self.logged = write_snapshot, log_epoch, logged
         self.metrics, self.learning_rate = metrics, learning_rate
         self.changes: list[str] = []
-        self.best: dict[str, float] = {}  # all metrics of the best epoch, which the checkpoint has
+        self.best: dict[str, float] = {}  # all metrics of the best epoch
         self.best_epoch = 0
-        self.epoch, self.milliseconds = 0, 0  # the last epoch that is kept, and when it ended
+        self.epoch, self.milliseconds = 0, 0  # the last recorded epoch, and when it ended
 
     def restore(self, entries: list[Entry]) -> None:
-        """Stand where the record stood after these epochs, and tell those that the store does not know.
+        """Restore the state after these epochs, and log those that the run lacks.
 
         Raises:
-            HistoryError: if the store knows one of them otherwise.
+            HistoryError: if one differs from its logged metrics.
         """
         for entry in entries:
             self.require_as_logged(entry)
@@ -101,7 +100,7 @@ class EpochRecorder(keras.callbacks.Callback):
         self._ended = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Record the epoch as the rule and the checkpoint, which come before, have left it."""
+        """Record the epoch; the rule's and the checkpoint's callbacks must have run before."""
         state, step = self.stopping.state, epoch + 1
         values = {name: float(value) for name, value in (logs or {}).items()}
         values[LEARNING_RATE] = self.learning_rate()
@@ -109,7 +108,7 @@ class EpochRecorder(keras.callbacks.Callback):
         values[BEST] = float(state.best if state.best is not None else math.nan)
         now = time.perf_counter()
         values[EPOCH_SECONDS], self._ended = now - self._ended, now
-        # A clock that is set back must not put an epoch before the one that it follows.
+        # A clock that is set back must not date an epoch before its predecessor.
         entry = self._with_logged_time(Entry(step, max(time.time_ns() // 1_000_000, self.milliseconds), values))
         self.journal.append(entry)
         self.write_snapshot(step)
@@ -127,46 +126,46 @@ class EpochRecorder(keras.callbacks.Callback):
             self.log_epoch(entry.epoch, entry.time, missing)
 
     def _with_logged_time(self, entry: Entry) -> Entry:
-        """The entry with the time and the seconds that the store has for this epoch."""
-        known = self.logged.get(entry.epoch)
-        if known is None:
+        """The entry with the time and the seconds of its logged epoch, if there is one."""
+        logged = self.logged.get(entry.epoch)
+        if logged is None:
             return entry
         self.require_as_logged(entry)
-        measured = known.values.get(EPOCH_SECONDS, entry.values[EPOCH_SECONDS])
-        return replace(entry, time=known.time, values=entry.values | {EPOCH_SECONDS: measured})
+        seconds = logged.values.get(EPOCH_SECONDS, entry.values[EPOCH_SECONDS])
+        return replace(entry, time=logged.time, values=entry.values | {EPOCH_SECONDS: seconds})
 
     def require_declared(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Make sure that an epoch reports what the experiment declares, and nothing else.
+        """Check that an epoch reports exactly the metrics that the experiment declares.
 
         Raises:
             RunFailed: naming the first metric that is not declared, or not reported.
         """
-        declared = f"the experiment declares {', '.join(self.metrics)}; nothing is kept of it"
+        declared = f"(declared: {', '.join(self.metrics)}); the epoch is discarded"
         for name in values:
             if name not in self.metrics:
-                raise RunFailed(f"epoch {epoch} reports {name!r}, and {declared}")
+                raise RunFailed(f"epoch {epoch} reports the undeclared metric {name!r} {declared}")
         for name in self.metrics:
             if name not in values:
-                raise RunFailed(f"epoch {epoch} does not report {name!r}, and {declared}")
+                raise RunFailed(f"epoch {epoch} does not report the declared metric {name!r} {declared}")
 
     def require_as_logged(self, entry: Entry) -> None:
-        """Make sure that an epoch's metrics are those that the store has of it.
+        """Check that an epoch's metrics equal the logged ones.
 
         Raises:
-            HistoryError: if one is not, naming what has changed since.
+            HistoryError: if one differs, naming what has changed since it was logged.
         """
-        known = self.logged[entry.epoch].values if entry.epoch in self.logged else {}
-        differing = [
-            f"{name} {known[name]!r} -> {now!r}"
-            for name, now in entry.values.items()
-            if name in known and name != EPOCH_SECONDS
+        logged = self.logged[entry.epoch].values if entry.epoch in self.logged else {}
+        differences = [
+            f"{name} {logged[name]!r} -> {value!r}"
+            for name, value in entry.values.items()
+            if name in logged and name != EPOCH_SECONDS
             # As texts, since NaN is not equal to itself.
-            if str(max(min(now, MAX_FLOAT), -MAX_FLOAT)) != str(known[name])
+            if str(max(min(value, MAX_FLOAT), -MAX_FLOAT)) != str(logged[name])
         ]
-        if differing:
-            cause = f"{', '.join(self.changes)} changed" if self.changes else "what changed is not known"
-            what = f"epoch {entry.epoch} came out otherwise than the run has it ({', '.join(differing)})"
-            raise HistoryError(f"{what}; {cause}")
+        if differences:
+            cause = f"changed since then: {', '.join(self.changes)}" if self.changes else "the cause is not known"
+            difference = f"epoch {entry.epoch} differs from its logged metrics ({', '.join(differences)})"
+            raise HistoryError(f"{difference}; {cause}")
 
     def _line(self, step: int, values: dict[str, float], state: State) -> str:
         shown = "  ".join(f"{name} {values[name]:.4f}" for name in self.metrics)

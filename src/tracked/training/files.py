@@ -1,4 +1,4 @@
-"""Files in a training's folder: written whole or not at all, named, checked by their content."""
+"""Files in a run folder: their names, atomic writes, checks by SHA-256."""
 
 import errno
 import fcntl
@@ -9,51 +9,52 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-BEST = "best.keras"  # what the best checkpoint is called wherever it is stored
+BEST = "best.keras"  # the best checkpoint's name in the run's artifacts
 JOURNAL = "journal.jsonl"
-# What a training leaves at its run, beside the checkpoint.
+# Artifacts of a training, beside the checkpoint.
 HISTORY, EARLY_STOPPING, CURVES = "history.csv", "early_stopping.csv", "training.png"
 ROWS, ENVIRONMENT = "rows.parquet", "environment.json"
-CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # as :func:`checkpoint_name` names them
-PARTIAL = "partial"  # how names of files begin that are being written
+CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # the names of :func:`checkpoint_name`
+PARTIAL = "partial"  # prefix of a file that is being written
 
 
 def write_safely(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file that is complete whenever it is there: written aside, flushed, renamed.
+    """Write a file atomically: to a partial file, flushed to the disk, then renamed.
 
     Raises:
-        OSError: if that fails. A former file is as before then, unless it was the last step, the flush of the folder.
+        OSError: if a step fails. An earlier file is unchanged then, unless the last step, the folder's flush, failed.
     """
-    aside = path.with_name(f"{PARTIAL}-{path.name}")
+    partial = path.with_name(f"{PARTIAL}-{path.name}")
     try:
-        write(aside)
-        _flush(aside)
-        aside.replace(path)
+        write(partial)
+        _flush(partial)
+        partial.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
     _flush(path.parent)
 
 
 def checkpoint_name(epoch: int) -> str:
-    """The name of an epoch's checkpoint."""
+    """The file name of an epoch's checkpoint."""
     return f"best-{epoch}.keras"
 
 
 def snapshot_files(checkpoint: Mapping[str, Any]) -> list[str]:
-    """Names of the files that a snapshot's facts on its checkpoint, ``epoch`` and ``sha256``, refer to."""
+    """Names of the files that a snapshot needs, by its metadata's ``checkpoint``: none before the first save."""
     return [checkpoint_name(checkpoint["epoch"])] if checkpoint["epoch"] else []
 
 
 def require_checkpoint(folder: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Make sure that the checkpoint is the one that a snapshot's facts mean.
+    """Check the checkpoint's file against the ``sha256`` of a snapshot's metadata.
 
     Raises:
-        ValueError: if it is not; OSError if it cannot be read.
+        ValueError: if the file is damaged.
+        OSError: if the file cannot be read.
     """
     for name in snapshot_files(checkpoint):
         if sha256_of(folder / name) != checkpoint["sha256"]:
-            raise ValueError(f"the checkpoint {name} is damaged")
+            raise ValueError(f"checkpoint {name} is damaged")
 
 
 def sha256_of(path: Path) -> str:
@@ -63,7 +64,7 @@ def sha256_of(path: Path) -> str:
 
 
 def flush(descriptor: int) -> None:
-    """Down to the medium; on macOS, fsync alone stops at the disk's own memory."""
+    """Flush an open file to the medium; on macOS, fsync alone stops at the disk's cache."""
     if hasattr(fcntl, "F_FULLFSYNC"):
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
@@ -75,7 +76,7 @@ def _flush(path: Path) -> None:
     try:
         flush(descriptor)
     except OSError as error:
-        # Some network disks flush no folders, and need not.
+        # Some network file systems cannot flush a folder, and do not need to.
         if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP, errno.EBADF)):
             raise
     finally:

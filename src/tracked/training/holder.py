@@ -1,4 +1,4 @@
-"""The process that holds a training, and whether it is dead."""
+"""The process that holds a run folder, and whether it is dead."""
 
 import hashlib
 import os
@@ -14,10 +14,10 @@ HOST_NAMESPACE = 0xEFFFFFFC  # the kernel's number of the PID namespace that no 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that holds a training.
+    """A process that holds a run folder.
 
-    ``start`` tells the process from a later one with its PID, ``system`` its host from others of that name. Each is
-    empty where unknown; records of earlier versions of this project have no ``system``.
+    ``start`` distinguishes the process from a later one with its PID, ``system`` its host from others of its name. Each
+    is empty where unknown; records of earlier versions of this project have no ``system``.
     """
 
     pid: int
@@ -28,7 +28,7 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> Self:
-        """This process."""
+        """Describe this process."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(os.getpid(), socket.gethostname(), now, _start(os.getpid()), identify_system())
 
@@ -37,10 +37,10 @@ class Holder:
 
     @property
     def is_here(self) -> bool:
-        """Whether its PID can be looked up: the same host, boot and container, as far as both systems are known."""
+        """Whether the PID is of this host, boot and container, as far as both systems are known."""
         system = identify_system()
-        same = self.system == system or not (self.system and system)
-        return self.host == socket.gethostname() and same
+        is_same = self.system == system or not (self.system and system)
+        return self.host == socket.gethostname() and is_same
 
     @property
     def is_dead(self) -> bool:
@@ -54,24 +54,24 @@ class Holder:
         except ProcessLookupError:
             return True
         except PermissionError:
-            pass  # another user's
-        now = _start(self.pid)
-        return bool(self.start and now) and self.start != now
+            pass  # another user's process
+        start = _start(self.pid)
+        return bool(self.start and start) and self.start != start
 
     @property
     def _was_rebooted(self) -> bool:
-        """True for an earlier boot of this very machine. A container may come back beside its former self."""
-        here, there = identify_system().split(), self.system.split()
-        if self.host != socket.gethostname() or len(here) != 3 or len(there) != 3:
+        """True if the process ran in an earlier boot of this machine, outside a container, which may have a twin."""
+        current, former = identify_system().split(), self.system.split()
+        if self.host != socket.gethostname() or len(current) != 3 or len(former) != 3:
             return False
-        known = here[0] == there[0] != UNKNOWN and here[2] == there[2] == HOST
-        return known and here[1] != there[1]
+        is_same_machine = current[0] == former[0] != UNKNOWN and current[2] == former[2] == HOST
+        return is_same_machine and current[1] != former[1]
 
 
 def identify_system() -> str:
-    """Tell this system from others of its host name: its machine, its boot and its container, three words.
+    """Identify this system among others of its host name: its machine, boot and container, three words.
 
-    A digest stands for the machine's id, which is not for others to see. Empty where the system has none (macOS).
+    The machine's id is private, so its digest is used. Empty without /proc (macOS).
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -87,7 +87,7 @@ def identify_system() -> str:
 
 
 def _start(pid: int) -> str:
-    """When a process was started, in the kernel's clock ticks; empty where the system does not tell."""
+    """A process's start time in the kernel's clock ticks; empty where the system has no /proc."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

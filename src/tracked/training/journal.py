@@ -1,4 +1,4 @@
-"""A training's history as a file that only grows: one line of JSON an epoch, on the disk before anybody is told."""
+"""A training's history in an append-only file: one line of JSON an epoch, on the disk before MLflow has it."""
 
 import csv
 import hashlib
@@ -15,28 +15,28 @@ from tracked.console.errors import RunFailed
 from tracked.experiment import Experiment, list_epoch_metrics
 from tracked.training.files import EARLY_STOPPING, HISTORY, flush
 
-# Beside the metrics that an experiment declares.
+# Logged beside the metrics that an experiment declares.
 LEARNING_RATE, EPOCH_SECONDS = "learning_rate", "epoch_seconds"
 WAIT, BEST = "early_stopping/wait", "early_stopping/best"
 OWN_METRICS = (LEARNING_RATE, EPOCH_SECONDS, WAIT, BEST)
 
 
-def epoch_metrics(experiment: Experiment) -> list[str]:
-    """Name all metrics of an epoch."""
+def list_logged_metrics(experiment: Experiment) -> list[str]:
+    """List all metrics of an epoch that are logged: the experiment's and the trainer's own."""
     return [*list_epoch_metrics(experiment.metrics), *OWN_METRICS]
 
 
 class HistoryError(RunFailed):
-    """What is trained and what its run has are two histories; going on as this run cannot make them one."""
+    """The training's history differs from its run's: the run cannot be resumed into one history."""
 
-    def __init__(self, what: str) -> None:
-        advice = "start a new training, without --resume or --run-id"
-        super().__init__(f"{what}; the run's epochs and its checkpoint stay; {advice}")
+    def __init__(self, difference: str) -> None:
+        advice = "start a new training without --resume or --run-id"
+        super().__init__(f"{difference}; the run keeps its epochs and its checkpoint; {advice}")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One epoch, counted from 1: when it ended, in milliseconds UTC, and all its metrics (:func:`epoch_metrics`)."""
+    """One epoch, counted from 1: its end in milliseconds UTC, and all its metrics (:func:`list_logged_metrics`)."""
 
     epoch: int
     time: int
@@ -49,16 +49,16 @@ class Entry:
 
 
 def missing_metrics(entry: Entry, known: Mapping[int, Entry]) -> dict[str, float]:
-    """The metrics of an epoch that are not known yet, of all that is known by epoch."""
-    has = known[entry.epoch].values if entry.epoch in known else {}
-    return {name: value for name, value in entry.values.items() if name not in has}
+    """The metrics of an epoch that ``known``, the logged epochs, lacks."""
+    logged = known[entry.epoch].values if entry.epoch in known else {}
+    return {name: value for name, value in entry.values.items() if name not in logged}
 
 
 class Journal:
-    """Entries in a file. :attr:`mark` names exactly what has been written so far, and so verifies it later.
+    """Entries in a file; :attr:`mark` identifies and later verifies what was written so far.
 
     Args:
-        path: of the file. It is emptied, unless :meth:`restore` is called before the first :meth:`append`.
+        path: the file. The first :meth:`append` empties it, unless :meth:`restore` was called before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,66 +73,67 @@ class Journal:
         return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
 
     def restore(self, mark: dict[str, Any]) -> list[Entry]:
-        """Go back to a mark, and return the entries up to it. What stands behind it is overwritten.
+        """Go back to a mark and return the entries up to it; the next append overwrites what follows.
 
         Raises:
-            ValueError: if the file is not what the mark says, or holds no entries; OSError if it cannot be read.
+            ValueError: if the file does not match the mark, or a line is not an entry.
+            OSError: if the file cannot be read.
         """
         content = self.path.read_bytes()[: mark["bytes"]] if mark["bytes"] else b""
-        found = hashlib.sha256(content)
-        if len(content) != mark["bytes"] or found.hexdigest() != mark["sha256"]:
+        digest = hashlib.sha256(content)
+        if len(content) != mark["bytes"] or digest.hexdigest() != mark["sha256"]:
             raise ValueError(f"{self.path.name} is damaged")
-        self._bytes, self._hash = len(content), found
+        self._bytes, self._hash = len(content), digest
         return _entries(content)
 
     def append(self, entry: Entry) -> None:
-        """Write an entry, down to the disk.
+        """Append an entry and flush it to the disk.
 
         Raises:
-            OSError: if it cannot be written, or the file is no longer there. What was written in part does not count.
+            OSError: if it cannot be written, or the file was removed or replaced; a partial line does not count.
         """
         if self._descriptor < 0:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             os.ftruncate(self._descriptor, self._bytes)
-        ours, there = os.fstat(self._descriptor), self.path.stat()
-        if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino):
-            raise OSError(f"{self.path} has been replaced by somebody else")
+        own, current = os.fstat(self._descriptor), self.path.stat()
+        if (own.st_dev, own.st_ino) != (current.st_dev, current.st_ino):
+            raise OSError(f"{self.path} was replaced by another process")
         line = (json.dumps(asdict(entry)) + "\n").encode()
-        done = 0
-        while done < len(line):
-            done += os.pwrite(self._descriptor, line[done:], self._bytes + done)
+        written = 0
+        while written < len(line):
+            written += os.pwrite(self._descriptor, line[written:], self._bytes + written)
         flush(self._descriptor)
         self._bytes += len(line)
         self._hash.update(line)
 
     def entries(self) -> list[Entry]:
-        """All entries so far."""
+        """Read all entries so far."""
         return _entries(self.path.read_bytes()[: self._bytes]) if self._bytes else []
 
     def close(self) -> None:
-        """Close the file; another append opens it again."""
+        """Close the file; the next append opens it again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def read(path: Path) -> list[Entry]:
-    """The whole entries of a journal of which no mark is known; none if there is no journal.
+    """Read the complete entries of a journal without a mark; empty if the file does not exist.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
-    found: list[Entry] = []
+    entries: list[Entry] = []
     lines = path.read_bytes().splitlines() if path.exists() else []
     for line in lines:
         try:
             entry = _entry(line)
         except ValueError:
-            break  # half a line
-        if entry.epoch != len(found) + 1:
+            break  # a partial line
+        if entry.epoch != len(entries) + 1:
             break
-        found.append(entry)
-    return found
+        entries.append(entry)
+    return entries
 
 
 def _entries(content: bytes) -> list[Entry]:
@@ -140,36 +141,36 @@ def _entries(content: bytes) -> list[Entry]:
 
 
 def _entry(line: bytes) -> Entry:
-    """The entry that a line is.
+    """Parse a line.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the line is not an entry.
     """
-    found = json.loads(line)
-    if not isinstance(found, dict) or set(found) != {"epoch", "time", "values"}:
-        raise ValueError("a line of the journal is no entry")
-    entry = Entry(**found)
+    fields = json.loads(line)
+    if not isinstance(fields, dict) or set(fields) != {"epoch", "time", "values"}:
+        raise ValueError("a journal line is not an entry")
+    entry = Entry(**fields)
     numbers = entry.values.values() if isinstance(entry.values, dict) else [None]
     if not (type(entry.epoch) is type(entry.time) is int and all(type(number) in (int, float) for number in numbers)):
-        raise ValueError("an entry of the journal is not one of numbers")
+        raise ValueError("a journal entry has a value that is not a number")
     return entry
 
 
 def write_tables(entries: list[Entry], rule: Rule, monitor: str, folder: Path) -> list[Path]:
-    """Two tables for people and for pandas: history.csv, and early_stopping.csv with what the rule made of each epoch.
+    """Write history.csv, if there is an epoch, and early_stopping.csv, the rule's state after each epoch.
 
-    Without an epoch, there is no history.csv.
+    Returns the paths.
     """
     states = follow(rule, (entry.values[monitor] for entry in entries))
     stops = [
         (entry.epoch, repr(entry.values[monitor]), repr(state.best), state.wait, state.event, entry.moment)
         for entry, state in zip(entries, states, strict=True)
     ]
-    written = [_write(folder / EARLY_STOPPING, ("epoch", "value", "best", "wait", "event", "time"), stops)]
+    paths = [_write(folder / EARLY_STOPPING, ("epoch", "value", "best", "wait", "event", "time"), stops)]
     if entries:
         history = [(entry.epoch, *map(repr, entry.values.values())) for entry in entries]
-        written.append(_write(folder / HISTORY, ("epoch", *entries[0].values), history))
-    return written
+        paths.append(_write(folder / HISTORY, ("epoch", *entries[0].values), history))
+    return paths
 
 
 def _write(path: Path, head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> Path:

@@ -1,4 +1,4 @@
-"""A compiled Keras network with its data, as the trainer drives it: every epoch can be repeated by itself."""
+"""A compiled Keras network with its data, as a trainee: each epoch can be repeated from the state before it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,26 +11,25 @@ import tensorflow as tf
 from tracked.training.reproducibility import without_autotune
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]  # inputs [n, …] and targets [n, …]
-Batches: TypeAlias = Callable[[tf.Variable], tf.data.Dataset]  # those of the epoch that the variable names
-VALIDATION_BATCH = 256  # forward only; the size changes no result but by rounding
+Batches: TypeAlias = Callable[[tf.Variable], tf.data.Dataset]  # of the epoch in the variable, counted from 1
+VALIDATION_BATCH = 256  # forward pass only; the size affects rounding alone
 
 
 class KerasTrainee:
-    """Drive a compiled ``keras.Model``.
+    """A compiled ``keras.Model`` with its data.
 
-    What an epoch learns follows from the state before it and from its number: its order is a function of (seed, epoch),
-    and the state holds the weights, the layers' random states and the optimizer's variables. What draws from Keras's
-    global random state or from TensorFlow's is not in it: such a call needs a ``keras.random.SeedGenerator`` of its
-    layer.
+    An epoch's result is a function of the state before it and of its number: the order of rows depends on (seed, epoch)
+    alone, and the state holds the weights, the layers' random states and the optimizer's variables. Keras's and
+    TensorFlow's global random states are not in it: a layer that draws needs its own ``keras.random.SeedGenerator``.
 
     Args:
-        model: compiled; its loss is called loss, and its metrics as the experiment declares them.
-        train: inputs and targets, shuffled here in an order that depends on ``seed`` and the epoch alone; or a function
-            that makes a ``tf.data.Dataset`` of batches likewise, from a variable that names the epoch, counted from 1.
+        model: compiled, with the loss named loss and the metrics that the experiment declares.
+        train: inputs [n, …] and targets [n, …], shuffled here; or a function that makes a ``tf.data.Dataset`` of
+            batches from a variable with the epoch, counted from 1, in an order that depends on the epoch alone.
         validation: inputs and targets, or a dataset of batches.
-        seed: of the order of arrays; ``batch_size`` their rows in a step.
-        tags: are set at the run.
-        note: a line for people, or empty.
+        seed: for the order of arrays; ``batch_size``: their rows in a step.
+        tags: tags for the run.
+        note: a line to print, or empty.
 
     Raises:
         ValueError: for arrays without a seed.
@@ -48,23 +47,23 @@ class KerasTrainee:
     ) -> None:
         self.model, self.tags, self.note = model, tags or {}, note
         if not callable(train) and seed is None:
-            raise ValueError("arrays are shuffled by a seed, and none is given")
+            raise ValueError("arrays need a seed for their order; pass seed")
         self.batches = train if callable(train) else shuffled(*train, batch_size=batch_size, seed=seed or 0)
         self.validation = validation if isinstance(validation, tf.data.Dataset) else _in_order(*validation)
 
     @property
     def learning_rate(self) -> float:
-        """The optimizer's, as the number that was asked for: Keras keeps it in float32."""
+        """The optimizer's learning rate as the shortest decimal of its float32 value."""
         return float(str(np.float32(self.model.optimizer.learning_rate)))
 
     @property
     def weights(self) -> int:
-        """Number of numbers that are learned."""
+        """Number of weights."""
         return int(self.model.count_params())
 
     def fit(self, callbacks: Sequence[keras.callbacks.Callback], initial_epoch: int, epochs: int) -> None:
-        """Train from the epoch after ``initial_epoch`` on."""
-        with tf.device("CPU"):  # where the batches are made
+        """Train from epoch ``initial_epoch + 1`` to ``epochs``."""
+        with tf.device("CPU"):  # as the batches
             number = tf.Variable(0, dtype=tf.int64)
         self.model.fit(
             self.batches(number),
@@ -81,49 +80,49 @@ class KerasTrainee:
         self.model.save(path)
 
     def state(self) -> list[np.ndarray]:
-        """Give all that a step changes: weights, random states of layers such as dropout, the optimizer's variables."""
+        """Copy all that a step changes: weights, random states of layers such as dropout, the optimizer's variables."""
         return [np.asarray(variable) for variable in self._variables()]
 
     def restore(self, state: Sequence[np.ndarray]) -> None:
-        """Put a state back.
+        """Restore a state.
 
         Raises:
-            ValueError: if it is another network's; nothing is changed then.
+            ValueError: if the state is another network's; no variable is changed then.
         """
         variables = self._variables()
-        there = [(tuple(variable.shape), np.dtype(variable.dtype)) for variable in variables]
-        former = [(array.shape, array.dtype) for array in state]
-        if there != former:
-            pairs = ((a, b) for a, b in zip(former, there, strict=False) if a != b)
-            first = next((f"{a[0]} -> {b[0]}" if a[0] != b[0] else f"{a[1]} -> {b[1]}" for a, b in pairs), "")
-            first = first or f"{len(former)} -> {len(there)} variables"
-            raise ValueError(f"it is the state of another network ({first})")
+        forms = [(tuple(variable.shape), np.dtype(variable.dtype)) for variable in variables]
+        state_forms = [(array.shape, array.dtype) for array in state]
+        if forms != state_forms:
+            pairs = ((a, b) for a, b in zip(state_forms, forms, strict=False) if a != b)
+            change = next((f"{a[0]} -> {b[0]}" if a[0] != b[0] else f"{a[1]} -> {b[1]}" for a, b in pairs), "")
+            change = change or f"{len(state_forms)} -> {len(forms)} variables"
+            raise ValueError(f"the state belongs to another network ({change})")
         for variable, array in zip(variables, state, strict=True):
             variable.assign(array)
 
     def _variables(self) -> list[Any]:
         optimizer = self.model.optimizer
-        if not optimizer.built:  # a loss-scaling one makes new variables each time
+        if not optimizer.built:  # a loss-scaling optimizer makes new variables at each build
             optimizer.build(self.model.trainable_variables)
         return [*self.model.variables, *optimizer.variables]
 
 
 class EpochNumber(keras.callbacks.Callback):
-    """Tells the batches which epoch they are for, counted from 1."""
+    """Set the batches' variable to the epoch, counted from 1."""
 
     def __init__(self, number: tf.Variable) -> None:
         super().__init__()
         self.number = number
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Count from 1, where Keras counts from 0."""
+        """Set the variable: Keras counts from 0."""
         self.number.assign(epoch + 1)
 
 
 def shuffled(inputs: np.ndarray, targets: np.ndarray, batch_size: int, seed: int) -> Batches:
-    """Make the batches of arrays, in an order that is a stateless function of seed and epoch.
+    """Make batches of arrays in an order that is a stateless function of seed and epoch.
 
-    Keras, seeded, shuffles into the same order in every epoch.
+    A seeded shuffle of Keras repeats the same order in every epoch.
     """
 
     def batches(epoch: tf.Variable) -> tf.data.Dataset:
@@ -136,12 +135,12 @@ def shuffled(inputs: np.ndarray, targets: np.ndarray, batch_size: int, seed: int
         orders = tf.data.Dataset.from_tensors(0).map(order)
         chosen = orders.flat_map(lambda rows: tf.data.Dataset.from_tensor_slices(rows).batch(batch_size))
         x, y = tf.constant(inputs), tf.constant(targets)
-        made = chosen.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows)), num_parallel_calls=1)
-        return made.apply(tf.data.experimental.assert_cardinality(count)).with_options(without_autotune())
+        gathered = chosen.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows)), num_parallel_calls=1)
+        return gathered.apply(tf.data.experimental.assert_cardinality(count)).with_options(without_autotune())
 
     return batches
 
 
 def _in_order(inputs: np.ndarray, targets: np.ndarray) -> tf.data.Dataset:
-    made = tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(VALIDATION_BATCH)
-    return made.cache().with_options(without_autotune())
+    batches = tf.data.Dataset.from_tensor_slices((inputs, targets)).batch(VALIDATION_BATCH)
+    return batches.cache().with_options(without_autotune())

@@ -1,4 +1,4 @@
-"""What a training depends on beside its parameters and data, fixed where it can be and told where it cannot."""
+"""What a training depends on beside parameters and data: random states, code, package versions, the machine."""
 
 import ast
 import hashlib
@@ -25,12 +25,12 @@ MODEL_PACKAGES = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
 
 
 def import_tensorflow() -> ModuleType:
-    """TensorFlow with its devices found, without the notes that it writes to the terminal meanwhile.
+    """Import TensorFlow and initialize its devices without its notes on standard error, which ignore its log level.
 
-    They come before its own log level counts. Whoever sets TF_CPP_MIN_LOG_LEVEL sees them, as does a failing import.
+    They are printed if TF_CPP_MIN_LOG_LEVEL is set, or if the import fails.
     """
-    chatty = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
-    with nullcontext() if chatty else quiet_stderr():
+    is_verbose = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
+    with nullcontext() if is_verbose else quiet_stderr():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
@@ -39,27 +39,27 @@ def import_tensorflow() -> ModuleType:
 
 
 def make_repeatable(seed: int) -> None:
-    """Seed Python, NumPy and TensorFlow, and let TensorFlow choose operations whose result does not vary.
+    """Seed Python, NumPy and TensorFlow, and make TensorFlow's operations deterministic.
 
-    From here on, Keras draws no progress bars.
+    Keras's progress bars are switched off as well.
     """
     tf = import_tensorflow()
 
     import keras
 
-    keras.config.disable_interactive_logging()  # progress bars of whoever predicts would mix into the output
+    keras.config.disable_interactive_logging()  # progress bars of predict would mix into the output
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
 
 def get_random_states() -> dict[str, Any]:
-    """The states of Python's and NumPy's random numbers, as JSON; those of the layers are the network's variables."""
+    """Get the random states of Python and NumPy as JSON; those of layers are variables of the network."""
     name, keys, *rest = np.random.get_state()
     return {"python": random.getstate(), "numpy": [name, [int(key) for key in keys], *rest]}
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put back what :func:`get_random_states` gave."""
+    """Restore the states of :func:`get_random_states`."""
     version, keys, gauss = states["python"]
     random.setstate((version, tuple(keys), gauss))
     np.random.set_state(tuple(states["numpy"]))
@@ -71,20 +71,20 @@ def package_versions() -> dict[str, str]:
 
 
 def digest_code(*others: Path) -> str:
-    """Digest the code that an epoch depends on: this folder's, the rule's, and ``others``, which are files or folders.
+    """Digest the code that an epoch depends on: this folder's, the rule's and ``others``, files or folders.
 
-    Comments, docstrings and layout change no digest.
+    Comments, docstrings and layout do not change the digest.
     """
-    here = Path(__file__).parent
-    places = [here, here.parent / "analysis" / "early_stopping.py", *others]
-    files = [file for place in places for file in (sorted(place.rglob("*.py")) if place.is_dir() else [place])]
+    folder = Path(__file__).parent
+    paths = [folder, folder.parent / "analysis" / "early_stopping.py", *others]
+    files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
     return hashlib.sha256("\n".join(map(_program, files)).encode()).hexdigest()[:12]
 
 
 def find_source_files(experiment: Experiment) -> list[Path]:
-    """Find the folder of the package that an experiment is defined in; of a script, what is imported beside it.
+    """Find an experiment's source: its package's folder, or its script and the modules imported from beside it.
 
-    One that is defined in a notebook has neither.
+    Empty for an experiment that is defined in a notebook.
     """
     module = sys.modules[type(experiment).__module__]
     file = Path(getattr(module, "__file__", None) or "")
@@ -92,12 +92,12 @@ def find_source_files(experiment: Experiment) -> list[Path]:
         return []
     if module.__package__:
         return [file.parent]
-    found = {Path(getattr(one, "__file__", None) or "").absolute() for one in list(sys.modules.values())}
-    return sorted({file.absolute(), *(path for path in found if path.parent == file.absolute().parent)})
+    imported = {Path(getattr(module, "__file__", None) or "").absolute() for module in list(sys.modules.values())}
+    return sorted({file.absolute(), *(path for path in imported if path.parent == file.absolute().parent)})
 
 
 def _program(file: Path) -> str:
-    """A file's program without its docstrings."""
+    """A file's syntax tree without docstrings."""
     tree = ast.parse(file.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -106,14 +106,14 @@ def _program(file: Path) -> str:
 
 
 def model_requirements() -> list[str]:
-    """What a registered model needs, pinned to what it was made with."""
+    """Requirements of a registered model, pinned to the installed versions."""
     return [f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES]
 
 
 def describe_machine() -> dict[str, str]:
-    """What equal bits depend on: two processes agree bit for bit where all of these are the same."""
+    """Describe the machine by what results depend on: equal values give equal bits."""
     import tensorflow as tf
-    from tensorflow.python.framework.config import is_op_determinism_enabled  # has no public name
+    from tensorflow.python.framework.config import is_op_determinism_enabled  # not in the public API
 
     threads = tf.config.threading.get_intra_op_parallelism_threads() or count_cores()
     return {
@@ -127,12 +127,12 @@ def describe_machine() -> dict[str, str]:
 
 
 def count_cores() -> int:
-    """Number of cores that this process may use, where the system tells (Linux), else all."""
+    """Count the cores that this process may use (Linux), elsewhere all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def without_autotune() -> "tf.data.Options":
-    """No tuning by tf.data: its thread sleeps longer and longer, and the end of an iterator waits for it."""
+    """Options without tf.data's tuning: its thread sleeps ever longer, and an iterator's end waits for it."""
     import tensorflow as tf
 
     options = tf.data.Options()
@@ -141,7 +141,7 @@ def without_autotune() -> "tf.data.Options":
 
 
 def count_gpus() -> int:
-    """Number of GPUs that TensorFlow sees."""
+    """Count the GPUs that TensorFlow finds."""
     import tensorflow as tf
 
     return len(tf.config.list_physical_devices("GPU"))

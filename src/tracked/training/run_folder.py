@@ -1,8 +1,8 @@
-"""Where trainings keep what they need to go on, and what of a folder is theirs.
+"""Run folders: where a training's snapshots, journal and checkpoints are, who holds one, which files belong to it.
 
-Each has a folder by its run's id, held by one process at a time. The hold is a lock on an open file, which dies with
-its process. The folder is beside a local tracking store, else in the user's state folder; a setting by the experiment's
-name, such as ``DIABETES_SNAPSHOTS``, names another place.
+A run folder is named by the run's id and held by one process at a time. The lock is a flock, which ends with its
+process. Run folders are beside a local tracking store, else in the user's state folder, or in the folder that the
+experiment's setting names, such as ``DIABETES_SNAPSHOTS``.
 """
 
 import fcntl
@@ -20,29 +20,28 @@ from tracked.training.files import BEST, CHECKPOINT, CURVES, EARLY_STOPPING, ENV
 from tracked.training.holder import Holder
 
 LOCK, ATTEMPTS = "lock", "attempts"
-# All that a training leaves in its folder beside the lock, and in the folders in it where something is set aside; an
-# experiment's network may leave more.
+# Files of a training in its run folder and in its aside-N folders; an experiment's file_patterns add to them.
 OWN_FILES = (
     *map(re.escape, (ATTEMPTS, JOURNAL, BEST, ROWS, HISTORY, EARLY_STOPPING, CURVES, ENVIRONMENT)),
     r"epoch-\d+-[0-9a-f]{64}\.npz", CHECKPOINT.pattern,
 )  # fmt: skip
-KERAS_TEMPORARY = r"tmp[a-z0-9_]{8}"  # from within a checkpoint's writing, where Keras finds little memory
+KERAS_TEMPORARY = r"tmp[a-z0-9_]{8}"  # Keras's, while it writes a checkpoint with little memory
 ASIDE = re.compile(r"aside-\d+")
 
 
 def setting_name(experiment: str) -> str:
-    """Name the environment variable that says where an experiment's trainings are kept."""
+    """The environment variable that names the root of an experiment's run folders."""
     return f"{experiment.upper().replace('-', '_')}_SNAPSHOTS"
 
 
 def find_root(experiment: str, tracking_uri: str) -> Path:
-    """Give the folder of the folders of an experiment's trainings.
+    """Find the root of an experiment's run folders.
 
     Args:
-        experiment: its name.
+        experiment: the experiment's name.
     """
-    if given := os.environ.get(setting_name(experiment)):
-        return Path(given).expanduser().absolute()
+    if setting := os.environ.get(setting_name(experiment)):
+        return Path(setting).expanduser().absolute()
     scheme = urlsplit(tracking_uri).scheme
     if scheme.startswith("sqlite"):
         database = tracking_uri.partition(":///")[2].partition("?")[0]
@@ -54,13 +53,13 @@ def find_root(experiment: str, tracking_uri: str) -> Path:
 
 
 def empty_folder(folder: Path, ours: re.Pattern[str]) -> list[str]:
-    """Remove a training's files from a folder, but its lock and its tokens; the names of what else stays."""
+    """Remove a training's files, except the lock and the tokens, from a folder; returns the names of other files."""
     left = []
     try:
-        found = sorted(path for path in folder.iterdir() if path.name not in (LOCK, ATTEMPTS))
+        paths = sorted(path for path in folder.iterdir() if path.name not in (LOCK, ATTEMPTS))
     except OSError as error:
         return [one_line(error)]
-    for path in found:
+    for path in paths:
         try:
             mode = path.lstat().st_mode
             if stat.S_ISDIR(mode) and ASIDE.fullmatch(path.name):
@@ -77,10 +76,10 @@ def empty_folder(folder: Path, ours: re.Pattern[str]) -> list[str]:
 
 
 def find_holder(folder: Path) -> Holder | None:
-    """Who holds a folder; None if nobody does, or there is none.
+    """Find the process that holds a folder; None if no process does, or the folder does not exist.
 
     Raises:
-        OSError: if that cannot be found out.
+        OSError: if the lock cannot be read.
     """
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY)
@@ -96,15 +95,15 @@ def find_holder(folder: Path) -> Holder | None:
 
 
 def read_attempts(folder: Path) -> list[str]:
-    """The tokens of all attempts that a folder was used for; none if it is no folder of a training's."""
+    """Read the tokens of all attempts that used a folder; empty if it is not a run folder."""
     try:
         return (folder / ATTEMPTS).read_text().split()
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError: no text, or no path at all
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # a ValueError: not a text, or an impossible path
         return []
 
 
 def last_holder(folder: Path) -> Holder | None:
-    """Who held a folder last; None if that is not known."""
+    """The process that held a folder last; None if unknown."""
     try:
         return Holder(**json.loads((folder / LOCK).read_text()))
     except (OSError, ValueError, TypeError, RecursionError):
@@ -112,10 +111,10 @@ def last_holder(folder: Path) -> Holder | None:
 
 
 def require_writable(root: Path) -> None:
-    """Make sure that trainings can be kept there: that files can be written, and locks be held.
+    """Check that files can be written and locked in the root of run folders, which is made if missing.
 
     Raises:
-        OSError: if not.
+        OSError: if they cannot.
     """
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=root) as file:

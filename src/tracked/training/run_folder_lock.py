@@ -1,4 +1,4 @@
-"""The hold of a process on a training's folder."""
+"""The lock of a process on a run folder."""
 
 import fcntl
 import json
@@ -20,18 +20,18 @@ RETRY_SECONDS = 0.5  # a listing holds the lock for a moment, and a new holder w
 
 
 class HeldError(Exception):
-    """A training is held by another process; the message says by which."""
+    """Another process holds the run folder; the message names the process."""
 
 
 class RunFolderLock:
-    """At most one training's folder, held by this process until the end of the ``with`` statement.
+    """At most one run folder, held by this process until the end of the ``with`` statement.
 
     Args:
-        files: patterns of the names of files that the experiment leaves there, beside ``OWN_FILES``.
+        files: patterns of the names of the experiment's files there, beside ``OWN_FILES``.
     """
 
     def __init__(self, files: Sequence[str] = ()) -> None:
-        self._ours = re.compile(rf"(partial-)?({'|'.join((*OWN_FILES, *files))})|{KERAS_TEMPORARY}")
+        self._own_files = re.compile(rf"(partial-)?({'|'.join((*OWN_FILES, *files))})|{KERAS_TEMPORARY}")
         self.folder: Path | None = None
         self._descriptor = -1
 
@@ -46,26 +46,26 @@ class RunFolderLock:
             and self._holds(self.folder)
             and {path.name for path in self.folder.iterdir()} <= {LOCK, ATTEMPTS}
         ):
-            self.remove()  # nothing was kept
+            self.remove()  # no file was written
         if self._descriptor >= 0:
             os.close(self._descriptor)
 
     def take(self, folder: Path, token: str = "") -> Path:
-        """Hold a folder, which is made if it does not exist; one that is held already is returned as it is.
+        """Lock a folder, which is made if missing; no effect if this lock holds the folder already.
 
         Args:
-            token: is signed with, if it is new.
+            token: the attempt's, signed at a new lock.
 
         Raises:
-            HeldError: if another process holds it.
-            OSError: if it cannot be made, or the disk has no locks.
+            HeldError: if another process holds the folder.
+            OSError: if the folder cannot be made or locked.
         """
         if self.folder == folder:
             return folder
         end = time.monotonic() + RETRY_SECONDS
         while (descriptor := self._try(folder)) < 0:
             if time.monotonic() > end:
-                raise HeldError(str(last_holder(folder) or "a process that has not said its name"))
+                raise HeldError(str(last_holder(folder) or "an unknown process"))
             time.sleep(0.05)
         try:
             os.ftruncate(descriptor, 0)
@@ -79,7 +79,7 @@ class RunFolderLock:
         return folder
 
     def sign(self, token: str) -> None:
-        """Note an attempt's token in the folder, before the run has it: so a folder is known to be the run's own."""
+        """Write an attempt's token to the folder before the run has it: it proves that the folder is the run's."""
         if self.folder:
             with (self.folder / ATTEMPTS).open("a") as file:
                 file.write(f"{token}\n")
@@ -87,7 +87,7 @@ class RunFolderLock:
                 os.fsync(file.fileno())
 
     def _try(self, folder: Path) -> int:
-        """A descriptor of the lock, held; -1 if another process has it, or has just removed the folder."""
+        """Lock, and return the lock's descriptor; -1 if another process has it, or has just removed the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -106,25 +106,25 @@ class RunFolderLock:
         return -1
 
     def _holds(self, folder: Path) -> bool:
-        """Whether the folder has the very lock that this process holds, and not one that was made since."""
+        """Whether the folder's lock is the file that this process holds, not a later one of its name."""
         try:
-            ours, there = os.fstat(self._descriptor), (folder / LOCK).stat()
+            own, current = os.fstat(self._descriptor), (folder / LOCK).stat()
         except OSError:
             return False
-        return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+        return (own.st_dev, own.st_ino) == (current.st_dev, current.st_ino)
 
     def remove(self) -> None:
-        """Remove a training's files, then the folder, and with it the hold: others may take it anew.
+        """Remove a training's files, then the folder with its lock: another process may lock it anew.
 
-        Whatever else is in the folder stays there, and a line says so. No link is followed. The lock goes last.
+        Other files stay, with a warning. No link is followed. The lock goes last.
         """
         if self.folder and self._holds(self.folder):
-            left = ["it is a link"] if self.folder.is_symlink() else empty_folder(self.folder, self._ours)
+            left = ["it is a link"] if self.folder.is_symlink() else empty_folder(self.folder, self._own_files)
             if left:
-                warn(f"{self.folder} is not removed, as it is not a training's alone: {', '.join(left)}")
+                warn(f"{self.folder} was not removed, since not all in it is the training's: {', '.join(left)}")
             if not self.folder.is_symlink():
-                with suppress(OSError):  # somebody has just taken it
-                    # By its tokens a folder is known to be the run's, also when this is killed on the way.
+                with suppress(OSError):  # another process has just locked the folder
+                    # The tokens go after the files: a killed removal leaves a folder that is still the run's.
                     (self.folder / ATTEMPTS).unlink(missing_ok=True)
                     (self.folder / LOCK).unlink(missing_ok=True)
                     self.folder.rmdir()

@@ -1,4 +1,4 @@
-"""A snapshot as a file: an ordinary .npz of arrays and JSON, of which nothing is unpickled."""
+"""A snapshot's file: an .npz of arrays and JSON, read without pickle."""
 
 import hashlib
 import io
@@ -16,15 +16,15 @@ import numpy as np
 from tracked.console.lines import one_line
 
 FORMAT = 1
-FINGERPRINT = "facts"  # the key, in format 1, of what equal bits depend on
+FINGERPRINT = "facts"  # the metadata's key in format 1 for the fingerprint
 NAME = re.compile(r"epoch-(\d+)-([0-9a-f]{64})\.npz")
-# What zipfile and json raise, beside a ValueError, at content that is damaged.
+# Errors of zipfile and json on damaged content, beside ValueError.
 UNREADABLE = (zipfile.BadZipFile, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state after an epoch: ``metadata`` is JSON, ``arrays`` come in the order in which they were given."""
+    """The state after an epoch: ``metadata`` as JSON, ``arrays`` in the trainee's order."""
 
     epoch: int
     metadata: dict[str, Any]
@@ -32,7 +32,7 @@ class Snapshot:
 
 
 def pack(snapshot: Snapshot) -> bytes:
-    """Give the content of a snapshot's file."""
+    """Make the content of a snapshot's file."""
     metadata = json.dumps({"format": FORMAT, "epoch": snapshot.epoch} | snapshot.metadata).encode()
     arrays = {f"array-{number}": array for number, array in enumerate(snapshot.arrays)}
     content = io.BytesIO()
@@ -44,53 +44,53 @@ def unpack(epoch: int, path: Path) -> Snapshot:
     """Read a snapshot's file.
 
     Raises:
-        ValueError: if its content is not what its name says, or none that this project writes.
-        OSError: if it cannot be read just now.
+        ValueError: if the content does not match the name's SHA-256, or is not a snapshot of this format.
+        OSError: if the file cannot be read.
     """
     content = path.read_bytes()
     match = NAME.match(path.name)
     if match is None or hashlib.sha256(content).hexdigest() != match[2]:
-        raise ValueError("its content is not what its name says: it is damaged")
+        raise ValueError("damaged: the content does not match the SHA-256 in the name")
     try:
         metadata, arrays = _parsed(content)
     except UNREADABLE as error:
-        raise ValueError(f"its content is none that this project writes ({one_line(error)})") from error
+        raise ValueError(f"not a snapshot file ({one_line(error)})") from error
     _require_metadata(metadata, epoch)
     return Snapshot(epoch, metadata, arrays)
 
 
 def _parsed(content: bytes) -> tuple[Any, list[np.ndarray]]:
-    """The facts and the arrays of a file, whatever they are."""
+    """The metadata, unchecked, and the arrays of a file."""
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         for member in file.infolist():
             _require_plain(file, member)
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = [f"array-{number}" for number in range(len(file.files) - 1)]
         if {*file.files} != {"facts", *arrays}:
-            raise ValueError("it holds other members than this project writes")
+            raise ValueError("the file has unknown members")
         return json.loads(file["facts"].tobytes()), [file[name] for name in arrays]
 
 
 def _require_metadata(metadata: Any, epoch: int) -> None:
-    """Make sure that a snapshot's facts are those of this format; others than are known here may stand beside them.
+    """Check that a snapshot's metadata have all entries of this format; more are allowed.
 
     Raises:
-        ValueError: naming the first that is not.
+        ValueError: naming the first that is missing or invalid.
     """
     if not isinstance(metadata, dict) or "format" not in metadata:
-        raise ValueError("it does not say its format")
+        raise ValueError("the metadata have no format")
     if metadata["format"] != FORMAT:
-        raise ValueError(f"it has format {metadata['format']}, and here format {FORMAT} is known")
+        raise ValueError(f"format {metadata['format']} is unknown; known: {FORMAT}")
     if metadata.get("epoch") != epoch:
-        raise ValueError("it is of another epoch than its name says")
+        raise ValueError("the epoch differs from the name's")
     for path, fits in METADATA.items():
         value: Any = metadata
         for name in path.split("."):
             value = value.get(name, MISSING) if isinstance(value, dict) else MISSING
         if value is MISSING or not fits(value):
-            raise ValueError(f"its {path} is not what a snapshot of format {FORMAT} has")
+            raise ValueError(f"{path} is missing or invalid in format {FORMAT}")
     if metadata["checkpoint"]["epoch"] > epoch:
-        raise ValueError("its checkpoint is of a later epoch")
+        raise ValueError("the checkpoint is of a later epoch")
 
 
 def _is_count(value: Any) -> bool:
@@ -102,12 +102,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _are_words(value: Any, number: int) -> bool:
-    """Whether a value is a list of so many numbers of 32 bits."""
+    """Whether a value is a list of ``number`` unsigned 32-bit numbers."""
     return isinstance(value, list) and len(value) == number and all(_is_count(word) and word < 2**32 for word in value)
 
 
 def _is_python_state(value: Any) -> bool:
-    """Whether a value is what ``random.getstate`` gives: 624 words and a place among them, and half of a pair."""
+    """Whether a value is a state of ``random.getstate``: 624 words and a position in them, and half of a pair."""
     if not isinstance(value, list) or len(value) != 3:
         return False
     version, words, gauss = value
@@ -115,12 +115,12 @@ def _is_python_state(value: Any) -> bool:
 
 
 def _is_numpy_state(value: Any) -> bool:
-    """Whether a value is what ``numpy.random.get_state`` gives; NumPy takes any place, and reads there."""
+    """Whether a value is a state of ``numpy.random.get_state``; NumPy itself reads at any position unchecked."""
     if not isinstance(value, list) or len(value) != 5:
         return False
-    name, words, place, has_gauss, gauss = value
-    known = name == "MT19937" and _are_words(words, 624) and _is_count(place) and place <= 624
-    return known and has_gauss in (0, 1) and _is_number(gauss)
+    name, words, position, has_gauss, gauss = value
+    is_valid = name == "MT19937" and _are_words(words, 624) and _is_count(position) and position <= 624
+    return is_valid and has_gauss in (0, 1) and _is_number(gauss)
 
 
 MISSING = object()
@@ -138,15 +138,15 @@ METADATA: dict[str, Callable[[Any], bool]] = {
 
 
 def _require_plain(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Make sure that an array is stored as it is, and is as long as its place."""
+    """Check that an array is uncompressed and exactly as long as its member of the file."""
     if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError("it holds something compressed, which this project does not write")
+        raise ValueError("a member is compressed")
     with file.open(member) as array:
         if np.lib.format.read_magic(array) != (1, 0):
-            raise ValueError("it holds an array in a form that this project does not write")
+            raise ValueError("an array is not in format 1.0 of .npy")
         try:
             shape, _, dtype = np.lib.format.read_array_header_1_0(array)
-        except Exception as error:  # NumPy has Python's parser read it, and lets its errors through
-            raise ValueError(f"it holds an array that does not say its form ({one_line(error)})") from error
+        except Exception as error:  # NumPy parses the header with Python's parser and lets its errors through
+            raise ValueError(f"an array's header is unreadable ({one_line(error)})") from error
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - array.tell():
-            raise ValueError("it holds an array that is not as long as it says")
+            raise ValueError("an array's length differs from its header's")

@@ -1,11 +1,10 @@
-"""Snapshots of a training: one file an epoch, of arrays and JSON alone, whole or not there.
+"""Snapshots of a training: one file an epoch, written atomically, verified by SHA-256, read without pickle.
 
-A file is an ordinary .npz, named ``epoch-EPOCH-SHA256.npz`` after its content. It is written aside, flushed to the disk
-and then renamed, so that a process that dies at any instruction leaves the former files or the new one, complete. The
-two newest are kept: one that the disk has damaged since is told by its name, and the one before it is taken.
+A file is an .npz named ``epoch-EPOCH-SHA256.npz`` after its content. It is written to a partial file, flushed to the
+disk and renamed: a process that dies at any instruction leaves only complete files. The two newest snapshots are kept;
+if the newest is damaged, the one before it is used.
 
-Nothing in a file is unpickled, and no array is read that is not as long as its place in the file: arrays are stored as
-they are, uncompressed.
+Arrays are stored uncompressed, and their lengths are checked before they are read.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ class Snapshots:
     """The snapshots in a folder.
 
     Args:
-        needed: names of the other files in the folder, such as ``best-2.keras``, that a snapshot's facts refer to.
+        needed: returns the names of the other files, such as ``best-2.keras``, that a snapshot's metadata refer to.
     """
 
     def __init__(self, folder: Path, needed: Callable[[dict[str, Any]], list[str]] = lambda metadata: []) -> None:
@@ -33,10 +32,10 @@ class Snapshots:
         self._names: dict[str, list[str]] = {}  # the files that each snapshot of this process refers to
 
     def write(self, snapshot: Snapshot) -> None:
-        """Write a snapshot down to the disk, and remove what no kept one needs.
+        """Write a snapshot, then remove the snapshots and checkpoints that the two newest do not need.
 
         Raises:
-            OSError: if it cannot be written; what was there is there still.
+            OSError: if the snapshot cannot be written; earlier files stay.
         """
         content = pack(snapshot)
         name = f"epoch-{snapshot.epoch}-{hashlib.sha256(content).hexdigest()}.npz"
@@ -45,39 +44,38 @@ class Snapshots:
         self._prune(snapshot.epoch)
 
     def load_newest(self, use: Callable[[Snapshot], None]) -> Snapshot | None:
-        """The newest snapshot that is whole and that ``use`` raises no ValueError for; None if there is none.
+        """Load the newest usable snapshot: intact, and ``use`` raises no ValueError; None if there is none.
 
-        A line says why another is left out. It is set aside, so that it is not taken again; if no other is usable, with
-        all that it refers to, so that a version of this project that can read it still may. A file that it refers to
-        and that is not there counts as a ValueError.
+        An unusable snapshot is moved to an aside-N folder, with a warning. If none is usable, the checkpoints and the
+        journal go there too, so that a version of this project that can read them has all. A missing file that a
+        snapshot refers to counts as a ValueError.
 
         Raises:
-            OSError: if one cannot be read just now, which says nothing against it. This and any other error of ``use``
-                leave all snapshots where they are.
+            OSError: if a file cannot be read. After this and any other error of ``use``, no file has been moved.
         """
-        unread: list[Path] = []
+        unusable: list[Path] = []
         for epoch, path in self._files():
             try:
                 snapshot = unpack(epoch, path)
                 use(snapshot)
             except (ValueError, FileNotFoundError) as error:
-                warn(f"the snapshot of epoch {epoch} cannot be used ({one_line(error)}); going back to the one before")
-                unread.append(path)
+                warn(f"the snapshot of epoch {epoch} is unusable ({one_line(error)}); trying the snapshot before it")
+                unusable.append(path)
                 continue
             self._names[path.name] = self._needed(snapshot.metadata)
-            self._set_aside(unread)
+            self._set_aside(unusable)
             return snapshot
-        if unread:
-            rest = [path for path in self.folder.iterdir() if CHECKPOINT.fullmatch(path.name) or path.name == JOURNAL]
-            place = self._set_aside([*unread, *rest])
-            warn(f"no snapshot can be used, so it begins at epoch 1 again; what there was is in {place}")
+        if unusable:
+            rest = [path for path in self.folder.iterdir() if _is_referred_to(path.name)]
+            aside = self._set_aside([*unusable, *rest])
+            warn(f"no snapshot is usable: training restarts at epoch 1; the earlier files are in {aside}")
         return None
 
     def read_metadata(self) -> dict[str, Any]:
-        """Read the facts of the newest snapshot that is whole, and change nothing; empty if there is none.
+        """Read the metadata of the newest intact snapshot, without moving a file; empty if there is none.
 
         Raises:
-            OSError: if one cannot be read just now.
+            OSError: if a file cannot be read.
         """
         for epoch, path in self._files():
             with suppress(ValueError, FileNotFoundError):
@@ -86,31 +84,31 @@ class Snapshots:
 
     @property
     def last_epoch(self) -> int:
-        """The epoch of the newest, by its name; 0 if there is none."""
+        """The epoch of the newest snapshot, by its name; 0 if there is none."""
         return next((epoch for epoch, _ in self._files()), 0)
 
     def _files(self) -> list[tuple[int, Path]]:
-        """Epoch and file, the newest first."""
-        found = [(int(match[1]), path) for path in self.folder.glob("epoch-*.npz") if (match := NAME.match(path.name))]
-        return sorted(found, reverse=True)
+        """Epochs and files, the newest first."""
+        files = [(int(match[1]), path) for path in self.folder.glob("epoch-*.npz") if (match := NAME.match(path.name))]
+        return sorted(files, reverse=True)
 
     def _set_aside(self, paths: Sequence[Path]) -> Path:
-        place = self.folder / f"aside-{1 + len(list(self.folder.glob('aside-*')))}"
+        aside = self.folder / f"aside-{1 + len(list(self.folder.glob('aside-*')))}"
         for path in paths:
-            place.mkdir(exist_ok=True)
-            path.rename(place / path.name)
-        return place
+            aside.mkdir(exist_ok=True)
+            path.rename(aside / path.name)
+        return aside
 
     def _prune(self, epoch: int) -> None:
-        # What is said to come after the one just written was trained by another history, and is none any more.
+        # Snapshots of later epochs belong to an abandoned history.
         kept = [path.name for number, path in self._files() if number <= epoch][:KEPT]
         names = {*kept, *(name for path in kept for name in self._names.get(path, []))}
         for path in self.folder.iterdir():
-            ours = path.name.startswith(PARTIAL) or NAME.fullmatch(path.name) or CHECKPOINT.fullmatch(path.name)
-            if ours and path.name not in names:
+            is_own = path.name.startswith(PARTIAL) or NAME.fullmatch(path.name) or CHECKPOINT.fullmatch(path.name)
+            if is_own and path.name not in names:
                 path.unlink(missing_ok=True)
 
 
 def _is_referred_to(name: str) -> bool:
-    """Whether a snapshot may refer to a file of that name."""
+    """Whether a snapshot may refer to a file of this name."""
     return name == JOURNAL or CHECKPOINT.fullmatch(name) is not None

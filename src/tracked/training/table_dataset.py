@@ -1,4 +1,4 @@
-"""A table of numbers as a dataset: its rows named and divided by what is in them, whatever their order."""
+"""A table of numbers as a dataset: ids and parts of rows follow from their values, not from their order."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from tracked.experiment import PARTS, SEEN_PARTS, TrainedOn
 class TableDataset:
     """Rows of a table, each in one of ``PARTS``.
 
-    A row's part follows from the SHA-256 of its values and from nothing else: the smallest are the test part, the next
-    the validation part. So the same rows in another order are the same data, and equal rows are in the same part.
+    A row's part follows from the SHA-256 of its values: the smallest are the test part, the next the validation part.
+    The same rows in another order are therefore the same data, and equal rows are in the same part.
 
     Args:
-        source: finds the data again.
-        table: numbers alone, a row each.
-        target: the column that is predicted.
-        test: share of the rows that is held out to evaluate; ``validation`` of those that are left, to validate.
+        source: the data's name or path.
+        table: columns of numbers.
+        target: the column to predict.
+        test: share of the test rows; ``validation``: share of the validation rows in the rest.
 
     Raises:
-        UserError: if a part is left without a row.
+        UserError: if a part has no row.
     """
 
     source: str
@@ -42,20 +42,20 @@ class TableDataset:
 
     @cached_property
     def keys(self) -> pd.Series:
-        """SHA-256 of each row's values, in the order of the table: equal rows have one."""
-        values = self.table.to_numpy(dtype=np.float64) + 0.0  # -0, which equals 0, has other bytes
+        """SHA-256 of each row's values, in the order of the table: equal rows have equal keys."""
+        values = self.table.to_numpy(dtype=np.float64) + 0.0  # turns -0 into 0, whose bytes differ
         return pd.Series([hashlib.sha256(row.tobytes()).hexdigest() for row in values])
 
     @cached_property
     def ids(self) -> pd.Series:
-        """A name for each row, in the order of the table: of equal rows, the second has a number behind its key."""
+        """A unique id of each row, in the order of the table: its key, with a number from the second equal row on."""
         copies = self.keys.groupby(self.keys).cumcount()
         return self.keys.where(copies == 0, self.keys + "-" + copies.astype(str))
 
     @cached_property
     def split(self) -> pd.Series:
         """The part of each row, in the order of the table."""
-        order = self.keys.rank(method="min").to_numpy() - 1  # equal rows have one rank
+        order = self.keys.rank(method="min").to_numpy() - 1  # equal rows have equal ranks
         test = round(len(self.table) * self.test)
         validation = test + round((len(self.table) - test) * self.validation)
         names = np.where(order < test, "test", np.where(order < validation, "validation", "train"))
@@ -63,13 +63,13 @@ class TableDataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all rows, the columns' names, and what decides the test part."""
+        """SHA-256 of all rows, the columns' names, the target and the share of the test part."""
         head = [*map(str, self.table), self.target, repr(float(self.test))]
         return hashlib.sha256("\n".join([*head, *sorted(self.ids)]).encode()).hexdigest()
 
     @property
     def columns(self) -> dict[str, str]:
-        """All numbers are doubles to MLflow."""
+        """MLflow's type of each column: double."""
         return {str(name): "double" for name in self.table}
 
     @cached_property
@@ -79,24 +79,24 @@ class TableDataset:
 
     @property
     def summary(self) -> str:
-        """How many rows each part has."""
+        """The number of rows of each part, for people."""
         return ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
 
     def rows(self, parameters: Any) -> pd.DataFrame:
-        """Tell each row's id and part."""
+        """Make a table of each row's ``id`` and ``split``."""
         return pd.DataFrame({"id": self.ids, "split": self.split})
 
-    def places(self, part: str) -> np.ndarray:
-        """Where the rows of a part are in the table, in the order of their ids."""
+    def find_positions(self, part: str) -> np.ndarray:
+        """Find the positions in the table of a part's rows, in the order of their ids."""
         return self.ids[self.split == part].sort_values().index.to_numpy()
 
     def arrays(self, part: str) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs [n, columns] and targets [n, 1] of a part, float32, in the order of the rows' ids."""
-        rows = self.table.iloc[self.places(part)].astype(np.float32) + np.float32(0)
+        """Make the inputs [n, columns] and targets [n, 1] of a part, float32, in the order of the rows' ids."""
+        rows = self.table.iloc[self.find_positions(part)].astype(np.float32) + np.float32(0)
         return rows.drop(columns=self.target).to_numpy(), rows[[self.target]].to_numpy()
 
     def part(self, name: str) -> "TablePart":
-        """The rows of a part, to be predicted."""
+        """Take the rows of a part, for an evaluation."""
         return TablePart(self, name)
 
 
@@ -109,7 +109,7 @@ class TablePart:
 
     @property
     def source(self) -> str:
-        """Of the whole table, as ``digest`` and ``columns``."""
+        """The whole table's source."""
         return self.dataset.source
 
     @property
@@ -119,22 +119,22 @@ class TablePart:
 
     @property
     def columns(self) -> dict[str, str]:
-        """MLflow's types."""
+        """MLflow's type of each column."""
         return self.dataset.columns
 
     @cached_property
-    def places(self) -> np.ndarray:
-        """Where the rows are in the table."""
-        return self.dataset.places(self.name)
+    def positions(self) -> np.ndarray:
+        """The rows' positions in the table."""
+        return self.dataset.find_positions(self.name)
 
     @property
     def ids(self) -> list[str]:
-        """The rows' names."""
-        return self.dataset.ids.iloc[self.places].tolist()
+        """The rows' ids."""
+        return self.dataset.ids.iloc[self.positions].tolist()
 
     @property
     def rows_digest(self) -> str:
-        """SHA-256 of the rows' names."""
+        """SHA-256 of the rows' ids."""
         return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
 
     @property
@@ -155,17 +155,17 @@ class TablePart:
     @property
     def inputs(self) -> pd.DataFrame:
         """The rows, for people."""
-        return self.dataset.table.iloc[self.places].reset_index(drop=True)
+        return self.dataset.table.iloc[self.positions].reset_index(drop=True)
 
     @property
     def keys(self) -> list[str]:
-        """Names of what is in the rows: equal rows have one."""
-        return self.dataset.keys.iloc[self.places].tolist()
+        """SHA-256 of each row's values: equal rows have equal keys."""
+        return self.dataset.keys.iloc[self.positions].tolist()
 
     def seen(self, trained_on: TrainedOn) -> list[bool | None]:
-        """Tell which rows a model was trained or chosen on.
+        """Whether a model was trained or chosen on each row.
 
-        None where that is not known: of a row that the training's table lacks, as rounding alone makes another row.
+        None, for unknown, if the training's table lacks the row: rounding alone makes another row.
         """
         rows = trained_on.rows
         if rows is None or not {"id", "split"} <= set(rows):

@@ -1,4 +1,4 @@
-"""One training under early stopping: its callbacks, the fit, what came out, and where it goes on."""
+"""Train under early stopping: the callbacks, the fit, its result, the state to resume from."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,15 +20,15 @@ from tracked.training.snapshots import Snapshots
 
 
 class Trainer:
-    """Trains what it is given until the rule stops it, and knows at any moment what has come out so far.
+    """Train a trainee until the rule stops, and write each epoch to the run folder.
 
     Args:
-        folder: where the journal, the checkpoints and the snapshots are written.
-        log_epoch: gets every epoch's step, time in milliseconds and metrics.
+        folder: the run folder, for the journal, the checkpoints and the snapshots.
+        log_epoch: called with each epoch, its time in milliseconds and its metrics.
         signals: end the training between two calls of TensorFlow, each of a few batches.
-        facts: what equal bits depend on, by name; a snapshot that was made under others is told so.
-        logged: what the tracking store has already, by epoch.
-        former: the facts that these epochs were trained under, as far as the store knows them.
+        fingerprint: what equal bits depend on, by name; a change since a snapshot is a warning.
+        logged: the run's logged epochs.
+        logged_environment: the logged part of the fingerprint of these epochs.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Trainer:
             self.journal, self.stopping, self.checkpoint, self._write_snapshot, log_epoch, logged or {},
             list_epoch_metrics(experiment.metrics), lambda: self._trainee.learning_rate,
         )  # fmt: skip
-        self.trainee: Trainee | None = None  # once it is where it was
-        self.reason = "error"  # until something else is known
+        self.trainee: Trainee | None = None  # set once its state is restored
+        self.reason = "error"  # until the training ends in another way
 
     @property
     def _trainee(self) -> Trainee:
@@ -62,13 +62,12 @@ class Trainer:
         return self.trainee
 
     def restore(self, trainee: Trainee) -> int:
-        """Go back to the newest usable snapshot in the folder; returns its epoch, 0 if there is none.
+        """Restore the newest usable snapshot in the run folder; returns its epoch, 0 if there is none.
 
         Raises:
-            RunFailed: if its history goes on after what the parameters allow.
-            HistoryError: if it was trained on other data or is another network's, or its epochs are not those that the
-                tracking store has.
-            OSError: if the folder cannot be read just now.
+            RunFailed: if its history goes beyond the epoch at which the rule stops.
+            HistoryError: if its data or network are others, or its epochs differ from the logged ones.
+            OSError: if a file cannot be read.
         """
         entries: list[Entry] = []
 
@@ -79,64 +78,68 @@ class Trainer:
             reproducibility.restore_random_states(snapshot.metadata["random"])
             _restore_trainee(trainee, snapshot)
 
-        beginning = self._make_snapshot(0, trainee)
+        initial = self._make_snapshot(0, trainee)
         snapshot = self.snapshots.load_newest(use)
         if snapshot is None:
-            use(beginning)  # one that could not be used may have been put back in part
-            self._warn_of_changes(self.logged_environment)
+            use(initial)  # an unusable snapshot may have been restored in part
+            self._warn_of_changes(self.logged_environment, "the last logged epoch")
             self.trainee = trainee
             return 0
-        self._warn_of_changes(snapshot.metadata[FINGERPRINT] | self.logged_environment)
+        self._warn_of_changes(snapshot.metadata[FINGERPRINT] | self.logged_environment, "the last snapshot")
         try:
             self.stopping.restore(entry.values for entry in entries)
         except ValueError as error:
-            raise RunFailed(f"the history goes on after what its patience allows ({error})") from None
+            raise RunFailed(
+                f"the journal goes beyond the epoch at which patience {self.rule.patience} stops ({error}); "
+                "start a new training without --resume or --run-id"
+            ) from None
         self.recorder.restore(entries)
         self.trainee = trainee
         return snapshot.epoch
 
     def _require_same_data(self, snapshot: Snapshot) -> None:
-        """The second line of defence: data are compared before the run goes on."""
-        best, now = snapshot.metadata["checkpoint"], self.fingerprint.get("data", "")
-        before = snapshot.metadata[FINGERPRINT].get("data", "")
-        if before != now:
-            changed = f"(digest {before[:12]} -> {now[:12]})"
-            raise HistoryError(f"epoch {snapshot.epoch} was trained on other data {changed}")
-        if best["data"] != now:  # an earlier version went on with changed data
-            changed = f"(digest {best['data'][:12]} -> {now[:12]})"
-            raise HistoryError(f"epoch {best['epoch']}, the best one, was chosen on other data {changed}")
+        """Check the snapshot's data once more: the plan to resume has compared the run's tag with the data."""
+        best, digest = snapshot.metadata["checkpoint"], self.fingerprint.get("data", "")
+        trained_on = snapshot.metadata[FINGERPRINT].get("data", "")
+        if trained_on != digest:
+            change = f"(digest {trained_on[:12]} -> {digest[:12]})"
+            raise HistoryError(f"epoch {snapshot.epoch} was trained on other data {change}")
+        if best["data"] != digest:  # an earlier version of the project resumed with changed data
+            change = f"(digest {best['data'][:12]} -> {digest[:12]})"
+            raise HistoryError(f"the best epoch, {best['epoch']}, was chosen on other data {change}")
 
-    def _warn_of_changes(self, before: Mapping[str, str]) -> None:
-        for name, value in before.items():
-            if (now := self.fingerprint.get(name)) != value:
-                warn(f"{name} is {now!r}, and was {value!r} before: equal bits are not promised from here on")
-                self.recorder.changes.append(f"{name} {value!r} -> {now!r}")
+    def _warn_of_changes(self, former: Mapping[str, str], since: str) -> None:
+        for name, value in former.items():
+            if (current := self.fingerprint.get(name)) != value:
+                change = f"{value!r} -> {current!r}"
+                warn(f"{name} changed since {since} ({change}): results may differ in the last bits")
+                self.recorder.changes.append(f"{name} {change}")
 
     def fit(self) -> None:
-        """Train to the end, from where :meth:`restore` has put the trainee, and keep every epoch.
+        """Train from the state that :meth:`restore` has set to the end, and record every epoch.
 
         Raises:
             Interrupted: after the batches in which a signal came.
-            RunFailed: if a loss is no longer a finite number, or an epoch cannot be written to the disk.
+            RunFailed: if a loss is not finite, no epoch has a finite monitor, or an epoch cannot be written to disk.
         """
         if not self.stopping.reason:
             try:
                 self._fit(self._trainee)
             except OSError as error:
-                what = f"epoch {self.stopped_epoch + 1} cannot be kept in {self.folder}"
-                raise RunFailed(f"{what} ({one_line(error)})") from error
+                failure = f"epoch {self.stopped_epoch + 1} cannot be written to {self.folder} ({one_line(error)})"
+                raise RunFailed(f"{failure}; free or mend the disk, then resume") from error
             finally:
                 self.journal.close()
         self.signals.check()
         self.reason = self.stopping.reason or self.reason
         if not self.stopping.reason:
-            raise RunFailed(f"the fit has ended by itself after epoch {self.stopped_epoch}; nothing is registered")
+            raise RunFailed(f"the trainee's fit ended early, after epoch {self.stopped_epoch}; nothing is registered")
         if self.reason != NOT_A_NUMBER and not self.best_epoch:
             raise RunFailed(f"no epoch has a finite {self.parameters.monitor}; nothing is registered")
         if self.reason == NOT_A_NUMBER:
             advice = self.experiment.advice.format(**self.parameters.as_strings())
-            what = "; ".join(filter(None, ["a loss is not a finite number", advice, "nothing is registered"]))
-            raise RunFailed(f"epoch {self.stopped_epoch}: {what}")
+            problem = "; ".join(filter(None, ["a loss is not a finite number", advice, "nothing is registered"]))
+            raise RunFailed(f"epoch {self.stopped_epoch}: {problem}")
 
     def _fit(self, trainee: Trainee) -> None:
         self.checkpoint.write = trainee.save
@@ -151,7 +154,7 @@ class Trainer:
             trainee.fit(callbacks, self.stopped_epoch, self.parameters.epochs)
 
     def _make_snapshot(self, epoch: int, trainee: Trainee) -> Snapshot:
-        """All that the epochs to come depend on."""
+        """Collect the state that later epochs depend on."""
         metadata: dict[str, Any] = {
             "journal": self.journal.mark,
             "checkpoint": self.checkpoint.metadata | {"data": self.fingerprint.get("data", "")},
@@ -165,32 +168,32 @@ class Trainer:
 
     @property
     def stopped_epoch(self) -> int:
-        """The last epoch that is kept, 0 before the first is complete."""
+        """The last recorded epoch, 0 before the first."""
         return self.recorder.epoch
 
     @property
     def best_epoch(self) -> int:
-        """The best epoch, 0 as long as there is none."""
+        """The best epoch, 0 before the first checkpoint."""
         return self.recorder.best_epoch
 
     @property
     def checkpoint_path(self) -> Path:
-        """The best epoch's network."""
+        """The best epoch's checkpoint."""
         return self.folder / checkpoint_name(self.best_epoch)
 
     @property
     def entries(self) -> list[Entry]:
-        """All epochs that are kept."""
+        """All recorded epochs."""
         return [entry for entry in self.journal.entries() if entry.epoch <= self.stopped_epoch]
 
     @property
     def best(self) -> dict[str, float]:
-        """All metrics of the best epoch, empty as long as there is none."""
+        """All metrics of the best epoch, empty before the first checkpoint."""
         return self.recorder.best
 
 
 def _restore_trainee(trainee: Trainee, snapshot: Snapshot) -> None:
     try:
         trainee.restore(snapshot.arrays)
-    except ValueError as error:  # the file is whole, so that going back further would not help
+    except ValueError as error:  # the file is intact, so an earlier snapshot would not fit either
         raise HistoryError(f"the snapshot of epoch {snapshot.epoch} does not fit ({error})") from None

@@ -306,7 +306,7 @@ def test_resume_on_changed_data_is_refused_before_anything_changes(
             "allowed: the data as they were, or a new training, without --resume or --run-id"
         )
         assert state(run) == before
-    assert "cannot be used" not in capsys.readouterr().err
+    assert "unusable" not in capsys.readouterr().err
     assert not getattr(refused.value, "__notes__", [])  # such as a command that goes on
     own.write_text(content)
     resume("--resume", run.info.run_id)
@@ -356,7 +356,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
         (lambda facts: facts["facts"].update(data="a" * 64), r"^epoch 3 was trained on other data \(digest a{12} -> "),
         (
             lambda facts: facts["checkpoint"].update(data="a" * 64),
-            r"^epoch 2, the best one, was chosen on other data \(d",
+            r"^the best epoch, 2, was chosen on other data \(d",
         ),
     ],
 )
@@ -403,10 +403,10 @@ def other_versions(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "message", "value"),
     [
-        (another_machine, "cpu is 'another one', and was '"),
-        (other_versions, "tensorflow is '3.0', and was '2."),
+        (another_machine, "cpu changed since the last snapshot ('", "another one"),
+        (other_versions, "tensorflow changed since the last snapshot ('2.", "3.0"),
     ],
 )
 def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes_on(
@@ -416,14 +416,15 @@ def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes
     capsys: pytest.CaptureFixture[str],
     change: Callable[[pytest.MonkeyPatch], None],
     message: str,
+    value: str,
 ) -> None:
     run = break_off(noisy, 2, "--epochs=3")
     change(monkeypatch)
     capsys.readouterr()
     resume("--resume", run.info.run_id)
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "equal bits" in line]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "last bits" in line]
     assert line.startswith(message)
-    assert line.endswith("before: equal bits are not promised from here on")
+    assert line.endswith(f" -> {value!r}): results may differ in the last bits")
     found = mlflow.get_run(run.info.run_id)
     assert list(points(found, "val_loss")) == [1, 2, 3]
     assert found.info.status == "FINISHED"
@@ -467,10 +468,11 @@ def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training
                 resume("--resume", run.info.run_id)
         text = str(failed.value)
         assert text.startswith(
-            f"epoch {epoch} came out otherwise than the run has it (val_loss {old!r} -> {math.nextafter(old, 1)!r})"
+            f"epoch {epoch} differs from its logged metrics (val_loss {old!r} -> {math.nextafter(old, 1)!r})"
         )
-        cause = r"cpu '.+' -> 'another one' changed" if change else "what changed is not known"
-        assert re.search(rf"\); {cause}; the run's epochs and its checkpoint stay; start a new training, without", text)
+        cause = r"changed since then: cpu '.+' -> 'another one'" if change else "the cause is not known"
+        kept = "the run keeps its epochs and its checkpoint; start a new training without"
+        assert re.search(rf"\); {cause}; {kept}", text)
         assert "\n" not in text
         assert not getattr(failed.value, "__notes__", [])  # going on would say the same again
         found = mlflow.get_run(run.info.run_id)
@@ -499,7 +501,7 @@ def test_a_snapshot_whose_epochs_are_not_those_of_the_run_is_not_gone_on_with(st
             changed = value + 0.25 if (name, step) == ("loss", 2) else value
             client.log_metric(other.info.run_id, name, changed, timestamp=point.timestamp, step=step)
     folder(run).rename(folder(other))
-    with pytest.raises(RunFailed, match=r"^epoch 2 came out otherwise than the run has it \(loss [\d.]+ -> [\d.]+\); "):
+    with pytest.raises(RunFailed, match=r"^epoch 2 differs from its logged metrics \(loss [\d.]+ -> [\d.]+\); "):
         resume("--resume", other.info.run_id)
     assert points(other, "loss")[2] == point.value + 0.25
     assert versions() == []
@@ -557,8 +559,8 @@ def test_resume_from_a_whole_snapshot_of_another_network_is_refused_and_it_stays
         with pytest.raises(RunFailed) as refused:
             resume("--resume", run.info.run_id)
         assert str(refused.value) == (
-            "the snapshot of epoch 3 does not fit (it is the state of another network ((3,) -> (1,))); "
-            "the run's epochs and its checkpoint stay; start a new training, without --resume or --run-id"
+            "the snapshot of epoch 3 does not fit (the state belongs to another network ((3,) -> (1,))); "
+            "the run keeps its epochs and its checkpoint; start a new training without --resume or --run-id"
         )
         assert not getattr(refused.value, "__notes__", [])
     found = mlflow.get_run(run.info.run_id)
@@ -582,7 +584,7 @@ def test_a_snapshot_that_cannot_be_used_falls_back_and_nothing_is_logged_twice(
     capsys.readouterr()
     resume("--resume=latest")
     told = capsys.readouterr()
-    assert "the snapshot of epoch 3 cannot be used" in told.err
+    assert "the snapshot of epoch 3 is unusable" in told.err
     assert "going on after epoch 2" in told.out
     assert_same_run(run, straight)
     # The third epoch was trained once more, and has the time and the seconds of the first time.
@@ -626,7 +628,7 @@ def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
 
     with monkeypatch.context() as patch:
         patch.setattr(Snapshots, "write", remove)
-        with pytest.raises(RunFailed, match=r"epoch 3 cannot be kept in .*No such file or directory"):
+        with pytest.raises(RunFailed, match=r"epoch 3 cannot be written to .*No such file or directory"):
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
@@ -803,7 +805,7 @@ def test_a_state_of_another_network_changes_nothing() -> None:
     trainee = tiny_trainee()
     before = trainee.state()
     other = tiny_trainee("--filters=9").state()
-    with pytest.raises(ValueError, match="the state of another network"):
+    with pytest.raises(ValueError, match="the state belongs to another network"):
         trainee.restore(other)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(before, trainee.state(), strict=True))
 
@@ -878,7 +880,9 @@ def test_a_full_disk_is_said_and_what_is_not_kept_is_not_reported(
 
     with monkeypatch.context() as patch:
         patch.setattr(Snapshots, "write", full)
-        with pytest.raises(RunFailed, match=rf"^epoch {epoch} cannot be kept in .*No space left on device\)") as told:
+        with pytest.raises(
+            RunFailed, match=rf"^epoch {epoch} cannot be written to .*No space left on device\)"
+        ) as told:
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()
     assert told.value.__notes__[-1].endswith(f"--resume {run.info.run_id}")

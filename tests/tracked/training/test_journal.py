@@ -27,7 +27,7 @@ def written(path: Path, values: list[float]) -> Journal:
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=20), st.data())
-def test_a_journal_gives_back_what_was_written_up_to_any_mark(
+def test_journal_restored_at_any_mark_has_the_entries_up_to_it(
     tmp_path_factory: pytest.TempPathFactory, values: list[float], data: st.DataObject
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
@@ -40,30 +40,30 @@ def test_a_journal_gives_back_what_was_written_up_to_any_mark(
     again = Journal(path)
     assert again.restore(marks[chosen]) == [entry(epoch, values[epoch - 1]) for epoch in range(1, chosen + 2)]
     assert again.mark == marks[chosen]
-    again.append(entry(chosen + 2, 7.0))  # in place of what stood behind the mark
+    again.append(entry(chosen + 2, 7.0))  # overwrites what followed the mark
     assert again.entries() == Journal(path).restore(again.mark)
     assert len(path.read_bytes()) == again.mark["bytes"]
     again.close()
 
 
-def test_a_number_that_is_none_is_given_back(tmp_path: Path) -> None:
+def test_journal_with_nan_and_infinity_reads_them_back(tmp_path: Path) -> None:
     journal = written(tmp_path / "journal.jsonl", [math.nan, math.inf])
     assert str(journal.entries()[0].values["val_loss"]) == "nan"
     assert journal.entries()[1].values["val_loss"] == math.inf
 
 
-def test_lines_are_appended_and_never_rewritten(tmp_path: Path) -> None:
+def test_journal_append_leaves_earlier_lines_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     journal = written(path, [0.5, 0.4])
-    before, place = path.read_bytes(), path.stat().st_ino
+    content, inode = path.read_bytes(), path.stat().st_ino
     journal.append(entry(3))
-    assert path.read_bytes().startswith(before)
-    assert path.stat().st_ino == place
+    assert path.read_bytes().startswith(content)
+    assert path.stat().st_ino == inode
     assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c.replace(b"0.4", b"0.3"), lambda c: b""])
-def test_a_damaged_journal_is_refused(tmp_path: Path, damage: object) -> None:
+def test_restore_of_a_damaged_journal_is_refused(tmp_path: Path, damage: object) -> None:
     path = tmp_path / "journal.jsonl"
     journal = written(path, [0.5, 0.4])
     path.write_bytes(damage(path.read_bytes()))
@@ -71,7 +71,7 @@ def test_a_damaged_journal_is_refused(tmp_path: Path, damage: object) -> None:
         Journal(path).restore(journal.mark)
 
 
-def test_half_a_line_behind_the_mark_does_not_count(tmp_path: Path) -> None:
+def test_restore_with_a_partial_line_after_the_mark_ignores_it(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     mark = written(path, [0.5]).mark
     with path.open("ab") as file:
@@ -82,27 +82,27 @@ def test_half_a_line_behind_the_mark_does_not_count(tmp_path: Path) -> None:
     assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [1, 2]
 
 
-def test_a_journal_that_was_removed_or_replaced_is_not_written(tmp_path: Path) -> None:
+def test_append_to_a_removed_or_replaced_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     journal = written(path, [0.5])
     path.rename(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError):
         journal.append(entry(2))
     path.write_text("another process's\n")
-    with pytest.raises(OSError, match="replaced by somebody else"):
+    with pytest.raises(OSError, match="was replaced by another process"):
         journal.append(entry(2))
     assert path.read_text() == "another process's\n"
 
 
-def test_a_new_journal_begins_empty(tmp_path: Path) -> None:
+def test_new_journal_over_an_earlier_file_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    path.write_text("left by a training of which no snapshot is usable\n")
+    path.write_text("of a training without a usable snapshot\n")
     journal = written(path, [0.5])
     assert len(path.read_text().splitlines()) == 1
     assert journal.restore({"bytes": 0, "sha256": Journal(path).mark["sha256"]}) == []
 
 
-def test_the_tables_have_every_epoch_and_event(tmp_path: Path) -> None:
+def test_tables_have_every_epoch_and_event(tmp_path: Path) -> None:
     entries = [entry(epoch, value) for epoch, value in enumerate([0.5, 0.3, 0.3, 0.3], start=1)]
     paths = write_tables(entries, Rule("min", 2), "val_loss", tmp_path)
     assert [path.name for path in paths] == ["early_stopping.csv", "history.csv"]
@@ -119,7 +119,7 @@ def test_the_tables_have_every_epoch_and_event(tmp_path: Path) -> None:
     assert [float(row["val_loss"]) for row in history] == [0.5, 0.3, 0.3, 0.3]
 
 
-def test_without_an_epoch_there_is_no_history(tmp_path: Path) -> None:
+def test_tables_without_an_epoch_have_no_history(tmp_path: Path) -> None:
     (path,) = write_tables([], Rule("min", 2), "val_loss", tmp_path)
     assert path.read_text().splitlines() == ["epoch,value,best,wait,event,time"]
 
@@ -132,7 +132,7 @@ def test_without_an_epoch_there_is_no_history(tmp_path: Path) -> None:
         '{"epoch": 1, "time": 2, "values": [3]}', '{"epoch": 1, "time": 2, "values": {"loss": "low"}}',
     ],
 )  # fmt: skip
-def test_a_line_that_is_no_entry_is_a_damaged_file_and_no_mistake_in_the_code(tmp_path: Path, line: str) -> None:
+def test_journal_line_that_is_not_an_entry_raises_value_error(tmp_path: Path, line: str) -> None:
     content = f"{line}\n".encode()
     (tmp_path / "journal.jsonl").write_bytes(content)
     mark = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -295,7 +295,8 @@ def test_a_file_of_somebody_elses_in_the_runs_folder_survives_its_closing(
     (folder(run) / "notes.txt").write_text("mine")
     capsys.readouterr()
     unfinished.main(["--close=dead"], Signals())
-    assert f"{folder(run)} is not removed, as it is not a training's alone: notes.txt" in capsys.readouterr().err
+    warning = f"{folder(run)} was not removed, since not all in it is the training's: notes.txt"
+    assert warning in capsys.readouterr().err
     assert files(folder(run)) == {"notes.txt": b"mine"}
 
 
