@@ -186,6 +186,19 @@ def test_extending_writes_the_methods_as_they_are() -> None:
     assert wrong_signatures("`load(parameters)`, `score(predictions)`") == ["load(parameters)"]
 
 
+def unknown_classes(text: str) -> list[str]:
+    """Name the classes that a page names as code and that neither the packages nor the example define."""
+    files = [*SRC.rglob("*.py"), DIABETES]
+    known = set(re.findall(r"^class (\w+)", "\n".join(path.read_text() for path in files), re.MULTILINE))
+    return [span for span in spans(text) if re.fullmatch(r"[A-Z][a-z]+[A-Z]\w+", span) and span not in known]
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "extending.md"])
+def test_classes_that_are_named_exist(name: str) -> None:
+    assert unknown_classes((ROOT / "docs" / name).read_text()) == []
+    assert unknown_classes("`EarlyStopping`, `EarlyStoping`, `MLproject`") == ["EarlyStoping"]
+
+
 def unknown_messages(text: str) -> list[str]:
     """Name the messages of the table of mistakes of which a part stands nowhere in the code."""
     known = [literal for path in SRC.rglob("*.py") for literal in literals(path.read_text())]
