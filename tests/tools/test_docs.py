@@ -199,6 +199,19 @@ def test_classes_that_are_named_exist(name: str) -> None:
     assert unknown_classes("`EarlyStopping`, `EarlyStoping`, `MLproject`") == ["EarlyStoping"]
 
 
+def unknown_words(text: str) -> set[str]:
+    """Give the words of what a run prints, by the README, that no text of the code has."""
+    (printed,) = [block for block in blocks(text, "") if "epoch 1 " in block]
+    known = " ".join(literal for path in SRC.rglob("*.py") for literal in literals(path.read_text()))
+    return set(re.findall(r"\b[a-z]{3,}\b", printed)) - set(re.findall(r"[a-z]+", known))
+
+
+def test_what_a_run_prints_by_the_readme_has_the_words_of_the_code() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert unknown_words(text) == set()
+    assert unknown_words(text.replace("waited 3 of 3", "lingered 3 of 3")) == {"lingered"}
+
+
 def unknown_messages(text: str) -> list[str]:
     """Name the messages of the table of mistakes of which a part stands nowhere in the code."""
     known = [literal for path in SRC.rglob("*.py") for literal in literals(path.read_text())]
