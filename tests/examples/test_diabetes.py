@@ -22,6 +22,7 @@ from helpers import ROOT
 from helpers.processes import environment, wait_until
 from helpers.projects import VERBS
 from helpers.resuming import metrics
+from tracked import __version__
 from tracked.training import run_folder
 
 FOLDER = ROOT / "examples" / "diabetes"
@@ -70,6 +71,7 @@ def runs(verb: str, **tags: str) -> list[mlflow.entities.Run]:
     condition = " and ".join(f"tags.{name} = '{value}'" for name, value in ({"verb": verb} | tags).items())
     found = mlflow.search_runs(search_all_experiments=True, filter_string=condition, output_format="list")
     assert {run.data.tags["experiment"] for run in found} <= {MODEL}
+    assert {run.data.tags["tracked_version"] for run in found} <= {__version__}
     return [mlflow.get_run(run.info.run_id) for run in found]
 
 

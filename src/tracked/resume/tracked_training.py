@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tracked import __version__
 from tracked.analysis.early_stopping import OTHER_HISTORY
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.lines import say
@@ -17,7 +18,7 @@ from tracked.resume.resume_plan import ResumePlan
 from tracked.runs import context, registry, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import TrainingStart
-from tracked.runs.schema import RESERVED
+from tracked.runs.schema import RESERVED, TRACKED_VERSION
 from tracked.training import reproducibility, run_folder
 from tracked.training.journal import HistoryError
 from tracked.training.run_folder_lock import RunFolderLock
@@ -80,6 +81,8 @@ class TrackedTraining:
             raise RunFailed(f"experiment {experiment.name!r} sets the tag {taken[0]!r}, which every run has already")
         if trainee.tags:
             run.set_tags(trainee.tags)
+        if (version := former.get(TRACKED_VERSION, __version__)) != __version__:  # no change that bits depend on
+            say(f"tracked changed since the last attempt ({version!r} -> {__version__!r})")
         if plan and (plan.has_begun or plan.extended):
             say(f"going on after epoch {after}")
             plan.log_resume(after)

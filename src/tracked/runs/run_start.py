@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils import name_utils
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
+from tracked import __version__
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
@@ -21,7 +22,7 @@ from tracked.runs.connection import is_permanent_error, single_calls
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
 from tracked.runs.run_calls import set_tags
-from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, LAUNCH, VERB, name_experiment
+from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, LAUNCH, TRACKED_VERSION, VERB, name_experiment
 from tracked.training.run_folder_lock import RunFolderLock
 
 
@@ -108,7 +109,7 @@ def start(
         UserError: if MLflow's settings name an experiment or a run that cannot be used.
         RunFailed: if the store keeps failing.
     """
-    said = {VERB: verb, LAUNCH: launch, EXPERIMENT: owner.name}
+    said = _identify(owner, verb) | {LAUNCH: launch}
     made = None if run_id else require_own_run(owner, verb)  # asked again: another process may have begun it meanwhile
     try:
         there = run_id or (made.info.run_id if made and experiment_id in (None, made.info.experiment_id) else "")
@@ -133,10 +134,14 @@ def start(
         ) from None
     if made:
         where = f"#/experiments/{active.info.experiment_id}/runs/{active.info.run_id}"
-        tags = {VERB: verb, EXPERIMENT: owner.name}
-        tags |= {MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
-        set_tags("saying where the run is", made.info.run_id, tags)
+        tags = {MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
+        set_tags("saying where the run is", made.info.run_id, _identify(owner, verb) | tags)
     return active, True
+
+
+def _identify(owner: Experiment, verb: str) -> dict[str, str]:
+    """Give the tags that name a run's verb and experiment, and the version that runs it."""
+    return {VERB: verb, EXPERIMENT: owner.name, TRACKED_VERSION: __version__}
 
 
 def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> mlflow.ActiveRun:
@@ -173,7 +178,7 @@ def name_run(owner: Experiment, run: MlflowRun, verb: str) -> None:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    set_tags("naming the run", run.info.run_id, {VERB: verb, EXPERIMENT: owner.name, MLFLOW_RUN_NAME: verb})
+    set_tags("naming the run", run.info.run_id, _identify(owner, verb) | {MLFLOW_RUN_NAME: verb})
 
 
 def end_active_run(status: str) -> None:

@@ -22,6 +22,8 @@ RUN_TAGS = {
     (VERB := "verb"): "what the run is of: train, evaluate, replay, compare, promote, rollback or unfinished",
     (EXPERIMENT := "experiment"): "whose run it is: the experiment's name; runs from before experiments had names have "
     "no such tag",
+    (TRACKED_VERSION := "tracked_version"): "the version of the package `tracked` that the last attempt ran; runs from "
+    "before 0.7.0 have no such tag",
     (LAUNCH := "launch"): "JSON about the last attempt: its process (`token`, `pid`, `host`, `since`, `start`) and, of "
     "a training, its `parameters`, the `source` of its data and the folder of its run folder (`snapshots`)",
     (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, not_a_number, interrupted, error, killed "

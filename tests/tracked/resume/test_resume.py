@@ -39,6 +39,7 @@ from helpers.verbs import train
 from imdb_conv1d import dataset, networks, sources
 from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.parameters import TrainParameters
+from tracked import __version__
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.models import publisher
@@ -71,6 +72,26 @@ def test_what_broke_off_before_its_first_epoch_begins_again_under_its_id(
     run = break_off(noisy, 0)
     resume("--resume=latest")
     assert_same_run(run, straight)
+
+
+@pytest.mark.parametrize("version", ["0.0.1", None])
+def test_resume_under_another_version_of_the_package_is_exact_and_warns_of_nothing(
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str], version: str
+) -> None:
+    """Earlier versions have no tag."""
+    run, client = break_off(noisy, 2), mlflow.MlflowClient()
+    assert run.data.tags["tracked_version"] == __version__
+    client.delete_tag(run.info.run_id, "tracked_version")
+    if version:
+        client.set_tag(run.info.run_id, "tracked_version", version)
+    capsys.readouterr()
+    resume("--resume", run.info.run_id)
+    printed = capsys.readouterr()
+    line = f"tracked changed since the last attempt ('0.0.1' -> '{__version__}')\n"
+    assert (line in printed.out) == bool(version)
+    assert printed.err == ""
+    assert_same_run(run, straight)
+    assert mlflow.get_run(run.info.run_id).data.tags["tracked_version"] == __version__
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -10,6 +10,7 @@ import pytest
 from helpers.recording import record
 from helpers.reviews import TINY
 from helpers.verbs import compare, evaluate, promote, replay, rollback, train, unfinished
+from tracked import __version__
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
 from tracked.runs import metric_history
@@ -88,7 +89,8 @@ def test_a_run_that_nothing_has_begun_becomes_the_verbs(
     made = mlflow.MlflowClient().create_run("0", tags={"mlflow.project.entryPoint": verb} if is_made else {})
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     VERBS[verb]([], Signals())
-    assert mlflow.get_run(made.info.run_id).data.tags["verb"] == verb
+    tags = mlflow.get_run(made.info.run_id).data.tags
+    assert (tags["verb"], tags["tracked_version"]) == (verb, __version__)
     assert len(everything()) == 2
 
 
