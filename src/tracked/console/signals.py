@@ -6,13 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Self
 
 from tracked.console.errors import Interrupted
 from tracked.console.lines import warn
 
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+
 
 class Signals:
-    """Turns SIGINT and SIGTERM into one :class:`Interrupted`, at a moment when nothing breaks.
+    """Turns SIGINT and SIGTERM into one :class:`Interrupted`, at a moment when nothing breaks; an object a verb.
 
     ``mlflow run`` sends SIGTERM soon after the terminal's SIGINT: what comes within a second belongs to the same
     request. A Ctrl-C after that leaves at once.
@@ -24,9 +27,20 @@ class Signals:
         self._held = 0
 
     def install(self) -> None:
-        """Take over both signals. Only the main thread can."""
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        """Take over both signals until the process ends. Only the main thread can."""
+        for signum in HANDLED:
             signal.signal(signum, self._on_signal)
+
+    @contextmanager
+    def installed(self) -> Iterator[Self]:
+        """Take over both signals for a verb that is called as a function; then the former handlers are back."""
+        former = {signum: signal.getsignal(signum) for signum in HANDLED}
+        self.install()
+        try:
+            yield self
+        finally:
+            for signum, handler in former.items():
+                signal.signal(signum, handler)
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:
@@ -44,7 +58,7 @@ class Signals:
             raise Interrupted(self.signum)
 
     def hold_until_exit(self) -> None:
-        """Raise what came in until now; from now on signals are only noted.
+        """Raise what came in until now; from now on signals are only noted, for as long as they come here.
 
         Raises:
             Interrupted: if a signal has come.

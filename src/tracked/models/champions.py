@@ -12,7 +12,6 @@ from mlflow.exceptions import MlflowException
 
 from tracked.analysis.noninferiority import Decision
 from tracked.console.errors import RunFailed, UserError
-from tracked.console.lines import say
 from tracked.console.locks import lock
 from tracked.console.parameters import refusal
 from tracked.experiment import Experiment
@@ -37,15 +36,17 @@ KEPT = 100  # of them; a tag's length is limited
 
 @contextmanager
 def promotion_lock(owner: Experiment, name: str) -> Iterator[None]:
-    """Keep other promotions and rollbacks of this model on this host out, until they can see what was decided.
+    """Keep this user's other promotions and rollbacks of the model on this host out, until all is decided and seen.
+
+    Those of other users and hosts are kept out by :func:`promote` alone, which finds another champion.
 
     Raises:
         UserError: if there is no such model.
-        RunFailed: if the registry keeps failing.
+        RunFailed: if the registry keeps failing, or another promotion does not end.
     """
     # Not the registry's address, which has several spellings.
     made = _model(name).creation_timestamp
-    with lock(owner.name, f"{name} of {made}", lambda: say(f"waiting for another promotion of {name} to end")):
+    with lock(owner.name, f"{name} of {made}", f"another promotion of {name}"):
         yield
 
 

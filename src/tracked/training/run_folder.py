@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tracked.console.lines import one_line
+from tracked.console.locks import find_state_folder
 from tracked.training.files import BEST, CHECKPOINT, CURVES, EARLY_STOPPING, ENVIRONMENT, HISTORY, JOURNAL, ROWS
 from tracked.training.holder import Holder
 
@@ -48,8 +49,7 @@ def find_root(experiment: str, tracking_uri: str) -> Path:
         return Path(database).absolute().parent / "snapshots"
     if scheme in ("", "file"):
         return Path(unquote(urlsplit(tracking_uri).path)).absolute().parent / "snapshots"
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / experiment / "snapshots"
+    return find_state_folder(experiment) / "snapshots"
 
 
 def empty_folder(folder: Path, ours: re.Pattern[str]) -> list[str]:

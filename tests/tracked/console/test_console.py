@@ -86,6 +86,24 @@ def test_after_the_work_is_done_a_signal_undoes_nothing() -> None:
     assert (early.returncode, early.stdout) == (143, "")
 
 
+def test_a_verb_called_as_a_function_leaves_the_former_handlers() -> None:
+    code = """
+def handlers():
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+former = handlers()
+with type(signals)().installed() as own:
+    own.hold_until_exit()
+    kill('SIGTERM')
+    lines.say('noted')
+lines.say(str(own.signum == signal.SIGTERM and former == handlers()))
+with type(signals)().installed() as own:
+    kill('SIGTERM')
+    lines.say('went on')
+"""
+    found = run(code)
+    assert (found.returncode, found.stdout) == (143, "noted\nTrue\n")
+
+
 def test_a_held_signal_waits_for_the_check() -> None:
     found = run("with signals.hold():\n  kill('SIGTERM')\n  lines.say('went on')\nsignals.check()\nlines.say('no')")
     assert (found.returncode, found.stdout) == (143, "went on\n")

@@ -23,7 +23,6 @@ from helpers.stores import copied_store
 from helpers.verbs import Verb, evaluate, promote, rollback, train
 from imdb_conv1d import dataset, sources
 from imdb_conv1d.experiment import EXPERIMENT
-from tracked.console import locks
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
@@ -603,23 +602,6 @@ def test_two_promotions_at_once(tmp_path: Path) -> None:
     assert sum("waiting for another promotion of imdb-conv1d to end" in text for text in printed) == 1
     past = json.loads(mlflow.MlflowClient().get_registered_model(NAME).tags["champions"])
     assert past == ["3", first.data.tags["model_version"], second.data.tags["model_version"]]
-
-
-def test_the_lock_dies_with_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = (
-        "import os, pathlib, sys; sys.path.insert(0, sys.argv[1]); from tracked.console import locks\n"
-        "locks.FOLDER = pathlib.Path(sys.argv[2]); os.umask(0o077)\n"
-        "held = locks.lock('imdb-conv1d', 'x', lambda: None); held.__enter__()\n"
-        "print('held', flush=True); os.kill(os.getpid(), 9)"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, str(SRC), str(tmp_path)], capture_output=True, text=True)
-    assert (killed.stdout, killed.returncode) == ("held\n", -9)
-    waited: list[bool] = []
-    monkeypatch.setattr(locks, "FOLDER", tmp_path)
-    with champions.lock(NAME, "x", lambda: waited.append(True)):
-        (path,) = tmp_path.glob("imdb-conv1d-*.lock")
-        assert path.stat().st_mode & 0o444 == 0o444  # other users can open it
-    assert waited == []
 
 
 def test_two_evaluations_of_the_same_rows_have_the_same_digest_in_any_order(versions: Path, tmp_path: Path) -> None:
