@@ -1,6 +1,7 @@
 """The tracking store and the registry: whether they answer, and how long a call may take."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
+from mlflow.utils import credentials, rest_utils
 
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
@@ -17,6 +19,7 @@ FINAL = {
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE",
     "PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED",
 }  # fmt: skip
+MODELS_SINCE = 3, 0  # the servers' version from which they have logged models
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -41,8 +44,44 @@ def require_answers() -> None:
                 _require_database(address)
                 client.search_registered_models(max_results=1)
         except Exception as error:  # whatever a store raises, it cannot be worked with
+            if urlsplit(address).scheme in ("", "file") and is_permanent_error(error):
+                # An mlflow command of an older version gives its own folder ./mlruns.
+                raise UserError(
+                    f"{name}: {address!r} is a folder of files, which this version of MLflow opens only with "
+                    "MLFLOW_ALLOW_FILE_STORE=true; allowed: a server, or a database such as sqlite:///mlflow.db"
+                ) from None
             reason = f"{address!r} does not answer ({one_line(error)})"
             raise UserError(f"{name}: {reason}; allowed: a server or a database that does") from None
+
+
+def require_model_store() -> None:
+    """Make sure that the servers can store a model, before any work. One that names no version is let through.
+
+    Raises:
+        UserError: if one is older than ``MODELS_SINCE``.
+    """
+    addresses = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "MLFLOW_REGISTRY_URI": mlflow.get_registry_uri()}
+    for name, address in addresses.items():
+        version = _server_version(address)
+        match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})\S{0,30}", version)
+        if match and (int(match[1]), int(match[2])) < MODELS_SINCE:
+            least = ".".join(map(str, MODELS_SINCE))
+            raise UserError(
+                f"{name}: the server {address!r} is mlflow {version}, which cannot store a model; "
+                f"allowed: a server of mlflow {least} or newer"
+            )
+
+
+def _server_version(address: str) -> str:
+    """What a server answers at ``/version``; empty if that is nothing to go by, or it is no server."""
+    if urlsplit(address).scheme not in ("http", "https"):
+        return ""
+    try:
+        with brief_calls():  # with the credentials that MLflow's settings give
+            answer = rest_utils.http_request(credentials.get_default_host_creds(address), "/version", "GET")
+        return str(answer.text).strip() if answer.status_code == 200 else ""
+    except Exception:  # it has answered before
+        return ""
 
 
 def tracking_uri() -> str:

@@ -17,6 +17,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     from tracked.runs import connection
 
     connection.require_answers()
+    connection.require_model_store()
     with start_or_resume(experiment, command, signals) as training:
         if training is None:
             return  # it had its version, and has its end now

@@ -120,9 +120,10 @@ def _section(title: str) -> str:
         ("--kernel_size 5 --maxlen 4", "kernel_size: '5' is not allowed; allowed: at most maxlen, which is 4"),
         ("--max_features 3", "max_features: '3' is not allowed; allowed: a whole number from 4 to 2147483647"),
         ("--seed 4294967296", "seed: '4294967296' is not allowed; allowed: a whole number from 0 to 4294967295"),
-        ("--model_name a/b", "model_name: 'a/b' is not allowed; allowed: a name without blanks"),
-        ("--model_name ..", "model_name: '..' is not allowed; allowed: a name without blanks"),
-        ("--model_name a@b", "model_name: 'a@b' is not allowed; allowed: a name without blanks"),
+        ("--model_name a/b", "model_name: 'a/b' is not allowed; allowed: a name of at most 256"),
+        ("--model_name ..", "model_name: '..' is not allowed; allowed: a name of at most 256"),
+        (f"--model_name {'x' * 257}", f"model_name: '{'x' * 257}' is not allowed; allowed: a name of at most 256"),
+        ("--model_name a@b", "model_name: 'a@b' is not allowed; allowed: a name of at most 256"),
         ("--epochs 99999999999999999999", "epochs: '99999999999999999999' is not allowed; allowed: a whole number"),
         ("--log_texts False", "log_texts: 'False' is not allowed; allowed: true or false"),
         ("--log_texts maybe", "log_texts: 'maybe' is not allowed; allowed: true or false"),
@@ -150,6 +151,10 @@ def test_a_model_is_named_by_a_uri(model: str) -> None:
 def test_both_spellings_of_a_flag_mean_the_same() -> None:
     assert TrainParameters.parse(["--patience", "3"]) == TrainParameters.parse(["--patience=3"])
     assert TrainParameters.parse(["--patience=3"]).patience == 3
+
+
+def test_a_models_name_is_as_long_as_any_store_holds() -> None:
+    assert TrainParameters.parse(["--model_name", "x" * 256]).model_name == "x" * 256
 
 
 def test_auto_mode_follows_the_monitor() -> None:
