@@ -27,9 +27,11 @@ ui: $(VENV)/ready ## the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
-test: $(VENV)/ready-dev lint ## set up what tests need, check style and types, run all tests; EXTRAS=wheel: the wheel, too
+test: $(VENV)/ready-dev lint ## check style and types, run all tests; SYSTEM=install: root gets Chromium and PostgreSQL for them; EXTRAS=wheel: the wheel, too
+ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh
+endif
 	@$(RUN) -m pytest -n 4 --dist loadfile
 
 lint: $(VENV)/ready-dev ## check style, types and which package imports which

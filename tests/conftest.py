@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from helpers import system
 from helpers.reviews import TINY, make_noisy_reviews, make_reviews
 from helpers.stores import copied_store
 
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
 collect_ignore = [] if "wheel" in os.environ.get("EXTRAS", "").split() else ["system/test_installed_wheel.py"]
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_report_header() -> list[str]:
+    return system.describe_missing(system.find_missing())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items[:], lacking = system.split(items, system.find_missing())
+    if lacking:
+        config.hook.pytest_deselected(items=lacking)
 
 
 @pytest.fixture(autouse=True)

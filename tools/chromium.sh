@@ -14,5 +14,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   # Ubuntu's package of this name only asks for a snap; Playwright brings a browser of its own.
   found || .venv/bin/playwright install --with-deps chromium
 fi
-found || echo 'note: no Chromium; test_browser.py is left out. Install the package chromium (or google-chrome) to run it.' >&2
+found || echo 'note: no Chromium; install the package chromium (or google-chrome).' >&2
 exit 0

@@ -14,7 +14,7 @@ import mlflow
 import pytest
 
 from helpers import ROOT
-from helpers.postgresql import postgresql, programs
+from helpers.postgresql import postgresql
 from helpers.resuming import ARGUMENTS
 from helpers.runs import SignalAfter, last_run
 from helpers.trainings import Trainings
@@ -80,8 +80,6 @@ def test_eight_on_sqlite_which_another_process_locks_again_and_again(
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    if programs() is None:
-        pytest.skip("there is no PostgreSQL server; install the package postgresql")
     with postgresql() as uri:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -96,6 +94,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         mlflow.set_tracking_uri(None)
 
 
+@pytest.mark.needs("PostgreSQL")
 def test_eight_on_postgresql_and_one_that_broke_off(database: str, tmp_path: Path, trainings: Trainings) -> None:
     at_once(trainings, database, tmp_path)
     assert_all_are_whole(trainings, parameters=10)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,27 +18,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from helpers import SRC
 from helpers.reviews import TINY, make_reviews
 from helpers.servers import mlflow_server
+from helpers.system import find_chromium
 
-
-def runs(command: str) -> bool:
-    """Whether a browser starts: Ubuntu has one that only asks for another package."""
-    try:
-        return subprocess.run([command, "--version"], capture_output=True, timeout=60).returncode == 0
-    except OSError:
-        return False
-
-
-def chromium() -> str:
-    """The system's Chromium, else Playwright's own, else nothing."""
-    with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-    return next(filter(runs, ("chromium", "chromium-browser", "google-chrome", own)), "")
-
-
-CHROMIUM = chromium()
-if not CHROMIUM:
-    pytest.skip("no Chromium: install the package chromium (or google-chrome)", allow_module_level=True)
-CHROMIUM = shutil.which(CHROMIUM) or CHROMIUM
+pytestmark = pytest.mark.needs("Chromium")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -96,7 +77,7 @@ def run_script(folder: Path, uri: str, script: str, *arguments: str) -> None:
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=30_000)
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         yield started
         started.close()
 

@@ -1,0 +1,52 @@
+"""Programs of the system that some tests need: which are missing, and which tests are left out for it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from helpers import postgresql
+
+
+@cache
+def find_chromium() -> str:
+    """The system's Chromium, else Playwright's own; empty if there is none that runs."""
+    own = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache/ms-playwright")
+    names = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    found = (*filter(None, names), *map(str, sorted(own.glob("chromium-*/chrome-linux*/chrome"))))
+    return next(filter(_runs, found), "")
+
+
+def _runs(command: str) -> bool:
+    """Ubuntu has one that only asks for another package."""
+    try:
+        return subprocess.run([command, "--version"], capture_output=True, timeout=60).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@cache
+def find_missing() -> Mapping[str, str]:
+    """What tests need and the system lacks, with the package to install."""
+    packages = {"Chromium": "chromium or google-chrome", "PostgreSQL": "postgresql"}
+    found = {"Chromium": find_chromium(), "PostgreSQL": postgresql.programs()}
+    return {name: package for name, package in packages.items() if not found[name]}
+
+
+def describe_missing(missing: Mapping[str, str]) -> list[str]:
+    """The lines at the head of a test run."""
+    return [
+        f"left out: the tests marked needs({name!r}), as {name} is missing: install {package}, "
+        "or as root on Debian or Ubuntu: make test SYSTEM=install"
+        for name, package in missing.items()
+    ]
+
+
+def split(items: list[pytest.Item], missing: Mapping[str, str]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """The tests that can run, and those that need what is missing."""
+    lacking = [item for item in items if any(mark.args[0] in missing for mark in item.iter_markers("needs"))]
+    return [item for item in items if item not in lacking], lacking
