@@ -13,11 +13,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "examples" / "diabetes")]
 
+import imdb_conv1d.schema
 from diabetes import Diabetes
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console import train_parameters, verb_parameters
 from tracked.console.parameters import Parameters, as_string, describe_allowed
 from tracked.experiment import Experiment
+from tracked.runs import schema
 
 PARAMETERS_INTRO = """# Parameters
 
@@ -92,7 +94,46 @@ def make_parameters() -> str:
     return "\n".join(sections)
 
 
-PAGES: Mapping[str, Callable[[], str]] = {"parameters.md": make_parameters}
+CONTENTS_INTRO = """# What a run holds
+
+Made from the code by `make docs`: the names that are stored in MLflow and in a training's folder, by where they stand.
+A part in braces follows from the experiment; behind the colon is what it is for `imdb-conv1d`. Metrics at step 0 are
+drawn as bars by the UI, a run each. Filter the runs table with `tags.verb = "train"`.
+"""
+
+
+def format_name(name: str) -> str:
+    """Format a stored name; behind one with a part in braces, what it is for imdb-conv1d."""
+    parts = {
+        "rows": [EXPERIMENT.terms.rows],
+        "loss": [EXPERIMENT.terms.loss_key],
+        "metric": [metric.name for metric in EXPERIMENT.metrics],
+        "score": EXPERIMENT.headline,
+        "headline": EXPERIMENT.headline,
+        "monitor": ["val_loss"],
+        "inputs_switch": [EXPERIMENT.inputs_switch],
+    }
+    filled = [name.replace(f"{{{part}}}", value) for part, values in parts.items() for value in values]
+    examples = ", ".join(f"`{one}`" for one in filled if one != name)
+    return f"`{name}`: {examples}" if examples else f"`{name}`"
+
+
+def make_run_contents() -> str:
+    """Make docs/run-contents.md."""
+    sections = [CONTENTS_INTRO]
+    for title, groups in schema.CONTENTS.items():
+        own = {f"{kind} of imdb-conv1d": names for kind, names in imdb_conv1d.schema.CONTENTS.get(title, {}).items()}
+        sections.append(f"## {title}\n")
+        for kind, names in (groups | own).items():
+            rows = [[format_name(name), meaning] for name, meaning in names.items()]
+            sections.append(f"### {kind}\n\n{table(['name', 'meaning'], rows)}\n")
+    return "\n".join(sections)
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "parameters.md": make_parameters,
+    "run-contents.md": make_run_contents,
+}
 
 
 def main() -> None:

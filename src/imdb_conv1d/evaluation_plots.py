@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
+from imdb_conv1d import schema
 from imdb_conv1d.metrics import compute_calibration
 from tracked.reports.plots import BLUE, GREY
 
@@ -14,10 +15,10 @@ from tracked.reports.plots import BLUE, GREY
 def draw_all(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> dict[str, Figure]:
     """All pictures of an evaluation, by their files' names."""
     return {
-        "confusion.png": draw_confusion(labels, probabilities, mark),
-        "roc.png": draw_roc(labels, probabilities, mark),
-        "precision_recall.png": draw_precision_recall(labels, probabilities, mark),
-        "calibration.png": draw_calibration(compute_calibration(labels, probabilities), mark),
+        schema.CONFUSION: draw_confusion(labels, probabilities, mark),
+        schema.ROC: draw_roc(labels, probabilities, mark),
+        schema.PRECISION_RECALL: draw_precision_recall(labels, probabilities, mark),
+        schema.CALIBRATION: draw_calibration(compute_calibration(labels, probabilities), mark),
     }
 
 

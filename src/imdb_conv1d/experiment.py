@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imdb_conv1d import schema
 from imdb_conv1d.parameters import EvaluateParameters, PromoteParameters, TrainParameters
 from tracked.console.lines import say
 from tracked.experiment import Experiment, Metric, Package, Terms, TrainedOn
@@ -29,13 +30,13 @@ class ImdbConv1D(Experiment):
     Parameters = TrainParameters
     EvaluateParameters = EvaluateParameters
     PromoteParameters = PromoteParameters
-    metrics = (Metric("loss", "min"), Metric("accuracy", "max"))
+    metrics = (Metric(schema.LOSS, "min"), Metric(schema.ACCURACY, "max"))
     terms = TERMS
-    headline = ("loss", "accuracy")
-    file_patterns = (r"vocabulary-[0-9a-f]{64}\.txt",)
+    headline = (schema.LOSS, schema.ACCURACY)
+    file_patterns = (schema.VOCABULARY.replace(".", r"\.").format(sha256="[0-9a-f]{64}"),)
     owns_untagged_runs = True  # before experiments had names, there was this one
     inputs_switch = "log_texts"
-    legacy_seen_metric = "test_texts_in_training"
+    legacy_seen_metric = schema.LEGACY_SEEN
     advice = "a smaller learning_rate than {learning_rate} may help"
 
     def load(self, parameters: TrainParameters, source: str) -> "Reviews":
@@ -56,7 +57,7 @@ class ImdbConv1D(Experiment):
         dataset.forget_words()
         labels = [part["label"].to_numpy() for part in dataset.learned]
         learned, validated = zip(ids, labels, strict=True)
-        network = networks.build(parameters, resumed_tags.get("layers", ""))
+        network = networks.build(parameters, resumed_tags.get(schema.LAYERS, ""))
         return networks.NetworkTrainee(network, parameters, learned, validated)
 
     def package(self, parameters: TrainParameters, dataset: "Reviews", folder: Path, checkpoint: Path) -> Package:
@@ -94,10 +95,12 @@ class ImdbConv1D(Experiment):
 
     def summarize(self, scores: Mapping[str, float]) -> str:
         """Say loss, accuracy with its interval, and the area under the ROC curve."""
-        return (
-            f"test_loss {scores['loss']:.4f}, test_accuracy {scores['accuracy']:.4f} (95 % interval "
-            f"{scores['accuracy_low']:.4f} to {scores['accuracy_high']:.4f}), ROC AUC {scores['roc_auc']:.4f}"
+        loss, accuracy, low, high, area = (
+            f"{scores[name]:.4f}"
+            for name in (schema.LOSS, schema.ACCURACY, schema.ACCURACY_LOW, schema.ACCURACY_HIGH, schema.ROC_AUC)
         )
+        interval = f"95 % interval {low} to {high}"
+        return f"test_loss {loss}, test_accuracy {accuracy} ({interval}), ROC AUC {area}"
 
     def show_worst(self, inputs: "pd.DataFrame", with_inputs: bool) -> "pd.DataFrame":
         """Show the most confident mistakes, with their text or with its hash."""

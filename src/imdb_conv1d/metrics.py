@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 from scipy.special import xlog1py, xlogy
 from sklearn import metrics
 
+from imdb_conv1d import schema
+
 BINS = 10
 NORMAL = 1.959964  # the 97.5 % quantile
 
@@ -41,17 +43,17 @@ def compute_scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike
     filled = bins[bins["reviews"] > 0]
     gaps = (filled["probability"] - filled["positive"]).abs()
     return {
-        "loss": float(metrics.log_loss(y, p)),
-        "accuracy": right / len(y),
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "precision": float(metrics.precision_score(y, predicted, zero_division=0)),
-        "recall": float(metrics.recall_score(y, predicted)),
-        "f1": float(metrics.f1_score(y, predicted)),
-        "roc_auc": float(metrics.roc_auc_score(y, p)),
-        "average_precision": float(metrics.average_precision_score(y, p)),
-        "brier": float(metrics.brier_score_loss(y, p)),
-        "calibration_error": float((gaps * filled["reviews"]).sum() / len(y)),
+        schema.LOSS: float(metrics.log_loss(y, p)),
+        schema.ACCURACY: right / len(y),
+        schema.ACCURACY_LOW: low,
+        schema.ACCURACY_HIGH: high,
+        schema.PRECISION: float(metrics.precision_score(y, predicted, zero_division=0)),
+        schema.RECALL: float(metrics.recall_score(y, predicted)),
+        schema.F1: float(metrics.f1_score(y, predicted)),
+        schema.ROC_AUC: float(metrics.roc_auc_score(y, p)),
+        schema.AVERAGE_PRECISION: float(metrics.average_precision_score(y, p)),
+        schema.BRIER: float(metrics.brier_score_loss(y, p)),
+        schema.CALIBRATION_ERROR: float((gaps * filled["reviews"]).sum() / len(y)),
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 
+from imdb_conv1d import schema
 from imdb_conv1d.batches import make_training_batches, make_validation_batches
 from imdb_conv1d.fused_layers import MIN_FUSED_WIDTH, FusedAdam, FusedConvolution
 from imdb_conv1d.parameters import TrainParameters
@@ -47,7 +48,7 @@ class NetworkTrainee(KerasTrainee):
             network.trained,
             lambda epoch: make_training_batches(*learned, size, kernel_size, seed, epoch),
             make_validation_batches(*validated, kernel_size),
-            tags={"layers": "fused" if network.fused else "plain"},
+            tags={schema.LAYERS: "fused" if network.fused else "plain"},
             note=network.note,
         )
         self.network = network

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from imdb_conv1d.schema import VOCABULARY
 from tracked.training.files import sha256_of, write_safely
 from tracked.training.reproducibility import count_cores, without_autotune
 
@@ -86,7 +87,7 @@ def keep_vocabulary(folder: Path, make: Callable[[], list[str]]) -> Path:
     with suppress(FileNotFoundError):
         return find_vocabulary(folder)
     content = _lines(make())
-    path = folder / f"vocabulary-{hashlib.sha256(content).hexdigest()}.txt"
+    path = folder / VOCABULARY.format(sha256=hashlib.sha256(content).hexdigest())
     write_safely(path, lambda to: to.write_bytes(content))
     return path
 
@@ -97,8 +98,8 @@ def find_vocabulary(folder: Path) -> Path:
     Raises:
         FileNotFoundError: if there is none.
     """
-    for path in folder.glob("vocabulary-*.txt"):
-        if path.stem == f"vocabulary-{sha256_of(path)}":
+    for path in folder.glob(VOCABULARY.format(sha256="*")):
+        if path.name == VOCABULARY.format(sha256=sha256_of(path)):
             return path
     raise FileNotFoundError(f"no whole vocabulary in {folder}")
 

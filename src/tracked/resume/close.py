@@ -23,6 +23,7 @@ from tracked.runs.schema import CHECKPOINT_FOLDER, CLOSED, REGISTERED, STOP_REAS
 from tracked.training import journal
 from tracked.training.files import BEST, CHECKPOINT, JOURNAL, checkpoint_name
 from tracked.training.journal import Entry
+from tracked.training.run_folder import ASIDE_FOLDER
 from tracked.training.run_folder_lock import HeldError, RunFolderLock
 from tracked.training.snapshots import Snapshots
 
@@ -135,7 +136,7 @@ def _choose_checkpoint(
 
 def _list_files(folder: Path) -> list[Path]:
     """The files in a training's folder and in what was set aside in it; of one name the last one counts."""
-    aside = [path for path in sorted(folder.glob("aside-*")) if not path.is_symlink()]
+    aside = [path for path in sorted(folder.glob(ASIDE_FOLDER.format(number="*"))) if not path.is_symlink()]
     found = [path for place in [*aside, folder] for path in place.glob("*")]
     return [path for path in found if path.is_file() and not path.is_symlink()]
 

@@ -16,7 +16,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from tracked.experiment import Experiment, owns_untagged
-from tracked.training import files, journal
+from tracked.training import files, journal, run_folder, snapshot_file
 
 RUN_TAGS = {
     (VERB := "verb"): "what the run is of: train, evaluate, replay, compare, promote, rollback or unfinished",
@@ -59,13 +59,13 @@ TOTALS = {
     (BEST_VALUE := "best_{monitor}"): "the monitored metric of that epoch",
 }
 TRAINING_FILES = {
-    files.HISTORY: "a row an epoch: all of its metrics",
-    files.EARLY_STOPPING: "a row an epoch: the monitored value, the best so far, epochs waited, event and time",
+    files.HISTORY: "one row per epoch: all of its metrics",
+    files.EARLY_STOPPING: "one row per epoch: the monitored value, the best so far, epochs waited, event and time",
     files.CURVES: "the metrics over the epochs, with the best one and the last one",
     (CHECKPOINT := f"{(CHECKPOINT_FOLDER := 'checkpoint')}/{files.BEST}"): "the network of the best epoch, with its "
     "optimizer",
-    (ROWS := f"{(DATA_FOLDER := 'data')}/{files.ROWS}"): "a row a row of the data, without inputs: id and part at "
-    "least; later evaluations read there what the model has seen",
+    (ROWS := f"{(DATA_FOLDER := 'data')}/{files.ROWS}"): "one row per row of the data, without inputs; "
+    "evaluations read there what the model has seen",
     files.ENVIRONMENT: "the tags `versions` and `machine` as JSON",
 }
 
@@ -83,6 +83,7 @@ EVALUATION_TAGS = {
     (EVALUATION_FORMAT := "evaluation_format"): "the form of what the run holds: 3; without the tag, it is not known "
     "which rows were seen",
     MLFLOW_LOGGED_ARTIFACTS: "names the table that the UI shows",
+    (PARENT_RUN_ID := MLFLOW_PARENT_RUN_ID): "the promotion that made the evaluation; the UI shows it below that",
 }
 EVALUATION_METRICS = {
     (TEST_SCORE := "test_{score}"): "the experiment's scores over all rows; `loss` is the mean of the rows' losses",
@@ -96,7 +97,7 @@ EVALUATION_METRICS = {
     (TEST_SECONDS := "test_seconds"): "seconds that reading and predicting took",
 }
 EVALUATION_FILES = {
-    (PREDICTIONS := "predictions.parquet"): "a row a row: the columns below",
+    (PREDICTIONS := "predictions.parquet"): "one row per row of the part",
     (MISTAKES := "mistakes.json"): "the rows with the largest loss, of those that are not right; as far as inputs may "
     "be stored",
 }
@@ -111,7 +112,7 @@ PREDICTION_COLUMNS = {
 REPLAY_TAGS = {
     (SOURCE_RUN_ID := "source_run_id"): "the run that was replayed, of one training",
     (SOURCE_EXPERIMENT_ID := "source_experiment_id"): "the MLflow experiment that was replayed, of several",
-    (PARENT_RUN_ID := MLFLOW_PARENT_RUN_ID): "the run that was replayed, so that the UI shows the replay below it",
+    PARENT_RUN_ID: "the run that was replayed, so that the UI shows the replay below it",
 }
 REPLAY_METRICS = {
     (SHORTEST_PATIENCE := "shortest_patience"): "of one training: the shortest patience that keeps the best epoch",
@@ -129,15 +130,15 @@ REPLAY_METRICS = {
     (RUNS_COMPARED := "runs_compared"): "those of them that count: distinct, and long enough",
 }
 REPLAY_FILES = {
-    (REPLAY_TABLE := "replay.csv"): "a row a rule and training: its stop, the epoch that it keeps, regret, savings",
+    (REPLAY_TABLE := "replay.csv"): "one row per rule and training: its stop, the epoch that it keeps, regret, savings",
     (HEAT_MAP := "heat_map.png"): "regret and stop over patience and min_delta",
     (CURVE := "curve.png"): "of one training: its curve with the stops drawn in",
-    (POOLED_TABLE := "pooled.csv"): "of several trainings: a row a rule, over the runs that answer it",
+    (POOLED_TABLE := "pooled.csv"): "of several trainings: one row per rule, over the runs that answer it",
     (POOLED := "pooled.png"): "mean regret and mean stop over patience",
 }
 
 COMPARISON_FILES = {
-    (COMPARISON_TABLE := "comparison.csv"): "a row a training, the best first",
+    (COMPARISON_TABLE := "comparison.csv"): "one row per training, the best first",
     (PAIRS := "pairs.csv"): "the best evaluated training against each other one, on the same rows",
     (COMPARISON_PAGE := "comparison.html"): "both tables and the curves on one page",
 }
@@ -199,6 +200,15 @@ MODEL_FILES = {
     f"extra_files/{files.BEST}": "the checkpoint: the Keras network and its optimizer, for further training",
 }
 
+RUN_FOLDER_FILES = {
+    files.JOURNAL: "one line of JSON per epoch: its number, time and metrics",
+    snapshot_file.FILE: "all that the epochs to come depend on; of the two newest epochs",
+    files.EPOCH_CHECKPOINT: "the network of the best epoch; of a former best one while a snapshot needs it",
+    run_folder.LOCK: "held by the process that trains, and names it",
+    run_folder.ATTEMPTS: "the `token` of each attempt",
+    run_folder.ASIDE_FOLDER: "files that could not be used and were set aside",
+}
+
 CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
     "Every run": {"Tags": RUN_TAGS},
     "The run of a training": {
@@ -215,6 +225,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
     "The model version": {"Tags": VERSION_TAGS},
     "The registered model": {"Aliases": ALIASES, "Tags": REGISTERED_MODEL_TAGS},
     "The stored model": {"Tags": MODEL_TAGS, "Metadata": MODEL_METADATA, "Files": MODEL_FILES},
+    "The run folder of an unfinished training": {"Files": RUN_FOLDER_FILES},
 }  # fmt: skip
 RESERVED = {*RUN_TAGS, *TRAINING_TAGS}  # tags that an experiment may not set at a training's run
 OF_VERSIONS = {BEST_EPOCH, DATA_DIGEST}  # tags that a training's version is made with, and no other version

@@ -14,6 +14,7 @@ JOURNAL = "journal.jsonl"
 # Artifacts of a training, beside the checkpoint.
 HISTORY, EARLY_STOPPING, CURVES = "history.csv", "early_stopping.csv", "training.png"
 ROWS, ENVIRONMENT = "rows.parquet", "environment.json"
+EPOCH_CHECKPOINT = "best-{epoch}.keras"
 CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # the names of :func:`checkpoint_name`
 PARTIAL = "partial"  # prefix of a file that is being written
 
@@ -37,7 +38,7 @@ def write_safely(path: Path, write: Callable[[Path], object]) -> None:
 
 def checkpoint_name(epoch: int) -> str:
     """The file name of an epoch's checkpoint."""
-    return f"best-{epoch}.keras"
+    return EPOCH_CHECKPOINT.format(epoch=epoch)
 
 
 def snapshot_files(checkpoint: Mapping[str, Any]) -> list[str]:

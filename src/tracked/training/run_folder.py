@@ -27,6 +27,7 @@ OWN_FILES = (
     r"epoch-\d+-[0-9a-f]{64}\.npz", CHECKPOINT.pattern,
 )  # fmt: skip
 KERAS_TEMPORARY = r"tmp[a-z0-9_]{8}"  # Keras's, while it writes a checkpoint with little memory
+ASIDE_FOLDER = "aside-{number}"
 ASIDE = re.compile(r"aside-\d+")
 
 

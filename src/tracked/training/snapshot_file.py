@@ -17,6 +17,7 @@ from tracked.console.lines import one_line
 
 FORMAT = 1
 FINGERPRINT = "facts"  # the metadata's key in format 1 for the fingerprint
+FILE = "epoch-{epoch}-{sha256}.npz"
 NAME = re.compile(r"epoch-(\d+)-([0-9a-f]{64})\.npz")
 # Errors of zipfile and json on damaged content, beside ValueError.
 UNREADABLE = (zipfile.BadZipFile, EOFError, RuntimeError)

@@ -15,7 +15,8 @@ from typing import Any
 
 from tracked.console.lines import one_line, warn
 from tracked.training.files import CHECKPOINT, JOURNAL, PARTIAL, write_safely
-from tracked.training.snapshot_file import NAME, Snapshot, pack, unpack
+from tracked.training.run_folder import ASIDE_FOLDER
+from tracked.training.snapshot_file import FILE, NAME, Snapshot, pack, unpack
 
 KEPT = 2
 
@@ -38,7 +39,7 @@ class Snapshots:
             OSError: if the snapshot cannot be written; earlier files stay.
         """
         content = pack(snapshot)
-        name = f"epoch-{snapshot.epoch}-{hashlib.sha256(content).hexdigest()}.npz"
+        name = FILE.format(epoch=snapshot.epoch, sha256=hashlib.sha256(content).hexdigest())
         write_safely(self.folder / name, lambda path: path.write_bytes(content))
         self._names[name] = self._needed(snapshot.metadata)
         self._prune(snapshot.epoch)
@@ -89,11 +90,12 @@ class Snapshots:
 
     def _files(self) -> list[tuple[int, Path]]:
         """Epochs and files, the newest first."""
-        files = [(int(match[1]), path) for path in self.folder.glob("epoch-*.npz") if (match := NAME.match(path.name))]
+        files = [(int(match[1]), path) for path in self.folder.glob("*") if (match := NAME.match(path.name))]
         return sorted(files, reverse=True)
 
     def _set_aside(self, paths: Sequence[Path]) -> Path:
-        aside = self.folder / f"aside-{1 + len(list(self.folder.glob('aside-*')))}"
+        number = 1 + len(list(self.folder.glob(ASIDE_FOLDER.format(number="*"))))
+        aside = self.folder / ASIDE_FOLDER.format(number=number)
         for path in paths:
             aside.mkdir(exist_ok=True)
             path.rename(aside / path.name)
