@@ -51,6 +51,7 @@ import tensorflow as tf
 
 ops = tf.raw_ops
 MIN_FUSED_WIDTH = 64  # embedding_dims * kernel_size
+KERAS_PARTS = ("_get_variable_index", "_momentums", "_velocities")
 
 
 def _sparse(rows: tf.Tensor, columns: tf.Tensor, values: tf.Tensor, shape: tuple[Any, Any]) -> tf.Tensor:
@@ -126,12 +127,17 @@ class FusedAdam(keras.optimizers.Adam):
     The gradient of an embedding comes as a row a position, of which many may be for the same word. From these, Keras
     takes a word's first moment from the sum of its rows and its second from the sum of their squares, not from the
     square of their sum. Other implementations do not, and here a training is to be Keras's.
+
+    Where Keras keeps its moments elsewhere (``KERAS_PARTS`` are private to it), Keras's own step is taken.
     """
 
     def update_step(
         self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         """Move a variable and its two moments."""
+        if not all(hasattr(self, name) for name in KERAS_PARTS):
+            super().update_step(gradient, variable, learning_rate)
+            return
         index, dtype = self._get_variable_index(variable), variable.dtype
         first, second = self._momentums[index].value, self._velocities[index].value
         rate, step = tf.cast(learning_rate, dtype), tf.cast(self.iterations + 1, dtype)

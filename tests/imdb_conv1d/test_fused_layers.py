@@ -135,6 +135,21 @@ def test_adams_steps_are_those_of_keras(seed: int, steps: int, rate: float) -> N
     assert results[0][2] == steps  # the optimizer's own count
 
 
+def test_adam_whose_parts_have_moved_takes_kerass_own_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_layers, "KERAS_PARTS", ("_get_variable_index", "_moments_of_another_version"))
+    numbers = np.random.default_rng(0)
+    start, dense, rows = numbers.normal(size=(6, 3)), numbers.normal(size=(6, 3)), numbers.normal(size=(9, 3))
+    results = []
+    for kind in (keras.optimizers.Adam, FusedAdam):
+        variables = [keras.Variable(start, dtype="float64") for _ in range(2)]
+        adam = kind(0.1)
+        adam.build(variables)
+        slices = tf.IndexedSlices(tf.constant(rows), tf.constant([0, 1, 1, 3, 4, 4, 0, 2, 2]), (6, 3))
+        adam.apply([tf.constant(dense), slices], variables)
+        results.append([np.asarray(value).tobytes() for value in [*variables, *adam.variables]])
+    assert results[0] == results[1]
+
+
 SMALL = TrainParameters(
     maxlen=30, max_features=40, embedding_dims=22, filters=16, hidden_dims=8, batch_size=8, learning_rate=0.01
 )

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.utils import credentials, rest_utils
 
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
@@ -77,10 +76,12 @@ def _server_version(address: str) -> str:
     if urlsplit(address).scheme not in ("http", "https"):
         return ""
     try:
+        from mlflow.utils import credentials, rest_utils  # not of MLflow's documented interface
+
         with brief_calls():  # with the credentials that MLflow's settings give
             answer = rest_utils.http_request(credentials.get_default_host_creds(address), "/version", "GET")
         return str(answer.text).strip() if answer.status_code == 200 else ""
-    except Exception:  # it has answered before
+    except Exception:  # the server has answered before
         return ""
 
 

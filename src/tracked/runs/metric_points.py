@@ -21,7 +21,8 @@ def read_points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
     statistics: so a database is asked for many runs at a time. MLflow's client cannot, but the store behind it can.
     """
     client = mlflow.MlflowClient()
-    of_many = getattr(client._tracking_client.store, "get_metric_history_bulk", None)  # not over HTTP
+    store = getattr(getattr(client, "_tracking_client", None), "store", None)  # private to MLflow
+    of_many = getattr(store, "get_metric_history_bulk", None)  # not over HTTP
     if of_many is None or len(run_ids) == 1:
         return {
             run_id: with_retries(

@@ -188,8 +188,11 @@ def end_active_run(status: str) -> None:
 
 
 def is_made_up(name: str) -> bool:
-    """Whether MLflow made the name up, such as gifted-crow-512; a name that a user chose is kept."""
+    """Whether MLflow made the name up, such as gifted-crow-512; a name that a user chose is kept.
+
+    MLflow's words are private to it: where they are not found, every name counts as chosen.
+    """
+    predicates, nouns = (getattr(name_utils, words, ()) for words in ("_GENERATOR_PREDICATES", "_GENERATOR_NOUNS"))
     predicate, _, rest = name.partition("-")
     noun, _, number = rest.partition("-")
-    words = predicate in name_utils._GENERATOR_PREDICATES and noun in name_utils._GENERATOR_NOUNS
-    return words and number.isdigit()
+    return predicate in predicates and noun in nouns and number.isdigit()

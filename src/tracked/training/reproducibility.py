@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn")
 MODEL_PACKAGES = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
 
+_deterministic: set[str] = set()  # not empty once this process has chosen deterministic operations
+
 
 def import_tensorflow() -> ModuleType:
     """Import TensorFlow and initialize its devices without its notes on standard error, which ignore its log level.
@@ -50,6 +52,7 @@ def make_repeatable(seed: int) -> None:
     keras.config.disable_interactive_logging()  # progress bars of predict would mix into the output
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    _deterministic.add("here")
 
 
 def get_random_states() -> dict[str, Any]:
@@ -113,17 +116,24 @@ def model_requirements() -> list[str]:
 def describe_machine() -> dict[str, str]:
     """Describe the machine by what results depend on: equal values give equal bits."""
     import tensorflow as tf
-    from tensorflow.python.framework.config import is_op_determinism_enabled  # not in the public API
 
     threads = tf.config.threading.get_intra_op_parallelism_threads() or count_cores()
     return {
         "cpu": _cpu(),
         "threads": str(threads),
-        "deterministic_ops": str(is_op_determinism_enabled()).lower(),
+        "deterministic_ops": str(_has_deterministic_ops()).lower(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "gpus": str(count_gpus()),
         "platform": platform.platform(),
     }
+
+
+def _has_deterministic_ops() -> bool:
+    try:
+        from tensorflow.python.framework.config import is_op_determinism_enabled  # not in the public API
+    except ImportError:
+        return bool(_deterministic)
+    return bool(is_op_determinism_enabled())
 
 
 def count_cores() -> int:

@@ -1,3 +1,4 @@
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +90,15 @@ def test_the_version_is_asked_with_mlflows_credentials(monkeypatch: pytest.Monke
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{uri}/a/prefix")
         connection.require_model_store()
     assert seen[0] == "/a/prefix/version Bearer abc"
+
+
+def test_without_mlflows_own_calls_no_version_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow.utils.credentials", None)
+    monkeypatch.delattr("mlflow.utils.credentials")
+    with server(b"2.22.2") as (uri, seen):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        connection.require_model_store()
+    assert seen == []
 
 
 def test_a_training_asks_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,23 @@ def test_the_seconds_of_many_runs_are_one_more_question(store: str, monkeypatch:
     assert [history.seconds[-1] for history in read] == [4.0, 5.0, 6.0, 7.0, 180.0]
 
 
+def test_points_are_read_run_by_run_where_the_clients_store_has_moved(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [record([0.5, 0.4, 0.6]) for _ in range(2)]
+    expected = metric_points.read_points(runs, "val_loss")
+    client = mlflow.MlflowClient()
+
+    class Public:
+        get_metric_history = client.get_metric_history
+
+    monkeypatch.setattr(mlflow, "MlflowClient", Public)
+    found = metric_points.read_points(runs, "val_loss")
+    assert {run: sorted((p.step, p.value) for p in points) for run, points in found.items()} == {
+        run: sorted((p.step, p.value) for p in points) for run, points in expected.items()
+    }
+
+
 def test_the_monitor_and_mode_are_the_runs_own_then_kerass_rule(store: str) -> None:
     own = run(record([0.5, 0.4], {"monitor": "val_size", "mode": "max"}, metric="val_size"))
     assert metric_history.read(own).mode == "max"

@@ -6,6 +6,7 @@ from typing import Any
 
 import mlflow
 import pytest
+from mlflow.utils import name_utils
 
 from helpers.recording import record
 from helpers.reviews import TINY
@@ -13,7 +14,7 @@ from helpers.verbs import compare, evaluate, promote, replay, rollback, train, u
 from tracked import __version__
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
-from tracked.runs import metric_history
+from tracked.runs import metric_history, run_start
 
 Verb = Callable[[Sequence[str], Signals], object]
 VERBS: dict[str, Verb] = {
@@ -114,3 +115,12 @@ def test_a_run_that_is_begun_while_a_verb_works_is_not_taken(
         VERBS[verb]([], Signals())
     assert dict(client.get_run(made.info.run_id).data.tags)["verb"] == "promote"
     assert len(everything()) == 2
+
+
+def test_without_mlflows_words_every_name_counts_as_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_start.is_made_up("gifted-crow-512")
+    assert not run_start.is_made_up("lstm-big-512")
+    monkeypatch.delattr(name_utils, "_GENERATOR_NOUNS")
+    assert not run_start.is_made_up("gifted-crow-512")
+    monkeypatch.delattr(name_utils, "_GENERATOR_PREDICATES")
+    assert not run_start.is_made_up("gifted-crow-512")
