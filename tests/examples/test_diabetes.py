@@ -168,7 +168,7 @@ def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
         out, err = process.communicate(timeout=120)
     assert process.returncode == 1, out + err
     assert "no training in the experiment" not in mlflow_run(uri, "-e", "unfinished")
-    assert re.search(r"^going on after epoch ([5-9]|\d\d)$", mlflow_run(uri, "--run-id", kept.name), re.MULTILINE)
+    assert re.search(r"^resuming after epoch ([5-9]|\d\d)$", mlflow_run(uri, "--run-id", kept.name), re.MULTILINE)
     run = mlflow.get_run(kept.name)
     assert (run.info.status, run.data.tags["registered_version"]) == ("FINISHED", "1")
     assert metrics(run) == metrics(trained)
@@ -196,7 +196,7 @@ def test_the_newest_training_that_was_killed_goes_on(uri: str, place: Path, trai
     assert status == -signal.SIGKILL
     resumed = script(uri, place, "train", "--resume", "latest")
     assert resumed.returncode == 0, resumed.stderr
-    assert re.search(r"^going on after epoch ([5-9]|\d\d)$", resumed.stdout, re.MULTILINE)
+    assert re.search(r"^resuming after epoch ([5-9]|\d\d)$", resumed.stdout, re.MULTILINE)
     run = mlflow.get_run(run_id)
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FINISHED", "patience")
     assert metrics(run) == metrics(trained)

@@ -139,7 +139,7 @@ def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
     assert mlflow.get_run(place.name).info.status == "FAILED"
     done = mlflow_run(server, folder, "--run-id", place.name)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"going on after epoch [2-9]", done.stdout)
+    assert re.search(r"resuming after epoch [2-9]", done.stdout)
     (run,) = runs("train", experiment)
     assert (run.info.run_id, run.info.status) == (place.name, "FINISHED")
     assert histories(run) == histories(runs("train", trained)[0])

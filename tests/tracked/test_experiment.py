@@ -375,7 +375,7 @@ def test_resume_with_another_network_is_refused_and_everything_stays(store: str)
         assert set(before["val_loss"]) == {1, 2}
         assert files(run) == kept
         assert mlflow.MlflowClient().search_model_versions("name = 'tiny'") == []
-    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with"):
+    with pytest.raises(UserError, match=r"^resume: no resumable run in experiment"):
         fit(Wider(), "--resume=latest")
     fit(Tiny(), "--resume", run.info.run_id)  # the network that it was
     assert metrics(now(run)) == metrics(whole)
@@ -410,9 +410,9 @@ def test_a_loss_that_is_not_a_number_ends_the_training_for_good(store: str, advi
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "not_a_number")
     assert_nothing_is_registered()
     before = runs()
-    with pytest.raises(UserError, match=r"this one has ended on a loss that is not a finite number$"):
+    with pytest.raises(UserError, match=r"ended on a loss that is not a finite number; start a new training$"):
         fit(experiment, "--resume", run.info.run_id)
-    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with"):
+    with pytest.raises(UserError, match=r"^resume: no resumable run in experiment"):
         fit(experiment, "--resume=latest")
     assert runs() == before
     assert_nothing_is_registered()
@@ -453,7 +453,7 @@ def test_latest_is_the_newest_of_the_own_experiment(both: dict[str, Run], own: s
     found = now(both[own])
     assert (found.info.status, found.data.tags["resumed"]) == ("FINISHED", "after epoch 1")
     assert found.data.tags["experiment"] == own
-    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with in the experiment Default"):
+    with pytest.raises(UserError, match=r"^resume: no resumable run in experiment Default; start one"):
         verb("train", own).main(["--resume=latest"], Signals())
     assert everything(both[other(own)]) == theirs
     assert files(both[other(own)]) == kept
@@ -553,9 +553,9 @@ def test_a_run_that_mlflow_run_made_for_the_other_experiment_is_not_taken(
         assert told_by(capsys, own, *arguments) == "no training in the experiment Default is unfinished\n"
     with pytest.raises(UserError, match="allowed: no, dead, or the run id of an unfinished training"):
         told_by(capsys, own, "--close", run_id)
-    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with"):
+    with pytest.raises(UserError, match=r"^resume: no resumable run in experiment"):
         verb("train", own).main(["--resume=latest"], Signals())
-    with pytest.raises(UserError, match=f"^resume: '{run_id}' is not allowed; .*: this one is none of this project$"):
+    with pytest.raises(UserError, match=f"^resume: run {run_id} is not a training of this project$"):
         verb("train", own).main(["--resume", run_id], Signals())
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)  # mlflow run --run-id passes any run on to any project
     with pytest.raises(UserError) as told:
@@ -569,7 +569,7 @@ def test_a_run_that_mlflow_run_made_for_the_other_experiment_is_not_taken(
     monkeypatch.delenv("MLFLOW_RUN_ID")
     text = told_by(capsys, other(own))
     assert run_id in text
-    assert "not known here whether it lives" in text
+    assert "unknown here whether alive" in text
 
 
 def test_a_run_that_mlflow_run_made_for_the_own_experiment_is_taken(

@@ -1,1 +1,1 @@
-"""Trainings that did not come to their end."""
+"""Resume, list and close unfinished trainings."""

@@ -1,4 +1,4 @@
-"""Trainings that did not come to their end: how each stands, and how one that nobody goes on with is closed."""
+"""Close an unfinished training: log what its run folder has, end its run, remove the folder."""
 
 import io
 import math
@@ -28,43 +28,43 @@ from tracked.training.run_folder_lock import HeldError, RunFolderLock
 from tracked.training.snapshots import Snapshots
 
 
-def select(found: Sequence[ResumableRun], close: str) -> list[ResumableRun]:
-    """The ones to close: none for no, those known to be dead for dead, else the one with that run id.
+def select(trainings: Sequence[ResumableRun], close: str) -> list[ResumableRun]:
+    """Select the trainings to close: none for "no", all dead ones for "dead", else the training with this run id.
 
     Raises:
-        UserError: if that one is not unfinished, or a process works on it.
+        UserError: if that training is not unfinished, or a process holds it.
     """
     if close in ("no", "dead"):
-        return [one for one in found if one.is_dead and close == "dead"]
-    one = next((one for one in found if one.id == close), None)
-    if one is None:
+        return [training for training in trainings if training.is_dead and close == "dead"]
+    training = next((training for training in trainings if training.id == close), None)
+    if training is None:
         raise refusal("close", close, "no, dead, or the run id of an unfinished training of the experiment")
-    if one.holder:
-        raise refusal("close", close, f"a training that no process works on: {one.holder} does")
-    return [one]
+    if training.holder:
+        raise UserError(f"close: run {close} is held by {training.holder}; end that process first")
+    return [training]
 
 
-def close_run(owner: Experiment, found: ResumableRun) -> str:
-    """End a training's run for good; returns a line that says so, or why not.
+def close_run(owner: Experiment, training: ResumableRun) -> str:
+    """Close a training's run; returns a line with the result.
 
-    What its folder holds goes to the run first: epochs that the store lacks, the tables, the best checkpoint. Then the
-    folder is removed; it stays where nothing tells which of its checkpoints the run should have. One whose version is
-    registered is FINISHED, any other KILLED.
+    First the run folder's epochs that the run lacks, the tables and the best checkpoint are logged; then the folder is
+    removed. The folder stays if its best checkpoint is unknown. With a registered version the run's status is FINISHED,
+    else KILLED.
 
     Raises:
-        RunFailed: if the store keeps failing, or the folder cannot be read; it stays then.
+        RunFailed: if the store keeps failing, or the folder cannot be read; the folder stays then.
     """
-    folder = training_status.find_folder(owner, found.run)
+    folder = training_status.find_folder(owner, training.run)
     with RunFolderLock(owner.file_patterns) as folder_lock:
         try:
             folder_lock.take(folder)
         except HeldError as held:
-            return f"{found.id} is not closed: {held} works on it by now"
+            return f"{training.id} was not closed: {held} holds it"
         except OSError as error:
-            raise RunFailed(f"{folder} cannot be held ({one_line(error)})") from error
-        run = run_calls.get(found.id)
+            raise RunFailed(f"{folder} cannot be locked ({one_line(error)})") from error
+        run = run_calls.get(training.id)
         if run.info.status == "FINISHED" and REGISTERED in run.data.tags:
-            return f"{found.id} is not closed: it has finished by now"
+            return f"{training.id} was not closed: it has finished meanwhile"
         status, unclear = "FINISHED" if REGISTERED in run.data.tags else "KILLED", ""
         if status == "KILLED":
             try:
@@ -72,78 +72,84 @@ def close_run(owner: Experiment, found: ResumableRun) -> str:
             except OSError as error:
                 raise RunFailed(f"{folder} cannot be read ({one_line(error)})") from error
             tags = {CLOSED: "true", STOP_REASON: run.data.tags.get(STOP_REASON, "killed")}
-            run_calls.set_tags("saying that it is closed", found.id, tags)
-        run_calls.end(found.id, status)
+            run_calls.set_tags("tagging the run as closed", training.id, tags)
+        run_calls.end(training.id, status)
         if not unclear:
             folder_lock.remove()
-    closed = f"closed {found.id} as {status}, after epoch {found.last_epoch}"
-    return f"{closed}; {folder} stays, since {unclear}" if unclear else closed
+    closed = f"closed {training.id} as {status}, after epoch {training.last_epoch}"
+    return f"{closed}; {folder} was kept: {unclear}" if unclear else closed
 
 
 def _log_folder(owner: Experiment, run: MlflowRun, folder: Path) -> str:
-    """Store at its run what a training's folder has of it; returns why the folder must stay, empty if it need not."""
+    """Log a run folder's epochs, tables and best checkpoint; returns why the folder must stay, else empty."""
     known = run_calls.logged_epochs(run, journal.list_logged_metrics(owner))
     entries = journal.read(folder / JOURNAL)
     for entry in entries:
         if new := journal.missing_metrics(entry, known):
             run_calls.log_epoch(run.info.run_id, entry, new)
-    own: TrainParameters | None = None
+    parameters: TrainParameters | None = None
     files: list[tuple[Path, str | None]] = []
-    with suppress(UserError, ValueError):  # recorded by somebody else, so that no rule is known
-        own = resume_parameters.recorded_parameters(owner, run)
+    with suppress(UserError, ValueError):  # parameters of another project: the rule is unknown
+        parameters = resume_parameters.recorded_parameters(owner, run)
         if entries and len(entries) >= max(known, default=0):  # else the run has better tables already
-            rule = Rule(own.direction, own.patience, own.min_delta)
-            files += [(path, None) for path in journal.write_tables(entries, rule, own.monitor, folder)]
-    checkpoint, unclear = _choose_checkpoint(run, folder, own, known, {entry.epoch: entry for entry in entries})
+            rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
+            files += [(path, None) for path in journal.write_tables(entries, rule, parameters.monitor, folder)]
+    written = {entry.epoch: entry for entry in entries}
+    checkpoint, unclear = _choose_checkpoint(run, folder, parameters, known, written)
     if checkpoint:
-        (folder / BEST).unlink(missing_ok=True)  # perhaps another name of the same file
+        (folder / BEST).unlink(missing_ok=True)  # perhaps a hard link of the checkpoint
         files.append((Path(shutil.copyfile(checkpoint, folder / BEST)), CHECKPOINT_FOLDER))
-    for path, place in files:
-        run_calls.upload(run.info.run_id, path, place)
+    for path, artifact_folder in files:
+        run_calls.upload(run.info.run_id, path, artifact_folder)
     return unclear
 
 
 def _choose_checkpoint(
-    run: MlflowRun, folder: Path, own: TrainParameters | None, known: Mapping[int, Entry], written: Mapping[int, Entry]
+    run: MlflowRun,
+    folder: Path,
+    parameters: TrainParameters | None,
+    known: Mapping[int, Entry],
+    written: Mapping[int, Entry],
 ) -> tuple[Path | None, str]:
-    """The checkpoint in a training's folder that its run should get, and why that cannot be told, if it cannot.
+    """Choose the checkpoint of a run folder to log, or give the reason why the best is unknown.
 
     Args:
-        own: the training's parameters, None where they are not known.
-        known: what the run has of each epoch.
-        written: what the journal has of each epoch.
+        parameters: the training's, None if unknown.
+        known: the logged epochs.
+        written: the journal's epochs.
     """
-    there = {int(match[1]): path for path in _list_files(folder) if (match := CHECKPOINT.fullmatch(path.name))}
-    if not there:
+    paths = {int(match[1]): path for path in _list_files(folder) if (match := CHECKPOINT.fullmatch(path.name))}
+    if not paths:
         return None, ""
-    whole = {epoch: path for epoch, path in there.items() if _is_whole(path)}
-    reached, told = max([*written, Snapshots(folder).last_epoch]), max(known, default=0)
-    is_as_far = reached >= told  # it may have begun anew, and stopped again before it was where it had been
-    best = _find_best_epoch({**known, **written} if is_as_far else {**written, **known}, max(reached, told), own)
-    if best in whole:
-        return whole[best], ""
+    intact = {epoch: path for epoch, path in paths.items() if _is_intact(path)}
+    last_written, last_logged = max([*written, Snapshots(folder).last_epoch]), max(known, default=0)
+    is_as_far = last_written >= last_logged  # False if the training restarted and ended before its former last epoch
+    history = {**known, **written} if is_as_far else {**written, **known}
+    best = _find_best_epoch(history, max(last_written, last_logged), parameters)
+    if best in intact:
+        return intact[best], ""
     stored = run_calls.list_files(run.info.run_id, CHECKPOINT_FOLDER)
-    if whole and (not stored or (reached and is_as_far and not best)):
-        return whole[max(whole)], ""  # each is better than those before it
-    if stored and reached and not is_as_far:
-        return None, ""  # the run's is of all that it has
-    if not whole:
-        return None, "no checkpoint in it is whole"
+    if intact and (not stored or (last_written and is_as_far and not best)):
+        return intact[max(intact)], ""  # each checkpoint is better than those before it
+    if stored and last_written and not is_as_far:
+        return None, ""  # the run's checkpoint is the best of all its epochs
+    if not intact:
+        return None, "no checkpoint in it is intact"
     if not best:
-        return None, "nothing tells how far its checkpoints came"
-    return None, f"{checkpoint_name(best)} {'in it is not whole' if best in there else 'is not in it'}"
+        return None, "the best epoch of its checkpoints is unknown"
+    return None, f"{checkpoint_name(best)} is {'damaged' if best in paths else 'missing'}"
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """The files in a training's folder and in what was set aside in it; of one name the last one counts."""
+    """List the files in the aside-N folders of a run folder, then its own."""
     aside = [path for path in sorted(folder.glob(ASIDE_FOLDER.format(number="*"))) if not path.is_symlink()]
-    found = [path for place in [*aside, folder] for path in place.glob("*")]
-    return [path for path in found if path.is_file() and not path.is_symlink()]
+    paths = [path for parent in [*aside, folder] for path in parent.glob("*")]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a checkpoint, which is a zip file, has all of its content, by the content's checksums."""
-    content = io.BytesIO(path.read_bytes())  # of which a place before its start is a ValueError, of a file an OSError
+def _is_intact(path: Path) -> bool:
+    """Whether a checkpoint, a zip file, has all of its content, by the content's checksums."""
+    content = io.BytesIO(path.read_bytes())  # a bad offset is a ValueError here; in a file an OSError, as disk errors
     try:
         with zipfile.ZipFile(content) as file:
             return file.testzip() is None
@@ -151,31 +157,31 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _find_best_epoch(history: Mapping[int, Entry], epochs: int, own: TrainParameters | None) -> int:
-    """The epoch whose checkpoint is the best of so many, by the rule of the checkpoint; 0 if that cannot be told."""
-    if own is None:
+def _find_best_epoch(history: Mapping[int, Entry], epochs: int, parameters: TrainParameters | None) -> int:
+    """Find the best of the first ``epochs`` epochs by the checkpoint's rule; 0 if parameters or epochs are missing."""
+    if parameters is None:
         return 0
-    rule, best = Rule(own.direction, patience=0), 0
+    rule, best, monitor = Rule(parameters.direction, patience=0), 0, parameters.monitor
     for epoch in range(1, epochs + 1):
-        if epoch not in history or own.monitor not in history[epoch].values:
+        if epoch not in history or monitor not in history[epoch].values:
             return 0
-        value = history[epoch].values[own.monitor]
-        if math.isfinite(value) and rule.improves(value, history[best].values[own.monitor] if best else None):
+        value = history[epoch].values[monitor]
+        if math.isfinite(value) and rule.improves(value, history[best].values[monitor] if best else None):
             best = epoch
     return best
 
 
-def format_table(found: Sequence[ResumableRun]) -> str:
-    """All of them, for a terminal."""
-    return "\n".join(line for one in found for line in one.lines)
+def format_table(trainings: Sequence[ResumableRun]) -> str:
+    """Format trainings for a terminal."""
+    return "\n".join(line for training in trainings for line in training.lines)
 
 
 def name_own_run(owner: Experiment) -> None:
-    """Where ``mlflow run`` has made a run for this verb, say at it what it is: else it would look like a training.
+    """Name the run that ``mlflow run`` has made for this verb, if any: without a name it would look like a training.
 
     Raises:
         UserError: if MLFLOW_RUN_ID names a run that is not this verb's.
         RunFailed: if the store keeps failing.
     """
-    if made := run_start.require_own_run(owner, "unfinished"):
-        run_start.name_run(owner, made, "unfinished")
+    if own := run_start.require_own_run(owner, "unfinished"):
+        run_start.name_run(owner, own, "unfinished")

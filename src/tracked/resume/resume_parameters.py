@@ -1,4 +1,4 @@
-"""The parameters of a training that goes on: those of its run, and what may be raised."""
+"""The parameters of a resumed training: its run's, some of them extended."""
 
 import os
 from collections.abc import Mapping
@@ -6,6 +6,7 @@ from functools import partial
 
 from pydantic import ValidationError
 
+from tracked.console.errors import UserError
 from tracked.console.lines import warn
 from tracked.console.parameters import as_string, refusal
 from tracked.console.train_parameters import TrainCommand, TrainParameters, make_train_parameters
@@ -19,40 +20,44 @@ EXTENDABLE = ("epochs", "patience")
 
 
 def recorded_parameters(
-    owner: Experiment, run: MlflowRun, asked: Mapping[str, object] | None = None
+    owner: Experiment, run: MlflowRun, requested: Mapping[str, object] | None = None
 ) -> TrainParameters:
-    """The parameters that a training has, with what it has been raised to.
+    """Read a training's parameters, with their extended values.
 
     Args:
-        owner: the experiment that it is of.
-        asked: values of those that it has not recorded.
+        owner: the training's experiment.
+        requested: values for parameters that the run has not recorded.
 
     Raises:
-        UserError: if they are none of this project's.
+        UserError: if they are not valid parameters of the experiment.
     """
     cls = make_train_parameters(owner)
     unknown = sorted(set(training_status.read_launch(run).get("parameters", {})) - set(cls.model_fields))
     if unknown:
-        allowed = f"a training with this experiment's parameters; this one has {unknown[0]!r} as well"
-        raise refusal("resume", run.info.run_id, allowed)
-    found = (
+        raise UserError(
+            f"resume: run {run.info.run_id} has the parameter {unknown[0]!r}, which experiment {owner.name!r} lacks; "
+            "start a new training without --resume"
+        )
+    recorded = (
         training_status.read_launch(run).get("parameters") or queries.read_parameters(run)
     ) | queries.read_extended(run)
-    found = {name: value for name, value in found.items() if name in cls.model_fields}
+    recorded = {name: value for name, value in recorded.items() if name in cls.model_fields}
     try:
-        return cls.model_validate(dict(asked or {}) | found)
+        return cls.model_validate(dict(requested or {}) | recorded)
     except ValidationError as error:
-        problem = error.errors()[0]
-        told = ": ".join([*map(str, problem["loc"]), problem["msg"]])
-        raise refusal("resume", run.info.run_id, f"a training with parameters of this project ({told})") from None
+        first = error.errors()[0]
+        problem = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise UserError(
+            f"resume: run {run.info.run_id} has an invalid parameter ({problem}); start a new training without --resume"
+        ) from None
 
 
 def merge_parameters(
     owner: Experiment, run: MlflowRun, command: TrainCommand
 ) -> tuple[TrainParameters, dict[str, int]]:
-    """The run's parameters, with what is asked for where the run has none; and what some of them are raised to.
+    """Merge the run's parameters with the command's; returns the run's, completed, and the extended values.
 
-    ``mlflow run`` passes every default: that one is given cannot be told from that it is not, and counts as not given.
+    A value equal to its default counts as not given, since ``mlflow run`` passes every default.
 
     Raises:
         UserError: if a parameter would have to change.
@@ -60,25 +65,24 @@ def merge_parameters(
     """
     defaults, run_id = make_train_parameters(owner).model_fields, run.info.run_id
     given = {name: getattr(command, name) for name in command.model_fields_set & set(defaults)}
-    asked = {name: value for name, value in given.items() if value != defaults[name].default}
-    former = recorded_parameters(owner, run, asked)
+    requested = {name: value for name, value in given.items() if value != defaults[name].default}
+    recorded = recorded_parameters(owner, run, requested)
     if "MLFLOW_RUN_ID" not in os.environ:
-        for name in sorted(set(given) - set(asked)):
-            if getattr(former, name) != given[name]:
-                value = as_string(getattr(former, name))
-                warn(f"{name}: {as_string(given[name])} is the default and counts as not given; the run has {value}")
+        for name in sorted(set(given) - set(requested)):
+            if getattr(recorded, name) != given[name]:
+                default, value = as_string(given[name]), as_string(getattr(recorded, name))
+                warn(f"{name}: the default, {default}, counts as not given; the run's value, {value}, is used")
     extended: dict[str, int] = {}
-    for name, value in asked.items():
-        before = getattr(former, name)
-        if name in EXTENDABLE and value > before:
+    for name, value in requested.items():
+        former = getattr(recorded, name)
+        if name in EXTENDABLE and value > former:
             extended[name] = value
-        elif value != before:
+        elif value != former:
             more = " or more" if name in EXTENDABLE else ""
-            raise refusal(name, as_string(value), f"{as_string(before)}{more}, as run {run_id} has it")
-    registered = with_retries("looking for a version", partial(versions.find_versions, run_id)) if extended else []
+            raise refusal(name, as_string(value), f"{as_string(former)}{more}, as run {run_id} has it")
+    registered = with_retries("finding model versions", partial(versions.find_versions, run_id)) if extended else []
     if registered:
         first = next(iter(extended))
-        raise refusal(
-            first, extended[first], f"{as_string(getattr(former, first))}, since run {run_id} has a version already"
-        )
-    return former, extended
+        former = as_string(getattr(recorded, first))
+        raise refusal(first, extended[first], f"{former}, since run {run_id} has a registered version")
+    return recorded, extended

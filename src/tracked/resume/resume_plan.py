@@ -1,4 +1,4 @@
-"""Which training is to go on, and with what: found in the store, held, and checked against what is asked."""
+"""Plan a resume: find the training, hold its run folder, check its parameters and data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,14 +22,18 @@ from tracked.training.run_folder_lock import HeldError, RunFolderLock
 from tracked.training.snapshot_file import FINGERPRINT
 from tracked.training.snapshots import Snapshots
 
-MAX_RESUMED = 100  # times that it went on: a tag has an end
+MAX_RESUMED = 100  # resumes that the tag lists: a tag's length is limited
 
 
 @dataclass(frozen=True)
 class ResumePlan:
-    """A training that goes on: its run, its parameters and what they are raised to, where its data came from.
+    """A training to resume.
 
-    ``logged`` is what the run has of each epoch.
+    Attributes:
+        recorded: the run's parameters, with former extensions.
+        extended: this resume's extensions.
+        source: the data's source.
+        logged: the run's logged epochs.
     """
 
     owner: Experiment
@@ -41,7 +45,7 @@ class ResumePlan:
 
     @property
     def parameters(self) -> TrainParameters:
-        """Those that it goes on with."""
+        """The parameters of the resumed training."""
         return self.recorded.model_copy(update=self.extended)
 
     @property
@@ -51,42 +55,43 @@ class ResumePlan:
 
     @property
     def is_complete(self) -> bool:
-        """Whether its version is registered with all that belongs to it: only the run's end is missing."""
+        """Whether the version is registered completely: only the run's end is missing."""
         return REGISTERED in self.run.data.tags
 
     @property
     def has_begun(self) -> bool:
-        """Whether the run was begun before; ``mlflow run`` makes one that has not."""
+        """Whether a training has used the run; ``mlflow run`` makes unused ones."""
         return VERB in self.run.data.tags
 
     def log_resume(self, after: int) -> None:
-        """Note at the run that it goes on after an epoch, before it does: what is raised holds from now on.
+        """Tag the run with the resume and its extensions, before an epoch is trained with them.
 
         Raises:
             RunFailed: if the store keeps failing.
         """
         tags = self.run.data.tags
-        told = [*filter(None, tags.get(RESUMED, "").split(", ")), f"after epoch {after}"]
-        noted = {RESUMED: ", ".join(told[-MAX_RESUMED:])}
+        resumes = [*filter(None, tags.get(RESUMED, "").split(", ")), f"after epoch {after}"]
+        new_tags = {RESUMED: ", ".join(resumes[-MAX_RESUMED:])}
         if self.extended:
-            former = {told.split()[0]: told for told in tags.get(EXTENDED, "").split("; ") if told}
-            now = {name: f"{name} to {value} after epoch {after}" for name, value in self.extended.items()}
-            noted[EXTENDED] = "; ".join((former | now).values())
-        run_calls.set_tags("noting that it goes on", self.id, noted)
+            former = {text.split()[0]: text for text in tags.get(EXTENDED, "").split("; ") if text}
+            new = {name: f"{name} to {value} after epoch {after}" for name, value in self.extended.items()}
+            new_tags[EXTENDED] = "; ".join((former | new).values())
+        run_calls.set_tags("tagging the run as resumed", self.id, new_tags)
 
 
 def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLock) -> ResumePlan | None:
-    """The training that is to go on, held by ``claim``; None if a new one is to begin.
+    """Find and lock the training to resume; None for a new training.
 
     Raises:
-        UserError: if there is none, it cannot go on, another process holds it, or a parameter would have to change.
+        UserError: if the training does not exist, cannot be resumed or is held by another process, or a parameter would
+            have to change.
         RunFailed: if the store keeps failing.
     """
-    made = run_start.require_own_run(owner, "train")
-    if made and command.resume != "no":
+    own = run_start.require_own_run(owner, "train")
+    if own and command.resume != "no":
         raise refusal("resume", command.resume, "no under mlflow run: mlflow run . --run-id RUN_ID resumes a training")
-    if made:
-        run = made
+    if own:
+        run = own
     elif command.resume == "no":
         _require_writable(owner, run_folder.find_root(owner.name, tracking_uri()))
         return None
@@ -94,53 +99,49 @@ def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLo
         run = _find_latest(owner)
     else:
         run = queries.read_runs(owner, [command.resume], "resume").runs[0]
-    why = training_status.find_obstacle(owner, run)
-    if not why and not made and not training_status.is_training_of(owner, run):
-        why = "is none of this project"
-    if why and not (made and REGISTERED in run.data.tags):  # an error would mark what has finished as failed
-        raise refusal("resume", run.info.run_id, f"a training that can go on: this one {why}")
+    obstacle = training_status.find_obstacle(owner, run)
+    if not obstacle and not own and not training_status.is_training_of(owner, run):
+        obstacle = "is not a training of this project"
+    if obstacle and not (own and REGISTERED in run.data.tags):  # an error would mark a finished run as failed
+        raise UserError(f"resume: run {run.info.run_id} {obstacle}")
     if (starting := training_status.find_starting_process(owner, run)) is not None:
         raise _held_error(run, str(starting))
     lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held_error, run))
-    run = run_start.read_run(run.info.run_id)  # it may have gone on and finished until we held it
-    former, extended = resume_parameters.merge_parameters(owner, run, command)
+    run = run_start.read_run(run.info.run_id)  # another process may have finished it before the lock
+    recorded, extended = resume_parameters.merge_parameters(owner, run, command)
     source = training_status.read_launch(run).get("source") or run.data.tags.get(DATA_SOURCE, "")
-    epochs = run_calls.logged_epochs(run, list_logged_metrics(owner))
-    return ResumePlan(owner, run, former, extended, source, epochs)
+    logged = run_calls.logged_epochs(run, list_logged_metrics(owner))
+    return ResumePlan(owner, run, recorded, extended, source, logged)
 
 
 def require_same_data(plan: ResumePlan, name: str, digest: str) -> None:
-    """Make sure that a training goes on with the data that it was begun with, before its run is changed.
+    """Check the data against the run's digest tag, or the newest snapshot's if the tag is missing.
 
-    The run's tag has their digest; where it never arrived, the newest snapshot has it.
+    Must be called before the run is changed.
 
     Raises:
-        UserError: if the data are others.
-        OSError: if a snapshot cannot be read just now.
+        UserError: if the data changed.
+        OSError: if a snapshot cannot be read.
     """
-    before = plan.run.data.tags.get(DATA_DIGEST)
-    if before is None:
-        before = (
-            Snapshots(training_status.find_folder(plan.owner, plan.run))
-            .read_metadata()
-            .get(FINGERPRINT, {})
-            .get("data", digest)
-        )
-    if before != digest:
-        changed = f"has changed since run {plan.id} was trained on it (digest {before[:12]} -> {digest[:12]})"
+    former = plan.run.data.tags.get(DATA_DIGEST)
+    if former is None:
+        folder = training_status.find_folder(plan.owner, plan.run)
+        former = Snapshots(folder).read_metadata().get(FINGERPRINT, {}).get("data", digest)
+    if former != digest:
+        change = f"changed since run {plan.id} was trained on it (digest {former[:12]} -> {digest[:12]})"
         raise UserError(
-            f"data: {name} {changed}; allowed: the data as they were, or a new training, without --resume or --run-id"
+            f"data: {name} {change}; restore the data, or start a new training without --resume or --run-id"
         )
 
 
 def lock_folder(owner: Experiment, folder: Path, folder_lock: RunFolderLock, held: Callable[[str], UserError]) -> None:
-    """Hold a training's folder.
+    """Lock a run folder.
 
     Args:
-        held: the error if another process has it, which the argument names.
+        held: makes the error if another process, its argument, holds the folder.
 
     Raises:
-        UserError: if another process has it, or files cannot be written there.
+        UserError: if another process holds the folder, or files cannot be written there.
     """
     _require_writable(owner, folder.parent)
     try:
@@ -148,11 +149,11 @@ def lock_folder(owner: Experiment, folder: Path, folder_lock: RunFolderLock, hel
     except HeldError as error:
         raise held(str(error)) from None
     except OSError as error:
-        raise UserError(f"{folder} cannot be held ({one_line(error)}); allowed: a folder of this user's") from None
+        raise UserError(f"{folder} cannot be locked ({one_line(error)}); make it writable for this user") from None
 
 
-def _held_error(run: MlflowRun, by: str) -> UserError:
-    return refusal("resume", run.info.run_id, f"a training that no process works on: {by} does")
+def _held_error(run: MlflowRun, holder: str) -> UserError:
+    return UserError(f"resume: run {run.info.run_id} is held by {holder}; end that process first")
 
 
 def _require_writable(owner: Experiment, root: Path) -> None:
@@ -160,24 +161,19 @@ def _require_writable(owner: Experiment, root: Path) -> None:
         run_folder.require_writable(root)
     except OSError as error:
         setting, reason = run_folder.setting_name(owner.name), one_line(error)
-        raise UserError(
-            f"{setting}: {str(root)!r} cannot be written to ({reason}); allowed: a folder that can"
-        ) from None
+        raise UserError(f"{setting}: {str(root)!r} is not writable ({reason}); allowed: a writable folder") from None
 
 
 def _find_latest(owner: Experiment) -> MlflowRun:
     experiment = queries.find_experiment("auto")
-    for one in training_status.find_unfinished(owner, experiment.experiment_id):
-        if not one.obstacle and one.is_dead and one.reason != OTHER_HISTORY:  # it would end in the same way
-            return one.run
-    raise UserError(
-        f"resume: 'latest' finds no training to go on with in the experiment {experiment.name}; "
-        "allowed: a run's id, or no for a new training"
-    )
+    for training in training_status.find_unfinished(owner, experiment.experiment_id):
+        if not training.obstacle and training.is_dead and training.reason != OTHER_HISTORY:  # would differ again
+            return training.run
+    raise UserError(f"resume: no resumable run in experiment {experiment.name}; start one without --resume")
 
 
 def finish(plan: ResumePlan, folder_lock: RunFolderLock) -> None:
-    """End a run of which nothing but the end is missing."""
+    """End a run whose version is registered."""
     folder_lock.remove()
     tags = plan.run.data.tags
     if plan.run.info.status != "FINISHED":

@@ -1,4 +1,4 @@
-"""One call for a training's run: new, or resumed exactly where an earlier attempt has left it."""
+"""Start or resume a training with its run."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrackedTraining:
-    """A training under way: its run, its data, its trainer."""
+    """A started or resumed training: its run, its data, its trainer."""
 
     run: writer.Run
     data: Dataset
@@ -38,34 +38,34 @@ class TrackedTraining:
     log_environment: Callable[[], None]
 
     def fit(self) -> None:
-        """Train to the end, and leave at the run what has come out, whatever ends it.
+        """Train to the end, and log the report whatever ends the training.
 
         Raises:
-            Interrupted: if a signal has come.
-            RunFailed: if nothing can be registered, or not all could be stored.
+            Interrupted: if a signal came.
+            RunFailed: if no model can be registered, or something could not be logged.
         """
-        from tracked.reports import training_report  # with Keras, which is imported quietly by now
+        from tracked.reports import training_report  # imports Keras, which is imported quietly before
 
         trainer, run, signals = self.trainer, self.run, self.trainer.signals
         try:
             self._build()
             trainer.fit()
         except HistoryError:
-            trainer.trainee, run.stop_reason = None, OTHER_HISTORY  # what it came to is not the run's
+            trainer.trainee, run.stop_reason = None, OTHER_HISTORY  # its result is not the run's
             raise
         except Interrupted:
             trainer.reason = "interrupted"
             raise
         finally:
             with signals.hold():
-                if trainer.trainee or not (self.plan and self.plan.has_begun):  # else the former report stands
+                if trainer.trainee or not (self.plan and self.plan.has_begun):  # else the former report stays
                     training_report.log_report(run, self.data, trainer)
         signals.check()
         say(training_report.summarize(trainer))
         run.flush()
 
     def _build(self) -> None:
-        """Make the trainee, and put it where the training stands."""
+        """Build the trainee and restore its state."""
         trainer, run, plan = self.trainer, self.run, self.plan
         parameters, experiment = trainer.parameters, trainer.experiment
         run.log_training_data(self.data)
@@ -78,13 +78,13 @@ class TrackedTraining:
             say(trainee.note)
         after = trainer.restore(trainee)
         if taken := sorted(RESERVED & set(trainee.tags)):
-            raise RunFailed(f"experiment {experiment.name!r} sets the tag {taken[0]!r}, which every run has already")
+            raise RunFailed(f"experiment {experiment.name!r} sets the reserved tag {taken[0]!r}; choose another name")
         if trainee.tags:
             run.set_tags(trainee.tags)
         if (version := former.get(TRACKED_VERSION, __version__)) != __version__:  # no change that bits depend on
             say(f"tracked changed since the last attempt ({version!r} -> {__version__!r})")
         if plan and (plan.has_begun or plan.extended):
-            say(f"going on after epoch {after}")
+            say(f"resuming after epoch {after}")
             plan.log_resume(after)
         say(f"training a network of {trainee.weights:,} weights, at most {parameters.epochs:,} epochs")
 
@@ -93,13 +93,13 @@ class TrackedTraining:
 def start_or_resume(
     experiment: Experiment, command: TrainCommand, signals: Signals
 ) -> Iterator[TrackedTraining | None]:
-    """Start a training's run, or take up the one that the command names; None if that lacked its end alone.
+    """Start a training, or resume the one that the command names; None if only its run's end was missing.
 
-    Left without an error, the run is FINISHED and the training's folder is removed.
+    After a block without an error, the run is FINISHED and the run folder is removed.
 
     Raises:
         UserError: for a mistake, before a run is made or changed.
-        RunFailed: if the store keeps failing, or what was said could not be stored.
+        RunFailed: if the store keeps failing, or something could not be logged.
     """
     with RunFolderLock(experiment.file_patterns) as folder_lock:
         plan = resume_plan.make_plan(experiment, command, folder_lock)
@@ -116,17 +116,17 @@ def start_or_resume(
             resume_plan.require_same_data(plan, data.source, data.digest)
         reproducibility.make_repeatable(parameters.seed)
         _import_training_code()
-        # Without what is raised now, which counts from the moment on at which it is noted.
+        # Without this resume's extensions, which count from the epoch that log_resume tags.
         recorded = plan.recorded if plan else parameters
         start = _make_start(experiment, recorded, data, folder_lock, plan)
-        name, said = parameters.run_name, recorded.as_strings()
-        with context.run(experiment, "train", name, said, signals, training=start) as run:
+        name, texts = parameters.run_name, recorded.as_strings()
+        with context.run(experiment, "train", name, texts, signals, training=start) as run:
             say(f"run {run.id} {name!r}")
             yield _make_training(experiment, parameters, data, plan, run, signals)
 
 
 def require_rows(data: Dataset) -> None:
-    """Make sure that there is something to train on, and something to validate with.
+    """Check that the train and validation parts have rows.
 
     Raises:
         UserError: naming the first part without a row.
@@ -137,7 +137,7 @@ def require_rows(data: Dataset) -> None:
 
 
 def _import_training_code() -> None:
-    """Import what a training needs to its end: quietly by now, and before there is a run that could break off at it."""
+    """Import all modules of a training, after the quiet import of TensorFlow and before a run could fail at it."""
     from tracked.models import finalize
     from tracked.training import trainer
 
@@ -152,7 +152,7 @@ def _make_start(
     folder_lock: RunFolderLock,
     plan: ResumePlan | None,
 ) -> TrainingStart:
-    """How the run begins. What is noted with it, in one piece, is all that start again takes."""
+    """Describe the run's start; ``launch``, one tag, has all that a resume needs."""
     root = folder_lock.folder.parent if folder_lock.folder else run_folder.find_root(experiment.name, tracking_uri())
     launch = {"parameters": recorded.as_strings(), "source": data.source, "snapshots": str(root)}
     return TrainingStart(folder_lock, root, launch, plan.id if plan else "")
@@ -170,18 +170,18 @@ def _make_training(
 
     code = reproducibility.digest_code(*reproducibility.find_source_files(experiment))
     versions, machine = reproducibility.package_versions(), reproducibility.describe_machine()
-    facts = {"data": data.digest, "code": code} | machine | versions
+    fingerprint = {"data": data.digest, "code": code} | machine | versions
     log_environment = partial(run.log_environment, versions, machine)
-    logged, former = (plan.logged, plan.run.data.tags) if plan else ({}, {})
-    noted = not logged
+    logged, tags = (plan.logged, plan.run.data.tags) if plan else ({}, {})
+    is_environment_logged = not logged
 
-    def deliver(step: int, milliseconds: int, values: dict[str, float]) -> None:
-        nonlocal noted
-        if not noted:  # what the run has was trained under what it says, until something is added
+    def log_epoch(step: int, milliseconds: int, values: dict[str, float]) -> None:
+        nonlocal is_environment_logged
+        if not is_environment_logged:  # the run's environment is that of its logged epochs, until one is added
             log_environment()
-            noted = True
+            is_environment_logged = True
         run.log_epoch(step, milliseconds, values)
 
-    before = writer.read_environment(former, machine | versions)
-    trainer = Trainer(experiment, parameters, run.folder, deliver, signals, facts, logged, before)
+    former = writer.read_environment(tags, machine | versions)
+    trainer = Trainer(experiment, parameters, run.folder, log_epoch, signals, fingerprint, logged, former)
     return TrackedTraining(run, data, trainer, plan, log_environment)

@@ -1,4 +1,4 @@
-"""How a training stands that did not come to its end: where its folder is, who works on it, whether it can go on."""
+"""The status of an unfinished training: its run folder, the process that holds it, whether it can be resumed."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from tracked.training.snapshots import Snapshots
 
 @dataclass(frozen=True)
 class ResumableRun:
-    """An unfinished training: its last epoch that is kept, who works on it, and why it cannot go on, if it cannot."""
+    """An unfinished training: its last snapshot's epoch, its holder, the obstacle to a resume or an empty text."""
 
     run: MlflowRun
     last_epoch: int
     holder: Holder | None
     obstacle: str
     is_readable: bool = True
-    is_elsewhere: bool = False  # whether it may live on another host
+    is_elsewhere: bool = False  # may be alive on another host
 
     @property
     def id(self) -> str:
@@ -38,37 +38,37 @@ class ResumableRun:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known that nobody works on it; ``mlflow run`` may still be making the environment for one."""
-        known = self.is_readable and VERB in self.run.data.tags
-        return self.holder is None and known and not self.is_elsewhere
+        """True if known that no process works on it; before the verb's tag, ``mlflow run`` may be preparing one."""
+        is_known = self.is_readable and VERB in self.run.data.tags
+        return self.holder is None and is_known and not self.is_elsewhere
 
     @property
     def reason(self) -> str:
-        """Why it ended, by the tag: ``mlflow run`` writes over the status."""
+        """The tag with the reason of its end; ``mlflow run`` overwrites the status."""
         return str(self.run.data.tags.get(STOP_REASON, "unknown"))
 
     @property
     def lines(self) -> list[str]:
-        """What there is to know of it, for people."""
-        begun = datetime.fromtimestamp(self.run.info.start_time / 1000, UTC).isoformat(" ", "seconds")
-        alive = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {self.reason}"
+        """Lines for people: the run, its progress and holder, how to resume."""
+        started = datetime.fromtimestamp(self.run.info.start_time / 1000, UTC).isoformat(" ", "seconds")
+        life = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {self.reason}"
         if not self.holder and not self.is_dead:
-            alive = "not known here whether it lives"
-        how = f"cannot go on: {self.obstacle}" if self.obstacle else f"goes on with: --resume {self.id}"
+            life = "unknown here whether alive"
+        advice = f"not resumable: the run {self.obstacle}" if self.obstacle else f"resume with: --resume {self.id}"
         if self.reason == OTHER_HISTORY:
-            how += ", where it comes out as its run has it: on the machine and with the packages of before"
+            advice += ", on the machine and with the packages that its epochs were trained with"
         return [
             f"{self.id}  {self.run.info.run_name}",
-            f"    begun {begun}, last epoch {self.last_epoch}, status {self.run.info.status}; {alive}",
-            *([] if self.holder else [f"    {how}"]),
+            f"    started {started}, last epoch {self.last_epoch}, status {self.run.info.status}; {life}",
+            *([] if self.holder else [f"    {advice}"]),
         ]
 
 
 def find_unfinished(owner: Experiment, experiment_id: str) -> list[ResumableRun]:
-    """Trainings in an MLflow experiment that are not done to the end, the newest first, whatever their status says.
+    """Find the unfinished trainings in an MLflow experiment, the newest first, whatever their status is.
 
     Args:
-        owner: the experiment that they are of.
+        owner: the trainings' experiment.
     """
     return [
         inspect_run(owner, run)
@@ -80,17 +80,17 @@ def find_unfinished(owner: Experiment, experiment_id: str) -> list[ResumableRun]
 
 
 def inspect_run(owner: Experiment, run: MlflowRun) -> ResumableRun:
-    """How a training stands now."""
+    """Find out a training's present status."""
     try:
-        place = find_folder(owner, run)
-        last, holder = Snapshots(place).last_epoch, run_folder.find_holder(place) or find_starting_process(owner, run)
+        folder = find_folder(owner, run)
+        last, holder = Snapshots(folder).last_epoch, run_folder.find_holder(folder) or find_starting_process(owner, run)
         return ResumableRun(run, last, holder, find_obstacle(owner, run), is_elsewhere=is_elsewhere(owner, run))
     except OSError as error:
-        return ResumableRun(run, 0, None, f"its snapshots cannot be looked at ({one_line(error)})", is_readable=False)
+        return ResumableRun(run, 0, None, f"has an unreadable run folder ({one_line(error)})", is_readable=False)
 
 
 def find_starting_process(owner: Experiment, run: MlflowRun) -> Holder | None:
-    """Another process that has begun a training, if it lives and the training has no folder yet, or none any more."""
+    """Find another live process that works on a training without a run folder: before its first lock or at its end."""
     holder = _launched_by(run)
     if not _may_live(run) or find_folder(owner, run).exists():
         return None
@@ -98,7 +98,7 @@ def find_starting_process(owner: Experiment, run: MlflowRun) -> Holder | None:
 
 
 def _launched_by(run: MlflowRun) -> Holder:
-    """The process of the last attempt. One that the run does not name counts as dead, and as of this host."""
+    """The process of the last attempt. If the run names none, it counts as a dead process of this host."""
     launch = read_launch(run)
     return Holder(
         launch.get("pid", 0),
@@ -110,9 +110,9 @@ def _launched_by(run: MlflowRun) -> Holder:
 
 
 def _may_live(run: MlflowRun) -> bool:
-    """Whether nothing says that the process ended in order. Not by the status, which ``mlflow run`` writes over.
+    """True unless a tag records that the process ended. ``mlflow run`` overwrites the status.
 
-    One that has stopped by itself still has its model to store and to register.
+    A training that completed its epochs may still be storing and registering its model.
     """
     tags = run.data.tags
     ended = REGISTERED in tags or ERROR in tags or tags.get(STOP_REASON, COMPLETED[0]) not in COMPLETED
@@ -120,52 +120,53 @@ def _may_live(run: MlflowRun) -> bool:
 
 
 def is_training_of(owner: Experiment, run: MlflowRun) -> bool:
-    """Whether a run is a training of an experiment: one that has begun, or that ``mlflow run`` has made."""
+    """Whether a run is a training of an experiment: started, or made by ``mlflow run``."""
     if VERB in run.data.tags:
         return run.data.tags[VERB] == "train" and is_own(owner, run)
-    # It has no name yet; of two experiments with the same parameters, the model's name tells whose it is.
-    made_for = is_made_for(owner, run) and (
+    # Without an experiment's tag: of two experiments with the same parameters, the model's name decides.
+    is_for_owner = is_made_for(owner, run) and (
         owns_untagged(owner) or queries.read_parameters(run)["model_name"] == owner.name
     )
-    return run.data.tags.get(ENTRY_POINT) == "main" and made_for
+    return run.data.tags.get(ENTRY_POINT) == "main" and is_for_owner
 
 
 def find_folder(owner: Experiment, run: MlflowRun) -> Path:
-    """The training's folder: where it was used last, or where it would be now if it is not there.
+    """Find a training's run folder: below the present root, or where the last attempt had it.
 
-    A tag may name any folder; the run's own has the token of the attempt that the tag is of.
+    The launch tag may name any folder; the run's own folder has the tag's token.
     """
-    here, told = run_folder.find_root(owner.name, tracking_uri()) / run.info.run_id, read_launch(run)
-    there = Path(told.get("snapshots") or here.parent) / run.info.run_id
-    # A store that was copied with its folders has its own here, and the tag names the original's.
-    return next((one for one in (here, there) if told.get("token") in run_folder.read_attempts(one)), here)
+    present, launch = run_folder.find_root(owner.name, tracking_uri()) / run.info.run_id, read_launch(run)
+    recorded = Path(launch.get("snapshots") or present.parent) / run.info.run_id
+    # The present folder first: in a store that was copied with its folders, the tag names the original's.
+    folders = (present, recorded)
+    return next((folder for folder in folders if launch.get("token") in run_folder.read_attempts(folder)), present)
 
 
 def find_obstacle(owner: Experiment, run: MlflowRun) -> str:
-    """Why a training cannot go on, as the rest of a sentence; empty if it can."""
+    """Find the reason why a training cannot be resumed, to follow "run ID"; empty if it can."""
     tags = run.data.tags
     if tags.get(VERB, "train") != "train":
-        return f"is no training but has the tag {VERB}={tags[VERB]}"
+        return f"is not a training (tag {VERB}={tags[VERB]})"
     if VERB in tags and not is_own(owner, run):
         return f"is of {name_experiment(owner_of(owner, run))}"
     if REGISTERED in tags and run.info.status == "FINISHED":
-        return f"has finished, and version {tags[REGISTERED]} of its model is registered"
+        return f"has finished (version {tags[REGISTERED]} is registered)"
     if tags.get(STOP_REASON) == NOT_A_NUMBER:
-        return "has ended on a loss that is not a finite number"
+        return "ended on a loss that is not a finite number; start a new training"
     if is_elsewhere(owner, run):
         host, folder = _launched_by(run).host, read_launch(run).get("snapshots")
         container = " in another container" if host == socket.gethostname() else ""
         return (
-            f"runs on host {host}{container}, or died there: go on there, where its snapshots are in {folder}; "
-            f"if that host is gone, close this run, and resume it then from epoch 1"
+            f"runs or died on host {host}{container}: resume it there (snapshots in {folder}); "
+            "if that host is gone, close the run here, then resume it from epoch 1"
         )
     return ""
 
 
 def is_elsewhere(owner: Experiment, run: MlflowRun) -> bool:
-    """Whether a training that may live works on another host, and its folder there is none that is seen here.
+    """Whether a training may be alive on another host, with a run folder that this host does not see.
 
-    A folder of that name may have been left here by an earlier attempt; its own one has the last attempt's token.
+    A folder here may be an earlier attempt's; the last attempt's has its token.
     """
     holder = _launched_by(run)
     if holder.is_here or holder.is_dead or not _may_live(run):
@@ -174,12 +175,12 @@ def is_elsewhere(owner: Experiment, run: MlflowRun) -> bool:
 
 
 def read_launch(run: MlflowRun) -> dict[str, Any]:
-    """What was noted at the last attempt: the parameters, the data's source, the process, its host, the snapshots."""
+    """Read the launch tag of the last attempt: parameters, data source, process, host, root of run folders."""
     try:
-        found = json.loads(run.data.tags.get(LAUNCH, "{}"))
+        launch = json.loads(run.data.tags.get(LAUNCH, "{}"))
     except (ValueError, RecursionError):
         return {}
     kinds: dict[str, type] = dict.fromkeys(("snapshots", "source", "host", "since", "start", "system", "token"), str)
     kinds |= {"parameters": dict, "pid": int}
-    fits = isinstance(found, dict) and all(type(found.get(name, kind())) is kind for name, kind in kinds.items())
-    return found if fits else {}
+    is_valid = isinstance(launch, dict) and all(type(launch.get(name, kind())) is kind for name, kind in kinds.items())
+    return launch if is_valid else {}

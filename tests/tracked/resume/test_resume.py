@@ -135,7 +135,7 @@ def test_latest_is_the_newest_that_is_unfinished_and_dead(
     assert_same_run(older, straight)
     resume("--resume=latest")
     assert mlflow.get_run(newer.info.run_id).data.tags["stop_reason"] == "epochs"
-    with pytest.raises(UserError, match=r"^resume: 'latest' finds no training to go on with in the experiment Default"):
+    with pytest.raises(UserError, match=r"^resume: no resumable run in experiment Default; start one without --resume"):
         resume("--resume=latest")
 
 
@@ -146,8 +146,8 @@ def test_of_two_processes_one_gets_it_and_the_other_is_told_who_has_it(
     with holding(run) as other:
         with pytest.raises(
             UserError,
-            match=rf"^resume: '{run.info.run_id}' is not allowed; allowed: a training that no process works on: "
-            rf"process {other.pid} on host {socket.gethostname()}, since 20",
+            match=rf"^resume: run {run.info.run_id} is held by process {other.pid} "
+            rf"on host {socket.gethostname()}, since 20.*; end that process first$",
         ):
             resume("--resume", run.info.run_id)
         other.send_signal(signal.SIGKILL)
@@ -184,7 +184,7 @@ def test_a_run_of_which_only_the_end_is_missing_is_ended(
 def test_a_loss_that_is_no_number_stays_none(store: str, noisy: Path) -> None:
     with pytest.raises(RunFailed):
         run_train(f"--data={noisy}", "--learning_rate=1e30", "--epochs=5")
-    with pytest.raises(UserError, match="this one has ended on a loss that is not a finite number"):
+    with pytest.raises(UserError, match="ended on a loss that is not a finite number; start a new training"):
         resume("--resume", last_run().info.run_id)
 
 
@@ -322,9 +322,9 @@ def test_resume_on_changed_data_is_refused_before_anything_changes(
         with pytest.raises(UserError) as refused:
             resume("--resume", run.info.run_id)
         assert str(refused.value) == (
-            f"data: {own} has changed since run {run.info.run_id} was trained on it "
+            f"data: {own} changed since run {run.info.run_id} was trained on it "
             f"(digest {digest[:12]} -> {now[:12]}); "
-            "allowed: the data as they were, or a new training, without --resume or --run-id"
+            "restore the data, or start a new training without --resume or --run-id"
         )
         assert state(run) == before
     assert "unusable" not in capsys.readouterr().err
@@ -345,7 +345,7 @@ def test_under_mlflow_run_changed_data_are_refused_as_well(
     before = state(made)
     change_data(own)
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
-    with pytest.raises(UserError, match=r"^data: .* has changed since run .*\(digest"):
+    with pytest.raises(UserError, match=r"^data: .* changed since run .*\(digest"):
         run_train(f"--data={own}")
     assert state(made) == before
 
@@ -499,8 +499,8 @@ def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training
         found = mlflow.get_run(run.info.run_id)
         assert (metrics(found), points(found, "epoch_seconds")) == (before, seconds)
         assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
-        with pytest.raises(UserError, match="'latest' finds no training to go on with"):
-            resume("--resume", "latest")  # it would say the same again
+        with pytest.raises(UserError, match="no resumable run in experiment"):
+            resume("--resume", "latest")  # it would differ again
         same = ("mlflow.note.content", "machine", "versions", "data_digest", "layers")
         assert {name: found.data.tags[name] for name in same} == {name: tags[name] for name in same}
         assert state(run)[4] == artifacts
@@ -606,7 +606,7 @@ def test_a_snapshot_that_cannot_be_used_falls_back_and_nothing_is_logged_twice(
     resume("--resume=latest")
     told = capsys.readouterr()
     assert "the snapshot of epoch 3 is unusable" in told.err
-    assert "going on after epoch 2" in told.out
+    assert "resuming after epoch 2" in told.out
     assert_same_run(run, straight)
     # The third epoch was trained once more, and has the time and the seconds of the first time.
     after = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
@@ -633,7 +633,7 @@ def test_without_a_usable_snapshot_it_begins_at_epoch_1_and_logs_nothing_twice(
         for path in place.glob("best-*"):
             flip_a_bit(path)
     resume("--resume=latest")
-    assert "going on after epoch 0" in capsys.readouterr().out
+    assert "resuming after epoch 0" in capsys.readouterr().out
     assert_same_run(run, straight)
 
 
@@ -703,7 +703,7 @@ def test_under_mlflow_run_the_command_that_goes_on_is_mlflow_run(
 
 def test_a_run_of_another_verb_is_refused(store: str, noisy: Path) -> None:
     made = mlflow.MlflowClient().create_run("0", tags={"verb": "evaluate"})
-    with pytest.raises(UserError, match="this one is no training but has the tag verb=evaluate"):
+    with pytest.raises(UserError, match=r"is not a training \(tag verb=evaluate\)"):
         resume("--resume", made.info.run_id)
     with pytest.raises(UserError, match="resume: 'nowhere' cannot be found"):
         resume("--resume=nowhere")
@@ -712,7 +712,7 @@ def test_a_run_of_another_verb_is_refused(store: str, noisy: Path) -> None:
 def test_parameters_that_are_none_of_this_project_are_refused(store: str) -> None:
     made = mlflow.MlflowClient().create_run("0", tags={"verb": "train"})
     mlflow.MlflowClient().log_param(made.info.run_id, "patience", "a while")
-    with pytest.raises(UserError, match=r"a training with parameters of this project \(patience: "):
+    with pytest.raises(UserError, match=r"^resume: run \w+ has an invalid parameter \(patience: "):
         resume("--resume", made.info.run_id)
 
 
@@ -724,13 +724,13 @@ def test_a_training_on_another_host_is_left_to_it(store: str, noisy: Path, monke
     client.update_run(run.info.run_id, status="RUNNING")
     place.rename(place.with_name("aside"))
     client.delete_tag(run.info.run_id, "stop_reason")
-    message = r"runs on host elsewhere, or died there: go on there, where its snapshots are in /there; if that host is"
+    message = r"runs or died on host elsewhere: resume it there \(snapshots in /there\); if that host is gone, close"
     with pytest.raises(UserError, match=message):
         resume("--resume", run.info.run_id)
     client.update_run(run.info.run_id, status="FAILED")  # as mlflow run leaves it after that refusal
     with pytest.raises(UserError, match=message):
         resume("--resume", run.info.run_id)
-    with pytest.raises(UserError, match="finds no training to go on with"):
+    with pytest.raises(UserError, match="no resumable run in experiment"):
         resume("--resume=latest")
     # A folder that an attempt on this host left before; the one on the other host is another.
     place.with_name("aside").rename(place)
@@ -789,7 +789,7 @@ def test_a_place_that_cannot_be_written_is_said_before_any_work(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "file" / "snapshots"))
-    with pytest.raises(UserError, match=r"^IMDB_CONV1D_SNAPSHOTS: '.*' cannot be written to \(.*Not a directory"):
+    with pytest.raises(UserError, match=r"^IMDB_CONV1D_SNAPSHOTS: '.*' is not writable \(.*Not a directory"):
         run_train(f"--data={noisy}")
     assert mlflow.search_runs(["0"], output_format="list") == []
 
@@ -856,7 +856,7 @@ def test_a_default_that_is_not_the_runs_is_said(store: str, noisy: Path, capsys:
     run = break_off(noisy, 1, "--epochs=2", "--patience=3")
     resume("--resume", run.info.run_id, "--patience=30", "--seed=7")
     told = capsys.readouterr().err.splitlines()
-    assert "patience: 30 is the default and counts as not given; the run has 3" in told
+    assert "patience: the default, 30, counts as not given; the run's value, 3, is used" in told
     assert not [line for line in told if line.startswith("seed")]
 
 
@@ -1012,7 +1012,7 @@ def test_other_metrics_of_the_run_are_no_epochs(
 def test_a_run_of_another_project_is_refused(store: str) -> None:
     for tags in ({}, {"mlflow.project.entryPoint": "evaluate"}):
         made = mlflow.MlflowClient().create_run("0", tags=tags)
-        with pytest.raises(UserError, match="this one is none of this project"):
+        with pytest.raises(UserError, match="is not a training of this project"):
             resume("--resume", made.info.run_id)
 
 
@@ -1039,7 +1039,7 @@ def test_a_training_that_stores_its_model_on_another_host_is_left_to_it(store: s
     told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "token": "another"}
     for name, value in {"launch": json.dumps(told), "stop_reason": "patience"}.items():
         mlflow.MlflowClient().set_tag(run.info.run_id, name, value)
-    with pytest.raises(UserError, match="runs on host elsewhere"):
+    with pytest.raises(UserError, match="runs or died on host elsewhere"):
         resume("--resume", run.info.run_id)
     mlflow.MlflowClient().set_tag(run.info.run_id, "error", "it failed there")
     with pytest.raises(Interrupted):

@@ -46,7 +46,7 @@ def test_it_lists_each_with_its_last_epoch_and_how_it_goes_on(
     first, second, third = listed(capsys).splitlines()
     assert first == f"{run.info.run_id}  {run.info.run_name}"
     assert second.endswith(", last epoch 2, status KILLED; dead, stop_reason interrupted")
-    assert third == f"    goes on with: --resume {run.info.run_id}"
+    assert third == f"    resume with: --resume {run.info.run_id}"
     assert len(mlflow.search_runs(["0"], output_format="list")) == 2  # none of its own
 
 
@@ -57,10 +57,10 @@ def test_one_that_is_worked_on_is_alive_and_is_not_closed(
     with holding(run) as process:
         text = listed(capsys, "--close=dead")
         assert f"alive: process {process.pid} on host {socket.gethostname()}" in text
-        assert "goes on with" not in text
+        assert "resume with" not in text
         assert mlflow.get_run(run.info.run_id).data.tags["stop_reason"] == "interrupted"
         with pytest.raises(
-            UserError, match=rf"^close: '{run.info.run_id}' is not allowed; allowed: a training that no"
+            UserError, match=rf"^close: run {run.info.run_id} is held by process {process.pid} .*; end that process"
         ):
             unfinished.main(["--close", run.info.run_id], Signals())
     assert folder(run).exists()
@@ -126,7 +126,7 @@ def test_one_that_mlflow_run_has_made_and_not_begun_may_live(
     client.create_run("0", tags={"mlflow.project.entryPoint": "main"})  # of another project
     client.create_run("0", tags={"mlflow.project.entryPoint": "evaluate"})
     text = listed(capsys, "--close=dead")
-    assert "not known here whether it lives" in text
+    assert "unknown here whether alive" in text
     assert text.count("\n") == 3
     assert client.get_run(made.info.run_id).info.status == "RUNNING"
     assert "closed" in listed(capsys, "--close", made.info.run_id)
@@ -140,7 +140,7 @@ def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.C
         told = {"pid": process.pid, "host": socket.gethostname(), "since": "now", "start": start, "parameters": {}}
         made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(told)})
         assert f"alive: process {process.pid} on host" in listed(capsys, "--close=dead")
-        with pytest.raises(UserError, match=rf"a training that no process works on: process {process.pid}"):
+        with pytest.raises(UserError, match=rf"is held by process {process.pid} on host"):
             resume("--resume", made.info.run_id)
         # Another process may have the number by now, and this process has its own, as in a container.
         for other in ({"start": "1"}, {"pid": os.getpid(), "start": holder._start(os.getpid())}):
@@ -175,8 +175,8 @@ def test_one_in_another_container_of_this_host_name_is_left_to_it(
     launch = here | {"pid": 2, "system": "- another container", "snapshots": "/there", "token": "t", "parameters": {}}
     made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(launch)})
     text = listed(capsys, "--close=dead")
-    assert "not known here whether it lives" in text
-    assert f"cannot go on: runs on host {socket.gethostname()} in another container, or died there" in text
+    assert "unknown here whether alive" in text
+    assert f"not resumable: the run runs or died on host {socket.gethostname()} in another container" in text
     assert mlflow.get_run(made.info.run_id).info.status == "RUNNING"
     for former in (launch | {"system": ""}, {name: value for name, value in launch.items() if name != "system"}):
         mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(former))  # as before there were systems
@@ -187,12 +187,12 @@ def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, 
     run = break_off(noisy, 1, "--epochs=2")
     (listed_before,) = training_status.find_unfinished(EXPERIMENT, "0")
     resume("--resume=latest")
-    assert closing_verb.close(EXPERIMENT, listed_before).endswith("is not closed: it has finished by now")
+    assert closing_verb.close_run(EXPERIMENT, listed_before).endswith("was not closed: it has finished meanwhile")
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
     other = break_off(noisy, 1, "--epochs=2")
     (listed_before,) = training_status.find_unfinished(EXPERIMENT, "0")
     with holding(other) as process:
-        assert f"is not closed: process {process.pid} on host" in closing_verb.close(EXPERIMENT, listed_before)
+        assert f"was not closed: process {process.pid} on host" in closing_verb.close_run(EXPERIMENT, listed_before)
     assert mlflow.get_run(other.info.run_id).data.tags["stop_reason"] == "interrupted"
 
 
@@ -240,8 +240,8 @@ def test_what_cannot_be_read_is_not_thrown_away(
     with monkeypatch.context() as patch:
         patch.setattr("tracked.training.run_folder.find_holder", broken)
         text = listed(capsys, "--close=dead")
-        assert "not known here whether it lives" in text
-        assert "its snapshots cannot be looked at" in text
+        assert "unknown here whether alive" in text
+        assert "has an unreadable run folder" in text
     assert folder(run).exists()
 
 
@@ -368,9 +368,9 @@ def test_a_better_checkpoint_of_the_run_stays_until_the_training_has_come_as_far
 @pytest.mark.parametrize(
     ("at_the_run", "beside", "reason"),
     [
-        (False, False, "no checkpoint in it is whole"),
-        (True, False, "no checkpoint in it is whole"),
-        (True, True, "best-2.keras in it is not whole"),
+        (False, False, "no checkpoint in it is intact"),
+        (True, False, "no checkpoint in it is intact"),
+        (True, True, "best-2.keras is damaged"),
     ],
 )
 def test_a_folder_of_which_the_best_checkpoint_cannot_be_told_stays_and_a_line_says_why(
@@ -385,7 +385,7 @@ def test_a_folder_of_which_the_best_checkpoint_cannot_be_told_stays_and_a_line_s
         died(run)
     before = set(files(folder(run)))
     capsys.readouterr()
-    assert f"as KILLED, after epoch 3; {folder(run)} stays, since {reason}" in listed(capsys, "--close=dead")
+    assert f"as KILLED, after epoch 3; {folder(run)} was kept: {reason}" in listed(capsys, "--close=dead")
     assert before <= set(files(folder(run)))
     assert not list(folder(run).glob("aside-*"))
     assert mlflow.get_run(run.info.run_id).data.tags["closed"] == "true"
@@ -401,7 +401,7 @@ def test_a_best_checkpoint_that_is_missing_is_said_to_be_missing(
     run = break_off(noisy, 3)
     former = stored(run)
     (folder(run) / "best-2.keras").rename(folder(run) / "best-1.keras")
-    assert "stays, since best-2.keras is not in it" in listed(capsys, "--close=dead")
+    assert "was kept: best-2.keras is missing" in listed(capsys, "--close=dead")
     assert stored(run) == former
 
 
@@ -410,13 +410,13 @@ def test_whatever_is_wrong_with_a_checkpoint_it_is_not_whole_and_nothing_else(tm
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("weights", b"some content")
     content = path.read_bytes()
-    assert closing_verb._is_whole(path)
+    assert closing_verb._is_intact(path)
     for place in range(len(content)):
         for bit in range(8):
             flipped = bytearray(content)
             flipped[place] ^= 1 << bit
             path.write_bytes(flipped)
-            closing_verb._is_whole(path)  # raises nothing
+            closing_verb._is_intact(path)  # raises nothing
     for length in range(len(content)):
         path.write_bytes(content[:length])
-        assert not closing_verb._is_whole(path)
+        assert not closing_verb._is_intact(path)
