@@ -60,7 +60,7 @@ def test_the_patience_notebook(store: str, reviews_csv: Path) -> None:
     longest = max(runs, key=lambda run: run.data.metrics["stopped_epoch"])
     last_row = table["text/html"].split("<tr>")[-1]
     assert re.findall("<td>(.*?)</td>", last_row)[0] == f"{longest.data.metrics['stopped_epoch']:g}"
-    assert "Too few runs to say which patience is enough" in sentence["text/plain"]
+    assert "Too few runs to recommend a patience" in sentence["text/plain"]
     assert yours["text/html"].count("<td>") == 10 * 7
 
 

@@ -1,1 +1,1 @@
-"""Pure functions of numbers: they know neither MLflow nor Keras."""
+"""Pure functions of numbers, without MLflow and without Keras."""

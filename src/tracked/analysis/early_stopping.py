@@ -1,9 +1,9 @@
 """Keras's early-stopping rule as a pure function of a metric's history.
 
-What ``keras.callbacks.EarlyStopping`` (Keras 3.15) decides, without Keras, so that a recorded history can be asked too:
-an epoch improves when its value, moved back by ``min_delta``, beats the best so far. Both sides are rounded to float32,
-as Keras compares them. The first value is always an improvement, a NaN never is one and, coming first, is never beaten.
-Training stops at the first epoch after the first that ends with ``patience`` epochs, or more, without an improvement.
+Decides as ``keras.callbacks.EarlyStopping`` (Keras 3.15) does, but also on recorded histories. An epoch improves when
+its value, moved back by ``min_delta``, beats the best so far; both sides are rounded to float32, as in Keras. The first
+value always improves. NaN never improves, and a NaN in the first epoch is never beaten. Training stops at the first
+epoch, from epoch 2 on, after ``patience`` or more epochs without an improvement.
 
 ``keras.callbacks.ModelCheckpoint`` compares in the same way, without ``min_delta``.
 """
@@ -15,33 +15,34 @@ from typing import Any, Literal
 import numpy as np
 
 Event = Literal["improved", "waiting", "stopped"]
-COMPLETED = ("patience", "epochs")  # the reasons of a training that has come to its own end
-OTHER_HISTORY = "other_history"  # the reason where a resumed training came out otherwise than its run has it
-NOT_A_NUMBER = "not_a_number"  # the reason after which nothing can go on
+COMPLETED = ("patience", "epochs")  # stop reasons of a training that ended by its own rule
+OTHER_HISTORY = "other_history"  # stop reason: a resumed training reported other values than its run has stored
+NOT_A_NUMBER = "not_a_number"  # stop reason: the loss became NaN or infinite; such a training cannot be resumed
 
 
 def improves(mode: Any, value: Any, best: Any, min_delta: Any = 0.0) -> Any:
-    """Whether ``value`` beats ``best``, element by element over arrays that broadcast.
+    """Check whether ``value`` beats ``best``, element by element over arrays that broadcast.
 
     Args:
         mode: "min" or "max", or an array of them.
     """
-    sign = np.where(np.equal(mode, "min"), 1.0, -1.0)  # turning a number's sign is exact, as is the rounding of both
+    sign = np.where(np.equal(mode, "min"), 1.0, -1.0)  # exact: negation commutes with rounding
     with np.errstate(over="ignore", invalid="ignore"):
         return sign * np.float32(value + sign * min_delta) < sign * np.float32(best)
 
 
 def step(mode: Any, patience: Any, min_delta: Any, epoch: int, best: Any, wait: Any, value: Any) -> tuple[Any, ...]:
-    """The rule at the end of one epoch, for one history or for many at once: all that is ever decided is decided here.
+    """Apply the rule at the end of one epoch, to one history or to many at once.
+
+    Every decision to stop is made here. The arguments may be arrays that broadcast.
 
     Args:
-        epoch: counts from 1; at the first one ``best`` and ``wait`` are not looked at.
+        epoch: counts from 1; at epoch 1, ``best`` and ``wait`` are ignored.
         best: value of the last improvement before this epoch.
-        wait: epochs since then, before this one.
+        wait: epochs since that improvement, before this epoch.
 
     Returns:
-        whether the epoch improves, the epochs waited after it, whether training stops; the arguments may be arrays
-        that broadcast.
+        whether the epoch improves, the epochs waited after it, whether training stops.
     """
     improved = improves(mode, value, best, min_delta) | (epoch == 1)
     wait = np.where(improved, 0, wait + 1)
@@ -57,15 +58,15 @@ class Rule:
     min_delta: float = 0.0
 
     def improves(self, value: float, best: float | None) -> bool:
-        """Whether ``value`` beats ``best``; ``None`` means that there is no best yet."""
+        """Check whether ``value`` beats ``best``, which is None before the first epoch."""
         return best is None or bool(improves(self.mode, value, best, self.min_delta))
 
 
 @dataclass(frozen=True)
 class State:
-    """Where the rule stands after an epoch. Epochs count from 1; before the first, ``epoch`` is 0.
+    """The rule's state after an epoch. Epochs count from 1; ``epoch`` is 0 before the first.
 
-    ``wait`` is the number of epochs since ``best_epoch``, the last improvement. After ``stopped`` nothing follows.
+    ``wait`` is the number of epochs since ``best_epoch``, the last improvement. No epoch follows ``stopped``.
     """
 
     epoch: int = 0
@@ -76,14 +77,14 @@ class State:
 
     @property
     def event(self) -> Event:
-        """What happened at this epoch."""
+        """The event of this epoch."""
         if self.stopped:
             return "stopped"
         return "waiting" if self.wait else "improved"
 
 
 def advance(rule: Rule, state: State, value: float) -> State:
-    """The state after one more epoch, which ended with ``value``.
+    """Advance the state by one epoch, which ended with ``value``.
 
     Raises:
         ValueError: if the rule has already stopped.
@@ -98,7 +99,7 @@ def advance(rule: Rule, state: State, value: float) -> State:
 
 
 def follow(rule: Rule, values: Iterable[float]) -> list[State]:
-    """The state after each epoch of a history, up to and including the one that stops."""
+    """Compute the state after each epoch of a history, up to and including the epoch that stops."""
     states: list[State] = []
     state = State()
     for value in values:

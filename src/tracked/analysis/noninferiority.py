@@ -1,4 +1,4 @@
-"""Whether a version may take the champion's place: a test that it is not worse by more than a margin."""
+"""The promotion gate: a test that a version is not worse than the champion by more than a margin."""
 
 import math
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ BISECTIONS = 25  # to a ten-millionth of max_loss
 
 @dataclass(frozen=True)
 class Decision:
-    """``promoted`` if ``upper``, the bound of the difference in loss at ``confidence``, is within the margin.
+    """The outcome of the gate: ``promoted`` if ``upper``, the bound at ``confidence``, is within ``margin``.
 
-    ``difference`` is the mean loss of the version less the champion's, on ``rows`` distinct rows; ``copies`` are those
-    that only repeated a key. ``enough`` is False where so few rows decide nothing, however little they scatter;
-    ``needed`` is about how many would do at this difference and scatter, None where the difference itself is not within
-    the margin.
+    ``difference`` is the version's mean loss minus the champion's, on ``rows`` distinct rows; ``copies`` counts the
+    rows left out because they repeat a key. ``enough`` is False where the rows are too few for any outcome, however
+    small their variance. ``needed`` estimates how many rows suffice at this difference and variance; None where the
+    difference itself exceeds the margin.
     """
 
     promoted: bool
@@ -40,26 +40,26 @@ class Decision:
     copies: int
 
     def describe(self, terms: Terms) -> str:
-        """Say which figures decided, what they are of, and what they cannot show.
+        """Describe the figures behind the decision, their rows and their limits.
 
         Args:
-            terms: those with whose ``max_loss`` it was decided.
+            terms: the terms whose ``max_loss`` the decision used.
         """
-        where, digits = "within" if self.upper <= self.margin else "beyond", terms.digits
+        position, digits = "within" if self.upper <= self.margin else "beyond", terms.digits
         rows = f"{self.rows:,} {terms.rows}"
         if self.copies:
             rows += f" ({format_count(self.copies, 'repeated row')} left out)"
-        more = ""
+        rows_needed = ""
         if not self.enough:
-            more = f"; nothing is decided, as {self.needed or MIN_ROWS:,} distinct {terms.rows} are needed"
+            rows_needed = f"; undecided: {self.needed or MIN_ROWS:,} distinct {terms.rows} are needed"
         elif not self.promoted and self.needed is not None:
-            more = f"; about {self.needed:,} distinct {terms.rows} would do at this spread"
-        one_of = max(1, round(self.rows / -math.log(1 - self.confidence)))
+            rows_needed = f"; about {self.needed:,} distinct {terms.rows} suffice at this variance"
+        rarest = max(1, round(self.rows / -math.log(1 - self.confidence)))
         return (
-            f"its {terms.loss} differs by {self.difference:+.{digits}f} on {rows}, at {100 * self.confidence:g}% "
-            f"confidence by at most {self.upper:+.{digits}f}, which is {where} the margin of {self.margin:g} "
-            f"({terms.a_row} counts for at most {terms.max_loss:,.{max(0, digits - 3)}f} {terms.unit}, and what fails "
-            f"in fewer than one of {one_of:,} may not show){more}"
+            f"its {terms.loss} differs by {self.difference:+.{digits}f} on {rows}, at most {self.upper:+.{digits}f} at "
+            f"{100 * self.confidence:g}% confidence: {position} the margin of {self.margin:g} (losses are capped at "
+            f"{terms.max_loss:,.{max(0, digits - 3)}f} {terms.unit} a {terms.row}; failures rarer than 1 in {rarest:,} "
+            f"may not show){rows_needed}"
         )
 
 
@@ -74,31 +74,33 @@ def decide(
     """Test for non-inferiority: promote only if an upper bound of the mean difference in loss is within the margin.
 
     Of versions that are worse by the margin, at most 1 - confidence pass, whatever the losses and however few the rows:
-    the bound is a theorem, not a simulation (see ``_bound``), and bench/gate.py shows it. What is proven is of losses
-    counted up to ``max_loss``, since without a cap no number of rows proves anything. Losses that the rows do show
-    count in full: Student's bound of the whole losses must be within the margin, too. The unit in which the losses, the
-    margin and ``max_loss`` are given makes no difference.
+    the bound is a theorem, not a simulation (see ``_bound``), and bench/gate.py checks it. The theorem holds for losses
+    capped at ``max_loss``: without a cap no number of rows proves anything. Losses that do occur count in full, since
+    Student's bound of the uncapped losses must be within the margin, too. The decision does not depend on the unit of
+    the losses, the margin and ``max_loss``.
 
-    Bootstraps, of percentiles or studentised, know nothing of losses that the rows do not show, and let pass what fails
-    rarely. An empirical Bernstein bound lets no equal version pass on 5,000 rows, and Student's bound with the worst
-    that n rows cannot show on top fewer than this one.
+    Percentile and studentised bootstraps ignore losses that do not occur in the rows, and so pass models that fail
+    rarely. An empirical Bernstein bound passes no equal version on 5,000 rows. Student's bound, with the worst that n
+    rows can miss added, passes fewer than this bound.
 
     Args:
-        version: losses of the rows, [n], whole and not capped; ``champion`` likewise, in the same order.
+        version: the version's losses of the rows, [n], not capped; ``champion`` likewise, in the same order.
         margin: in the loss's unit.
         confidence: from 0.5 to 0.99.
-        most: what a row counts for at most, in the loss's unit.
-        keys: of the rows, [n]: copies of a key are one row, the mean of theirs. None where all differ.
+        max_loss: the cap of a row's loss, in the loss's unit.
+        keys: the rows' keys, [n]: rows with the same key count as one, with their mean. None where all differ.
 
     Raises:
-        ValueError: if there are no rows, their numbers differ, or a loss is negative or not finite: what is proven is
-            of capped losses between 0 and ``max_loss``.
+        ValueError: if the numbers of rows are 0 or differ, a loss is negative or not finite, or ``max_loss`` is not a
+            finite number above 0.
     """
     if not 0 < max_loss < math.inf:
-        raise ValueError(f"most is {max_loss:g}; a finite number above 0 is needed")
-    losses = [_losses(version, "the version"), _losses(champion, "the champion")]
+        raise ValueError(f"max_loss: {max_loss:g} is not allowed; allowed: a finite number above 0")
+    losses = [_check_losses(version, "the version"), _check_losses(champion, "the champion")]
     if not 1 <= len(losses[0]) == len(losses[1]):
-        raise ValueError("the same rows, one or more, are needed")
+        raise ValueError(
+            f"the losses are of {len(losses[0])} and {len(losses[1])} rows; allowed: the same rows, 1 or more"
+        )
     whole = average_by_key(losses[0] - losses[1], keys)
     capped = average_by_key(np.minimum(losses[0], max_loss) - np.minimum(losses[1], max_loss), keys)
     n, mean, difference, aim = len(whole), float(capped.mean()), float(whole.mean()), -math.log(1 - confidence)
@@ -106,32 +108,34 @@ def decide(
     upper = max(_bound(capped, confidence, max_loss), difference + scatter / math.sqrt(n))
     needed, enough = None, n >= MIN_ROWS
     if margin > max(mean, difference):
-        boldest = MAX_STAKE / max(max_loss - margin, max_loss / PRIOR_MAX_LOSS / PRIOR_MAX_LOSS)
-        grows = max(float(np.log1p(stake * (margin - capped)).mean()) for stake in boldest * np.geomspace(1e-3, 1, 20))
-        if grows > MIN_GROWTH:
-            enough = enough and n * math.log1p(boldest * (margin - mean)) >= aim
-            needed = max(MIN_ROWS, math.ceil(aim / grows), math.ceil((scatter / (margin - difference)) ** 2))
+        max_stake = MAX_STAKE / max(max_loss - margin, max_loss / PRIOR_MAX_LOSS / PRIOR_MAX_LOSS)
+        stakes = max_stake * np.geomspace(1e-3, 1, 20)
+        growth = max(float(np.log1p(stake * (margin - capped)).mean()) for stake in stakes)
+        if growth > MIN_GROWTH:
+            enough = enough and n * math.log1p(max_stake * (margin - mean)) >= aim
+            needed = max(MIN_ROWS, math.ceil(aim / growth), math.ceil((scatter / (margin - difference)) ** 2))
     promoted = enough and upper <= margin
     return Decision(promoted, n, difference, upper, margin, confidence, enough, needed, len(losses[0]) - n)
 
 
-def _losses(values: ArrayLike, whose: str) -> np.ndarray:
+def _check_losses(values: ArrayLike, owner: str) -> np.ndarray:
     losses = np.asarray(values, dtype=float)
-    wrong = losses[~((losses >= 0) & np.isfinite(losses))]
-    if wrong.size:
-        raise ValueError(f"{whose}'s loss of a row is {wrong[0]:g}; a finite number of 0 or more is needed")
+    invalid = losses[~((losses >= 0) & np.isfinite(losses))]
+    if invalid.size:
+        raise ValueError(f"{owner}'s loss of a row is {invalid[0]:g}; allowed: a finite number, 0 or more")
     return losses
 
 
 def _bound(differences: np.ndarray, confidence: float, max_loss: float) -> float:
-    """Give the upper bound of the mean of values up to ``max_loss`` by betting (Waudby-Smith and Ramdas 2024).
+    """Bound the mean of values up to ``max_loss`` from above by betting (Waudby-Smith and Ramdas 2024).
 
-    Who bets, row by row, that the mean is below m wins stake × (m - value) of the capital. If the mean is m or more, no
-    stakes that follow from the rows before win on average, so the capital ever reaches 1 / (1 - confidence) times what
-    it began with at a chance of 1 - confidence at most (Ville's inequality). The bound is the least m at which it does;
-    the larger m, the more is won. Stakes follow from the variance of the rows before, and no single row takes all.
+    A gambler who bets, row by row, that the mean is below m wins stake × (m - value) of the capital. If the mean is m
+    or more, no stakes computed from earlier rows win on average, so the capital reaches 1 / (1 - confidence) times its
+    start with a probability of at most 1 - confidence (Ville's inequality). The bound is the least m at which the
+    capital reaches that level; a larger m wins more. Stakes follow from the variance of the earlier rows, and no single
+    row can take all of the capital.
 
-    The rows come in an order that depends on nothing but their number.
+    The order of the rows depends on their number alone.
     """
     n, aim, start = len(differences), -math.log(1 - confidence), PRIOR_VARIANCE * (max_loss / PRIOR_MAX_LOSS) ** 2
     x, seen = differences[np.random.default_rng(0).permutation(n)], np.arange(1, n + 1)

@@ -1,4 +1,4 @@
-"""Which early-stopping rule serves several trainings: the replayed rows pooled over them, and a recommendation."""
+"""Recommend a patience from replayed trainings, and pool each rule's regret and cost over them."""
 
 import math
 from collections.abc import Hashable
@@ -12,19 +12,19 @@ from tracked.analysis.intervals import compute_interval
 from tracked.console.lines import format_count, format_duration
 
 CONFIDENCE = 0.95
-SHARE = 0.9  # of all such trainings, to be served
-ROUNDING = 2.0**-22  # of a value: trainers report float32, so that 0.880 - 0.879 is within 0.001
+SHARE = 0.9  # of such trainings that a recommended patience must serve
+ROUNDING = 2.0**-22  # relative: trainers report float32, and 0.880 - 0.879 must count as 0.001
 
 
 def pool_rules(table: pd.DataFrame) -> pd.DataFrame:
-    """Pool regret and cost of each rule over the runs that answer it.
+    """Pool regret and cost of each rule over the runs long enough to answer it (not censored).
 
     Args:
         table: what ``rule_replay.replay`` returns, of several distinct histories of one metric.
 
     Returns:
         patience, min_delta; runs: how many answer; population: a number that two rules share if the same runs answer
-        them, since others' means are not comparable; regret, regret_low, regret_high: their mean regret with its 95 %
+        both (only then are their means comparable); regret, regret_low, regret_high: the mean regret with its 95 %
         interval; regret_worst; epochs, epochs_low, epochs_high: the mean epoch of the stop, likewise; epochs_saved and
         seconds_saved: means.
     """
@@ -56,13 +56,13 @@ def pool_rules(table: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """The shortest patience that is shown to serve ``SHARE`` of such trainings, by ``runs`` of ``of`` trainings.
+    """The shortest patience shown to serve ``SHARE`` of such trainings, by ``runs`` of ``of`` trainings.
 
-    A training is served if it loses at most the tolerance against its own longest wait, which is ``wait`` epochs or
-    more; ``served`` of ``runs`` are. ``patience`` is None where nothing is shown: with fewer than ``needed`` runs, or
-    since too many lose more; then ``served`` is of the longest patience tried, ``longest``. ``cut`` runs ended before
-    they had waited that long, and count as not served. regret, its 95 % interval, epochs_saved, seconds_saved and
-    epochs, all that was trained, are of the runs that answer the rule.
+    A patience serves a training that loses at most the tolerance against its own longest wait of ``wait`` epochs or
+    more; ``served`` of ``runs`` are served. ``patience`` is None where no patience is shown to: with fewer than
+    ``needed`` runs, or where too many lose more; ``served`` then refers to ``longest``, the longest patience tried.
+    ``cut`` runs ended before they had waited that long, and count as not served. regret with its 95 % interval,
+    epochs_saved, seconds_saved and epochs (the total trained) are for the runs that answer the rule.
     """
 
     metric: str
@@ -86,18 +86,18 @@ class Recommendation:
 
     @property
     def sentence(self) -> str:
-        """Say what is shown, by how many trainings and against what, or what it would take."""
+        """The recommendation with its evidence, or what is missing for one."""
         share, loss = f"{SHARE:.0%} of such trainings", f"{self.tolerance:g} of the best {self.metric}"
         if not self.wait:
             return (
-                f"Too few runs to say which patience is enough: {format_count(self.of, 'distinct training')}, and "
-                f"{self.needed} that went on long enough would do if a patience serves them all."
+                f"Too few runs to recommend a patience: {format_count(self.of, 'distinct training')}; {self.needed} "
+                "that train long enough suffice if one patience serves all of them."
             )
         if self.longest is None:
-            return f"Nothing tells a longer wait from those tried: none is shorter than the {self.wait} of the runs."
+            return f"No patience can be judged: none tried is shorter than the {self.wait} epochs that the runs waited."
         against = f"against waiting {format_count(self.wait, 'epoch')} or longer"
         if self.patience is None:
-            cut = f" (of {self.cut} it is not known, as they ended before)" if self.cut else ""
+            cut = f" (unknown for {self.cut} of these, which ended earlier)" if self.cut else ""
             return (
                 f"No patience up to {self.longest} is shown to serve {share}: {self.longest} loses more than {loss} "
                 f"{against} in {self.runs - self.served} of {self.runs} runs{cut}."
@@ -114,15 +114,15 @@ class Recommendation:
 
 
 def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
-    """Find the shortest patience that is shown to serve ``SHARE`` of such trainings.
+    """Find the shortest patience shown to serve ``SHARE`` of such trainings.
 
-    A run knows of no loss after its own end. So the longest wait is taken that ``SHARE`` of the runs whose own patience
-    allows it are shown to have waited; of those runs, one that ended before counts as not served, since runs that go on
-    improving are the ones that meet an epoch limit. Runs with a shorter patience count where they lose, too. The bound
-    is exact (Clopper and Pearson 1934), one-sided. From the longest patience down, each is tested until one fails:
-    since a shorter one never loses less, so many tests err no more often than one. Several values of min_delta share
-    the error (Bonferroni), and so do the wait and the rule where runs name no patience: there, nothing but their ends
-    says how long they would have waited. bench/recommendation.py shows how often the claim holds.
+    A run shows no loss after its own end. So each rule is compared with the longest wait that ``SHARE`` of the runs
+    whose own patience allows it are shown to have waited. Of those runs, one that ended earlier counts as not served,
+    since runs that still improve are those that reach an epoch limit. A run with a shorter patience counts only where
+    it loses. The bound is exact (Clopper and Pearson 1934) and one-sided. Patiences are tested from the longest down
+    until one fails: a shorter patience never loses less, so all tests together err no more often than one. Several
+    values of min_delta share the error (Bonferroni); so do the wait and the rule where runs state no patience, as then
+    only their ends show how long they would have waited. bench/recommendation.py measures how often the claim holds.
 
     Args:
         table: what ``rule_replay.replay`` returns, of several distinct histories of one metric.
@@ -133,40 +133,40 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
     waited = runs["waited"].astype(int)
     allowed = runs["own_patience"].astype(float).fillna(np.inf).clip(lower=waited)
     waits = [wait for wait in waited.unique() if _shown((waited >= wait).sum(), (allowed >= wait).sum(), error)]
-    nothing = Recommendation(
+    result = Recommendation(
         metric=str(table["monitor"].iloc[0]), tolerance=tolerance, of=len(runs), runs=len(runs),
         needed=math.ceil(math.log(error) / math.log(SHARE)),
     )  # fmt: skip
     if not waits:
-        return nothing
+        return result
     wait = int(max(waits))
-    asked, told = (table["run_id"].map(one >= wait).astype(bool) for one in (allowed, waited))
+    may_wait, did_wait = (table["run_id"].map(epochs >= wait).astype(bool) for epochs in (allowed, waited))
     within = table["regret"] <= tolerance + ROUNDING * table["best_value"].abs()
-    lost = ~table["censored"].astype(bool) & ~within  # a rule that has not stopped has all that the run found
-    table = table.assign(told=told, counts=asked | lost, fails=lost | (asked & ~told))
-    nothing = replace(nothing, wait=wait, cut=int(((allowed >= wait) & (waited < wait)).sum()))
-    found = []
+    lost = ~table["censored"].astype(bool) & ~within  # a rule that has not stopped keeps the run's best
+    table = table.assign(did_wait=did_wait, counts=may_wait | lost, fails=lost | (may_wait & ~did_wait))
+    result = replace(result, wait=wait, cut=int(((allowed >= wait) & (waited < wait)).sum()))
+    shown = []
     rules = table[table["patience"] < wait].groupby(["patience", "min_delta"])
     for min_delta in sorted(set(table["min_delta"].tolist())):
         shortest = None
-        for patience in sorted({one for one in table["patience"].tolist() if one < wait}, reverse=True):
+        for patience in sorted(set(table.loc[table["patience"] < wait, "patience"].tolist()), reverse=True):
             group = rules.get_group((patience, min_delta))
             count, served = int(group["counts"].sum()), int((group["counts"] & ~group["fails"]).sum())
-            if nothing.longest is None or (patience, served) > (nothing.longest, nothing.served):
-                nothing = replace(nothing, longest=patience, served=served, runs=count)
+            if result.longest is None or (patience, served) > (result.longest, result.served):
+                result = replace(result, longest=patience, served=served, runs=count)
             if not _shown(served, count, error):
                 break
-            shortest = (patience, min_delta, served, count, group[group["told"] & ~group["censored"]])
+            shortest = (patience, min_delta, served, count, group[group["did_wait"] & ~group["censored"]])
         if shortest:
-            found.append(shortest)
-    if not found:
-        return nothing
-    # Of one patience, the min_delta that stops earliest.
-    patience, min_delta, served, count, rows = min(found, key=lambda one: (one[0], -one[4]["epochs_saved"].sum()))
+            shown.append(shortest)
+    if not shown:
+        return result
+    # For equal patiences, the min_delta that stops earliest.
+    patience, min_delta, served, count, rows = min(shown, key=lambda rule: (rule[0], -rule[4]["epochs_saved"].sum()))
     regret, saved = rows["regret"].to_numpy(dtype=float), int(rows["epochs_saved"].astype(int).sum())
     low, high = compute_interval(regret)
     return replace(
-        nothing, patience=patience, min_delta=min_delta, served=served, runs=count,
+        result, patience=patience, min_delta=min_delta, served=served, runs=count,
         regret=float(regret.mean()), regret_low=low, regret_high=high, regret_worst=float(regret.max()),
         epochs=saved + int(rows["stopped_epoch"].astype(int).sum()), epochs_saved=saved,
         seconds_saved=float(rows["seconds_saved"].sum(skipna=False)),
@@ -174,5 +174,5 @@ def recommend(table: pd.DataFrame, tolerance: float) -> Recommendation:
 
 
 def _shown(served: int, runs: int, error: float) -> bool:
-    """Whether so many served of so many runs show that ``SHARE`` of all are."""
+    """Check whether ``served`` of ``runs`` shows that ``SHARE`` of all such trainings are served."""
     return bool(binom.sf(served - 1, runs, SHARE) <= error)

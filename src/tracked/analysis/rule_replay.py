@@ -1,7 +1,8 @@
-"""What other early-stopping rules would have made of recorded trainings: a table of (history, patience, min_delta).
+"""Replay other early-stopping rules on recorded trainings: a table of (history, patience, min_delta).
 
-Until it stops, early stopping changes nothing in a training. So every rule that stops within a recorded history stops a
-training there too, and a longer run answers for all the shorter ones. What a history is too short to tell is censored.
+Early stopping does not change a training before the stop. So a rule that stops within a recorded history would have
+stopped a training at the same epoch, and a long run answers for all shorter ones. Where a history ends before the rule
+stops, the row is censored.
 """
 
 from collections.abc import Sequence
@@ -14,16 +15,16 @@ import pandas as pd
 
 from tracked.analysis.early_stopping import improves, step
 
-BLOCK = 256  # histories that are followed side by side
+BLOCK = 256  # histories replayed at once
 
 
 @dataclass(frozen=True, eq=False)
 class History:
     """A metric's value after each epoch of a run, from epoch 1 on.
 
-    ``values`` [epochs] and ``seconds`` [epochs], seconds of training until each epoch's end. Time that a training lay
-    dead until it was resumed is none of them, where the run says how long its epochs took. ``patience`` and
-    ``min_delta`` are the rule that the run itself had, None where it does not say.
+    ``values`` [epochs]; ``seconds`` [epochs]: seconds of training until each epoch's end, without the pause before a
+    resume where the run has logged how long its epochs took. ``patience`` and ``min_delta`` are the run's own rule,
+    None where the run does not state them.
     """
 
     run_id: str
@@ -37,55 +38,54 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch whose checkpoint is the best of them all; 0 if no value is a finite number."""
-        return int(_replayed([self], [0], [0.0])[2][0])
+        """The epoch of the best checkpoint; 0 if no value is finite."""
+        return int(_replay_block([self], [0], [0.0])[2][0])
 
 
 def replay(histories: Sequence[History], patience: Sequence[int], min_delta: Sequence[float]) -> pd.DataFrame:
-    """Every rule on every history, a row each, in the order of the arguments.
+    """Replay every rule on every history: a row for each pair, in the order of the arguments.
 
     Returns:
         run_id, run_name, monitor, mode, patience, min_delta as given; stopped_epoch: the epoch after which the rule
-        ends the training; best_epoch and best_value: what a checkpoint keeps by then; epochs_saved and seconds_saved:
-        what the recorded run was trained on for (seconds is NaN where they are those of a clock that was set back);
-        regret: how much worse than the best value of the whole history, in the metric's unit, never negative, infinite
-        where nothing was kept. All are missing in a row that is ``censored``: the history ends before the rule stops.
-        Of the history itself: own_patience, and waited, the most epochs without an improvement by its own min_delta,
-        else by any.
+        ends the training; best_epoch and best_value: the checkpoint kept by then; epochs_saved and seconds_saved: what
+        the recorded run spent after the stop (seconds_saved is NaN where the clock was set back); regret: how much
+        worse best_value is than the best of the whole history, in the metric's unit, never negative, infinite without
+        a checkpoint. All of these are missing in a ``censored`` row: the history ends before the rule stops. For the
+        history itself: own_patience, and waited, the most epochs without an improvement by its own min_delta (0 if
+        not stated).
     """
     rules = len(patience) * len(min_delta)
     stopped, kept = np.zeros((2, len(histories), rules), dtype=int)
     best, waited = np.zeros((2, len(histories)), dtype=int)
     by_length = np.argsort([len(history.values) for history in histories], kind="stable")
     for start in range(0, len(histories), BLOCK):
-        places = by_length[start : start + BLOCK]
-        found = _replayed([histories[place] for place in places], patience, min_delta)
-        stopped[places], kept[places] = (epochs.reshape(-1, rules) for epochs in found[:2])
-        best[places], waited[places] = found[2:]
-    return _table(histories, [(p, d) for p in patience for d in min_delta], stopped, kept, best, waited)
+        block = by_length[start : start + BLOCK]
+        epochs = _replay_block([histories[number] for number in block], patience, min_delta)
+        stopped[block], kept[block] = (by_rule.reshape(-1, rules) for by_rule in epochs[:2])
+        best[block], waited[block] = epochs[2:]
+    return _make_table(histories, [(p, d) for p in patience for d in min_delta], stopped, kept, best, waited)
 
 
 def drop_repeats(histories: Sequence[History]) -> list[History]:
-    """Leave out histories that others repeat: those equal to the bit, and those that another one goes on from.
+    """Drop histories that another one repeats bit by bit or continues.
 
-    Trainings of one seed and one set of parameters are one training, however often it was made.
+    Trainings with the same seed and parameters are the same training, however often it was run.
     """
-    order = sorted(range(len(histories)), key=lambda place: (histories[place].values.astype(float).tobytes(), -place))
-    # In this order what begins like a history stands right behind it.
-    repeated = {
-        one
-        for one, after in pairwise(order)
-        if histories[after].values.astype(float).tobytes().startswith(histories[one].values.astype(float).tobytes())
-    }
-    return [history for place, history in enumerate(histories) if place not in repeated]
+    values = [history.values.astype(float).tobytes() for history in histories]
+    order = sorted(range(len(histories)), key=lambda number: (values[number], -number))
+    # In this order a history is followed at once by one that begins with it.
+    repeated = {number for number, after in pairwise(order) if values[after].startswith(values[number])}
+    return [history for number, history in enumerate(histories) if number not in repeated]
 
 
-def _replayed(
+def _replay_block(
     histories: Sequence[History], patience: Sequence[int], min_delta: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Epochs, 0 for none: of the stop and of the checkpoint then [histories, patience, min_delta], of the very best.
+    """Replay the rules on some histories at once.
 
-    And the longest wait of each history by its own min_delta.
+    Returns:
+        epochs, 0 for none: of the stop and of the checkpoint kept by then, both [histories, patience, min_delta]; of
+        the best checkpoint of the whole history, and the longest wait by its own min_delta, both [histories].
     """
     lengths = np.array([len(history.values) for history in histories])
     values = np.full((lengths.max(), len(histories)), np.nan)
@@ -105,17 +105,17 @@ def _replayed(
         kept, kept_value = np.where(keeps, epoch, kept), np.where(keeps, value, kept_value)
         improved, wait, stops = step(modes, patiences, deltas, epoch, best, wait, value[:, None, None])
         best = np.where(improved, value[:, None, None], best)
-        now = stops & (stopped == 0) & (epoch <= lengths)[:, None, None]
-        if now.any():
-            stopped[now] = epoch
-            kept_then = np.where(now, kept[:, None, None], kept_then)
+        first = stops & (stopped == 0) & (epoch <= lengths)[:, None, None]
+        if first.any():
+            stopped[first] = epoch
+            kept_then = np.where(first, kept[:, None, None], kept_then)
         improved, own_wait, _ = step(mode, 0, own, epoch, own_best, own_wait, value)
         own_best = np.where(improved, value, own_best)
         waited = np.where(epoch <= lengths, np.maximum(waited, own_wait), waited)
     return stopped, kept_then, kept, waited
 
 
-def _table(
+def _make_table(
     histories: Sequence[History],
     grid: Sequence[tuple[int, float]],
     stopped: np.ndarray,
@@ -123,7 +123,7 @@ def _table(
     best: np.ndarray,
     waited: np.ndarray,
 ) -> pd.DataFrame:
-    """The epochs as the table. An epoch 0 is none: a rule may also stop before anything was worth keeping."""
+    """Make the table. Epoch 0 means none: a rule can stop before any epoch has a finite value to keep."""
     best_value, lost, seconds = (np.full(stopped.shape, np.nan) for _ in range(3))
     for number, history in enumerate(histories):
         keeps, ends = kept[number] > 0, stopped[number] > 0
@@ -137,8 +137,8 @@ def _table(
     def of_history(name: str) -> np.ndarray:
         return np.repeat([getattr(history, name) for history in histories], len(grid))
 
-    def epochs(numbers: np.ndarray, there: np.ndarray) -> pd.Series:
-        return pd.Series(numbers.ravel(), dtype="Int64").where(there.ravel())
+    def epochs(numbers: np.ndarray, known: np.ndarray) -> pd.Series:
+        return pd.Series(numbers.ravel(), dtype="Int64").where(known.ravel())
 
     return pd.DataFrame(
         {

@@ -23,7 +23,7 @@ RULES = st.builds(
 @example(Rule("max", 1, 0.0), [-math.inf, math.inf, math.inf])
 @example(Rule("min", 3, 0.25), [1.0, 0.75, 0.5, 0.25, 0.0])
 @settings(max_examples=300, deadline=None)
-def test_stops_where_keras_stops(rule: Rule, values: list[float]) -> None:
+def test_follow_of_any_values_stops_where_keras_stops(rule: Rule, values: list[float]) -> None:
     epoch, best_epoch, best, wait, stopped = keras_stop(rule, values)
     states = follow(rule, values)
     last = states[-1]
@@ -36,23 +36,23 @@ def test_stops_where_keras_stops(rule: Rule, values: list[float]) -> None:
 
 @given(st.sampled_from(["min", "max"]), st.lists(VALUES, min_size=1, max_size=30))
 @settings(max_examples=100, deadline=None)
-def test_without_min_delta_the_best_is_the_checkpoints(mode: Mode, values: list[float]) -> None:
+def test_best_epoch_without_min_delta_is_keras_checkpoints(mode: Mode, values: list[float]) -> None:
     never = Rule(mode, patience=len(values) + 1)
     assert follow(never, values)[-1].best_epoch == keras_checkpoint(mode, values)
 
 
-def test_the_articles_history_stops_at_epoch_32() -> None:
+def test_follow_of_the_articles_history_stops_at_epoch_32() -> None:
     values = [0.31446, 0.27188, 0.2733, *(0.28 + 0.016 * n for n in range(40))]
     last = follow(Rule("min", 30, 0.0001), values)[-1]
     assert (last.epoch, last.best_epoch, last.best, last.stopped, last.event) == (32, 2, 0.27188, True, "stopped")
 
 
-def test_events_name_what_happened() -> None:
+def test_event_of_each_state_is_improved_waiting_or_stopped() -> None:
     states = follow(Rule("min", 2, 0.0), [1.0, 2.0, 0.5, 0.6, 0.7, 0.1])
     assert [state.event for state in states] == ["improved", "waiting", "improved", "waiting", "stopped"]
     assert [state.wait for state in states] == [0, 1, 0, 1, 2]
 
 
-def test_nothing_follows_a_stop() -> None:
+def test_advance_after_a_stop_is_refused() -> None:
     with pytest.raises(ValueError, match="stopped at epoch 3"):
         advance(Rule("min", 1), State(epoch=3, best=1.0, best_epoch=2, wait=1, stopped=True), 0.0)

@@ -1,4 +1,4 @@
-"""The interval of a mean: how often it holds the truth, and what it must not depend on."""
+"""The interval of a mean: its coverage, and what it must not depend on."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def coverage(draw: Draw, mean: float, n: int, samples: int = 2000, confidence: float = 0.95) -> tuple[float, float]:
-    """The share of the intervals that hold the mean, and of the samples that have one."""
+    """The share of the intervals that hold the mean, and of the samples that have an interval."""
     rng = np.random.default_rng(n)
     found = np.array([compute_interval(draw(rng, n), confidence) for _ in range(samples)])
     found = found[~np.isnan(found[:, 0])]
@@ -46,13 +46,13 @@ def three_valued(rng: np.random.Generator, n: int) -> np.ndarray:
 )
 @pytest.mark.parametrize("n", [MIN_VALUES, 200])
 def test_interval_of_skewed_values_covers_the_mean(draw: Draw, mean: float, before: float, n: int) -> None:
-    """``before`` is how many the percentile bootstrap covered at the least number of values."""
+    """``before``: coverage of the percentile bootstrap at ``MIN_VALUES`` values."""
     covered, share = coverage(draw, mean, n)
     assert covered >= max(0.92, before)  # the error of 2,000 samples is 0.006
     assert share > 0.5
 
 
-def test_interval_at_another_confidence_covers_as_often() -> None:
+def test_interval_at_confidence_80_covers_the_mean_as_often() -> None:
     covered, _ = coverage(lambda rng, n: rng.exponential(size=n), 1.0, 150, 600, confidence=0.8)
     assert 0.76 <= covered <= 0.87
 
@@ -65,7 +65,7 @@ def test_interval_of_too_few_values_is_none(n: int) -> None:
 
 def test_interval_where_too_few_values_differ_is_none() -> None:
     values = np.zeros(1000)
-    assert np.isnan(compute_interval(values)).all()  # the percentile bootstrap said 0 to 0
+    assert np.isnan(compute_interval(values)).all()  # the percentile bootstrap gave 0 to 0
     values[: MIN_DISTINCT - 1] = [0.5, 0.7][: MIN_DISTINCT - 1]
     assert np.isnan(compute_interval(values)).all()
     values[MIN_DISTINCT - 1] = 0.6
@@ -87,7 +87,7 @@ def test_interval_of_values_that_are_not_finite_is_none(bad: float) -> None:
     st.lists(st.floats(-100, 100).map(lambda x: round(x, 3)), min_size=MIN_VALUES, max_size=MIN_VALUES + 20),
     st.randoms(),
 )
-def test_interval_depends_on_the_values_alone_and_moves_with_them(values: list[float], random: object) -> None:
+def test_interval_of_any_values_ignores_order_and_follows_shift_and_scale(values: list[float], random: object) -> None:
     found = compute_interval(np.array(values))
     if math.isnan(found[0]):
         return
@@ -104,7 +104,7 @@ def test_interval_depends_on_the_values_alone_and_moves_with_them(values: list[f
     assert found[1] >= students.high - 1e-9
 
 
-def test_interval_of_many_values_is_the_usual_one() -> None:
+def test_interval_of_many_values_agrees_with_the_bca_bootstrap() -> None:
     values = np.random.default_rng(1).exponential(size=5_000)
     usual = bootstrap((values,), np.mean, method="BCa", n_resamples=4999, batch=10, rng=1).confidence_interval
     assert compute_interval(values) == pytest.approx((usual.low, usual.high), abs=0.003)
@@ -115,7 +115,7 @@ def test_interval_of_values_without_a_measurable_spread_is_none() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-5, 5)), min_size=1, max_size=20))
-def test_means_by_key_are_those_of_the_rows_of_a_key(rows: list[tuple[str, float]]) -> None:
+def test_average_by_key_of_any_rows_is_the_mean_of_each_key(rows: list[tuple[str, float]]) -> None:
     keys, values = [key for key, _ in rows], np.array([value for _, value in rows])
     expected = [values[[one == key for one in keys]].mean() for key in sorted(set(keys))]
     assert average_by_key(values, keys).tolist() == pytest.approx(expected)

@@ -1,6 +1,7 @@
-"""Paired differences against other ways to the same numbers, and on data whose answer is known."""
+"""Paired differences against other computations of the same numbers, and on data with a known answer."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tracked.experiment import Terms
 
 
 def predictions(rows: int, first: float, second: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels and the probabilities of two classifiers that are right in these shares of the rows, independently."""
+    """Labels and the probabilities of two independent classifiers, right in these shares of the rows."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, rows)
     probabilities = [np.where(rng.random(rows) < share, labels, 1 - labels) * 0.6 + 0.2 for share in (first, second)]
@@ -31,18 +32,18 @@ def compared(
     return compare_losses(*losses, keys, (right[0], right[1]))
 
 
-def test_a_classifier_against_itself_differs_in_nothing() -> None:
+def test_compare_losses_of_a_classifier_with_itself_finds_no_difference() -> None:
     labels, first, _ = predictions(500, 0.8, 0.8)
     found = compared(labels, first, first)
     assert (found.correct, found.loss, found.first_only, found.second_only, found.p_value) == (0, 0, 0, 0, 1)
-    assert math.isnan(found.loss_low)  # which was 0 to 0
+    assert math.isnan(found.loss_low)  # a bootstrap gave 0 to 0
     assert found.describe("a", "b", TERMS) == (
         "a against b: +0.00 points of accuracy (no interval; McNemar's p 1) and +0.0000 of log loss (no interval) on "
-        "500 reviews; too few reviews differ to tell more than chance."
+        "500 reviews; no significant difference; too few reviews differ to test log loss."
     )
 
 
-def test_a_real_difference_is_found_with_its_size_and_sign() -> None:
+def test_compare_losses_of_unequal_classifiers_gives_size_and_sign() -> None:
     labels, first, second = predictions(4000, 0.9, 0.8)
     found = compared(labels, first, second)
     right = [(p > 0.5) == (labels == 1) for p in (first, second)]
@@ -53,11 +54,11 @@ def test_a_real_difference_is_found_with_its_size_and_sign() -> None:
     assert found.p_value < 1e-10
     turned = compared(labels, second, first)
     assert (turned.correct, turned.first_only) == (-found.correct, found.second_only)
-    assert found.describe("a", "b", TERMS).endswith("both differences are more than chance does.")
+    assert found.describe("a", "b", TERMS).endswith("; both differences are significant.")
     assert found.describe("a", "b", TERMS).startswith("a against b: +")
 
 
-def test_mcnemars_test_is_the_binomial_one_of_the_rows_that_one_alone_gets_right() -> None:
+def test_p_value_is_the_binomial_test_of_the_discordant_rows() -> None:
     labels = np.ones(20, dtype=int)
     first, second = np.full(20, 0.9), np.full(20, 0.9)
     second[:6], first[19] = 0.1, 0.1
@@ -67,7 +68,7 @@ def test_mcnemars_test_is_the_binomial_one_of_the_rows_that_one_alone_gets_right
 
 
 def noisy(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels and the probabilities of two classifiers that are equally good, and agree in most rows."""
+    """Labels and the probabilities of two equally good classifiers that agree in most rows."""
     rng = np.random.default_rng(seed)
     labels, shared = rng.integers(0, 2, rows), rng.normal(1.5, 1.5, rows)
     logits = [(2 * labels - 1) * (shared + rng.normal(0, 0.8, rows)) for _ in range(2)]
@@ -76,37 +77,38 @@ def noisy(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("rows", "before"), [(2, 0.48), (10, 0.12), (100, 0.10), (1000, 0.065)])
 def test_verdict_on_equal_models_errs_in_at_most_one_of_twenty(rows: int, before: float) -> None:
-    """``before`` is the share when each figure was tested at one in twenty, log loss by a percentile bootstrap."""
-    wrong = ["more than chance does" in compared(*noisy(rows, seed)).describe("a", "b", TERMS) for seed in range(1000)]
+    """``before``: the share with each figure tested at 0.05, log loss by a percentile bootstrap."""
+    verdicts = [compared(*noisy(rows, seed)).describe("a", "b", TERMS) for seed in range(1000)]
+    wrong = [bool(re.search("(is|are) significant", verdict)) for verdict in verdicts]
     assert np.mean(wrong) <= 0.055 < before
 
 
-def test_a_difference_at_one_in_thirty_is_not_called_more_than_chance() -> None:
+def test_verdict_at_a_p_value_of_one_in_thirty_is_not_significant() -> None:
     labels, first, second = np.ones(150, dtype=int), np.full(150, 0.9), np.full(150, 0.9)
     second[:10], first[39], first[38] = 0.1, 0.1, 0.1
     found = compared(labels, first, second)
     assert found.p_value == pytest.approx(0.0386, abs=1e-4)
-    assert "accuracy is more" not in found.describe("a", "b", TERMS)
+    assert "accuracy is significant" not in found.describe("a", "b", TERMS)
     first[38] = 0.9
     found = compared(labels, first, second)
     assert found.p_value == pytest.approx(0.0117, abs=1e-4)
-    assert found.describe("a", "b", TERMS).endswith("both differences are more than chance does.")
+    assert found.describe("a", "b", TERMS).endswith("; both differences are significant.")
 
 
-def test_one_difference_alone_is_named() -> None:
+def test_verdict_with_one_significant_difference_names_it() -> None:
     labels, first = np.ones(400, dtype=int), np.linspace(0.93, 0.97, 400)
     sentence = compared(labels, first, first - 0.05).describe("a", "b", TERMS)
-    assert sentence.endswith("the difference in log loss is more than chance does, the other is not.")
+    assert sentence.endswith("the difference in log loss is significant, the other is not.")
     labels, first, second = np.ones(20, dtype=int), np.full(20, 0.9), np.full(20, 0.1)
     sentence = compared(labels, first, second).describe("a", "b", TERMS)
-    assert sentence.endswith("accuracy is more than chance does; too few reviews differ to tell of log loss.")
+    assert sentence.endswith("accuracy is significant; too few reviews differ to test log loss.")
 
 
 @given(
     st.lists(st.tuples(st.booleans(), st.floats(0.01, 0.99), st.floats(0.01, 0.99)), min_size=2, max_size=40),
     st.integers(2, 5),
 )
-def test_copies_of_texts_count_once(rows: list[tuple[bool, float, float]], copies: int) -> None:
+def test_compare_losses_with_copied_rows_counts_them_once(rows: list[tuple[bool, float, float]], copies: int) -> None:
     labels, first, second = map(np.array, zip(*rows, strict=True))
     texts = [f"{number:03}" for number in range(len(rows))]
     once = compared(labels, first, second, texts)
@@ -117,13 +119,13 @@ def test_copies_of_texts_count_once(rows: list[tuple[bool, float, float]], copie
         assert getattr(many, name) == pytest.approx(getattr(once, name), nan_ok=True)
 
 
-def test_a_text_under_both_labels_is_one_row_that_tells_the_two_not_apart() -> None:
+def test_compare_losses_of_a_text_under_both_labels_counts_one_undecided_row() -> None:
     found = compared([1, 0, 1, 1], [0.9, 0.9, 0.9, 0.8], [0.1, 0.1, 0.9, 0.9], ["a", "a", "b", "c"])
     assert (found.rows, found.copies, found.first_only, found.second_only) == (3, 1, 0, 0)
     assert "on 3 reviews, 1 repeated row left out;" in found.describe("x", "y", TERMS)
 
 
-def test_other_lengths_and_single_rows_are_refused() -> None:
+def test_compare_losses_of_different_lengths_or_one_row_is_refused() -> None:
     two = np.array([True, False])
     for first, second, right in (
         ([0.7], [0.7, 0.7], None),
@@ -132,11 +134,11 @@ def test_other_lengths_and_single_rows_are_refused() -> None:
         ([0.7, 0.7], [0.7, 0.7], (two, two[:1])),
         ([0.7] * 3, [0.7] * 3, (two, two)),
     ):
-        with pytest.raises(ValueError, match="the same rows, two or more, are needed"):
+        with pytest.raises(ValueError, match=r"the lengths are .*; allowed: the same rows, 2 or more"):
             compare_losses(first, second, correct=right)
 
 
-def test_figures_have_the_experiments_names_in_the_order_of_the_table() -> None:
+def test_to_columns_uses_the_experiments_names_in_order() -> None:
     labels, first, second = predictions(400, 0.9, 0.8)
     found = compared(labels, first, second)
     figures = found.to_columns(TERMS)
@@ -152,31 +154,31 @@ PATIENTS = Terms(row="patient", loss="absolute error", unit="points", max_loss=2
 
 
 def errors(rows: int, seed: int, worse_by: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Absolute errors, in tens, of two models that share most of what they know."""
+    """Absolute errors, in tens, of two correlated models."""
     rng = np.random.default_rng(seed)
     shared = rng.normal(0, 55, rows)
     return np.abs(shared + rng.normal(0, 20, rows)) + worse_by, np.abs(shared + rng.normal(0, 20, rows))
 
 
-def test_losses_in_tens_with_no_right_or_wrong_are_compared_by_the_loss_alone() -> None:
+def test_compare_losses_of_regressions_compares_the_loss_alone() -> None:
     first, second = errors(1000, 1, worse_by=5)
     found = compare_losses(first, second)
     assert found.loss == pytest.approx(first.mean() - second.mean())
     assert found.loss_low < 5 < found.loss_high
-    assert found.loss_is_real == (found.loss_low > 0)  # one figure is tested, so by the interval that is told
+    assert found.loss_is_real == (found.loss_low > 0)  # one figure is tested, so by the interval shown
     assert math.isnan(found.correct)
     assert math.isnan(found.p_value)
     assert found.describe("a", "b", PATIENTS) == (
         f"a against b: {found.loss:+.2f} of absolute error ({found.loss_low:+.2f} to {found.loss_high:+.2f}) on 1,000 "
-        "patients; the difference is more than chance does."
+        "patients; the difference is significant."
     )
     assert list(found.to_columns(PATIENTS)) == [
         "rows", "absolute_error", "absolute_error_low", "absolute_error_high", "absolute_error_is_real", "copies",
     ]  # fmt: skip
     within = compare_losses(second, second[::-1]).describe("a", "b", PATIENTS)
-    assert within.endswith("; the difference is within what chance does.")
+    assert within.endswith("patients; no significant difference.")
     few = compare_losses(first[:50], second[:50]).describe("a", "b", PATIENTS)
-    assert few.endswith("(no interval) on 50 patients; too few patients differ to tell more than chance.")
+    assert few.endswith("on 50 patients; no significant difference; too few patients differ to test absolute error.")
 
 
 def test_verdict_on_the_loss_alone_of_equal_models_errs_in_at_most_one_of_twenty() -> None:

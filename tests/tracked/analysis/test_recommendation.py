@@ -1,4 +1,4 @@
-"""The recommendation on synthetic histories whose answer is known, and how often it holds."""
+"""The recommendation on synthetic histories with a known answer, and its error rate."""
 
 import math
 
@@ -31,7 +31,7 @@ def replayed(histories: list[History], longest: int = 12) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("gap", [1, 4, 9])
-def test_the_shortest_patience_that_sees_the_second_dip_is_recommended(gap: int) -> None:
+def test_recommend_where_values_dip_twice_gives_the_shortest_patience_that_reaches_the_second_dip(gap: int) -> None:
     found = recommend(replayed([dips(gap, run) for run in range(40)]), tolerance=0.001)
     assert found.patience == gap + 1
     assert (found.runs, found.of, found.served, found.wait, found.cut) == (40, 40, 40, 12, 0)
@@ -46,13 +46,13 @@ def test_the_shortest_patience_that_sees_the_second_dip_is_recommended(gap: int)
     )
 
 
-def test_a_tolerance_above_the_dip_makes_the_shortest_patience_enough() -> None:
+def test_recommend_with_a_tolerance_above_the_dip_gives_the_shortest_patience() -> None:
     histories = [dips(4, run) for run in range(40)]
     assert recommend(replayed(histories), tolerance=0.2).patience == 1
     assert recommend(replayed(histories), tolerance=0.0).patience == 5
 
 
-def test_a_loss_of_the_tolerance_is_within_it_whatever_the_rounding() -> None:
+def test_recommend_with_a_loss_equal_to_the_tolerance_ignores_rounding() -> None:
     values = np.array([0.95, 0.880, 0.9, 0.879, *[0.9] * 9])
     assert values[1] - values[3] > 0.001  # by rounding
     for kind in (np.float64, np.float32):
@@ -63,21 +63,21 @@ def test_a_loss_of_the_tolerance_is_within_it_whatever_the_rounding() -> None:
 
 
 @pytest.mark.parametrize(("deltas", "needed"), [([0.0], 29), ([0.0, 0.0001], 36)])
-def test_too_few_runs_recommend_nothing_and_it_is_said_how_many_would_do(deltas: list[float], needed: int) -> None:
-    """Of eight runs the mean regret lay beyond the tolerance in half of the cases where it was called sure."""
+def test_recommend_with_too_few_runs_gives_none_and_the_number_needed(deltas: list[float], needed: int) -> None:
+    """With 8 runs, a recommendation by their mean regret was wrong in half of the cases."""
     histories = [dips(2, run) for run in range(needed)]
     for count in (1, 8, needed - 1):
         found = recommend(replay(histories[:count], range(1, 13), deltas), tolerance=0.001)
         assert found.patience is None
         assert found.sentence == (
-            f"Too few runs to say which patience is enough: {count} distinct training{'' if count == 1 else 's'}, and "
-            f"{needed} that went on long enough would do if a patience serves them all."
+            f"Too few runs to recommend a patience: {count} distinct training{'' if count == 1 else 's'}; {needed} "
+            "that train long enough suffice if one patience serves all of them."
         )
     assert recommend(replay(histories, range(1, 13), deltas), tolerance=0.001).patience == 3
 
 
-def test_known_counterexamples_prevent_a_recommendation_and_are_counted() -> None:
-    """Sixty of 100 runs that answer patience 1 lose by it; the sentence spoke of five others, all served."""
+def test_recommend_with_known_counterexamples_gives_none_and_counts_them() -> None:
+    """Of 100 runs that answer patience 1, 60 lose by it, and only 5 waited for the longest."""
     many = [dips(7 if run < 60 else 0, run, tail=10) for run in range(95)]
     few = [dips(0, run, tail=30) for run in range(95, 100)]
     table = replayed([*many, *few], longest=30)
@@ -90,7 +90,7 @@ def test_known_counterexamples_prevent_a_recommendation_and_are_counted() -> Non
     )
 
 
-def test_counterexamples_among_runs_that_waited_less_count_too() -> None:
+def test_recommend_with_counterexamples_in_shorter_waits_counts_them() -> None:
     long = [dips(0, run, tail=30, patience=30) for run in range(40)]
     short = [dips(3, run, tail=5, patience=5) for run in range(40, 60)]
     found = recommend(replayed([*long, *short], longest=29), tolerance=0.001)
@@ -99,8 +99,8 @@ def test_counterexamples_among_runs_that_waited_less_count_too() -> None:
     assert (alone.patience, alone.served, alone.runs) == (None, 40, 60)
 
 
-def test_runs_that_stopped_early_do_not_vouch_for_the_rule_that_stopped_them() -> None:
-    """Many runs that ended with patience 2 know of no second dip; forty that waited for 12 do."""
+def test_recommend_with_runs_that_stopped_early_does_not_count_them_for_their_own_rule() -> None:
+    """200 runs that stopped with patience 2 show no second dip; 40 that waited for 12 epochs do."""
     short = [
         History(f"s{n}", "", "val_loss", "min", np.array([0.9, 0.7, 0.5, 0.6, 0.6]) + n / 1e5, np.arange(5.0), 2, 0.0)
         for n in range(200)
@@ -112,8 +112,8 @@ def test_runs_that_stopped_early_do_not_vouch_for_the_rule_that_stopped_them() -
     assert "against waiting 2 epochs or longer" in alone.sentence
 
 
-def test_runs_that_their_epochs_cut_off_do_not_count_as_served() -> None:
-    """A run that still improved when its epochs ended would have shown what a longer wait finds."""
+def test_recommend_with_runs_cut_off_by_their_epochs_counts_them_as_not_served() -> None:
+    """A run that still improved at its last epoch does not show what a longer wait finds."""
     cut = [
         History(f"c{n}", "", "val_loss", "min", np.linspace(0.9, 0.5, 20) + n / 1e5, np.arange(20.0), 12, 0.0)
         for n in range(3)
@@ -124,15 +124,15 @@ def test_runs_that_their_epochs_cut_off_do_not_count_as_served() -> None:
     assert recommend(replayed(many), tolerance=0.001).sentence.startswith("Too few runs")
 
 
-def test_patiences_that_cannot_be_told_apart_or_judged() -> None:
+def test_recommend_without_a_patience_below_the_waits_judges_none() -> None:
     table = replayed([dips(0, run) for run in range(40)])
     assert recommend(table[table["patience"] == 5], 0.001).patience == 5
-    ended_by_it = recommend(table[table["patience"] == 12], 0.001)
-    assert ended_by_it.patience is None
-    assert ended_by_it.sentence.startswith("Nothing tells a longer wait from those tried: none is shorter than the 12")
+    longest = recommend(table[table["patience"] == 12], 0.001)
+    assert longest.patience is None
+    assert longest.sentence.startswith("No patience can be judged: none tried is shorter than the 12 epochs")
 
 
-def test_a_rule_that_stops_before_anything_is_kept_serves_nobody() -> None:
+def test_recommend_of_a_rule_that_stops_before_any_checkpoint_serves_no_run() -> None:
     values = np.array([np.nan, np.nan, 0.5, *[0.6] * 12])
     bad = [History(f"bad{n}", "", "val_loss", "min", values + n / 1e4, np.arange(15.0), 14, 0.0) for n in range(20)]
     table = replayed([*bad, *(dips(0, run, tail=14) for run in range(40))])
@@ -144,16 +144,18 @@ def test_a_rule_that_stops_before_anything_is_kept_serves_nobody() -> None:
     assert rows.loc[2, "regret"] == 0
 
 
-def test_of_one_patience_the_min_delta_that_stops_earliest() -> None:
+def test_recommend_with_equal_patiences_gives_the_min_delta_that_stops_earliest() -> None:
     table = replay([dips(4, run, tail=20) for run in range(40)], range(1, 13), [0.0, 0.15])
     found = recommend(table, tolerance=0.001)
-    # 0.4 after 0.5 is less than 0.15 better: the wait goes on from epoch 3, but not before 0.4 is reached.
+    # 0.4 after 0.5 improves by less than 0.15: the wait from epoch 3 continues, and ends after 0.4 is reached.
     assert (found.patience, found.min_delta) == (5, 0.15)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=60), st.sampled_from([0.001, 0.2]))
-def test_what_is_recommended_is_proven_by_the_runs(gaps: list[int], tolerance: float) -> None:
+def test_recommend_of_any_gaps_gives_the_shortest_patience_that_a_binomial_test_shows(
+    gaps: list[int], tolerance: float
+) -> None:
     found = recommend(replayed([dips(gap, run) for run, gap in enumerate(gaps)]), tolerance)
     needed = {patience: sum(gap >= patience for gap in gaps) if tolerance < 0.1 else 0 for patience in range(1, 12)}
     proven = [
@@ -169,11 +171,11 @@ def test_what_is_recommended_is_proven_by_the_runs(gaps: list[int], tolerance: f
 
 
 @pytest.mark.parametrize(("population", "design"), [("half fall again", "patience 20"), ("heavy tails", "45 epochs")])
-def test_recommendations_of_made_up_trainings_hold(population: str, design: str) -> None:
-    """Wrong are at most one in twenty; before, 0.3 to 1.0 of those that were called sure."""
+def test_recommend_on_simulated_trainings_errs_in_at_most_one_of_twenty(population: str, design: str) -> None:
+    """At most 1 in 20 is wrong; of recommendations by the mean regret, 0.3 to 1.0 were."""
     (table,) = recommendation.calibration((60,), 20, [design], [population])
-    wrong, said = map(int, table.splitlines()[-1].split(" / ")[1].split(" |")[0].split(" of "))
-    assert said > 0
+    wrong, given = map(int, table.splitlines()[-1].split(" / ")[1].split(" |")[0].split(" of "))
+    assert given > 0
     assert wrong <= 15  # of 100; three trials
 
 
@@ -184,8 +186,8 @@ def histories_of(several: list[list[float]]) -> list[History]:
     ]
 
 
-def test_trainings_that_repeat_another_one_count_once() -> None:
-    """Eight runs of one seed, equal to the bit, were said to serve "8 of the 8, so at least 69 %"."""
+def test_drop_repeats_of_equal_trainings_keeps_one() -> None:
+    """Eight equal runs of one seed must not count as eight trainings."""
     one = dips(4, 0)
     shorter = History("shorter", "", "val_loss", "min", one.values[:9], one.seconds[:9])
     other = History("other", "", "val_loss", "min", one.values + 1e-16, one.seconds)
@@ -194,7 +196,7 @@ def test_trainings_that_repeat_another_one_count_once() -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.5, math.nan, -math.inf]), min_size=1, max_size=4), max_size=8))
-def test_distinct_histories_are_those_that_no_other_begins_with(several: list[list[float]]) -> None:
+def test_drop_repeats_of_any_histories_keeps_those_that_none_continues(several: list[list[float]]) -> None:
     texts = [",".join(map(str, values)) + "," for values in several]
     expected = [
         place
@@ -208,7 +210,7 @@ def test_distinct_histories_are_those_that_no_other_begins_with(several: list[li
     assert [int(one.run_id) for one in drop_repeats(histories_of(several))] == expected
 
 
-def test_pooled_figures() -> None:
+def test_pool_rules_averages_over_the_runs_that_answer() -> None:
     histories = [dips(gap, run) for run, gap in enumerate([0, 0, 2, 2, 6])]
     table = replayed(histories, 14)
     rows = pool_rules(table).set_index("patience")
@@ -221,8 +223,8 @@ def test_pooled_figures() -> None:
     assert np.isnan(rows.loc[13, "regret"])
 
 
-def test_rules_that_other_runs_answer_are_another_population() -> None:
-    """Of patience 3 and 10 half each: the mean regret rises from 3 to 4, though in no run it does."""
+def test_pool_rules_answered_by_different_runs_have_different_populations() -> None:
+    """Half with patience 3, half with 10: the mean regret rises from 3 to 4, though in no single run."""
     short = [dips(0, run, tail=3) for run in range(5)]
     table = replayed([*short, *(dips(6, run, tail=10) for run in range(5, 10))], 10)
     rows = pool_rules(table).set_index("patience")
@@ -231,7 +233,7 @@ def test_rules_that_other_runs_answer_are_another_population() -> None:
     assert rows["population"].tolist() == [0] * 3 + [1] * 7
 
 
-def test_an_interval_covers_the_truth_as_often_as_it_says() -> None:
+def test_pool_rules_interval_of_regret_covers_the_mean_at_its_confidence() -> None:
     rng, inside = np.random.default_rng(0), 0
     for _ in range(200):
         losses = rng.exponential(0.1, size=150)

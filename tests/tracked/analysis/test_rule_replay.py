@@ -1,4 +1,4 @@
-"""Replayed rules against Keras's own callbacks: in a fit, and fed with values one by one."""
+"""Replayed rules against Keras's own callbacks: in a fit, and on values given one by one."""
 
 import math
 from pathlib import Path
@@ -33,7 +33,7 @@ def row(table: pd.DataFrame, patience: int, min_delta: float = 0.0, run_id: str 
     st.lists(st.sampled_from([0.0, 0.0001, 0.25, 0.3]), min_size=1, max_size=3, unique=True),
     st.sampled_from(["min", "max"]),
 )
-def test_every_row_is_what_kerass_callbacks_do(
+def test_replay_of_any_values_agrees_with_kerass_callbacks(
     several: list[list[float]], patience: list[int], min_delta: list[float], mode: Mode
 ) -> None:
     histories = [history(values, mode, str(number)) for number, values in enumerate(several)]
@@ -51,7 +51,7 @@ def test_every_row_is_what_kerass_callbacks_do(
                     continue
                 assert found["stopped_epoch"] == epoch
                 assert found["epochs_saved"] == len(values) - epoch
-                if all(map(math.isfinite, values[:epoch])):  # a network with another value is not worth keeping here
+                if all(map(math.isfinite, values[:epoch])):  # checkpoints of other values are not kept
                     kept = keras_checkpoint(mode, values[:epoch])
                     assert found["best_epoch"] == kept
                     assert found["best_value"] == values[kept - 1]
@@ -78,7 +78,7 @@ def without_early_stopping() -> list[float]:
 
 
 @pytest.mark.parametrize(("patience", "min_delta"), [(0, 0.0), (2, 0.0), (2, 0.003), (4, 0.003)])
-def test_a_row_is_what_a_fit_of_keras_does(
+def test_replay_of_a_fit_agrees_with_fits_under_early_stopping(
     without_early_stopping: list[float], patience: int, min_delta: float, tmp_path: Path
 ) -> None:
     found = row(replay([history(without_early_stopping)], [patience], [min_delta]), patience, min_delta)
@@ -91,7 +91,7 @@ def test_a_row_is_what_a_fit_of_keras_does(
     assert found["best_epoch"] == values.index(min(values)) + 1
 
 
-def test_what_a_rule_saves_and_loses() -> None:
+def test_replay_gives_epochs_and_seconds_saved_and_regret() -> None:
     table = replay([history([0.5, 0.4, 0.45, 0.41, 0.3, 0.35, 0.36])], [1, 2, 3], [0.0])
     assert row(table, 1)[["stopped_epoch", "best_epoch", "best_value"]].tolist() == [3, 2, 0.4]
     assert row(table, 1)["epochs_saved"] == 4
@@ -101,18 +101,18 @@ def test_what_a_rule_saves_and_loses() -> None:
     assert row(table, 3)["censored"]  # epochs 6 and 7 are two without an improvement, not three
 
 
-def test_the_checkpoint_keeps_what_min_delta_does_not_count() -> None:
+def test_replay_with_min_delta_keeps_a_checkpoint_that_improves_by_less() -> None:
     found = row(replay([history([0.5, 0.49, 0.48, 0.6])], [2], [0.1]), 2, 0.1)
     assert (found["stopped_epoch"], found["best_epoch"], found["best_value"]) == (3, 3, 0.48)
 
 
-def test_seconds_are_unknown_where_the_clock_was_set_back() -> None:
+def test_replay_with_a_clock_set_back_has_no_seconds_saved() -> None:
     found = row(replay([history([0.5, 0.6, 0.7], seconds=[10, 20, 15])], [1], [0.0]), 1)
     assert math.isnan(found["seconds_saved"])
     assert found["epochs_saved"] == 1
 
 
-def test_a_rule_that_stops_before_anything_is_worth_keeping() -> None:
+def test_replay_of_a_stop_before_any_finite_value_has_infinite_regret() -> None:
     found = row(replay([history([math.nan, math.nan, 0.4])], [1], [0.0]), 1)
     assert found["stopped_epoch"] == 2
     assert pd.isna(found["best_epoch"])
@@ -120,7 +120,7 @@ def test_a_rule_that_stops_before_anything_is_worth_keeping() -> None:
     assert not found["censored"]
 
 
-def test_many_histories_of_any_length_are_what_each_is_alone() -> None:
+def test_replay_of_several_blocks_equals_each_history_alone() -> None:
     rng = np.random.default_rng(0)
     histories = [history(list(rng.random(rng.integers(1, 30))), "min", str(n)) for n in range(BLOCK + 10)]
     table = replay(histories, [1, 3], [0.0, 0.1])
@@ -128,7 +128,7 @@ def test_many_histories_of_any_length_are_what_each_is_alone() -> None:
     pd.testing.assert_frame_equal(table, alone)
 
 
-def test_both_modes_side_by_side() -> None:
+def test_replay_of_both_modes_follows_each_historys_mode() -> None:
     values = [0.1, 0.2, 0.3, 0.2]
     table = replay([history(values, "min", "a"), history(values, "max", "b")], [1], [0.0])
     assert row(table, 1, run_id="a")["stopped_epoch"] == 2
@@ -138,7 +138,7 @@ def test_both_modes_side_by_side() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(VALUES, min_size=1, max_size=20), min_size=1, max_size=4), st.sampled_from([None, 0.0, 0.25]))
-def test_waited_is_the_longest_patience_that_a_history_answers_by_its_own_rule(
+def test_waited_is_the_longest_patience_that_a_history_answers(
     several: list[list[float]], min_delta: float | None
 ) -> None:
     histories = [

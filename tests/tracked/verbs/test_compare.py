@@ -116,12 +116,12 @@ def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.Captu
     ]  # fmt: skip
     assert pairs["accuracy"].iloc[0] == pytest.approx(0.2)
     assert (pairs["first_only"].iloc[0], pairs["second_only"].iloc[0]) == (30, 0)
-    assert "both differences are more than chance does" in pairs["sentence"].iloc[0]
+    assert "both differences are significant" in pairs["sentence"].iloc[0]
     assert "not paired, other rows (150 and 150 reviews)" in pairs["sentence"].iloc[1]
 
     out, note = capsys.readouterr().out, run.data.tags["mlflow.note.content"]
     for text in (out, note):
-        assert "both differences are more than chance does" in text
+        assert "both differences are significant" in text
         assert "not paired, other rows" in text
     compared, apart = out.split("not finished, and not compared:")
     assert compared.index("seed=7") < compared.index("seed=8") < compared.index("seed=9")

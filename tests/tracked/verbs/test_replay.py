@@ -192,8 +192,8 @@ def test_few_runs_are_said_to_be_too_few(store: str, capsys: pytest.CaptureFixtu
     for _ in range(2):
         record([0.5, 0.4, 0.45, 0.46], {"patience": 2}, {"verb": "train"})
     run = run_replay("--run=all")
-    said = "Too few runs to say which patience is enough: 1 distinct training, and 29 that went on long enough would do"
-    assert said in capsys.readouterr().out
+    sentence = "Too few runs to recommend a patience: 1 distinct training; 29 that train long enough suffice"
+    assert sentence in capsys.readouterr().out
     assert "recommended_patience" not in run.data.metrics
 
 

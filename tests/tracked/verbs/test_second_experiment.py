@@ -139,7 +139,7 @@ def test_promotion_by_an_error_in_points(capsys: pytest.CaptureFixture[str]) -> 
     assert upper == pytest.approx(metrics["absolute_error_upper"], abs=1e-4)
     out = capsys.readouterr().out
     assert "Promoted: diabetes version 1 replaces version 3 as champion: its absolute error differs by -" in out
-    assert "which is within the margin of 10 (a patient counts for at most 200 points, and what fails" in out
+    assert "within the margin of 10 (losses are capped at 200 points a patient; failures rarer than" in out
     assert "these patients have decided 1 promotion so far" in out
 
     assert run("promote", model(2), "--margin=0.001") == 3  # equal versions, and no rows could show it
@@ -216,7 +216,7 @@ def test_too_few_patients_decide_nothing(monkeypatch: pytest.MonkeyPatch, capsys
             return FewRows(super().load_part(source, whole).dataset, ("test",))
 
     assert verbs.Verb("promote", Few()).main([model(1), "--margin=50"], Signals()) == 3
-    assert "nothing is decided, as 20 distinct patients are needed" in capsys.readouterr().out
+    assert "undecided: 20 distinct patients are needed" in capsys.readouterr().out
     assert "decisions_on_these_patients" not in runs("promote")[0].data.metrics
     assert champions.current_champion(NAME) == "3"
 
@@ -259,7 +259,7 @@ def test_a_comparison_of_errors_has_no_column_of_what_is_right(capsys: pytest.Ca
     html, out = artifact(found, "comparison.html").read_text(), capsys.readouterr().out
     for text in (html, out, found.data.tags["mlflow.note.content"]):
         assert "of absolute error" in text
-        assert "on 147 patients; the difference is more than chance does." in text
+        assert "on 147 patients; the difference is significant." in text
         assert "test_r2" in text.replace("\\", "")
     told = (html + out).lower()
     assert "mcnemar" not in told
