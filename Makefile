@@ -1,4 +1,4 @@
-# What a newcomer types. PYTHON may name another interpreter: make train PYTHON=python3.12
+# Common commands. PYTHON chooses the interpreter: make train PYTHON=python3.12
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -6,50 +6,50 @@ RUN := $(VENV)/bin/python
 .PHONY: help train resume unfinished evaluate ui test lint faults bench bench-accuracy docs wheel format lock clean
 .DEFAULT_GOAL := help
 
-help: ## show this list
+help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
 
-train: $(VENV)/ready ## set everything up, train with patience 3, evaluate, and say where to look
+train: $(VENV)/ready ## set up the environment, train with patience 3, evaluate
 	@$(RUN) src/train.py --patience 3
 	@$(RUN) src/evaluate.py
-	@echo 'to look at the runs:  make ui'
+	@echo 'to see the runs:  make ui'
 
-resume: $(VENV)/ready ## go on with the newest training that did not come to its end
+resume: $(VENV)/ready ## resume the newest unfinished training
 	@$(RUN) src/train.py --resume latest
 
-unfinished: $(VENV)/ready ## list the trainings that did not come to their end
+unfinished: $(VENV)/ready ## list unfinished trainings
 	@$(RUN) src/unfinished.py
 
 evaluate: $(VENV)/ready ## evaluate the newest candidate
 	@$(RUN) src/evaluate.py
 
-ui: $(VENV)/ready ## the MLflow UI on this folder's runs
+ui: $(VENV)/ready ## start the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
-test: $(VENV)/ready-dev lint ## check style and types, run all tests; SYSTEM=install: root gets Chromium and PostgreSQL for them; EXTRAS=wheel: the wheel, too
+test: $(VENV)/ready-dev lint ## lint, run all tests; SYSTEM=install: root installs Chromium and PostgreSQL for them; EXTRAS=wheel: test the wheel, too
 ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh
 endif
 	@$(RUN) -m pytest -n 4 --dist loadfile
 
-lint: $(VENV)/ready-dev ## check style, types and which package imports which
+lint: $(VENV)/ready-dev ## check style, types and import contracts
 	@$(VENV)/bin/ruff check src examples tests tools bench notebooks
 	@$(VENV)/bin/ruff format --check src examples tests tools bench notebooks
 	@$(VENV)/bin/mypy
 	@cd src && ../$(VENV)/bin/lint-imports ../pyproject.toml
 
-faults: $(VENV)/ready-dev ## kill trainings 300 times, resume and compare them: half an hour
+faults: $(VENV)/ready-dev ## kill and resume trainings 300 times, and compare them: half an hour
 	@$(RUN) tools/faults.py --table bench/out/faults.md
 
-bench: $(VENV)/ready-dev ## how fast an epoch is beside what others do, and where the time goes: 25 minutes
+bench: $(VENV)/ready-dev ## time an epoch against other implementations, and profile it: 25 minutes
 	@for part in peers growth step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done
 
-bench-accuracy: $(VENV)/ready-dev ## the best val_loss of each, by seed: 12 minutes
+bench-accuracy: $(VENV)/ready-dev ## compare the best val_loss of the implementations by seed: 12 minutes
 	@$(RUN) bench/accuracy.py
 
-docs: $(VENV)/ready ## write the pages of docs/ that follow from the code
+docs: $(VENV)/ready ## generate the pages of docs/ that follow from the code
 	@$(RUN) tools/make_docs.py
 
 wheel: $(VENV)/ready ## build the package tracked into dist/
@@ -58,20 +58,20 @@ wheel: $(VENV)/ready ## build the package tracked into dist/
 	@rm -rf build src/*.egg-info
 	@ls dist/*.whl
 
-format: $(VENV)/ready-dev ## rewrite the code in the project's style
+format: $(VENV)/ready-dev ## format the code and fix lint
 	@$(VENV)/bin/ruff format src examples tests tools bench notebooks
 	@$(VENV)/bin/ruff check --fix src examples tests tools bench notebooks
 
-lock: $(VENV)/ready ## pin all packages anew from the two .in files
+lock: $(VENV)/ready ## pin all packages from the two .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
 
-clean: ## remove the environment, the caches and what was built, but no run and no model
+clean: ## remove the environment, caches and builds; runs and models stay
 	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis src/.import_linter_cache
 
 $(VENV)/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else "error: PYTHON: " + sys.version.split()[0] + " is not allowed; allowed: Python 3.11 to 3.13, as in: make train PYTHON=python3.12")'
-	@echo 'making the environment in $(VENV) (TensorFlow is large: minutes the first time, seconds from a cache)'
+	@echo 'installing the environment in $(VENV) (TensorFlow is large: minutes the first time, seconds from a cache)'
 	@$(RUN) -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@$(RUN) -m pip install -q --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements.txt

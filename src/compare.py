@@ -1,4 +1,4 @@
-"""Put the trainings of an experiment side by side, and tell whether their test figures really differ.
+"""Compare the trainings of an experiment, and test whether their test figures differ.
 
 mlflow run . -e compare
 python src/compare.py --runs RUN_ID,RUN_ID

@@ -1,4 +1,4 @@
-"""Score a registered model on reviews that it was not trained on, and log scores, pictures and every prediction.
+"""Evaluate a registered model on unseen reviews, and log scores, figures and every prediction.
 
 mlflow run . -e evaluate
 python src/evaluate.py --model models:/imdb-conv1d@candidate

@@ -1,7 +1,7 @@
-"""Make a version the champion if its log loss is shown not worse than the present champion's on the same test rows.
+"""Make a version the champion if its log loss on the same test reviews is shown not worse than the champion's.
 
 mlflow run . -e promote -P model=models:/imdb-conv1d@candidate
-python src/promote.py --margin 0.01          # exits with 0: promoted, 3: the champion was kept
+python src/promote.py --margin 0.01          # exit status 0: promoted, 3: the champion was kept
 python src/promote.py --help
 """
 

@@ -1,4 +1,4 @@
-"""Tell from recorded trainings what other early-stopping rules would have made of them, without training again.
+"""Replay other early-stopping rules on recorded trainings, without training again.
 
 mlflow run . -e replay -P run=RUN_ID
 mlflow run . -e replay -P experiment=NAME

@@ -1,4 +1,4 @@
-"""Make the former champion the champion again.
+"""Restore the former champion.
 
 mlflow run . -e rollback
 python src/rollback.py --model_name imdb-conv1d

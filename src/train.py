@@ -1,4 +1,4 @@
-"""Train with early stopping, tell MLflow every epoch, and register the best checkpoint; or go on with such a training.
+"""Train with early stopping, log every epoch to MLflow, and register the best checkpoint; or resume a training.
 
 mlflow run . -P patience=30
 python src/train.py --patience 3

@@ -1,4 +1,4 @@
-"""Which trainings of an experiment did not come to their end: whether they live, and how they go on. Closes dead ones.
+"""List unfinished trainings with their status and the command that resumes them; close dead ones.
 
 mlflow run . -e unfinished
 python src/unfinished.py

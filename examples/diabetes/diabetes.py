@@ -1,11 +1,11 @@
-"""How far a patient's diabetes has come a year later: a regression that is trained, evaluated and promoted.
+"""Predict the progression of a patient's diabetes: a regression that is trained, evaluated and promoted.
 
 python examples/diabetes/diabetes.py train --patience 20
 python examples/diabetes/diabetes.py evaluate            # and replay, compare, promote, rollback, unfinished
 mlflow run examples/diabetes -P patience=20
 
-442 patients of Efron et al. (2004), shipped with scikit-learn: ten measurements, and a score from 25 to 346 a year
-later. Expect a mean absolute error of 46 to 47 points on the 147 patients that are held out, and an R2 of 0.48.
+Data: 442 patients of Efron et al. (2004), shipped with scikit-learn, with ten measurements and a score from 25 to 346
+one year later. Expect a mean absolute error of 46 to 47 points on the 147 held-out patients, and an R2 of 0.48.
 """
 
 import sys
@@ -25,19 +25,19 @@ from tracked.experiment import Experiment, Metric, Package, Terms, TrainedOn
 from tracked.verbs import command
 
 SOURCE = "sklearn.datasets.load_diabetes"
-NORM = 21.0  # the data's columns have a length of 1; times the root of 442, a deviation of 1
+NORM = 21.0  # columns have unit norm; times the root of 442, a standard deviation of 1
 
 
 class DiabetesParameters(TrainParameters):
     """Train a small network until its error no longer falls, and register the best checkpoint."""
 
-    batch_size: int = Field(32, ge=1, le=MAX_INT, description="Patients in one step")
+    batch_size: int = Field(32, ge=1, le=MAX_INT, description="Patients per step")
     hidden_units: int = Field(64, ge=1, le=MAX_INT, description="Units of the hidden layer")
     learning_rate: Finite = Field(0.01, ge=1e-30, le=1e30, description="Adam's step size")
 
 
 class Diabetes(Experiment):
-    """The score a year later, in points, from ten measurements."""
+    """Predict the score one year later, in points, from ten measurements."""
 
     name = "diabetes"
     Parameters = DiabetesParameters
@@ -80,13 +80,13 @@ class Diabetes(Experiment):
         return package_keras(checkpoint, dataset.arrays("validation"), lambda target, output: abs(target - output))
 
     def load_part(self, source: str, whole: bool) -> Any:
-        """Find the patients that are held out."""
+        """Return the held-out patients."""
         if source != SOURCE:
             raise UserError(f"data: {source!r} is not allowed; allowed: auto")
         return self.load(None, source).part("test")
 
     def predict(self, model: Any, part: Any, trained_on: TrainedOn) -> Iterator[Any]:
-        """Predict each patient's score."""
+        """Predict each patient's score, with its absolute error as loss."""
         import pandas as pd
 
         inputs, target = part.arrays
@@ -96,12 +96,12 @@ class Diabetes(Experiment):
         yield table.assign(seen=part.seen(trained_on)), part.inputs.assign(predicted=table["predicted"])
 
     def score(self, predictions: Any) -> dict[str, float]:
-        """Give the mean absolute error in points, its root mean square, and R2."""
+        """Compute the mean absolute error and the root mean squared error, both in points, and R2."""
         from sklearn import metrics
 
-        both = predictions["target"], predictions["predicted"]
-        rmse = float(metrics.root_mean_squared_error(*both))
-        return {"loss": float(predictions["loss"].mean()), "rmse": rmse, "r2": float(metrics.r2_score(*both))}
+        columns = predictions["target"], predictions["predicted"]
+        rmse = float(metrics.root_mean_squared_error(*columns))
+        return {"loss": float(predictions["loss"].mean()), "rmse": rmse, "r2": float(metrics.r2_score(*columns))}
 
 
 if __name__ == "__main__":

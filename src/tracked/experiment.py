@@ -1,9 +1,9 @@
-"""What an experiment is: the questions that a training, an evaluation and a promotion ask it.
+"""The protocols of an experiment: what training, evaluation and promotion need from it.
 
-An experiment is one object that every verb takes. It subclasses :class:`Experiment` and answers ``load``, ``build`` and
-``package`` to be trained, and ``load_part``, ``predict`` and ``score`` to be evaluated; everything below these has a
-default. ``examples/diabetes`` is one in a hundred lines. Nothing here imports MLflow, Keras, pandas or NumPy, so that a
-mistake in a parameter is told before they are loaded.
+An experiment is one object that every verb takes. It subclasses :class:`Experiment` and implements ``load``, ``build``
+and ``package`` for training, and ``load_part``, ``predict`` and ``score`` for evaluation; the other methods have
+defaults. ``examples/diabetes`` is an experiment of about a hundred lines. This module imports neither MLflow, Keras,
+pandas nor NumPy, so that parameters are checked before these are loaded.
 """
 
 import math
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PARTS = ("train", "validation", "test")
-SEEN_PARTS = ("train", "validation")  # by a training: the validation part chooses the checkpoint
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # of an experiment: a part of folders, settings and URIs
+SEEN_PARTS = ("train", "validation")  # the validation part chooses the checkpoint
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # of an experiment: it becomes part of folders, settings and URIs
 TRAIN_METHODS = ("load", "build", "package")
 EVALUATE_METHODS = ("load_part", "predict", "score")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that an epoch reports, as ``name`` of the training part and ``val_NAME`` of the validation part."""
+    """A metric of an epoch: reported as ``name`` for the training part and ``val_NAME`` for the validation part."""
 
     name: str
     better: Literal["min", "max"]
@@ -37,11 +37,11 @@ class Metric:
 
 @dataclass(frozen=True)
 class Terms:
-    """What people call the rows and their loss, and what the loss means in a promotion.
+    """The experiment's words for rows and loss, and the limits of the loss in a promotion.
 
-    ``max_loss`` is what a single row counts for at most there, in ``unit``: without a bound no number of rows proves
-    anything. ``margin`` is by how much a version may be worse and still count as not worse, unless the command says so.
-    ``correct`` names the share of rows that are right; empty where a prediction is neither right nor wrong.
+    ``max_loss`` caps a row's loss in a promotion, in ``unit``: without a cap no number of rows proves anything.
+    ``margin`` is the default of promote's parameter: the largest increase in loss that counts as not worse. ``correct``
+    names the share of correct rows; empty where a prediction is neither right nor wrong.
     """
 
     row: str = "example"
@@ -52,55 +52,55 @@ class Terms:
     correct: str = ""
 
     def __post_init__(self) -> None:
-        if self.row == "row":  # whose plural other columns of a comparison have
-            raise ValueError("row is 'row'; another word is needed, such as 'example'")
+        if self.row == "row":  # "rows" is already a column of comparisons
+            raise ValueError("row: 'row' is not allowed; allowed: another word, such as 'example'")
         if not 0 < self.max_loss < math.inf:
-            raise ValueError(f"most is {self.max_loss:g}; a finite number above 0 is needed")
+            raise ValueError(f"max_loss: {self.max_loss:g} is not allowed; allowed: a finite number above 0")
 
     @property
     def rows(self) -> str:
-        """More than one of them."""
+        """The plural of ``row``."""
         return f"{self.row}s"
 
     @property
     def a_row(self) -> str:
-        """One of them, with its article."""
+        """``row`` with its article."""
         return f"{'an' if self.row[:1] in ('a', 'e', 'i', 'o') else 'a'} {self.row}"
 
     @property
     def loss_key(self) -> str:
-        """The loss in names of metrics and tags."""
+        """``loss`` in names of metrics and tags."""
         return self.loss.replace(" ", "_")
 
     @property
     def correct_key(self) -> str:
-        """The share of rows that are right in names of columns."""
+        """``correct`` in names of columns."""
         return self.correct.replace(" ", "_")
 
     @property
     def digits(self) -> int:
-        """Digits after the point with which differences in the loss are told: to some 100,000ths of ``max_loss``."""
+        """Decimal places for differences in the loss: to about 1/100,000 of ``max_loss``."""
         return max(0, 4 - math.floor(math.log10(self.max_loss)))
 
 
 class Data(Protocol):
-    """Data that can be found again."""
+    """Data with a source to read them from and a digest to identify them."""
 
     @property
     def source(self) -> str:
-        """What finds the data again: a name or a path."""
+        """A name or a path from which the data can be read again."""
 
     @property
     def digest(self) -> str:
-        """A SHA-256, in hexadecimal digits, over the rows: what the test part has, and what is in them."""
+        """A SHA-256 in hexadecimal over all rows, their contents and their parts."""
 
     @property
     def columns(self) -> Mapping[str, str]:
-        """The columns' names and MLflow's types of them: string, long, double, boolean, float, integer or binary."""
+        """The columns' names and their MLflow types: string, long, double, boolean, float, integer or binary."""
 
 
 class Dataset(Data, Protocol):
-    """What a training learns from."""
+    """The data of a training."""
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -108,66 +108,66 @@ class Dataset(Data, Protocol):
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """One line that describes the parts and their sizes."""
 
     def rows(self, parameters: Any) -> "pd.DataFrame":
-        """Make the table that a training leaves of its rows, without inputs.
+        """Make the table of rows to log with the training, without inputs.
 
-        It has what ``predict`` needs to tell which rows a model was trained and chosen on (:class:`TrainedOn`).
+        From it, ``predict`` finds the rows that a model has seen (:class:`TrainedOn`).
         """
 
 
 class Trainee(Protocol):
-    """What the trainer drives: a network with the data that it learns from."""
+    """What the trainer drives: a network with its training and validation data."""
 
     @property
     def tags(self) -> Mapping[str, str]:
-        """What is set at the run."""
+        """Tags to set on the run."""
 
     @property
     def note(self) -> str:
-        """A line for people, or empty."""
+        """A line to print before training, or empty."""
 
     @property
     def learning_rate(self) -> float:
-        """The optimizer's, after the last step."""
+        """The optimizer's learning rate after the last step."""
 
     @property
     def weights(self) -> int:
-        """The number of numbers that are learned."""
+        """The number of weights."""
 
     def fit(self, callbacks: Sequence[Any], initial_epoch: int, epochs: int) -> None:
         """Train from the epoch after ``initial_epoch`` on, and call Keras callbacks as ``keras.Model.fit`` does.
 
-        Of these calls are needed: ``set_model``, with an object whose ``stop_training`` ends the fit after the epoch;
-        ``on_train_begin``; ``on_train_batch_end``; and ``on_epoch_end``, with the metrics that the experiment declares.
+        Required calls: ``set_model`` with an object whose ``stop_training`` ends the fit after the epoch;
+        ``on_train_begin``; ``on_train_batch_end``; ``on_epoch_end`` with the experiment's metrics.
         """
 
     def state(self) -> "list[np.ndarray]":
-        """Give all that the epochs to come depend on, beside the random states of Python and NumPy."""
+        """Return all state that later epochs depend on, except the random states of Python and NumPy."""
 
     def restore(self, state: "Sequence[np.ndarray]") -> None:
-        """Put a state back.
+        """Restore a state.
 
         Raises:
-            ValueError: if it is another network's; nothing is changed then.
+            ValueError: if the state is of another network; nothing is changed then.
         """
 
     def save(self, path: Path) -> None:
-        """Write the checkpoint: a zip archive, as Keras's .keras files are, at exactly this path."""
+        """Write the checkpoint to exactly this path, as a zip archive (such as a .keras file)."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """What is registered of a checkpoint.
+    """A checkpoint packaged for registration.
 
     Args:
-        model: what ``mlflow.tensorflow.log_model`` takes: a ``keras.Model`` or a ``tf.Module``.
-        inputs: dtype and shape of what it takes; ``outputs`` of what it gives.
-        example: an input of that form, of which no row is anybody's data.
-        loss: of the model loaded back, an ``mlflow.pyfunc.PyFuncModel``, over the validation part; a ValueError says
-            what else is wrong with it. It must be the one that the checkpoint's epoch has reported.
-        checked: what was scored for that, as in "the 3,985 validation rows".
+        model: for ``mlflow.tensorflow.log_model``: a ``keras.Model`` or a ``tf.Module``.
+        inputs: dtype and shape of the model's input; ``outputs`` likewise.
+        example: an input example without real data.
+        loss: computes the validation loss of the model as loaded back, an ``mlflow.pyfunc.PyFuncModel``. The result
+            must equal the loss that the checkpoint's epoch reported. Raises a ValueError for any other fault.
+        checked: the rows that ``loss`` scores, for messages: "the 3,985 validation rows".
     """
 
     model: Any
@@ -179,11 +179,11 @@ class Package:
 
 
 class Part(Data, Protocol):
-    """Rows that can be predicted: the test part of some data, or all of them. ``digest`` is the whole data's."""
+    """Rows to predict: the test part of some data, or all of them. ``digest`` is that of the whole data."""
 
     @property
     def rows_digest(self) -> str:
-        """Names the rows, in whatever order: two evaluations with the same one can be compared row by row."""
+        """A digest of the rows, in any order: evaluations with equal digests can be compared row by row."""
 
     @property
     def count(self) -> int:
@@ -196,9 +196,9 @@ class Part(Data, Protocol):
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """What is known of a model's training: the table of its rows, its data's digest, its parameters as texts.
+    """What a model was trained on: the logged table of rows, the data's digest, the parameters as strings.
 
-    ``rows`` is None where the training has left no such table.
+    ``rows`` is None if the training has logged no table.
     """
 
     rows: "pd.DataFrame | None" = None
@@ -207,24 +207,25 @@ class TrainedOn:
 
 
 class Experiment(Protocol):
-    """An experiment. Its own class subclasses this one.
+    """An experiment; subclass it.
 
     Attributes:
-        name: of the experiment and of its registered model; settings, folders, locks and titles follow from it.
-        Parameters: a subclass of ``tracked.console.train_parameters.TrainParameters`` with the experiment's own.
-        EvaluateParameters: likewise a subclass of the one in ``tracked.console.verb_parameters``, where the experiment
-            adds to it; and ``PromoteParameters``.
-        metrics: all that an epoch reports; the first is the loss.
-        terms: what people call the rows and their loss.
-        headline: the scores that stand at a version and in a comparison, of those that ``score`` gives. The first is
-            the mean of the rows' loss.
-        file_patterns: patterns of the names of files that ``build`` leaves in a training's folder.
-        owns_untagged_runs: whether runs that name no experiment are this one's. They were made before experiments had
-            names, so it is True for one experiment of a store at most; it is never copied into a fork.
-        inputs_switch: the parameter, a ``Switch`` of train, evaluate and promote, that says whether inputs may be
-            stored with runs; where it is empty, they may.
-        legacy_seen_metric: a metric by which evaluations of before say how many rows, at least, a model had seen.
-        advice: what may help when a loss is no longer a number, formatted with the parameters.
+        name: of the experiment and its registered model; settings, folders, locks and titles derive from it.
+        Parameters: a subclass of ``tracked.console.train_parameters.TrainParameters`` with the experiment's own
+            parameters.
+        EvaluateParameters: a subclass of the class in ``tracked.console.verb_parameters``, where the experiment adds
+            parameters; ``PromoteParameters`` likewise.
+        metrics: the metrics of an epoch; the first is the loss.
+        terms: the experiment's words for rows and loss.
+        headline: names of the scores shown at a version and in a comparison. The first is the mean of the rows' loss.
+        file_patterns: name patterns of files that ``build`` writes to the run folder.
+        owns_untagged_runs: whether runs without the experiment's tag belong to this experiment. Versions before
+            experiments had names logged such runs, so at most one experiment of a store sets it; never copy it into a
+            fork.
+        inputs_switch: the ``Switch`` parameter of train, evaluate and promote that decides whether inputs may be
+            logged; empty: they may.
+        legacy_seen_metric: a metric in which evaluations of earlier versions logged a lower bound of the rows seen.
+        advice: printed when the loss becomes NaN or infinite, formatted with the parameters.
     """
 
     name: str
@@ -241,38 +242,38 @@ class Experiment(Protocol):
     advice: str = ""
 
     def load(self, parameters: Any, source: str) -> Dataset:
-        """Read the data. TensorFlow and Keras are not loaded yet; what loads them belongs into ``build``.
+        """Read the data, without TensorFlow and Keras, which only ``build`` may import.
 
         Args:
-            source: the ``source`` of the dataset that a resumed training had; empty for a new training.
+            source: the ``source`` of the resumed training's dataset; empty for a new training.
 
         Raises:
-            UserError: if they cannot be had, or cannot be trained on.
+            UserError: if the data cannot be read, or cannot be trained on.
         """
         raise NotImplementedError
 
     def build(self, parameters: Any, dataset: Any, folder: Path, resumed_tags: Mapping[str, str]) -> Trainee:
-        """Make the network and its batches; everything random must follow from ``parameters.seed``.
+        """Build the network and its batches; all randomness must derive from ``parameters.seed``.
 
         Args:
-            folder: the training's own, where files may be left that ``package`` needs.
-            resumed_tags: the tags of the run that is resumed; empty for a new training.
+            folder: the run folder, for files that ``package`` needs.
+            resumed_tags: the tags of the resumed run; empty for a new training.
         """
         raise NotImplementedError
 
     def package(self, parameters: Any, dataset: Any, folder: Path, checkpoint: Path) -> Package:
-        """Make what is registered out of the best checkpoint."""
+        """Package the best checkpoint for registration."""
         raise NotImplementedError
 
     def load_part(self, source: str, whole: bool) -> Part:
         """Find the rows that an evaluation predicts: a test part.
 
         Args:
-            source: what ``dataset.source`` was, or what the user gave as data.
-            whole: whether data without a test part of their own are all meant.
+            source: a dataset's ``source``, or the user's ``data``.
+            whole: take all rows of data without a test part of their own.
 
         Raises:
-            UserError: if they cannot be had, or cannot be scored.
+            UserError: if the data cannot be read, or cannot be scored.
         """
         raise NotImplementedError
 
@@ -283,83 +284,85 @@ class Experiment(Protocol):
             model: an ``mlflow.pyfunc.PyFuncModel``.
 
         Yields:
-            two tables of the same rows. The predictions have ``id``, which no other row of the part has; ``loss``;
-            ``correct``, if a row can be right; ``key``, if rows with the same one tell no more than one of them;
-            ``seen``, whether the model was trained or chosen on it, if that is known; and columns of the experiment's
-            own. The other table has the inputs, for people to look at; it is stored for the worst rows alone, if at
-            all.
+            two tables of the same rows. The predictions have ``id``, unique in the part; ``loss``; ``correct``, if a
+            row can be right; ``key``, if rows with equal keys count as one; ``seen``, whether the model was trained or
+            chosen on the row, None if unknown; and the experiment's own columns. The other table has the inputs in
+            readable form; only the worst rows of it are logged, if any.
 
         Raises:
-            RunFailed: if the data are no longer what the part was made of, or the model answers what is none.
+            RunFailed: if the data have changed since ``load_part``, or the model's output is invalid.
         """
         raise NotImplementedError
 
     def score(self, predictions: "pd.DataFrame") -> dict[str, float]:
-        """Give the scores of predictions, among them ``headline``.
+        """Compute the scores of predictions, the ``headline`` among them.
 
         Raises:
-            ValueError: if these rows cannot be scored.
+            ValueError: if the rows cannot be scored.
         """
         raise NotImplementedError
 
     def draw(self, predictions: "pd.DataFrame", mark: str) -> "dict[str, Figure]":
-        """Draw an evaluation's pictures, by their files' names; ``mark`` is said of the rows in each title."""
+        """Draw an evaluation's figures, by file name; each title has ``mark`` after the number of rows."""
         return {}
 
     def summarize(self, scores: Mapping[str, float]) -> str:
-        """Say an evaluation's scores in a few words."""
+        """Summarize an evaluation's scores in a few words."""
         return ", ".join(f"test_{name} {scores[name]:.4f}" for name in self.headline)
 
     def show_worst(self, inputs: "pd.DataFrame", with_inputs: bool) -> "pd.DataFrame":
-        """Choose what people see of the worst rows; nothing that may not be stored, unless ``with_inputs``."""
+        """Choose the columns to log for the worst rows; no inputs unless ``with_inputs``."""
         return inputs if with_inputs else inputs.iloc[:, :0]
 
     def explain_mismatch(self, inputs: Sequence[Any]) -> str:
-        """Say why a model of somebody else's cannot be evaluated, by the inputs of its signature; else empty."""
+        """Explain why a model with these signature inputs cannot be evaluated; empty if it can."""
         return ""
 
     def upgrade_predictions(self, predictions: "pd.DataFrame", version: str) -> "pd.DataFrame":
-        """Turn predictions that an earlier version of the project has stored into what ``predict`` yields now."""
-        raise ValueError(f"predictions in format {version} are none of this experiment's")
+        """Convert predictions logged by an earlier version of the project to the present format."""
+        raise ValueError(f"format {version} of predictions is unknown to this experiment")
 
 
 def owns_untagged(experiment: Experiment) -> bool:
-    """Whether runs that name no experiment are this one's; they are not those of a class that is derived from it."""
+    """Check whether runs without the experiment's tag belong to this experiment; a subclass does not inherit them."""
     return bool(vars(type(experiment)).get("owns_untagged_runs", False))
 
 
 def list_epoch_metrics(metrics: Sequence[Metric]) -> list[str]:
-    """Name all that an epoch reports of these metrics."""
+    """List the names under which an epoch reports these metrics."""
     names = [metric.name for metric in metrics]
     return [*names, *(f"val_{name}" for name in names)]
 
 
-def require(experiment: Experiment, parts: Sequence[str] = ()) -> None:
-    """Make sure that an experiment answers what a verb asks, and that its name can be part of folders and settings.
+def require(experiment: Experiment, methods: Sequence[str] = ()) -> None:
+    """Check that an experiment has a valid name, the required attributes and the methods that a verb needs.
+
+    Args:
+        methods: names of the methods.
 
     Raises:
-        UserError: naming the first part that it lacks, or its name.
+        UserError: for the first of them that is missing or invalid.
     """
     name = getattr(experiment, "name", "") or type(experiment).__name__
     for attribute in ("name", "Parameters", "metrics"):
         if not getattr(experiment, attribute, None):
-            raise UserError(f"experiment {name!r} has no {attribute}; allowed: one with name, Parameters and metrics")
+            raise UserError(f"experiment {name!r} lacks {attribute}; it needs name, Parameters and metrics")
     if not NAME.fullmatch(name):
-        raise UserError(f"experiment: {name!r} is not allowed; allowed: small letters, digits and single hyphens")
+        raise UserError(f"experiment: {name!r} is not allowed; allowed: lowercase letters, digits and single hyphens")
     if "patience" not in getattr(experiment.Parameters, "model_fields", ()):
-        raise UserError(f"experiment {name!r}: its Parameters are no TrainParameters; allowed: a subclass of them")
+        raise UserError(f"experiment {name!r}: Parameters is not a subclass of TrainParameters; make it one")
     if not all(isinstance(metric, Metric) for metric in experiment.metrics):
-        raise UserError(f"experiment {name!r}: its metrics are {experiment.metrics!r}; allowed: some of class Metric")
+        raise UserError(f"experiment {name!r}: metrics is {experiment.metrics!r}; allowed: a sequence of Metric")
     classes = experiment.Parameters, experiment.EvaluateParameters, experiment.PromoteParameters
     switch = experiment.inputs_switch
-    if switch and not all(switch in getattr(one, "model_fields", ()) for one in classes):
-        told = f"experiment {name!r}: inputs_switch is {switch!r}"
-        raise UserError(f"{told}; allowed: a parameter of Parameters, EvaluateParameters and PromoteParameters")
-    for part in parts:
-        own = getattr(type(experiment), part, None)
-        if own is None or own is getattr(Experiment, part):
-            code = getattr(Experiment, part).__code__
-            told = ", ".join(code.co_varnames[1 : code.co_argcount])
-            raise UserError(
-                f"experiment {name!r} has no {part}({told}); allowed: one that has all of {', '.join(parts)}"
-            )
+    if switch and not all(switch in getattr(cls, "model_fields", ()) for cls in classes):
+        raise UserError(
+            f"experiment {name!r}: inputs_switch is {switch!r}; "
+            "allowed: a parameter of Parameters, EvaluateParameters and PromoteParameters"
+        )
+    for method in methods:
+        own = getattr(type(experiment), method, None)
+        if own is None or own is getattr(Experiment, method):
+            code = getattr(Experiment, method).__code__
+            arguments = ", ".join(code.co_varnames[1 : code.co_argcount])
+            raise UserError(f"experiment {name!r} lacks {method}({arguments}); this verb needs {', '.join(methods)}")

@@ -167,13 +167,13 @@ def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
         os.kill(run_folder.find_holder(kept).pid, signal.SIGKILL)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 1, out + err
-    assert "no training in the experiment" not in mlflow_run(uri, "-e", "unfinished")
+    assert "no unfinished training in experiment" not in mlflow_run(uri, "-e", "unfinished")
     assert re.search(r"^resuming after epoch ([5-9]|\d\d)$", mlflow_run(uri, "--run-id", kept.name), re.MULTILINE)
     run = mlflow.get_run(kept.name)
     assert (run.info.status, run.data.tags["registered_version"]) == ("FINISHED", "1")
     assert metrics(run) == metrics(trained)
     assert not kept.exists()
-    assert "no training in the experiment Default is unfinished" in mlflow_run(uri, "-e", "unfinished")
+    assert "no unfinished training in experiment Default" in mlflow_run(uri, "-e", "unfinished")
 
 
 def interrupted(uri: str, place: Path, number: int, *arguments: str) -> tuple[str, str, int]:
@@ -249,7 +249,7 @@ BAD = {
     "compare": ("--mode=up", "mode: 'up' is not allowed; allowed: auto, min or max"),
     "promote": ("--margin=-1", "margin: '-1' is not allowed; allowed: a finite number, 0 or more"),
     "rollback": ("--model_name=a/b", "model_name: 'a/b' is not allowed; allowed: a name without blanks"),
-    "unfinished": ("--colour=red", "colour: there is no such parameter (given 'red'); allowed: experiment, close"),
+    "unfinished": ("--colour=red", "colour: unknown parameter (given 'red'); allowed: experiment, close"),
 }
 
 

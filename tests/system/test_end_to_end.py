@@ -159,7 +159,7 @@ def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
     assert mlflow_run(server, folder, "--run-id", place.name).returncode == 0
     assert mlflow.get_run(place.name).info.status == "FINISHED"
     listed = mlflow_run(server, folder, "-e", "unfinished", "--experiment-name", experiment)
-    assert "no training in the experiment killed is unfinished" in listed.stdout
+    assert "no unfinished training in experiment killed" in listed.stdout
 
 
 def test_ctrl_c_says_the_command_that_goes_on_and_it_does(server: str, folder: Path, state: Path) -> None:
@@ -263,7 +263,7 @@ def test_mlflow_run_promotes_keeps_and_rolls_back_and_ends_finished_each_time(
     [
         (["-P", "patience=-1"], "error: patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647"),
         (["-P", "patience=abc"], "error: patience: 'abc' is not allowed; allowed: a whole number from 0 to 2147483647"),
-        (["-P", "colour=red"], "error: colour: there is no such parameter (given 'red'); allowed: patience, min_delta"),
+        (["-P", "colour=red"], "error: colour: unknown parameter (given 'red'); allowed: patience, min_delta"),
         (["-e", "replay", "-P", "run=feedbeef"], "error: run: 'feedbeef' cannot be found"),
         (["-e", "rollback", "-P", "model_name=none"], "error: model_name: 'none' is not allowed; allowed: a model in"),
         (["-e", "evaluate", "-P", "model=models:/none@candidate"], "error: model: 'models:/none@candidate' cannot be"),

@@ -169,19 +169,15 @@ finally:
     heavy = {{"tensorflow", "keras", "mlflow", "pandas", "numpy", "sklearn", "matplotlib"}} & set(sys.modules)
     print(f"imported: {{sorted(heavy)}}")
 """
+TRAIN, EVALUATE = "load, build, package", "load_part, predict, score"
 LACKING = {
-    ("train", "load"): "load(parameters, source); allowed: one that has all of load, build, package",
-    (
-        "train",
-        "build",
-    ): "build(parameters, dataset, folder, resumed_tags); allowed: one that has all of load, build, package",
-    ("train", "package"): (
-        "package(parameters, dataset, folder, checkpoint); allowed: one that has all of load, build, package"
-    ),
-    ("evaluate", "load_part"): "load_part(source, whole); allowed: one that has all of load_part, predict, score",
-    ("evaluate", "predict"): "predict(model, part, trained_on); allowed: one that has all of load_part, predict, score",
-    ("evaluate", "score"): "score(predictions); allowed: one that has all of load_part, predict, score",
-    ("promote", "score"): "score(predictions); allowed: one that has all of load_part, predict, score",
+    ("train", "load"): f"load(parameters, source); this verb needs {TRAIN}",
+    ("train", "build"): f"build(parameters, dataset, folder, resumed_tags); this verb needs {TRAIN}",
+    ("train", "package"): f"package(parameters, dataset, folder, checkpoint); this verb needs {TRAIN}",
+    ("evaluate", "load_part"): f"load_part(source, whole); this verb needs {EVALUATE}",
+    ("evaluate", "predict"): f"predict(model, part, trained_on); this verb needs {EVALUATE}",
+    ("evaluate", "score"): f"score(predictions); this verb needs {EVALUATE}",
+    ("promote", "score"): f"score(predictions); this verb needs {EVALUATE}",
 }
 
 
@@ -193,7 +189,7 @@ def test_a_part_that_a_verb_needs_and_the_experiment_lacks_is_told_before_anythi
     needed = ("load", "build", "package") if verb == "train" else ("load_part", "predict", "score")
     program = PROGRAM.format(src=str(SRC), parts=[name for name in needed if name != part])
     found = subprocess.run([sys.executable, "-c", program, verb], capture_output=True, text=True)
-    told = f"error: experiment 'x' has no {LACKING[verb, part]}\n"
+    told = f"error: experiment 'x' lacks {LACKING[verb, part]}\n"
     assert (found.returncode, found.stderr, found.stdout) == (2, told, "imported: []\n")
 
 
@@ -215,8 +211,8 @@ def test_an_experiment_without_name_parameters_or_metrics_is_refused_by_every_ve
     experiment = type("Lacking", (Experiment,), own)()
     with pytest.raises(UserError) as told:
         Verb(verb, experiment).main([], Signals())
-    who = "Lacking" if lacking == "name" else "tiny"
-    assert one_line(told) == f"experiment {who!r} has no {lacking}; allowed: one with name, Parameters and metrics"
+    name = "Lacking" if lacking == "name" else "tiny"
+    assert one_line(told) == f"experiment {name!r} lacks {lacking}; it needs name, Parameters and metrics"
     assert runs() == []
     assert_nothing_is_registered()
 
@@ -231,7 +227,9 @@ def test_a_name_that_cannot_be_part_of_folders_and_settings_is_refused_by_every_
     experiment.name = name
     with pytest.raises(UserError) as told:
         Verb(verb, experiment).main([], Signals())
-    assert one_line(told) == (f"experiment: {name!r} is not allowed; allowed: small letters, digits and single hyphens")
+    assert one_line(told) == (
+        f"experiment: {name!r} is not allowed; allowed: lowercase letters, digits and single hyphens"
+    )
 
 
 @pytest.mark.parametrize("name", ["tiny", "imdb-conv1d", "a", "a1-2b-3"])
@@ -472,7 +470,7 @@ def test_unfinished_lists_and_closes_the_own_experiments_alone(
     with pytest.raises(UserError, match="allowed: no, dead, or the run id of an unfinished training"):
         told_by(capsys, own, "--close", both[other(own)].info.run_id)
     assert f"closed {both[own].info.run_id} as KILLED, after epoch 1" in told_by(capsys, own, "--close=dead")
-    assert told_by(capsys, own, "--close=dead") == "no training in the experiment Default is unfinished\n"
+    assert told_by(capsys, own, "--close=dead") == "no unfinished training in experiment Default\n"
     assert everything(both[other(own)]) == theirs
     assert files(both[other(own)]) == kept
     assert not folder(both[own]).exists()
@@ -550,7 +548,7 @@ def test_a_run_that_mlflow_run_made_for_the_other_experiment_is_not_taken(
     run_id = made.info.run_id
     before = runs()
     for arguments in ([], ["--close=dead"]):
-        assert told_by(capsys, own, *arguments) == "no training in the experiment Default is unfinished\n"
+        assert told_by(capsys, own, *arguments) == "no unfinished training in experiment Default\n"
     with pytest.raises(UserError, match="allowed: no, dead, or the run id of an unfinished training"):
         told_by(capsys, own, "--close", run_id)
     with pytest.raises(UserError, match=r"^resume: no resumable run in experiment"):

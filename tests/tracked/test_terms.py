@@ -28,10 +28,10 @@ def test_digits_follow_from_the_most_that_a_row_counts_for(most: float, digits: 
 
 @pytest.mark.parametrize("most", [0, -1, math.inf, math.nan])
 def test_terms_without_a_most_are_refused(most: float) -> None:
-    with pytest.raises(ValueError, match=r"most is .*; a finite number above 0 is needed"):
+    with pytest.raises(ValueError, match=r"max_loss: .* is not allowed; allowed: a finite number above 0"):
         Terms(max_loss=most)
 
 
 def test_a_row_is_called_otherwise_than_row() -> None:
-    with pytest.raises(ValueError, match="row is 'row'"):
+    with pytest.raises(ValueError, match="row: 'row' is not allowed"):
         Terms(row="row")

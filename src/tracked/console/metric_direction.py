@@ -1,4 +1,4 @@
-"""Infer from a metric's name whether less or more of it is better."""
+"""Infer from a metric's name whether lower or higher values are better."""
 
 import re
 from typing import Literal

@@ -1,4 +1,4 @@
-"""How parameters are read, checked and refused: one line for a mistake, before anything heavy is imported.
+"""Parse and check parameters: a mistake is one line, printed before anything slow is imported.
 
 python src/train.py --patience -1
 error: patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647
@@ -19,7 +19,7 @@ from tracked.console.errors import UserError
 
 
 def _switch(value: Any) -> bool:
-    """True or false, in no other spelling: what is recorded is compared by later runs."""
+    """Accept true and false in one spelling only: later runs compare the logged value."""
     if value in (True, "true"):
         return True
     if value in (False, "false"):
@@ -30,12 +30,12 @@ def _switch(value: Any) -> bool:
 Text = Annotated[str, StringConstraints(min_length=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
-MAX_INT = 2**31 - 1  # what a 32-bit count holds
+MAX_INT = 2**31 - 1  # the largest 32-bit integer
 MAX_LISTED = 10_000  # numbers in a list
 
 
 class Parameters(BaseModel):
-    """Parameters of one verb: frozen once they are checked."""
+    """Parameters of one verb, frozen once checked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -44,16 +44,16 @@ class Parameters(BaseModel):
         """Read ``--name value`` and ``--name=value`` pairs.
 
         Raises:
-            UserError: one line for the first parameter that is unknown, or whose value is not allowed.
+            UserError: one line for the first unknown parameter or value that is not allowed.
         """
-        # What is typed before them: a script, and its verb where it has several.
-        typed = [PurePath(sys.argv[0]).name, *sys.argv[1 : len(sys.argv) - len(argv)]]
-        parser = _Parser(cls.model_fields, prog=" ".join(typed), description=cls.__doc__)
+        # The words before the parameters: a script, and its verb where it has several.
+        command = [PurePath(sys.argv[0]).name, *sys.argv[1 : len(sys.argv) - len(argv)]]
+        parser = _Parser(cls.model_fields, prog=" ".join(command), description=cls.__doc__)
         for name, field in cls.model_fields.items():
             text = f"{field.description or name} ({describe_allowed(field)}; default {as_string(field.default)})"
             parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text.replace("%", "%%"))
         try:
-            return cls(**vars(parser.parse_args(_joined(argv, cls.model_fields))))
+            return cls(**vars(parser.parse_args(_join_values(argv, cls.model_fields))))
         except ValidationError as error:
             first = error.errors()[0]
             if not first["loc"]:
@@ -62,15 +62,15 @@ class Parameters(BaseModel):
             raise refusal(name, first["input"], describe_allowed(cls.model_fields[name])) from None
 
     def as_strings(self) -> dict[str, str]:
-        """Name to value, each spelled as MLproject spells it, so that both ways to start a run record the same."""
+        """Format all values as MLproject does, so that runs started either way log the same parameters."""
         return {name: as_string(value) for name, value in self}
 
 
 def parse_whole_numbers(text: str) -> list[int]:
-    """A whole number from 0, or a range of them such as 1-30.
+    """Parse a whole number from 0, or a range such as 1-30.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if the text is neither.
     """
     first, dash, last = text.partition("-")
     if not (first.isdecimal() and (last.isdecimal() or not dash)):
@@ -82,10 +82,10 @@ def parse_whole_numbers(text: str) -> list[int]:
 
 
 def parse_number(text: str) -> list[float]:
-    """A finite number from 0.
+    """Parse a finite number from 0.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the text is another.
     """
     value = float(text)
     if not (math.isfinite(value) and value >= 0):
@@ -93,44 +93,44 @@ def parse_number(text: str) -> list[float]:
     return [value]
 
 
-def parse_numbers(text: str, one: Callable[[str], list[Any]]) -> list[Any]:
-    """What a list such as 1,2,5-10 holds: each number once, from the smallest on.
+def parse_numbers(text: str, parse_item: Callable[[str], list[Any]]) -> list[Any]:
+    """Parse a list such as 1,2,5-10 into distinct numbers in ascending order.
 
     Args:
-        one: reads what stands between two commas.
+        parse_item: parses the text between two commas.
 
     Raises:
-        ValueError: if that cannot be read, or there are too many numbers.
+        ValueError: if an item cannot be parsed, or the list holds more than ``MAX_LISTED`` numbers.
     """
-    found = sorted({value for part in text.split(",") for value in one(part.strip())})
-    if len(found) > MAX_LISTED:
+    numbers = sorted({value for item in text.split(",") for value in parse_item(item.strip())})
+    if len(numbers) > MAX_LISTED:
         raise ValueError("too many numbers")
-    return found
+    return numbers
 
 
-def make_list_check(one: Callable[[str], list[Any]]) -> Callable[[str], str]:
-    """A check for a parameter that is auto or a list of numbers; what was written stays as it is."""
+def make_list_check(parse_item: Callable[[str], list[Any]]) -> Callable[[str], str]:
+    """Make the check of a parameter that is auto or a list of numbers; its text stays unchanged."""
 
     def check(text: str) -> str:
         if text != "auto":
-            parse_numbers(text, one)
+            parse_numbers(text, parse_item)
         return text
 
     return check
 
 
-def refusal(name: str, value: object, what_is_allowed: str) -> UserError:
-    """The one line that every unusable parameter gets."""
-    return UserError(f"{name}: {str(value)!r} is not allowed; allowed: {what_is_allowed}")
+def refusal(name: str, value: object, allowed: str) -> UserError:
+    """Make the error for a parameter's value that is not allowed."""
+    return UserError(f"{name}: {str(value)!r} is not allowed; allowed: {allowed}")
 
 
 def as_string(value: Any) -> str:
-    """A value as it stands in MLproject and on the command line: as Python prints it, but true and false."""
+    """Format a value as in MLproject and on the command line: as Python prints it, but true and false in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def describe_allowed(field: FieldInfo) -> str:
-    """What a parameter may be, in words, read off its type and range."""
+    """Describe a parameter's allowed values from its type and range."""
     if isinstance(field.json_schema_extra, dict) and "allowed" in field.json_schema_extra:
         return str(field.json_schema_extra["allowed"])
     if get_origin(field.annotation) is Literal:
@@ -139,21 +139,21 @@ def describe_allowed(field: FieldInfo) -> str:
     if field.annotation is bool:
         return "true or false"
     bounds = {
-        kind: getattr(bound, kind)
+        name: getattr(bound, name)
         for bound in field.metadata
-        for kind in ("ge", "gt", "le", "lt")
-        if hasattr(bound, kind)
+        for name in ("ge", "gt", "le", "lt")
+        if hasattr(bound, name)
     }
     if field.annotation is int and set(bounds) == {"ge", "le"}:
         return f"a whole number from {bounds['ge']} to {bounds['le']}"
     kinds: dict[Any, str] = {int: "a whole number", float: "a finite number", str: "a text"}
-    what = kinds.get(field.annotation or str, str(field.annotation).replace("typing.", ""))
+    kind = kinds.get(field.annotation or str, str(field.annotation).replace("typing.", ""))
     signs = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}
-    return ", ".join([what, *(signs[kind].format(bound) for kind, bound in bounds.items())])
+    return ", ".join([kind, *(signs[name].format(bound) for name, bound in bounds.items())])
 
 
-def _joined(argv: Sequence[str], names: dict[str, FieldInfo]) -> list[str]:
-    """``--name value`` as ``--name=value``, so that argparse does not take a value such as -inf for a flag."""
+def _join_values(argv: Sequence[str], names: dict[str, FieldInfo]) -> list[str]:
+    """Join ``--name value`` to ``--name=value``: argparse would take a value such as -inf for a flag."""
     joined: list[str] = []
     rest = iter(argv)
     for word in rest:
@@ -163,7 +163,7 @@ def _joined(argv: Sequence[str], names: dict[str, FieldInfo]) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says its complaints as everything else does: one line, no usage text."""
+    """A parser whose errors are one line without usage text."""
 
     def __init__(self, names: dict[str, FieldInfo], **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, **kwargs)
@@ -176,8 +176,8 @@ class _Parser(argparse.ArgumentParser):
         known, unknown = self.parse_known_args(args, namespace)
         if unknown:
             name, _, value = " ".join(unknown[:2]).removeprefix("--").replace(" ", "=", 1).partition("=")
-            near = difflib.get_close_matches(name, self._names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            matches = difflib.get_close_matches(name, self._names, 1)
+            hint = f"; did you mean {matches[0]}?" if matches else ""
             given = f" (given {value!r})" if value else ""
-            raise UserError(f"{name}: there is no such parameter{given}; allowed: {', '.join(self._names)}{hint}")
+            raise UserError(f"{name}: unknown parameter{given}; allowed: {', '.join(self._names)}{hint}")
         return known

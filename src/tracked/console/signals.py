@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, taken at a moment when nothing breaks."""
+"""Handle SIGINT and SIGTERM at points where the work can stop safely."""
 
 import os
 import signal
@@ -15,10 +15,10 @@ HANDLED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Signals:
-    """Turns SIGINT and SIGTERM into one :class:`Interrupted`, at a moment when nothing breaks; an object a verb.
+    """A handler that turns SIGINT and SIGTERM into one :class:`Interrupted` where the work can stop safely; one a verb.
 
-    ``mlflow run`` sends SIGTERM soon after the terminal's SIGINT: what comes within a second belongs to the same
-    request. A Ctrl-C after that leaves at once.
+    ``mlflow run`` sends SIGTERM soon after the terminal's SIGINT: signals within a second are one request. A later
+    Ctrl-C exits at once.
     """
 
     def __init__(self) -> None:
@@ -27,13 +27,13 @@ class Signals:
         self._held = 0
 
     def install(self) -> None:
-        """Take over both signals until the process ends. Only the main thread can."""
+        """Install the handler of both signals until the process ends. Works in the main thread only."""
         for signum in HANDLED:
             signal.signal(signum, self._on_signal)
 
     @contextmanager
     def installed(self) -> Iterator[Self]:
-        """Take over both signals for a verb that is called as a function; then the former handlers are back."""
+        """Install the handler for a verb that is called as a function; restore the former handlers afterwards."""
         former = {signum: signal.getsignal(signum) for signum in HANDLED}
         self.install()
         try:
@@ -48,27 +48,27 @@ class Signals:
                 os._exit(128 + signum)
             return
         self.signum, self._first = signum, time.monotonic()
-        warn(f"{signal.Signals(signum).name}: ending in order; Ctrl-C leaves at once")
+        warn(f"{signal.Signals(signum).name}: shutting down cleanly; Ctrl-C exits at once")
         if not self._held:
             raise Interrupted(signum)
 
     def check(self) -> None:
-        """Raise what came in while signals were held. What comes in and is never checked has come too late."""
+        """Raise a signal that arrived while signals were held; without a later check, the signal has no effect."""
         if self.signum is not None:
             raise Interrupted(self.signum)
 
     def hold_until_exit(self) -> None:
-        """Raise what came in until now; from now on signals are only noted, for as long as they come here.
+        """Raise a signal that has arrived; ignore all later ones while the handler is installed.
 
         Raises:
-            Interrupted: if a signal has come.
+            Interrupted: if a signal has arrived.
         """
         self._held += 1
         self.check()
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Within, a signal is only noted; :meth:`check` raises it where the caller can be left."""
+        """Hold signals back within the block; :meth:`check` raises them."""
         self._held += 1
         try:
             yield

@@ -1,4 +1,4 @@
-"""The parameters of a training: those of any, and those that an experiment adds."""
+"""The parameters of a training: those of every training, and the experiment's own."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -21,29 +21,31 @@ ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$", max_leng
     Field(description="Name in the model registry", json_schema_extra={"allowed":
     "a name of at most 256 characters without blanks, quotes and /, : or @, not of dots alone"})]  # fmt: skip
 Mode = Literal["min", "max"]
-_COMPLETED: dict[tuple[object, ...], type[Any]] = {}  # by the experiment: making one takes milliseconds
+_CLASSES: dict[tuple[object, ...], type[Any]] = {}  # by experiment: making a class takes milliseconds
 
 
 class TrainParameters(Parameters):
     """Train until the monitored metric no longer improves, and register the best checkpoint."""
 
     patience: int = Field(30, ge=0, le=MAX_INT, description="Epochs without an improvement before training stops")
-    min_delta: Finite = Field(0.0001, ge=0, description="Smallest change of the monitor that is an improvement")
+    min_delta: Finite = Field(0.0001, ge=0, description="Smallest change of the monitor that counts as an improvement")
     monitor: Text = Field("val_loss", description="Metric that early stopping and the checkpoint watch")
-    mode: Literal["min", "max", "auto"] = Field("min", description="Whether less or more of the monitor is better")
-    epochs: int = Field(200000, ge=1, le=MAX_INT, description="Epochs at most")
+    mode: Literal["min", "max", "auto"] = Field(
+        "min", description="Whether a lower (min) or a higher (max) monitor is better"
+    )
+    epochs: int = Field(200000, ge=1, le=MAX_INT, description="Maximum number of epochs")
     seed: int = Field(
-        7, ge=0, le=2**32 - 1, description="Fixes the initial weights, the dropout and each epoch's order"
+        7, ge=0, le=2**32 - 1, description="Seed of the initial weights, the dropout and each epoch's order"
     )
     model_name: ModelName = "model"
 
-    directions: ClassVar[Mapping[str, Mode]] = {}  # of the metrics that the experiment declares
-    omitted_from_run_name: ClassVar[tuple[str, ...]] = ("model_name",)  # parameters that no run is named after
+    directions: ClassVar[Mapping[str, Mode]] = {}  # of the experiment's metrics
+    omitted_from_run_name: ClassVar[tuple[str, ...]] = ("model_name",)
     last_in_run_name: ClassVar[tuple[str, ...]] = ()
 
     @property
     def direction(self) -> Mode:
-        """``mode`` with ``auto`` resolved: as the experiment declares the metric, else by Keras's rule for its name."""
+        """``mode`` with ``auto`` resolved: by the experiment's metrics, else by Keras's rule for the name."""
         return "max" if self._better == "max" else "min"
 
     @property
@@ -52,16 +54,16 @@ class TrainParameters(Parameters):
 
     @property
     def run_name(self) -> str:
-        """What is particular about a training, as its run's name: ``patience=30 seed=7`` and what is not a default."""
+        """The run's name: patience, seed and every parameter that differs from its default."""
         first, fields, values = ("patience", "seed"), type(self).model_fields, self.short_values()
-        # Where the UI cuts a name off, what runs are often compared by is still there.
+        # The UI truncates long names: the parameters that runs are compared by come first.
         others = (name for name in fields if name not in (*first, *self.last_in_run_name, *self.omitted_from_run_name))
         order = (*first, *others, *self.last_in_run_name)
-        told = (name for name in order if name in first or getattr(self, name) != fields[name].default)
-        return " ".join(f"{name}={values[name]}" for name in told)
+        names = (name for name in order if name in first or getattr(self, name) != fields[name].default)
+        return " ".join(f"{name}={values[name]}" for name in names)
 
     def short_values(self) -> dict[str, str]:
-        """Values as they stand in a run's name."""
+        """Format the values for a run's name."""
         return self.as_strings()
 
     @model_validator(mode="after")
@@ -72,50 +74,50 @@ class TrainParameters(Parameters):
 
 
 class TrainCommand(TrainParameters):
-    """Train until the monitored metric no longer improves, and register the best checkpoint; or go on with that."""
+    """Train until the monitored metric no longer improves, and register the best checkpoint; or resume."""
 
-    resume: Text = Field("no", description="Whether to go on with a training that did not come to its end: the newest "
-        "one of the experiment, or the one with this run id", json_schema_extra={
+    resume: Text = Field("no", description="Whether to resume an unfinished training: the experiment's newest, or "
+        "the run with this id", json_schema_extra={
         "allowed": "no, latest or a run's id"})  # fmt: skip
 
 
 def make_train_parameters(experiment: Experiment) -> type[TrainParameters]:
-    """Complete an experiment's ``Parameters``: its name as the model's, its metrics as what can be monitored."""
+    """Complete an experiment's ``Parameters``: its name becomes the model's, its metrics the monitors."""
     key = type(experiment), experiment.name, tuple(experiment.metrics)
-    if key in _COMPLETED:
-        return _COMPLETED[key]
+    if key in _CLASSES:
+        return _CLASSES[key]
     own: type[TrainParameters] = experiment.Parameters
     names = [metric.name for metric in experiment.metrics]
     monitors = (*names, *(f"val_{name}" for name in names))
     monitor, mode = (own.model_fields[name] for name in ("monitor", "mode"))
     directions = {metric.name: metric.better for metric in experiment.metrics}
     default = mode.default
-    if default != "auto":  # of what is monitored unless the command says otherwise
+    if default != "auto":  # so that the default monitor's direction needs no mode
         default = directions.get(monitor.default.removeprefix("val_"), default)
     fields = {"monitor": (Literal[monitors], monitor.default), "mode": (mode.annotation, default)}
-    made = specialize(own, experiment, fields)
-    made.directions = directions
-    _COMPLETED[key] = made
-    return made
+    cls = specialize(own, experiment, fields)
+    cls.directions = directions
+    _CLASSES[key] = cls
+    return cls
 
 
 def make_train_command(experiment: Experiment) -> type[TrainCommand]:
-    """Give the parameters of ``train``: those of a training, and ``resume``."""
+    """Make the parameters of ``train``: those of a training, and ``resume``."""
     resume = TrainCommand.model_fields["resume"]
     fields: dict[str, Any] = {"resume": (resume.annotation, resume)}
     base: Any = make_train_parameters(experiment)
-    made: type[TrainCommand] = create_model("TrainCommand", __base__=base, __doc__=TrainCommand.__doc__, **fields)
-    return made
+    cls: type[TrainCommand] = create_model("TrainCommand", __base__=base, __doc__=TrainCommand.__doc__, **fields)
+    return cls
 
 
 def extract_training(command: TrainCommand, experiment: Experiment) -> TrainParameters:
-    """Give what a command says of the training alone."""
+    """Extract a command's parameters of the training, without ``resume``."""
     cls = make_train_parameters(experiment)
     return cls(**command.model_dump(include=set(cls.model_fields)))
 
 
 def specialize(base: type[Parameters], experiment: Experiment, fields: dict[str, tuple[Any, Any]]) -> type[Any]:
-    """Make a subclass whose defaults name the experiment, and whose descriptions are in its terms."""
+    """Make a subclass with the experiment's name in its defaults and the experiment's terms in its descriptions."""
     terms = experiment.terms
     words = {"row": terms.row, "rows": terms.rows, "loss": terms.loss, "unit": terms.unit}
     defaults = {
@@ -123,17 +125,17 @@ def specialize(base: type[Parameters], experiment: Experiment, fields: dict[str,
         "model": f"models:/{experiment.name}@candidate",
         "margin": terms.margin,
     }
-    found: dict[str, Any] = {}
+    specialized: dict[str, Any] = {}
     for name, field in base.model_fields.items():
         annotation, default = fields.get(name, (field.annotation, defaults.get(name, field.default)))
-        said = _filled(field.description, words)
-        copy = type(field).merge_field_infos(field, annotation=annotation, default=default, description=said)
-        found[name] = (annotation, copy)
-    return create_model(base.__name__, __base__=base, __doc__=_filled(base.__doc__, words), **found)
+        description = _fill_in(field.description, words)
+        copy = type(field).merge_field_infos(field, annotation=annotation, default=default, description=description)
+        specialized[name] = (annotation, copy)
+    return create_model(base.__name__, __base__=base, __doc__=_fill_in(base.__doc__, words), **specialized)
 
 
-def _filled(text: str | None, words: Mapping[str, str]) -> str:
-    """A text with some words in braces replaced; other braces stay as they are."""
+def _fill_in(text: str | None, words: Mapping[str, str]) -> str:
+    """Replace these words in braces; other braces stay unchanged."""
     for name, word in words.items():
         text = (text or "").replace(f"{{{name}}}", word)
     return text or ""

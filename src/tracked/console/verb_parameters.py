@@ -1,6 +1,6 @@
-"""Every verb's parameters once: name, type, default, range and help. An experiment adds its own to some.
+"""The only definition of each verb's parameters: name, type, default, range and help.
 
-The command line, the checks, MLproject and docs/parameters.md follow from these classes; a test compares them.
+The command line, the checks and docs/parameters.md follow from these classes; a test compares MLproject with them.
 """
 
 from typing import Annotated, Any, Literal
@@ -19,15 +19,15 @@ from tracked.console.parameters import (
 from tracked.console.train_parameters import MODEL_NAME, ModelName, specialize
 from tracked.experiment import Experiment
 
-ExperimentName = Annotated[Text, Field(description="The experiment; auto: the one that MLflow's settings name",
+ExperimentName = Annotated[Text, Field(description="The MLflow experiment; auto: the one in MLflow's settings",
     json_schema_extra={"allowed": "auto or an experiment's name"})]  # fmt: skip
 
 
 class UnfinishedParameters(Parameters):
-    """List the trainings that did not come to their end, and close those that nobody goes on with."""
+    """List unfinished trainings, and close those that will not be resumed."""
 
     experiment: ExperimentName = "auto"
-    close: Text = Field("no", description="What to close for good: all that are known to be dead, or one",
+    close: Text = Field("no", description="Which trainings to close for good: all dead ones, or one run",
         json_schema_extra={"allowed": "no, dead or a run's id"})  # fmt: skip
 
 
@@ -37,20 +37,21 @@ class EvaluateParameters(Parameters):
     model: Annotated[str, StringConstraints(pattern=r"^(models|runs):/+[^/].*$")] = Field(
         "models:/model@candidate", description="The model to evaluate", json_schema_extra={
             "allowed": "models:/NAME@ALIAS, models:/NAME/VERSION, models:/MODEL_ID or runs:/RUN_ID/NAME"})  # fmt: skip
-    data: Text = Field("auto", description="The {rows} to score; auto: the test part of what it was trained on",
+    data: Text = Field("auto", description="The {rows} to score; auto: the test part of the model's data",
         json_schema_extra={"allowed": "auto"})  # fmt: skip
 
 
 class ReplayParameters(Parameters):
-    """Tell from recorded trainings what other early-stopping rules would have made of them."""
+    """Replay other early-stopping rules on recorded trainings."""
 
-    run: Text = Field("auto", description="The training to replay; auto: the experiment's newest one, or all of them "
-        "where experiment is given", json_schema_extra={"allowed": "auto, all or a run's id"})  # fmt: skip
+    run: Text = Field("auto", description="The training to replay; auto: the newest, or all if experiment is given",
+        json_schema_extra={"allowed": "auto, all or a run's id"})  # fmt: skip
     experiment: ExperimentName = "auto"
     monitor: Text = Field("auto", description="The metric that the rule watches; auto: the run's own, else val_loss",
         json_schema_extra={"allowed": "auto or the name of a metric that has one value an epoch"})  # fmt: skip
     mode: Literal["auto", "min", "max"] = Field(
-        "auto", description="Whether less or more is better; auto: the run's own, else Keras's rule for the name"
+        "auto",
+        description="Whether lower or higher is better; auto: the run's own mode, else Keras's rule for the name",
     )
     patience: Annotated[str, AfterValidator(make_list_check(parse_whole_numbers))] = Field(
         "auto", description="Patiences to try; auto: 1 to the run's own", json_schema_extra={
@@ -61,57 +62,58 @@ class ReplayParameters(Parameters):
     tolerance: Finite = Field(
         0.001,
         ge=0,
-        description="What a training may lose by a shorter wait, in the metric's unit, and still count as served",
+        description="Largest loss by a shorter wait, in the metric's unit, at which a training still counts as served",
     )
 
     @property
     def patiences(self) -> list[int]:
-        """The patiences given; none for auto."""
+        """The patiences to try; empty for auto."""
         return [] if self.patience == "auto" else parse_numbers(self.patience, parse_whole_numbers)
 
     @property
     def min_deltas(self) -> list[float]:
-        """The values of min_delta given; none for auto."""
+        """The values of min_delta to try; empty for auto."""
         return [] if self.min_delta == "auto" else parse_numbers(self.min_delta, parse_number)
 
 
 class CompareParameters(Parameters):
-    """Put the trainings of an experiment side by side."""
+    """Compare the trainings of an experiment."""
 
     experiment: ExperimentName = "auto"
     runs: Text = Field("all", description="The trainings to compare", json_schema_extra={
         "allowed": "all, or runs' ids separated by commas"})  # fmt: skip
-    monitor: Text = Field("auto", description="The metric to compare by; auto: what most of the runs watch",
+    monitor: Text = Field("auto", description="The metric to compare by; auto: the monitor of most runs",
         json_schema_extra={"allowed": "auto or the name of a metric that has one value an epoch"})  # fmt: skip
     mode: Literal["auto", "min", "max"] = Field(
-        "auto", description="Whether less or more is better; auto: the runs' own, else Keras's rule for the name"
+        "auto",
+        description="Whether lower or higher is better; auto: the runs' own mode, else Keras's rule for the name",
     )
 
 
 class PromoteParameters(Parameters):
-    """Make a version the champion, unless its {loss} on the same test rows may be worse than the present one's."""
+    """Make a version the champion if its {loss} on the same test {rows} is shown not worse than the champion's."""
 
     model: Annotated[str, StringConstraints(pattern=rf"^models:/+{MODEL_NAME}[@/][^/]+$")] = Field(
         "models:/model@candidate", description="The version to promote", json_schema_extra={
             "allowed": "models:/NAME@ALIAS or models:/NAME/VERSION"})  # fmt: skip
-    data: Text = Field("auto", description="The {rows} to compare on; auto: the test part of what it was trained on",
+    data: Text = Field("auto", description="The {rows} to compare on; auto: the test part of the version's data",
         json_schema_extra={"allowed": "auto"})  # fmt: skip
     margin: Finite = Field(
-        0.02, ge=0, description="How much worse its {loss} may be, in {unit} a {row}, and still count as not worse"
+        0.02, ge=0, description="Largest increase of the {loss}, in {unit} a {row}, that counts as not worse"
     )
     confidence: Finite = Field(
-        0.95, ge=0.5, le=0.99, description="How sure it must be that the {loss} is not worse by more than margin"
+        0.95, ge=0.5, le=0.99, description="Confidence that the {loss} is not worse by more than margin"
     )
 
 
 class RollbackParameters(Parameters):
-    """Make the former champion the champion again."""
+    """Restore the former champion."""
 
     model_name: ModelName = "model"
 
 
 def make_verb_parameters(verb: str, experiment: Experiment) -> type[Any]:
-    """Give the parameters of evaluate, promote or rollback, with an experiment's defaults and in its terms."""
+    """Make the parameters of evaluate, promote or rollback with an experiment's defaults and terms."""
     classes: dict[str, type[Parameters]] = {
         "evaluate": EvaluateParameters,
         "promote": PromoteParameters,

@@ -1,4 +1,4 @@
-"""The command line of an experiment: one script a verb, or one script for all of them."""
+"""The command line of an experiment: one script for each verb, or one for all."""
 
 import importlib
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ VERBS = ("train", "evaluate", "replay", "compare", "promote", "rollback", "unfin
 
 
 def run(experiment: Experiment, verb: str = "") -> None:
-    """Run a verb on the command line's arguments, and leave with its exit status.
+    """Run a verb on the command line's arguments, and exit with its exit status.
 
     Args:
-        verb: one of ``VERBS``; where none is given, the first argument names it.
+        verb: one of ``VERBS``; by default the first argument.
     """
 
     def main(argv: Sequence[str], signals: Signals) -> int | None:
@@ -27,7 +27,7 @@ def run(experiment: Experiment, verb: str = "") -> None:
             return 0
         if name not in VERBS:
             raise UserError(f"verb: {name!r} is not allowed; allowed: {', '.join(VERBS)}")
-        found: int | None = importlib.import_module(f"tracked.verbs.{name}").main(experiment, rest, signals)
-        return found
+        status: int | None = importlib.import_module(f"tracked.verbs.{name}").main(experiment, rest, signals)
+        return status
 
     entry.run(main)

@@ -1,4 +1,4 @@
-"""Score a registered model on rows that it was not trained on, and log scores, pictures and every prediction."""
+"""Evaluate a registered model on unseen rows, and log scores, figures and every prediction."""
 
 import tempfile
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tracked.experiment import EVALUATE_METHODS, Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
-    """Registry, data, scores, tracking. What is slow to import comes after the parameters' check."""
+    """Check the parameters; only then import what is slow: find the model and its test part, evaluate, log."""
     require(experiment, EVALUATE_METHODS)
     parameters = verb_parameters.make_verb_parameters("evaluate", experiment).parse(argv)
 

@@ -1,4 +1,4 @@
-"""Make a version the champion if its loss is shown not worse than the present champion's on the same test rows."""
+"""Make a version the champion if its loss on the same test rows is shown not worse than the champion's."""
 
 import os
 import tempfile
@@ -12,7 +12,11 @@ from tracked.experiment import EVALUATE_METHODS, Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
-    """Registry, the contest, the gate, the move. What is slow to import comes after the parameters' check."""
+    """Check the parameters; only then import what is slow: find the version, decide, move the alias.
+
+    Returns:
+        the exit status: 0 promoted (or kept, under ``mlflow run``), 3 kept.
+    """
     require(experiment, EVALUATE_METHODS)
     parameters = verb_parameters.make_verb_parameters("promote", experiment).parse(argv)
 
@@ -21,7 +25,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
 
     connection.require_answers()
     run_start.require_own_run(experiment, "promote")
-    kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would call a run with that status FAILED
+    kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would mark the run FAILED
     version = registry.find(parameters.model)
     registry.require_own(experiment, version)
     with (
@@ -29,13 +33,13 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
         champions.promotion_lock(experiment, version.name),
     ):
         champions.require_not_withdrawn(version, parameters.model)
-        found = contest.set_up_contest(experiment, version, parameters.data, Path(folder))
+        pair = contest.set_up_contest(experiment, version, parameters.data, Path(folder))
         with context.run(experiment, "promote", f"promote {version.short}", parameters.as_strings(), signals) as run:
             say(f"run {run.id} 'promote {version.short}'")
-            verdict = promotion.decide(experiment, run, found, parameters, signals)
-            while verdict.outcome == "overtaken":  # from another host: compare with the champion that there is now
-                found = contest.set_up_contest(experiment, version, parameters.data, Path(folder))
-                verdict = promotion.decide(experiment, run, found, parameters, signals)
-            promotion.log_outcome(experiment, run, found, verdict)
+            verdict = promotion.decide(experiment, run, pair, parameters, signals)
+            while verdict.outcome == "overtaken":  # by another host's promotion: compare with the new champion
+                pair = contest.set_up_contest(experiment, version, parameters.data, Path(folder))
+                verdict = promotion.decide(experiment, run, pair, parameters, signals)
+            promotion.log_outcome(experiment, run, pair, verdict)
     say(verdict.sentence)
     return kept if verdict.outcome == "kept" else 0

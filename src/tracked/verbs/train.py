@@ -1,4 +1,4 @@
-"""Train with early stopping, tell MLflow every epoch, and register the best checkpoint."""
+"""Train with early stopping, log every epoch to MLflow, and register the best checkpoint."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from tracked.experiment import TRAIN_METHODS, Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
-    """Parameters, data, fit, registry. What is slow to import comes after the parameters' check."""
+    """Check the parameters; only then import what is slow: start or resume, fit, register."""
     require(experiment, TRAIN_METHODS)
     command = train_parameters.make_train_command(experiment).parse(argv)
 
@@ -20,7 +20,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     connection.require_model_store()
     with start_or_resume(experiment, command, signals) as training:
         if training is None:
-            return  # it had its version, and has its end now
+            return  # its version was already registered; resuming completed the run
         from tracked.models import finalize
         from tracked.runs.schema import CANDIDATE
 

@@ -1,4 +1,4 @@
-"""List the trainings of an experiment that did not come to their end, and close dead ones."""
+"""List the unfinished trainings of an experiment, and close dead ones."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from tracked.experiment import Experiment, require
 
 
 def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
-    """List, and close what is asked for. No run is made; the one that ``mlflow run`` makes is named for what it is."""
+    """List, and close the chosen ones. Creates no run; renames and tags the run that ``mlflow run`` created."""
     require(experiment)
     parameters = verb_parameters.UnfinishedParameters.parse(argv)
 
@@ -18,11 +18,11 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
 
     connection.require_answers()
     close.name_own_run(experiment)
-    where = queries.find_experiment(parameters.experiment)
-    found = training_status.find_unfinished(experiment, where.experiment_id)
-    chosen = close.select(found, parameters.close)
-    say(close.format_table(found) if found else f"no training in the experiment {where.name} is unfinished")
+    owner = queries.find_experiment(parameters.experiment)
+    trainings = training_status.find_unfinished(experiment, owner.experiment_id)
+    chosen = close.select(trainings, parameters.close)
+    say(close.format_table(trainings) if trainings else f"no unfinished training in experiment {owner.name}")
     with signals.hold():
-        for stand in chosen:
-            say(close.close_run(experiment, stand))
+        for training in chosen:
+            say(close.close_run(experiment, training))
     signals.check()

@@ -128,11 +128,11 @@ def _section(title: str) -> str:
         ("--log_texts False", "log_texts: 'False' is not allowed; allowed: true or false"),
         ("--log_texts maybe", "log_texts: 'maybe' is not allowed; allowed: true or false"),
         ("--data=", "data: '' is not allowed; allowed: auto, imdb, reviews, or the path"),
-        ("--patiense 3", "patiense: there is no such parameter (given '3'); allowed: patience, min_delta"),
+        ("--patiense 3", "patiense: unknown parameter (given '3'); allowed: patience, min_delta"),
         ("--patiense=3", "did you mean patience?"),
-        ("--pat 3", "pat: there is no such parameter"),
+        ("--pat 3", "pat: unknown parameter"),
         ("--patience", "patience: expected one argument"),
-        ("3", "3: there is no such parameter"),
+        ("3", "3: unknown parameter"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(arguments: str, message: str) -> None:

@@ -287,6 +287,6 @@ def test_predictions_of_a_later_version_are_not_read(store: str, tmp_path: Path,
 def test_an_experiment_that_never_stored_other_predictions_reads_none(store: str, tmp_path: Path) -> None:
     table = pd.DataFrame({"id": ["a"], "loss": [1.0], "key": ["a"], "seen": [False]})
     run = stored(tmp_path, table, evaluation_format="2", experiment="diabetes")
-    with pytest.raises(RunFailed, match="predictions in format 2 are none of this experiment's"):
+    with pytest.raises(RunFailed, match="format 2 of predictions is unknown to this experiment"):
         evaluations.read_predictions(Diabetes(), run, tmp_path)
     assert len(evaluations.read_predictions(Diabetes(), stored(tmp_path, table, evaluation_format="3"), tmp_path)) == 1

@@ -398,7 +398,7 @@ def test_a_table_fits_the_terminal(width: int) -> None:
         (["--monitor=f1"], r"monitor: 'f1' is not allowed; allowed: a metric that one of the trainings has recorded"),
         (
             ["--runs={one},{evaluation}"],
-            r"runs: '\w+' is not allowed; allowed: trainings that have recorded the metric",
+            r"runs: '\w+' is not allowed; allowed: trainings that have logged the metric",
         ),
         (["--runs={one},{gap}"], r"run: '\w+' has no value of val_loss between steps 1 and 3"),
         (["--experiment="], r"experiment: '' is not allowed; allowed: auto or an experiment's name"),

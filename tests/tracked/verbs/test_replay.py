@@ -133,12 +133,12 @@ def test_the_terminal_shows_where_the_kept_epoch_changes_and_one_row_of_what_is_
     ]
 
 
-@pytest.mark.parametrize(("status", "stands"), [(None, "running"), ("FAILED", "failed"), ("KILLED", "interrupted")])
+@pytest.mark.parametrize(("status", "state"), [(None, "running"), ("FAILED", "failed"), ("KILLED", "interrupted")])
 def test_a_training_that_has_not_finished_is_replayed_and_said_to_be_so(
-    store: str, capsys: pytest.CaptureFixture[str], status: str | None, stands: str
+    store: str, capsys: pytest.CaptureFixture[str], status: str | None, state: str
 ) -> None:
     run_replay(f"--run={record([0.5, 0.4, 0.45], {'patience': 1}, status=status)}")
-    assert f"has not finished ({stands}): what it has recorded so far is replayed" in capsys.readouterr().out
+    assert f"is unfinished ({state}): its epochs so far are replayed" in capsys.readouterr().out
 
 
 def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +152,7 @@ def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: 
     record([0.5, 0.4], {"patience": 6}, tags, status=None, experiment=experiment)
     run = run_replay("--experiment=films")
     out = capsys.readouterr()
-    assert "experiment 'films': 33 finished trainings of 35" in out.out
+    assert "experiment 'films': 33 of 35 trainings have finished" in out.out
     assert "left out: run: " in out.out
     assert "no value of val_loss between steps 2 and 4" in out.out
     assert run.info.experiment_id == experiment

@@ -159,7 +159,7 @@ def test_promotion_by_an_error_in_points(capsys: pytest.CaptureFixture[str]) -> 
     assert (runs("rollback")[0].info.status, runs("rollback")[0].data.tags["model_version"]) == ("FINISHED", "1")
     run("rollback")
     assert champions.current_champion(NAME) == "3"
-    with pytest.raises(UserError, match=r"^model_name: 'diabetes' is not allowed; allowed: a model with a former cham"):
+    with pytest.raises(UserError, match=r"^model_name: diabetes has no former champion: version 3 is its first; "):
         run("rollback")
 
 
@@ -274,7 +274,7 @@ def test_a_replay_reads_the_experiments_own_trainings(capsys: pytest.CaptureFixt
     table = pd.read_csv(artifact(found, "replay.csv"))
     assert set(table["run_id"]) == trainings
     assert set(table["monitor"]) == {"val_loss"}
-    assert "experiment 'Default': 3 finished trainings of 3" in capsys.readouterr().out
+    assert "experiment 'Default': 3 of 3 trainings have finished" in capsys.readouterr().out
     run("replay")
     assert runs("replay")[0].data.tags["source_run_id"] == runs("train")[0].info.run_id
 

@@ -40,7 +40,7 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_it_lists_each_with_its_last_epoch_and_how_it_goes_on(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert listed(capsys) == "no training in the experiment Default is unfinished\n"
+    assert listed(capsys) == "no unfinished training in experiment Default\n"
     run_train(f"--data={noisy}", "--epochs=1")
     run = break_off(noisy, 2)
     first, second, third = listed(capsys).splitlines()
@@ -94,7 +94,7 @@ def test_a_dead_one_does_not_stay_running_for_ever(store: str, noisy: Path, caps
         resume("--resume", older.info.run_id, signals=SignalAfter(2))
     assert "closed" not in mlflow.get_run(older.info.run_id).data.tags
     assert "closed " in listed(capsys, "--close=dead")
-    assert listed(capsys) == "no training in the experiment Default is unfinished\n"
+    assert listed(capsys) == "no unfinished training in experiment Default\n"
 
 
 def test_one_whose_version_is_registered_is_closed_as_finished(
