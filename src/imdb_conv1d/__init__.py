@@ -1,1 +1,1 @@
-"""The IMDB Conv1D sentiment classifier, trained with early stopping under MLflow."""
+"""The IMDB Conv1D sentiment classifier as an experiment of ``tracked``."""

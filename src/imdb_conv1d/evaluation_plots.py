@@ -1,4 +1,7 @@
-"""Pictures of an evaluation: labels and probabilities to matplotlib figures. Nothing is shown or saved here."""
+"""Draw the matplotlib figures of an evaluation from labels and probabilities.
+
+Each title ends with the number of rows and ``mark``, if ``mark`` is given.
+"""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +16,7 @@ from tracked.reports.plots import BLUE, GREY
 
 
 def draw_all(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> dict[str, Figure]:
-    """All pictures of an evaluation, by their files' names."""
+    """Draw all figures of an evaluation, by file name."""
     return {
         schema.CONFUSION: draw_confusion(labels, probabilities, mark),
         schema.ROC: draw_roc(labels, probabilities, mark),
@@ -23,30 +26,32 @@ def draw_all(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> dic
 
 
 def draw_confusion(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
-    """Counts of true and predicted labels at a threshold of one half; ``mark`` is said of the rows."""
-    figure, ax = _single()
+    """Draw the counts of true and predicted labels at a threshold of one half."""
+    figure, ax = _make_axes()
     predicted = (np.asarray(probabilities) > 0.5).astype(int)
     ConfusionMatrixDisplay.from_predictions(
         labels, predicted, labels=[0, 1], display_labels=["negative", "positive"], cmap="Blues", ax=ax, colorbar=False
     )
-    ax.set_title(_title("Confusion at threshold 0.5", np.size(labels), mark))
+    ax.set_title(_format_title("Confusion at threshold 0.5", np.size(labels), mark))
     return figure
 
 
 def draw_roc(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
-    """The receiver operating characteristic; ``mark`` is said of the rows."""
-    return _curve(RocCurveDisplay, _title("ROC", np.size(labels), mark), labels, probabilities)
+    """Draw the receiver operating characteristic."""
+    return _draw_curve(RocCurveDisplay, _format_title("ROC", np.size(labels), mark), labels, probabilities)
 
 
 def draw_precision_recall(labels: ArrayLike, probabilities: ArrayLike, mark: str = "") -> Figure:
-    """Precision over recall; ``mark`` is said of the rows."""
-    return _curve(PrecisionRecallDisplay, _title("Precision and recall", np.size(labels), mark), labels, probabilities)
+    """Draw precision over recall."""
+    return _draw_curve(
+        PrecisionRecallDisplay, _format_title("Precision and recall", np.size(labels), mark), labels, probabilities
+    )
 
 
-def _curve(
+def _draw_curve(
     display: type[RocCurveDisplay | PrecisionRecallDisplay], title: str, labels: ArrayLike, probabilities: ArrayLike
 ) -> Figure:
-    figure, ax = _single()
+    figure, ax = _make_axes()
     display.from_predictions(
         labels, probabilities, name="model", ax=ax, plot_chance_level=True, curve_kwargs={"color": BLUE}
     )
@@ -56,11 +61,10 @@ def _curve(
 
 
 def draw_calibration(bins: pd.DataFrame, mark: str = "") -> Figure:
-    """Share of positive reviews over the probability given to them.
+    """Draw the share of positive reviews over their predicted probability.
 
     Args:
         bins: what ``metrics.compute_calibration`` returns.
-        mark: is said of the rows.
     """
     figure = Figure(figsize=(5, 5), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
@@ -68,7 +72,7 @@ def draw_calibration(bins: pd.DataFrame, mark: str = "") -> Figure:
     upper.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1, label="perfect")
     upper.plot(filled["probability"], filled["positive"], "o-", color=BLUE, label="model")
     upper.set_ylabel("share of positive reviews")
-    upper.set_title(_title("Calibration", int(bins["reviews"].sum()), mark))
+    upper.set_title(_format_title("Calibration", int(bins["reviews"].sum()), mark))
     upper.legend()
     upper.grid(alpha=0.25)
     lower.bar(bins["low"], bins["reviews"], width=bins["high"] - bins["low"], align="edge", color=BLUE, ec="white")
@@ -77,10 +81,10 @@ def draw_calibration(bins: pd.DataFrame, mark: str = "") -> Figure:
     return figure
 
 
-def _title(what: str, rows: int, mark: str) -> str:
-    return f"{what}\n{rows:,} reviews{mark}" if mark else what
+def _format_title(title: str, rows: int, mark: str) -> str:
+    return f"{title}\n{rows:,} reviews{mark}" if mark else title
 
 
-def _single() -> tuple[Figure, Axes]:
+def _make_axes() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5, 5), layout="constrained")
     return figure, figure.subplots()

@@ -1,28 +1,28 @@
-"""The same mathematics in less time: convolution, ReLU and global max pool as one layer, with a gradient of its own.
+"""Convolution, ReLU and global max pool fused into one layer with its own, faster gradient.
 
-With the windows X[i] of a batch's dropped-out embeddings (i counts the positions of all its reviews), kernel W and bias
-β, the three layers of the article compute, for a review b and a filter f,
+For the windows X[i] of a batch's embeddings after dropout (i counts the positions of all its reviews), kernel W and
+bias β, the article's three layers compute, for a review b and a filter f,
 
     y[b, f] = max over i in b of relu(X[i]·W[f] + β[f]) = relu(max over i in b of X[i]·W[f] + β[f]),
 
-because adding a constant and ReLU keep the order, in floating point too: equal products give equal values. The
-maximum is taken at one position p(b, f). With ȳ = ∂loss/∂y where y > 0, else 0, and A the matrix with one row a
-position and one column a filter that is 0 but for A[p(b, f), f] = ȳ[b, f],
+because adding a constant and ReLU preserve order, in floating point too: equal products give equal values. The maximum
+is at one position p(b, f). Let ȳ = ∂loss/∂y where y > 0, else 0, and let A be the matrix with a row for each position
+and a column for each filter that is 0 except for A[p(b, f), f] = ȳ[b, f]. Then
 
     ∂loss/∂W = Xᵀ A,     ∂loss/∂X = A Wᵀ,     ∂loss/∂β[f] = Σ over b of ȳ[b, f].
 
-A has one entry a review and filter where the gradient of the separate layers has one a position and filter: 200 times
-as many. So both products are sparse, and the gradient costs less than the forward pass. Here A is spelled out for the
-``kernel_size`` words of a window, so that X is the embeddings themselves and windows need not be copied.
+A has one entry for each review and filter. The separate layers' gradient has one for each position and filter, 200
+times as many. So both products are sparse, and the gradient costs less than the forward pass. The code expands A over
+the ``kernel_size`` words of a window, so that X is the embeddings themselves and no window is copied.
 
-Where several positions share the maximum, TensorFlow divides the gradient among them, and here the first one gets it
-all. If their windows hold the same words with the same dropout, the gradients of W, β and the embeddings' table are the
-same either way. But Adam takes a word's second moment from the squares of its rows (below), and of k rows of g/k
-these add up to a k-th of what one row of g has: its steps differ. Two windows of the same words have the same dropout
-with a probability of .68 ** (embedding_dims * kernel_size), as each of their numbers is kept in both with .8 ** 2 or
-dropped in both with .2 ** 2. On made-up texts of 2 to 59 words, of which there are 11, with a learning rate of .001,
-the maxima that equal windows share (in 100 steps, of 200,000), and the largest difference from embeddings that the
-plain layers train (after 20 steps):
+Where several positions share the maximum, TensorFlow divides the gradient among them; here the first position gets all
+of it. If their windows hold the same words with the same dropout, the gradients of W, β and the embeddings' table are
+equal either way. But Adam takes a word's second moment from the squares of its rows (below): k rows of g/k add up to a
+k-th of the square of one row of g, so the steps differ. Two windows of the same words have the same dropout with a
+probability of .68 ** (embedding_dims * kernel_size), as each number is kept in both with .8 ** 2 or dropped in both
+with .2 ** 2. The table is for simulated texts of 2 to 59 words from a vocabulary of 11, with a learning rate of .001:
+the maxima shared by equal windows (in 100 steps, of 200,000), and the largest difference from embeddings trained by the
+plain layers (after 20 steps).
 
     embedding_dims * kernel_size    shared maxima    difference
                            2 * 1         64 %              8e-3
@@ -35,13 +35,13 @@ plain layers train (after 20 steps):
                  16 * 3 to 50 * 3        none              2e-8
 
 So below ``MIN_FUSED_WIDTH`` the plain layers train. From there on, a window shares its maximum with one of 400 equal
-ones with a probability of less than 1e-8. What is left is rounding: windows whose values are the same to the last
-bit (2 of four million maxima), or so close that another order of adding up takes the other one. Both are subgradients
-then, but Adam can make a whole step's difference of it: at 100 * 3, one such maximum in 20 steps led to 4e-4. Any two
-ways of adding up part like this, sooner or later.
+windows with a probability below 1e-8. What remains is rounding: different windows with values equal to the last bit (2
+of four million maxima), or so close that another order of summation picks the other window. Both choices are
+subgradients, but Adam can turn the choice into a difference of a whole step: at 100 * 3, one such maximum in 20 steps
+led to 4e-4. Any two orders of summation diverge like this eventually.
 
-In Adam's step likewise, the rows of the embeddings' gradient are summed by one sparse product, with the matrix of which
-word stands where. On a GPU use the plain layers, which are fast there.
+Adam's step likewise sums the rows of the embeddings' gradient by one sparse product, with the matrix of words and
+positions. On a GPU the plain layers are fast: use them there.
 """
 
 from typing import Any
@@ -54,21 +54,21 @@ MIN_FUSED_WIDTH = 64  # embedding_dims * kernel_size
 KERAS_PARTS = ("_get_variable_index", "_momentums", "_velocities")
 
 
-def _sparse(rows: tf.Tensor, columns: tf.Tensor, values: tf.Tensor, shape: tuple[Any, Any]) -> tf.Tensor:
-    """A matrix by its entries, which must come sorted by row and column, none twice."""
-    places = tf.stack([tf.reshape(rows, [-1]), tf.reshape(columns, [-1])], axis=1)
+def _make_sparse(rows: tf.Tensor, columns: tf.Tensor, values: tf.Tensor, shape: tuple[Any, Any]) -> tf.Tensor:
+    """Make a sparse matrix from distinct entries sorted by row and column."""
+    indices = tf.stack([tf.reshape(rows, [-1]), tf.reshape(columns, [-1])], axis=1)
     size = tf.stack([tf.cast(length, tf.int64) for length in shape])
-    return ops.SparseTensorToCSRSparseMatrix(indices=places, values=tf.reshape(values, [-1]), dense_shape=size)
+    return ops.SparseTensorToCSRSparseMatrix(indices=indices, values=tf.reshape(values, [-1]), dense_shape=size)
 
 
-def _transposed(matrix: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    # Not SparseMatrixMatMul(transpose_a=True): its threads add in an order that varies, and so do the last bits.
+def _transpose(matrix: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    # SparseMatrixMatMul(transpose_a=True) would sum in an order that varies between threads: so would the last bits.
     return ops.SparseMatrixTranspose(input=matrix, type=dtype)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def convolve_and_pool(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """The largest value of each filter over a review, after ReLU, and its gradient.
+    """Compute the maximum of each filter over a review, after ReLU, with its gradient.
 
     Args:
         x: [batch, length, channels], length at least kernel_size.
@@ -79,23 +79,23 @@ def convolve_and_pool(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple
         [batch, filters].
     """
     products = tf.nn.conv1d(x, kernel, stride=1, padding="VALID")
-    places = tf.argmax(products, axis=1)
+    positions = tf.argmax(products, axis=1)
     pooled = tf.nn.relu(tf.reduce_max(products, axis=1) + bias)
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         batch, length, channels = tf.unstack(tf.shape(x, tf.int64))
         width, _, filters = kernel.shape
         upstream = tf.where(pooled > 0, upstream, 0)
-        # The entries of Aᵀ, sorted: one row a filter and word of its window, in it one entry a review.
-        first = tf.range(batch) * length + tf.transpose(places)
+        # The sorted entries of Aᵀ: a row for each filter and word of its window, in it an entry for each review.
+        first = tf.range(batch) * length + tf.transpose(positions)
         words = tf.range(width, dtype=tf.int64)[:, tf.newaxis]
         columns = first[:, tf.newaxis] + words
         rows = tf.range(filters, dtype=tf.int64)[:, tf.newaxis, tf.newaxis] * width + words
         entries = tf.broadcast_to(tf.transpose(upstream)[:, tf.newaxis], tf.shape(columns))
-        by_filter = _sparse(
+        by_filter = _make_sparse(
             tf.broadcast_to(rows, tf.shape(columns)), columns, entries, (filters * width, batch * length)
         )
-        by_position = _transposed(by_filter, x.dtype)
+        by_position = _transpose(by_filter, x.dtype)
         to_kernel = ops.SparseMatrixMatMul(a=by_filter, b=tf.reshape(x, (-1, channels)))
         weights = tf.reshape(tf.transpose(tf.reshape(kernel, (-1, filters))), (filters * width, -1))
         to_x = ops.SparseMatrixMatMul(a=by_position, b=weights)
@@ -109,32 +109,32 @@ def convolve_and_pool(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple
 
 
 class FusedConvolution(keras.layers.Layer):
-    """Computes what a ``keras.layers.Conv1D`` with ReLU and a ``GlobalMaxPooling1D`` do, with the former's weights."""
+    """A ``keras.layers.Conv1D`` with ReLU and a ``GlobalMaxPooling1D`` in one layer, with the Conv1D's weights."""
 
     def __init__(self, convolution: keras.layers.Conv1D) -> None:
         super().__init__(dtype=convolution.dtype_policy)
         self.convolution = convolution
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Float [batch, length, channels] to [batch, filters]."""
+        """Map float [batch, length, channels] to [batch, filters]."""
         kernel, bias = self.convolution.kernel, self.convolution.bias
         return convolve_and_pool(x, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Adam, with the same state and the same steps as Keras's, in fewer operations.
+    """Adam with Keras's state and steps, in fewer operations.
 
-    The gradient of an embedding comes as a row a position, of which many may be for the same word. From these, Keras
-    takes a word's first moment from the sum of its rows and its second from the sum of their squares, not from the
-    square of their sum. Other implementations do not, and here a training is to be Keras's.
+    The gradient of an embedding has a row for each position, and many rows may belong to one word. Keras takes a word's
+    first moment from the sum of its rows and the second from the sum of their squares, not from the square of the sum.
+    Other implementations differ; this class follows Keras.
 
-    Where Keras keeps its moments elsewhere (``KERAS_PARTS`` are private to it), Keras's own step is taken.
+    If Keras has renamed the private attributes ``KERAS_PARTS``, Keras's own step is taken.
     """
 
     def update_step(
         self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
-        """Move a variable and its two moments."""
+        """Update a variable and its two moments."""
         if not all(hasattr(self, name) for name in KERAS_PARTS):
             super().update_step(gradient, variable, learning_rate)
             return
@@ -143,7 +143,7 @@ class FusedAdam(keras.optimizers.Adam):
         rate, step = tf.cast(learning_rate, dtype), tf.cast(self.iterations + 1, dtype)
         power_1, power_2 = (tf.pow(tf.cast(beta, dtype), step) for beta in (self.beta_1, self.beta_2))
         if isinstance(gradient, tf.IndexedSlices):
-            total, squares = _sums_by_row(gradient, variable.shape[0])
+            total, squares = _sum_by_row(gradient, variable.shape[0])
             first.assign_add((total - first) * (1 - self.beta_1))
             second.assign_add((squares - second) * (1 - self.beta_2))
             rate *= tf.sqrt(1 - power_2) / (1 - power_1)
@@ -163,10 +163,10 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
-def _sums_by_row(slices: tf.IndexedSlices, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Sums of the slices, and of their squares, for each row of the table that they belong to."""
+def _sum_by_row(slices: tf.IndexedSlices, rows: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Sum the slices, and their squares, for each row of the table."""
     number = tf.size(slices.indices, tf.int64)
     ones = tf.ones([number], slices.dtype)
-    by_slice = _sparse(tf.range(number), tf.cast(slices.indices, tf.int64), ones, (number, rows))
-    both = tf.concat([slices.values, tf.square(slices.values)], axis=1)
-    return tf.split(ops.SparseMatrixMatMul(a=_transposed(by_slice, slices.dtype), b=both), 2, axis=1)
+    by_slice = _make_sparse(tf.range(number), tf.cast(slices.indices, tf.int64), ones, (number, rows))
+    values = tf.concat([slices.values, tf.square(slices.values)], axis=1)
+    return tf.split(ops.SparseMatrixMatMul(a=_transpose(by_slice, slices.dtype), b=values), 2, axis=1)

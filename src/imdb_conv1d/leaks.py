@@ -1,9 +1,8 @@
-"""Which texts are the same to a model, and which of them it has seen: told by their words, not by their bytes.
+"""Find test texts that a model has seen, by their words rather than their bytes.
 
-A line break at the end, capitals or ``<br />`` make other bytes and the same words, and a text with the words of one
-that was trained on tests nothing. So texts are told apart by the words that the model gets, after Unicode's
-compatibility normalization (NFKC), which joins what only its encoding tells apart. A text with one word changed is
-another text.
+A final line break, capitals or ``<br />`` change the bytes but not the words, and a text with the words of a training
+text tests nothing. So a text's key is a hash of the words that the model gets, after Unicode's compatibility
+normalization (NFKC), which unites different encodings of the same characters. One changed word makes another key.
 """
 
 import hashlib
@@ -20,63 +19,63 @@ from tracked.experiment import SEEN_PARTS
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Words: TypeAlias = "Sequence[tf.RaggedTensor]"  # of many texts, in pieces
-DIGITS = 32  # of a key: 128 bits of a SHA-256
+Words: TypeAlias = "Sequence[tf.RaggedTensor]"  # the words of many texts, in pieces
+DIGITS = 32  # hexadecimal digits of a key: 128 bits of a SHA-256
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a model was trained and chosen on: keys of the last ``maxlen`` words of those texts."""
+    """The texts that a model was trained and chosen on, as keys of their last ``maxlen`` words."""
 
     keys: frozenset[str]
     maxlen: int
 
 
 def split_words(texts: Sequence[str]) -> Words:
-    """Split texts into the words that tell them apart."""
-    from imdb_conv1d import tokenizer  # with TensorFlow, which whoever only asks what was recorded does not need
+    """Split normalized texts into words."""
+    from imdb_conv1d import tokenizer  # imports TensorFlow, which reading keys does not need
 
-    return tokenizer.split_words([unicodedata.normalize("NFKC", one) for one in texts])
+    return tokenizer.split_words([unicodedata.normalize("NFKC", text) for text in texts])
 
 
 def digest_words(words: Words, maxlen: int | None = None) -> np.ndarray:
-    """Name each text by its words: two texts have the same key if a model gets the same words of them.
+    """Compute each text's key: two texts have the same key if a model gets the same words of both.
 
     Args:
-        words: what :func:`split_words` gives.
-        maxlen: how many words a model gets, a text's last ones; None for all of them.
+        words: from :func:`split_words`.
+        maxlen: the number of last words that the model gets; None for all words.
 
     Returns:
-        the keys, strings [n] of ``DIGITS`` hexadecimal digits.
+        keys, strings [n] of ``DIGITS`` hexadecimal digits.
     """
     from imdb_conv1d import tokenizer
 
     return np.array(
-        [hashlib.sha256(one).hexdigest()[:DIGITS] for one in tokenizer.join_words(words, maxlen)], dtype=object
+        [hashlib.sha256(text).hexdigest()[:DIGITS] for text in tokenizer.join_words(words, maxlen)], dtype=object
     )
 
 
 def make_rows(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], words: Sequence[Words], maxlen: int) -> pd.DataFrame:
-    """Make the table that a training leaves of its rows: hash, label, split, and words, the key of what the model gets.
+    """Make the table of rows to log with a training: hash, label, split and words, the key of the model's words.
 
     Args:
-        rows: hash, label and split of all.
-        parts: the rows among them that the model sees, with their text; the others have no key.
-        words: of each part, as ``tokenizer.split_words`` gives them.
+        rows: hash, label and split of all rows.
+        parts: the seen rows with their text; other rows get no key.
+        words: the words of each part, from ``tokenizer.split_words``.
     """
     table = rows[["hash", "label", "split"]].assign(words="")
     for part, pieces in zip(parts, words, strict=True):
-        found, texts = digest_words(pieces, maxlen), part["text"].tolist()
-        other = [place for place, one in enumerate(texts) if not unicodedata.is_normalized("NFKC", one)]
-        if other:
-            found[other] = digest_words(split_words([texts[place] for place in other]), maxlen)
-        table.loc[part.index, "words"] = found
+        keys, texts = digest_words(pieces, maxlen), part["text"].tolist()
+        unnormalized = [row for row, text in enumerate(texts) if not unicodedata.is_normalized("NFKC", text)]
+        if unnormalized:
+            keys[unnormalized] = digest_words(split_words([texts[row] for row in unnormalized]), maxlen)
+        table.loc[part.index, "words"] = keys
     table.attrs["maxlen"] = maxlen
     return table
 
 
 def read_seen(rows: pd.DataFrame) -> Seen | None:
-    """What a model has seen, by the table that its training left; None where that tells no words, as older ones do."""
+    """Read the seen texts from the table that a training logged; None if the table has no keys (earlier versions)."""
     if "words" not in rows or "maxlen" not in rows.attrs:
         return None
     return Seen(frozenset(rows.loc[rows["split"].isin(SEEN_PARTS), "words"]), int(rows.attrs["maxlen"]))

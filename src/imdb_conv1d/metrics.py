@@ -1,4 +1,4 @@
-"""Numbers from labels and probabilities, by scikit-learn."""
+"""Scores of a binary classifier, computed by scikit-learn."""
 
 import math
 
@@ -15,17 +15,16 @@ NORMAL = 1.959964  # the 97.5 % quantile
 
 
 def compute_scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike | None = None) -> dict[str, float]:
-    """Scores of a binary classifier, at a threshold of one half where one is needed.
+    """Compute the scores of a binary classifier, at a threshold of one half.
 
     Args:
         labels: 0 or 1, [n]; both must occur.
         probabilities: probability of 1, [n].
-        texts: keys of the rows' texts, [n]: copies of a text tell no more than one of them, so the interval counts
-            them as one. None where all texts differ.
+        texts: keys of the rows' texts, [n]: the interval counts copies of a text as one. None where all texts differ.
 
     Returns:
         loss (mean binary cross-entropy in nats); accuracy with ``accuracy_low`` and ``accuracy_high``, its 95 %
-        interval after Wilson (1927) of the rows' effective number; precision, recall and f1 of label 1; roc_auc;
+        interval (Wilson 1927) for the effective number of rows; precision, recall and f1 of label 1; roc_auc;
         average_precision; brier; and calibration_error, the expected calibration error over ten bins of equal width
         (Naeini et al. 2015).
 
@@ -34,11 +33,11 @@ def compute_scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike
     """
     y, p = np.asarray(labels, dtype=int), np.asarray(probabilities, dtype=float)
     if len(np.unique(y)) < 2:
-        raise ValueError("reviews of both labels are needed to score a classifier")
+        raise ValueError("all reviews have the same label; scores need both labels")
     predicted = (p > 0.5).astype(int)
     right = int((predicted == y).sum())
     copies = np.ones(len(y)) if texts is None else np.unique(np.asarray(texts), return_counts=True)[1]
-    low, high = _wilson(right / len(y), len(y) ** 2 / float((copies**2).sum()))
+    low, high = _compute_wilson(right / len(y), len(y) ** 2 / float((copies**2).sum()))
     bins = compute_calibration(y, p)
     filled = bins[bins["reviews"] > 0]
     gaps = (filled["probability"] - filled["positive"]).abs()
@@ -58,7 +57,7 @@ def compute_scores(labels: ArrayLike, probabilities: ArrayLike, texts: ArrayLike
 
 
 def compute_log_losses(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
-    """Give the binary cross-entropy of each row in nats, [n]; clipped as scikit-learn's, whose mean this is.
+    """Compute the binary cross-entropy of each row in nats, [n], clipped as in scikit-learn's mean.
 
     Args:
         labels: 0 or 1, [n].
@@ -69,8 +68,8 @@ def compute_log_losses(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarra
     return np.asarray(-(xlogy(y, p) + xlog1py(1 - y, -p)))
 
 
-def _wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's interval of a share of n independent rows; n need not be whole, which ``binomtest`` asks."""
+def _compute_wilson(share: float, n: float) -> tuple[float, float]:
+    """Compute Wilson's interval of a share of n independent rows; unlike in ``binomtest``, n may be fractional."""
     square = NORMAL**2
     middle = share + square / (2 * n)
     half = NORMAL * math.sqrt(share * (1 - share) / n + square / (4 * n**2))
@@ -78,17 +77,17 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
 
 
 def compute_calibration(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
-    """Ten bins of equal width: low, high, reviews, mean probability and share of label 1 (NaN in an empty bin)."""
+    """Compute ten bins of equal width: low, high, reviews, mean probability and share of label 1 (NaN if empty)."""
     y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
-    places = np.minimum((p * BINS).astype(int), BINS - 1)
-    count = np.bincount(places, minlength=BINS)
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    count = np.bincount(bins, minlength=BINS)
     with np.errstate(invalid="ignore"):
         return pd.DataFrame(
             {
                 "low": np.arange(BINS) / BINS,
                 "high": (np.arange(BINS) + 1) / BINS,
                 "reviews": count,
-                "probability": np.bincount(places, p, BINS) / count,
-                "positive": np.bincount(places, y, BINS) / count,
+                "probability": np.bincount(bins, p, BINS) / count,
+                "positive": np.bincount(bins, y, BINS) / count,
             }
         )

@@ -1,4 +1,4 @@
-"""The article's network, after Keras's example imdb_cnn, and the same network as it is trained."""
+"""The article's network (after Keras's example imdb_cnn) and its faster form for training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,17 @@ from imdb_conv1d.parameters import TrainParameters
 from tracked.training import reproducibility
 from tracked.training.keras_trainee import Arrays, KerasTrainee
 
-STEPS_PER_CALL = 16  # steps at most between two returns to Python, where a signal gets through
-REVIEWS_PER_CALL = 512  # and reviews, so that a signal does not wait longer for larger batches
+STEPS_PER_CALL = 16  # maximum between two returns to Python, where signals are handled
+REVIEWS_PER_CALL = 512  # likewise, so that signals do not wait longer with larger batches
 
 
 @dataclass(frozen=True)
 class Network:
-    """Two networks that share their layers' weights.
+    """Two networks with shared weights.
 
-    ``plain`` consists of Keras's own layers and is what is saved: ids int [batch, maxlen] to the probability of a
-    positive review, float [batch, 1]. ``trained`` is what is fitted: it takes batches of any length from kernel_size
-    on. ``fused`` tells whether it has fused layers; ``note`` says why not, though they are asked for, or is empty.
+    ``plain`` has Keras's own layers and is saved: ids int [batch, maxlen] to the probability of a positive review,
+    float [batch, 1]. ``trained`` is fitted, on batches of any length from kernel_size on. ``fused``: whether
+    ``trained`` has fused layers; ``note`` explains why not where ``fused=true`` asks for them, or is empty.
     """
 
     plain: keras.Sequential
@@ -31,7 +31,7 @@ class Network:
     note: str
 
     def save(self, path: Path) -> None:
-        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does; after a step or more."""
+        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does, after a step or more."""
         self.plain.optimizer.build(self.plain.trainable_variables)
         for saved, trained in zip(self.plain.optimizer.variables, self.trained.optimizer.variables, strict=True):
             saved.assign(trained)
@@ -39,15 +39,15 @@ class Network:
 
 
 class NetworkTrainee(KerasTrainee):
-    """Trains the one network of a pair on batches of ids, and saves the other."""
+    """A trainee that trains the one network of a pair on batches of ids, and saves the other."""
 
-    def __init__(self, network: Network, parameters: TrainParameters, learned: Arrays, validated: Arrays) -> None:
-        """``learned`` and ``validated`` are ids int [n, maxlen] and labels [n]."""
+    def __init__(self, network: Network, parameters: TrainParameters, train: Arrays, validation: Arrays) -> None:
+        """``train`` and ``validation`` are ids int [n, maxlen] and labels [n]."""
         size, kernel_size, seed = parameters.batch_size, parameters.kernel_size, parameters.seed
         super().__init__(
             network.trained,
-            lambda epoch: make_training_batches(*learned, size, kernel_size, seed, epoch),
-            make_validation_batches(*validated, kernel_size),
+            lambda epoch: make_training_batches(*train, size, kernel_size, seed, epoch),
+            make_validation_batches(*validation, kernel_size),
             tags={schema.LAYERS: "fused" if network.fused else "plain"},
             note=network.note,
         )
@@ -55,7 +55,7 @@ class NetworkTrainee(KerasTrainee):
 
     @property
     def weights(self) -> int:
-        """Number of weights of the plain network."""
+        """The number of weights of the plain network."""
         return int(self.network.plain.count_params())
 
     def save(self, path: Path) -> None:
@@ -63,18 +63,18 @@ class NetworkTrainee(KerasTrainee):
         self.network.save(path)
 
 
-def build(parameters: TrainParameters, former: str = "") -> Network:
-    """Both networks, compiled.
+def build(parameters: TrainParameters, resumed_layers: str = "") -> Network:
+    """Build and compile both networks.
 
     Args:
-        former: the layers that a training was begun with which goes on: fused ones stay fused, however narrow.
+        resumed_layers: the layers of a resumed training, fused or plain: fused ones stay fused at any width.
     """
-    plain = _plain(parameters)
+    plain = _make_plain(parameters)
     width = parameters.embedding_dims * parameters.kernel_size
-    wide = width >= MIN_FUSED_WIDTH or former == "fused"
-    # The fused layers are written for a CPU. On a GPU, Keras's own are fast, and have been tried by many.
+    wide = width >= MIN_FUSED_WIDTH or resumed_layers == "fused"
+    # The fused layers are written for a CPU; on a GPU, Keras's own layers are fast.
     fused = parameters.fused and wide and not reproducibility.count_gpus()
-    layers = _fused_layers(plain) if fused else plain.layers
+    layers = _fuse_layers(plain) if fused else plain.layers
     trained = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
     settings = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
     plain.compile(optimizer=keras.optimizers.Adam(parameters.learning_rate), **settings)
@@ -86,7 +86,7 @@ def build(parameters: TrainParameters, former: str = "") -> Network:
     return Network(plain, trained, fused, note)
 
 
-def _plain(parameters: TrainParameters) -> keras.Sequential:
+def _make_plain(parameters: TrainParameters) -> keras.Sequential:
     layers = keras.layers
     return keras.Sequential(
         [
@@ -105,6 +105,6 @@ def _plain(parameters: TrainParameters) -> keras.Sequential:
     )
 
 
-def _fused_layers(plain: keras.Sequential) -> list[keras.Layer]:
+def _fuse_layers(plain: keras.Sequential) -> list[keras.Layer]:
     embedding, dropout, convolution, _, *rest = plain.layers
     return [embedding, dropout, FusedConvolution(convolution), *rest]

