@@ -1,4 +1,4 @@
-"""Tiny reviews, and a tracking store of its own for every test."""
+"""Fixtures: tiny reviews, and a separate tracking store for each test."""
 
 import os
 import tempfile
@@ -31,14 +31,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def _no_traces_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY"]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
-def _no_traces_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a failed run keeps for its user goes where pytest cleans up."""
+def _temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary folders that failed runs keep go to the test's folder."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
@@ -52,7 +52,7 @@ def reviews_csv(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tiny reviews of which a quarter has the wrong label, so that a training has a best epoch and stops."""
+    """Tiny reviews with a quarter of the labels wrong, so that a training has a best epoch and stops early."""
     path = tmp_path_factory.mktemp("noisy") / "noisy.csv"
     make_noisy_reviews(200).to_csv(path, index=False)
     return path
@@ -60,7 +60,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store, made once: making its tables takes seconds."""
+    """An empty SQLite store, made once, as creating its tables takes seconds."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     folder = tmp_path_factory.mktemp("store")
@@ -70,7 +70,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def straight(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, noisy: Path) -> dict[str, dict[int, float]]:
-    """The metrics of the training that nothing interrupted, by name and step."""
+    """The metrics of an uninterrupted training, by name and step."""
     from helpers import resuming
 
     with pytest.MonkeyPatch.context() as patch:
@@ -82,7 +82,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, noisy:
 
 @pytest.fixture
 def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh SQLite store for this test; its URI."""
+    """The URI of a fresh SQLite store for this test."""
     with copied_store(empty_store, tmp_path, monkeypatch) as uri:
         yield uri
 
@@ -97,20 +97,20 @@ def imdb(noisy: Path, straight: dict[str, dict[int, float]]) -> "Trainings":
 
 @pytest.fixture(scope="session")
 def diabetes(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> "Trainings":
-    """Trainings of the second experiment, which need no texts."""
+    """Trainings of the second experiment, diabetes."""
     from helpers import resuming
     from helpers.trainings import Trainings
 
-    made = Trainings("diabetes", ["--learning_rate=0.1"], 9, {})  # it stops after epoch 6 and keeps epoch 3
+    trainings = Trainings("diabetes", ["--learning_rate=0.1"], 9, {})  # stops after epoch 6, keeps epoch 3
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_RUN_ID", raising=False)
         with copied_store(empty_store, tmp_path_factory.mktemp("uninterrupted"), patch):
-            made.train()
-            made.uninterrupted.update(resuming.metrics(resuming.last_run()))
-    return made
+            trainings.train()
+            trainings.uninterrupted.update(resuming.metrics(resuming.last_run()))
+    return trainings
 
 
 @pytest.fixture
 def trainings(request: pytest.FixtureRequest, imdb: "Trainings", diabetes: "Trainings") -> "Trainings":
-    """Trainings of an experiment: of the second one, unless the test's parameter names another."""
+    """Trainings of the experiment in the test's parameter, diabetes by default."""
     return {"imdb": imdb, "diabetes": diabetes}[getattr(request, "param", "diabetes")]

@@ -99,7 +99,7 @@ def test_mlflow_run_trains_and_registers_the_best_epoch(uri: str, trained: mlflo
 
 
 @pytest.mark.slow
-def test_mlflow_run_evaluates_as_the_examples_first_lines_say(uri: str, trained: mlflow.entities.Run) -> None:
+def test_mlflow_run_evaluates_as_the_examples_docstring_states(uri: str, trained: mlflow.entities.Run) -> None:
     printed = mlflow_run(uri, "-e", "evaluate")
     assert "on 147 patients" in printed
     assert "The model has seen none of these patients in its training." in printed
@@ -114,7 +114,7 @@ def test_mlflow_run_evaluates_as_the_examples_first_lines_say(uri: str, trained:
 
 
 @pytest.mark.slow
-def test_mlflow_run_replays_and_compares(uri: str, trained: mlflow.entities.Run) -> None:
+def test_mlflow_run_of_replay_and_compare_finishes(uri: str, trained: mlflow.entities.Run) -> None:
     assert f"val_loss of run {trained.info.run_id}" in mlflow_run(
         uri, "-e", "replay", "-P", f"run={trained.info.run_id}"
     )
@@ -126,7 +126,7 @@ def test_mlflow_run_replays_and_compares(uri: str, trained: mlflow.entities.Run)
 
 
 @pytest.mark.slow
-def test_mlflow_run_promotes_and_rolls_back_and_keeps_what_is_better(
+def test_mlflow_run_of_promote_and_rollback_keeps_the_better_version(
     uri: str, place: Path, trained: mlflow.entities.Run
 ) -> None:
     client = mlflow.MlflowClient()
@@ -153,7 +153,7 @@ def test_mlflow_run_promotes_and_rolls_back_and_keeps_what_is_better(
 
 
 @pytest.mark.slow
-def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
+def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
     uri: str, place: Path, trained: mlflow.entities.Run
 ) -> None:
     command = [PYTHON, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", "local"]
@@ -191,7 +191,7 @@ def interrupted(uri: str, place: Path, number: int, *arguments: str) -> tuple[st
 
 
 @pytest.mark.slow
-def test_the_newest_training_that_was_killed_goes_on(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
+def test_resume_latest_of_a_killed_training_resumes_it(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
     run_id, _, status = interrupted(uri, place, signal.SIGKILL, "--patience=20", "--model_name=latest")
     assert status == -signal.SIGKILL
     resumed = script(uri, place, "train", "--resume", "latest")
@@ -203,7 +203,7 @@ def test_the_newest_training_that_was_killed_goes_on(uri: str, place: Path, trai
 
 
 @pytest.mark.slow
-def test_ctrl_c_says_the_command_that_goes_on_and_it_does(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
+def test_ctrl_c_prints_a_command_that_resumes(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
     run_id, last, status = interrupted(uri, place, signal.SIGINT, "--patience=20", "--model_name=ctrl-c")
     assert status == 130, last
     assert last.startswith("to go on: ")
@@ -221,7 +221,7 @@ def virtualenv_name(folder: Path) -> str:
     return str(_get_virtualenv_name(python, folder))
 
 
-def test_both_projects_have_one_environment() -> None:
+def test_both_projects_share_one_environment() -> None:
     """As uv sees it: the list is found in each project's folder. As conda does: beside conda.yaml."""
     assert virtualenv_name(FOLDER) == virtualenv_name(ROOT)
     config = Path(load_project(str(FOLDER)).env_config_path)
@@ -232,7 +232,7 @@ def test_both_projects_have_one_environment() -> None:
 
 
 @pytest.mark.slow
-def test_mlflow_run_trains_in_an_environment_of_its_own(uri: str) -> None:
+def test_mlflow_run_with_a_new_environment_trains(uri: str) -> None:
     """It is the first project's: whoever has that waits for none."""
     printed = mlflow_run(uri, "-P", "epochs=2", "-P", "model_name=uv", manager="uv")
     where = Path(_get_mlflow_virtualenv_root()) / virtualenv_name(ROOT)
@@ -254,7 +254,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("verb", VERBS.values())
-def test_a_mistake_is_told_in_one_line_before_anything_heavy_is_imported(tmp_path: Path, verb: str) -> None:
+def test_mistake_is_one_line_before_slow_imports(tmp_path: Path, verb: str) -> None:
     argument, message = BAD[verb]
     code = (
         f"import runpy, sys\nsys.argv = [{str(SCRIPT)!r}, {verb!r}, {argument!r}]\n"
@@ -268,7 +268,7 @@ def test_a_mistake_is_told_in_one_line_before_anything_heavy_is_imported(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_mistake_is_told_within_a_second(tmp_path: Path) -> None:
+def test_mistake_is_reported_within_a_second(tmp_path: Path) -> None:
     """Of the processor's time, which other work on the machine does not lengthen much."""
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = script("", tmp_path, "train", "--patience=-1")
@@ -279,7 +279,7 @@ def test_a_mistake_is_told_within_a_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", [[], ["fit"], ["--patience=3"]])
-def test_an_unknown_verb_is_told_with_those_that_there_are(tmp_path: Path, given: list[str]) -> None:
+def test_unknown_verb_is_refused_with_the_known_ones(tmp_path: Path, given: list[str]) -> None:
     done = script("", tmp_path, *given)
     allowed = "train, evaluate, replay, compare, promote, rollback, unfinished"
     assert (done.returncode, done.stdout) == (2, "")
@@ -287,7 +287,7 @@ def test_an_unknown_verb_is_told_with_those_that_there_are(tmp_path: Path, given
 
 
 @pytest.mark.parametrize("verb", ["", *VERBS.values()])
-def test_help_is_given(tmp_path: Path, verb: str) -> None:
+def test_help_prints_verbs_or_parameters(tmp_path: Path, verb: str) -> None:
     done = script("", tmp_path, *filter(None, [verb]), "--help")
     assert (done.returncode, done.stderr) == (0, "")
     if verb:
@@ -296,7 +296,7 @@ def test_help_is_given(tmp_path: Path, verb: str) -> None:
         assert done.stdout.startswith("verbs of diabetes: train, evaluate, replay, compare, promote, rollback, unf")
 
 
-def test_a_second_model_is_short() -> None:
+def test_example_has_about_a_hundred_lines() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     lines = {path.name: len(path.read_text().splitlines()) for path in files if not path.is_symlink()}
     assert lines["diabetes.py"] <= 110

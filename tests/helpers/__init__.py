@@ -1,4 +1,4 @@
-"""What several tests share. ``make_…`` makes data, the rest is named for what it does."""
+"""Helpers shared by several tests. ``make_…`` makes data."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What pictures show."""
+"""Read the texts of figures."""
 
 from matplotlib.figure import Figure
 

@@ -1,7 +1,6 @@
-"""Processes that are forked from one that has imported everything and used nothing of it: they start in no time.
+"""Fork processes from one with all imports done: they start at once.
 
-A fork must copy neither threads nor connections, so the process that forks uses MLflow and TensorFlow in its children
-alone.
+A fork must copy neither threads nor connections, so only the children use MLflow and TensorFlow.
 """
 
 import importlib
@@ -18,12 +17,12 @@ import importlib_metadata
 from helpers.subjects import SUBJECTS, Subject
 
 MODULES = (
-    # What MLflow imports when it is used first: its stores, its models, what goes with them.
+    # Imported by MLflow on first use: its stores and models.
     "alembic.command", "git", "matplotlib.pyplot", "mlflow.models.display_utils", "mlflow.pyfunc.scoring_server",
     "mlflow.store.model_registry.sqlalchemy_workspace_store", "mlflow.store.tracking.sqlalchemy_workspace_store",
     "mlflow.tensorflow", "mlflow.tracing.processor.base_mlflow", "pyarrow.parquet", "sklearn.datasets",
     "sklearn.metrics",
-    # What the commands and the experiments import when they need it.
+    # Imported by the verbs and the experiments on demand.
     "imdb_conv1d.networks", "imdb_conv1d.package", "imdb_conv1d.sources", "imdb_conv1d.tokenizer",
     "tracked.models.finalize", "tracked.models.keras_package", "tracked.resume.tracked_training",
     "tracked.training.keras_trainee", "tracked.training.table_dataset", "tracked.training.trainer",
@@ -32,19 +31,19 @@ MODULES = (
 
 
 def import_all() -> None:
-    """Import what a training of any subject imports, and use nothing."""
+    """Import all that a training of any subject imports, without using it."""
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "MLFLOW_DISABLE_TELEMETRY": "true", "MPLBACKEND": "agg"}
     for module in MODULES:
         importlib.import_module(module)
     for subject in SUBJECTS.values():
         subject.experiment()
-    # MLflow asks for it in every training, and it takes a second to find.
-    known = importlib_metadata.packages_distributions()
-    importlib_metadata.packages_distributions = lambda: known
+    # MLflow calls this in every training, which takes a second.
+    distributions = importlib_metadata.packages_distributions()
+    importlib_metadata.packages_distributions = lambda: distributions
 
 
 def begin(function: Callable[..., Any], *arguments: Any) -> tuple[int, int]:
-    """Call a function in a forked process; what is to be given to :func:`result`."""
+    """Call a function in a forked process; return the arguments of :func:`result`."""
     reads, writes = os.pipe()
     child = os.fork()
     if child:
@@ -62,7 +61,7 @@ def begin(function: Callable[..., Any], *arguments: Any) -> tuple[int, int]:
 
 
 def result(child: int, reads: int) -> Any:
-    """What the function returned."""
+    """Wait for the process and return the function's result."""
     with os.fdopen(reads, "rb") as file:
         content = file.read()
     _, status = os.waitpid(child, 0)
@@ -72,12 +71,12 @@ def result(child: int, reads: int) -> Any:
 
 
 def in_child(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function returns, called in a forked process."""
+    """Call a function in a forked process and return its result."""
     return result(*begin(function, *arguments))
 
 
 def become_training(subject: Subject, arguments: list[str], folder: Path, log: Path) -> NoReturn:
-    """Be a subject's train command, in a folder and a process group of its own, and print into a file."""
+    """Turn this process into a subject's train command, in a folder and a new process group, with output to a file."""
     from tracked.verbs import command
 
     os.setpgid(0, 0)

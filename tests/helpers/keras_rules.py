@@ -1,4 +1,4 @@
-"""Keras's own callbacks, fed with a list of values."""
+"""Run Keras's own callbacks on a list of values."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Mode = Literal["min", "max"]
 
 
 class FakeModel:
-    """All that Keras's callbacks ask of a model when they are fed a list of values."""
+    """The part of a model that Keras's callbacks use."""
 
     stop_training = False
     metrics: Sequence[object] = ()
@@ -27,7 +27,7 @@ class FakeModel:
 
 
 def keras_stop(rule: Rule, values: Sequence[float]) -> tuple[int, int, float | None, int, bool]:
-    """Epoch, best epoch, best, wait and whether it stopped, by keras.callbacks.EarlyStopping itself."""
+    """Return epoch, best epoch, best, wait and whether keras.callbacks.EarlyStopping stopped."""
     callback = keras.callbacks.EarlyStopping("m", rule.min_delta, rule.patience, mode=rule.mode)
     model = FakeModel()
     callback.set_model(model)
@@ -41,7 +41,7 @@ def keras_stop(rule: Rule, values: Sequence[float]) -> tuple[int, int, float | N
 
 
 def keras_checkpoint(mode: Mode, values: Sequence[float]) -> int:
-    """The epoch that keras.callbacks.ModelCheckpoint(save_best_only=True) keeps."""
+    """Return the epoch that keras.callbacks.ModelCheckpoint(save_best_only=True) keeps."""
     callback = keras.callbacks.ModelCheckpoint("unused.keras", "m", save_best_only=True, mode=mode)
     model = FakeModel()
     callback.set_model(model)

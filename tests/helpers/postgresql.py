@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own, as processes."""
+"""Start a separate PostgreSQL server."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from helpers.servers import free_port
 
 
 def programs() -> Path | None:
-    """The folder of initdb and pg_ctl; None if there is no server."""
+    """Find the folder of initdb and pg_ctl; None without a PostgreSQL server."""
     found = shutil.which("initdb")
     there = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     return Path(found).resolve().parent if found else there[-1].parent if there else None
@@ -20,7 +20,7 @@ def programs() -> Path | None:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """A running server with an empty database; its URI for MLflow. Root runs it as the user postgres, as it must."""
+    """Run a server with an empty database; yield its URI for MLflow. Root starts it as the user postgres."""
     folder, port, where = Path(tempfile.mkdtemp(prefix="imdb-conv1d-pg-", dir="/tmp")), free_port(), programs()
     user = "postgres" if os.getuid() == 0 else None
     if user:

@@ -1,4 +1,4 @@
-"""Commands as users type them, in processes of their own."""
+"""Run commands as users type them, in separate processes."""
 
 import os
 import subprocess

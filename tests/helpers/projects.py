@@ -19,7 +19,7 @@ VERBS = {entry: "train" if entry == "main" else entry for entry in (
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with an MLproject, the experiment that it runs, and how its commands begin for a verb."""
+    """A folder with an MLproject, its experiment, and the start of its commands for a verb."""
 
     folder: Path
     experiment: Experiment

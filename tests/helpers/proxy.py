@@ -1,4 +1,4 @@
-"""A proxy in front of an MLflow server that answers as a network on a bad day does."""
+"""A proxy in front of an MLflow server that simulates network faults."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """One request; ``kind`` is its method and path without ids, ``number`` counts those of its kind from 1."""
+    """A request; ``kind`` is its method and path without ids, ``number`` counts the requests of its kind from 1."""
 
     method: str
     path: str
@@ -33,12 +33,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a request.
+    """The fault of a request.
 
     Args:
-        seconds: it takes so long until it reaches the server, or until the answer comes back with ``after``.
-        status: this is the answer; the server does not see the request.
-        cut: the server acts, and the connection breaks off before its answer.
+        seconds: delay before the request reaches the server or, with ``after``, before the answer returns.
+        status: the answer; the server does not get the request.
+        cut: the server acts, but the connection breaks before its answer.
     """
 
     seconds: float = 0.0
@@ -53,7 +53,7 @@ def kind_of(method: str, path: str) -> str:
 
 @dataclass
 class Proxy:
-    """Listens on a port of its own. ``fault`` decides about each request; all are noted in ``seen``."""
+    """A proxy on a free port. ``fault`` chooses each request's fault; ``seen`` lists all requests."""
 
     target: str
     fault: Callable[[Request], Fault | None] = lambda request: None
@@ -74,7 +74,7 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     def go(self) -> None:
-        """Refuse connections, and break off those that there are."""
+        """Refuse new connections, and break existing ones."""
         if self._server:
             self._server.gone = True
             self._server.shutdown()
@@ -82,7 +82,7 @@ class Proxy:
             self._server = None
 
     def come_back(self) -> None:
-        """Listen again, on the same port."""
+        """Listen again on the same port."""
         self._server = _Server(("127.0.0.1", self.port), _Handler)
         self._server.proxy = self
         self.port = self._server.server_port

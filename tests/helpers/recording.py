@@ -1,4 +1,4 @@
-"""Runs made up on purpose: what the store holds of a training, without the training."""
+"""Write simulated runs to the store: the content of a training's run, without training."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -20,7 +20,7 @@ def record(
     name: str = "made up",
     milliseconds: int = 2000,
 ) -> str:
-    """A run with a metric's values, one every ``milliseconds``; returns its id. A status of None leaves it running."""
+    """Create a run with a metric's values, one every ``milliseconds``; return its id. Status None: RUNNING."""
     client, start = mlflow.MlflowClient(), next(STARTS)
     run = client.create_run(experiment, tags=dict(tags or {}), run_name=name, start_time=start)
     steps = range(1, len(values) + 1) if steps is None else steps
@@ -28,8 +28,8 @@ def record(
         Metric(metric, value, start + (place + 1) * milliseconds, step)
         for place, (step, value) in enumerate(zip(steps, values, strict=True))
     ]
-    told = [Param(key, str(value)) for key, value in (parameters or {}).items()]
-    client.log_batch(run.info.run_id, metrics=points, params=told)
+    params = [Param(key, str(value)) for key, value in (parameters or {}).items()]
+    client.log_batch(run.info.run_id, metrics=points, params=params)
     if status:
         client.set_terminated(run.info.run_id, status, end_time=start + (len(values) + 2) * milliseconds)
     return str(run.info.run_id)

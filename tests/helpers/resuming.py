@@ -1,4 +1,4 @@
-"""Trainings that break off and resume, in the test's own process, and the comparison with an uninterrupted one."""
+"""Interrupt and resume trainings in the test's process, and compare them with an uninterrupted one."""
 
 import subprocess
 import sys
@@ -22,12 +22,12 @@ ARGUMENTS = ["--patience=3", "--epochs=60"]  # on the noisy reviews it stops aft
 
 
 def metrics(run: Run) -> dict[str, dict[int, float]]:
-    """All metrics by name and step, but the seconds that an epoch took."""
+    """Read all metrics by name and step, except the seconds of an epoch."""
     return {name: points(run, name) for name in run.data.metrics if name != "epoch_seconds"}
 
 
 def break_off(data: Path, epochs: int, *arguments: str) -> Run:
-    """A training that a signal ends in the epoch after this one; of two looks an epoch, the first is before it all."""
+    """Interrupt a training in the epoch after ``epochs``: signals are checked at the start and twice an epoch."""
     with pytest.raises(Interrupted):
         run_train(f"--data={data}", *(arguments or ARGUMENTS), signals=SignalAfter(2 + 2 * epochs))
     assert last_epoch(last_run()) == epochs
@@ -47,7 +47,7 @@ def resume(*arguments: str, signals: Signals | None = None) -> None:
 
 
 def assert_same_run(run: Run, uninterrupted: dict[str, dict[int, float]]) -> None:
-    """Assert that a run has come to what the uninterrupted one came to: every epoch once, every bit, one version.
+    """Assert that a run equals the uninterrupted one: every epoch once, every bit, one version.
 
     Args:
         uninterrupted: its metrics, by name and step.
@@ -68,7 +68,7 @@ def assert_same_run(run: Run, uninterrupted: dict[str, dict[int, float]]) -> Non
 
 
 def unended(data: Path) -> Run:
-    """A training whose process died when nothing but its run's end was missing."""
+    """Make a training whose process died just before it ended the run."""
     run_train(f"--data={data}", "--epochs=1")
     run = last_run()
     mlflow.MlflowClient().update_run(run.info.run_id, status="RUNNING")
@@ -77,7 +77,7 @@ def unended(data: Path) -> Run:
 
 @contextmanager
 def holding(run: Run) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that holds the run's folder."""
+    """Hold the run folder in another process."""
     code = (
         f"import sys; sys.path.insert(0, {str(SRC)!r})\n"
         "from pathlib import Path\nfrom tracked.training.run_folder_lock import RunFolderLock\n"

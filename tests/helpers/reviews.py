@@ -1,4 +1,4 @@
-"""Tiny reviews, and a network small enough that an epoch of them takes a fraction of a second."""
+"""Tiny reviews, and parameters of a small network: an epoch takes a fraction of a second."""
 
 import random
 
@@ -14,7 +14,7 @@ FILLING = ["the", "film", "was", "a", "story", "about", "two", "friends"]
 
 
 def make_reviews(rows: int, seed: int = 0) -> pd.DataFrame:
-    """Reviews whose label three of their words tell, all different, half of each label."""
+    """Make distinct reviews, half of each label, where three words determine the label."""
     chance = random.Random(seed)
     texts = [
         f"{' '.join(chance.choices(FILLING, k=8))} {' '.join(chance.choices((BAD, GOOD)[row % 2], k=3))} n{seed}x{row}"
@@ -24,7 +24,7 @@ def make_reviews(rows: int, seed: int = 0) -> pd.DataFrame:
 
 
 def make_noisy_reviews(rows: int) -> pd.DataFrame:
-    """The same with a quarter of the labels wrong."""
+    """Make reviews with a quarter of the labels wrong."""
     reviews, chance = make_reviews(rows), random.Random(1)
     reviews["label"] = [1 - label if chance.random() < 0.25 else label for label in reviews["label"]]
     return reviews

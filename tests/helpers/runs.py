@@ -1,4 +1,4 @@
-"""The verb train in the test's own process, and what its run holds."""
+"""Run the verb train in the test's process, and read its run."""
 
 import signal
 from typing import Any
@@ -43,7 +43,7 @@ def versions() -> list[Any]:
 
 
 class SignalAfter(Signals):
-    """A signal that comes before the look with the given number."""
+    """Signals that arrive just before the check with the given number."""
 
     def __init__(self, looks: int, signum: int = signal.SIGTERM) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""An MLflow tracking server of its own, as a process."""
+"""Start a separate MLflow tracking server."""
 
 import os
 import signal
@@ -26,10 +26,10 @@ def free_port() -> int:
 
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
-    """A running server; its URI. Its SQLite store mlflow.db, artifacts and server.log are in ``folder``.
+    """Run a server; yield its URI. Its SQLite store mlflow.db, artifacts and server.log are in ``folder``.
 
     Raises:
-        RuntimeError: if it does not come up, with what it printed.
+        RuntimeError: if the server does not start, with its output.
     """
     port = free_port()
     uri, log = f"http://127.0.0.1:{port}", folder / "server.log"

@@ -1,4 +1,4 @@
-"""Stores of their own for tests."""
+"""Separate stores for tests."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @contextmanager
 def copied_store(source: Path, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A copy of a SQLite store in a folder, which MLflow uses meanwhile, in processes too; its URI."""
+    """Copy a SQLite store into a folder and make MLflow use it, in subprocesses too; yield its URI."""
     import mlflow
 
     shutil.copy(source, folder / "mlflow.db")

@@ -1,4 +1,4 @@
-"""The experiments that the machinery is tested on, as the harness and the tests of trainings side by side take them."""
+"""The experiments on which the kill harness and the tests of concurrent trainings run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ NARROW, WIDE = "--embedding_dims=8", "--embedding_dims=22"  # too narrow and wid
 
 @dataclass(frozen=True)
 class Subject:
-    """An experiment with the trainings that are killed.
+    """An experiment with the trainings to kill.
 
     Args:
-        experiment: gives the one object of this process.
-        words: how its ``train`` is called: the script's name, and the verb where one script has all of them.
-        flags: of every training.
-        scenarios: the flags of each kind of training, by its name.
-        prepare: puts the data that a training needs into a folder.
-        inputs: what a registered model predicts, to compare the predictions bit by bit.
+        experiment: returns the experiment object of this process.
+        words: the command of ``train``: the script's name, and the verb where one script has all verbs.
+        flags: flags of every training.
+        scenarios: flags of each kind of training, by name.
+        prepare: writes a training's data to a folder.
+        inputs: makes inputs of a registered model, whose predictions are compared bit by bit.
         phases: what the experiment does beside ``load``, ``build`` and ``package``: a phase's name, the module and the
             function.
     """

@@ -1,4 +1,4 @@
-"""Trainings of either experiment in the test's own process, which the tests of the machinery call alike."""
+"""Trainings of either experiment in the test's process, with one interface."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +16,10 @@ class Trainings:
     """An experiment's trainings on little data.
 
     Args:
-        name: the experiment's.
-        flags: of every training. With ``resuming.ARGUMENTS`` beside them, the rule stops it after a few epochs.
-        looks: how often an epoch looks whether a signal has come.
-        uninterrupted: the metrics of a training that nothing interrupted, with ``resuming.ARGUMENTS``; by name and
-            step.
+        name: the experiment's name.
+        flags: flags of every training; with ``resuming.ARGUMENTS`` a training stops after a few epochs.
+        looks: how often an epoch checks for signals.
+        uninterrupted: the metrics of an uninterrupted training with ``resuming.ARGUMENTS``, by name and step.
     """
 
     name: str
@@ -29,17 +28,17 @@ class Trainings:
     uninterrupted: dict[str, dict[int, float]]
 
     def train(self, *arguments: str, signals: Signals | None = None) -> None:
-        """Begin a training; without arguments, the one that ``uninterrupted`` is of."""
+        """Run a training; without arguments, the one whose metrics are ``uninterrupted``."""
         self._call([*self.flags, *(arguments or resuming.ARGUMENTS)], signals)
 
     def resume(self, *arguments: str, signals: Signals | None = None) -> None:
-        """Go on with a training."""
+        """Resume a training."""
         self._call(arguments, signals)
 
     def _call(self, arguments: Sequence[str], signals: Signals | None) -> None:
         Verb("train", SUBJECTS[self.name].experiment()).main(arguments, signals or Signals())
 
     def assert_same_run(self, run: Run) -> None:
-        """Assert that a run has come to what the uninterrupted one came to, and that nothing is left of it."""
+        """Assert that a run equals the uninterrupted one and that its folder is gone."""
         resuming.assert_same_run(run, self.uninterrupted)
         assert not resuming.folder(run, self.name).exists()

@@ -1,9 +1,9 @@
-"""A training that breaks off and goes on, with commands of the shell before, between and after, as in a namespace.
+"""Interrupt and resume a training, with shell commands before, between and after, as in a namespace.
 
 unshare -m python tests/helpers/two_attempts.py BEFORE BETWEEN AFTER diabetes -- [flags of the first attempt]
 
-What the attempts print is in first.log and second.log; their exit statuses are printed as JSON. An attempt gives up
-after seconds where the command would after a minute, and is the experiment's train command otherwise.
+The attempts write to first.log and second.log; their exit statuses are printed as JSON. An attempt is the experiment's
+train command, except that it gives up after seconds instead of a minute.
 """
 
 import json
@@ -19,7 +19,7 @@ from helpers.subjects import SUBJECTS, Subject
 
 
 def main() -> int:
-    """Fork both attempts from a process that has imported everything."""
+    """Fork both attempts from a process with all imports done."""
     before, between, after, experiment = sys.argv[1:5]
     flags = sys.argv[6:]
     forked.import_all()
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def attempt(subject: Subject, arguments: list[str], log: str) -> int:
-    """Train in a process of its own; its exit status."""
+    """Train in a separate process; return its exit status."""
     child = os.fork()
     if child == 0:
         forked.become_training(subject, arguments, Path.cwd(), Path(log))
@@ -47,7 +47,7 @@ def attempt(subject: Subject, arguments: list[str], log: str) -> int:
 
 
 def shell(command: str) -> None:
-    """Run a command of the shell.
+    """Run a shell command.
 
     Raises:
         CalledProcessError: if it fails.

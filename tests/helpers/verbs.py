@@ -1,4 +1,4 @@
-"""The verbs as the scripts run them, in the test's own process: of the IMDB experiment, or of another one."""
+"""Run verbs as the scripts do, in the test's process, for the IMDB experiment or another."""
 
 import importlib
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tracked.experiment import Experiment
 
 
 class Verb:
-    """A verb of an experiment, called as its script calls it."""
+    """A verb of an experiment."""
 
     def __init__(self, name: str, experiment: Experiment = EXPERIMENT) -> None:
         self.experiment = experiment

@@ -19,7 +19,7 @@ MAXLEN, KERNEL = 40, 3
 
 
 def reviews(rows: int, seed: int = 0) -> Batch:
-    """Padded reviews of 1 to MAXLEN words, whose last word is their row, and labels."""
+    """Padded reviews of 1 to MAXLEN words, whose last id is the row number, and labels."""
     sizes = np.random.default_rng(seed).integers(1, MAXLEN + 1, rows)
     words = [np.append(np.full(size - 1, rows + 1), row + 1) for row, size in enumerate(sizes)]
     return keras.utils.pad_sequences(words, maxlen=MAXLEN), np.arange(rows) % 2
@@ -37,7 +37,7 @@ def order(batches: list[Batch]) -> list[int]:
 
 @settings(max_examples=30, deadline=None)
 @given(rows=st.integers(1, 300), batch_size=st.integers(1, 50), number=st.integers(1, 10**6))
-def test_every_epoch_has_every_row_once_with_its_label(rows: int, batch_size: int, number: int) -> None:
+def test_training_batches_have_every_row_once_with_its_label(rows: int, batch_size: int, number: int) -> None:
     batches = epoch(number, rows, batch_size)
     assert [len(labels) for _, labels in batches[:-1]] == [batch_size] * ((rows - 1) // batch_size)
     assert sorted(order(batches)) == list(range(rows))
@@ -46,30 +46,30 @@ def test_every_epoch_has_every_row_once_with_its_label(rows: int, batch_size: in
         for row, label in zip(ids, labels, strict=True):
             index = row[-1] - 1
             assert label == all_labels[index]
-            assert np.array_equal(row, all_ids[index, -len(row) :])  # the front is cut, where there is only padding
+            assert np.array_equal(row, all_ids[index, -len(row) :])  # only padding is cut, at the front
             assert not all_ids[index, : MAXLEN - len(row)].any()
 
 
 @settings(max_examples=30, deadline=None)
 @given(batch_size=st.integers(1, 20), kernel_size=st.integers(1, 9), number=st.integers(1, 100))
-def test_a_cut_leaves_the_kernel_its_padding(batch_size: int, kernel_size: int, number: int) -> None:
+def test_cut_batch_keeps_padding_for_the_kernel(batch_size: int, kernel_size: int, number: int) -> None:
     for ids, _ in epoch(number, 103, batch_size, kernel_size=kernel_size):
         length = ids.shape[1]
         longest = (ids != 0).sum(axis=1).max()
         assert length == min(MAXLEN, -(-(longest + kernel_size) // MULTIPLE) * MULTIPLE)
 
 
-def test_the_largest_batch_and_seed_that_are_allowed() -> None:
+def test_training_batches_with_the_largest_batch_size_and_seed_have_every_row() -> None:
     (batch,) = epoch(1, 103, batch_size=2**31 - 1, seed=2**32 - 1)
     assert sorted(order([batch])) == list(range(103))
 
 
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+def test_training_batches_of_other_epochs_and_seeds_have_other_orders() -> None:
     seen = {tuple(order(epoch(number, seed=seed))) for seed in (7, 8) for number in range(1, 21)}
     assert len(seen) == 40
 
 
-def test_an_epochs_order_is_its_own_whatever_came_before() -> None:
+def test_order_of_an_epoch_is_independent_of_earlier_epochs() -> None:
     variable = tf.Variable(1, dtype=tf.int64)
     batches = make_training_batches(*reviews(103), 4, KERNEL, 7, variable)
     for number in (1, 2, 5, 2):
@@ -77,7 +77,7 @@ def test_an_epochs_order_is_its_own_whatever_came_before() -> None:
         assert order(list(batches.as_numpy_iterator())) == order(epoch(number))
 
 
-def test_reviews_of_like_length_stand_together_and_their_batches_do_not_come_by_length() -> None:
+def test_training_batches_have_similar_lengths_in_random_order() -> None:
     rows, batch_size = 4000, 16
     batches = epoch(1, rows, batch_size)
     assert rows % batch_size == 0
@@ -90,7 +90,7 @@ def test_reviews_of_like_length_stand_together_and_their_batches_do_not_come_by_
     assert not sets[0] & sets[1]
 
 
-def test_another_process_gives_the_same_order() -> None:
+def test_order_in_another_process_is_the_same() -> None:
     code = "import test_batches as t; print([t.order(t.epoch(number)) for number in (1, 2)])"
     here = Path(__file__).parent
     path = {"PYTHONPATH": f"{here}:{here.parent}:{SRC}", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -98,7 +98,7 @@ def test_another_process_gives_the_same_order() -> None:
     assert found.stdout.strip() == str([order(epoch(number)) for number in (1, 2)])
 
 
-def test_validation_has_every_row_once_and_always_the_same_batches() -> None:
+def test_validation_batches_have_every_row_once_and_repeat() -> None:
     ids, labels = reviews(600)
     batches = make_validation_batches(ids, labels, KERNEL)
     first, second = (list(batches.as_numpy_iterator()) for _ in range(2))
@@ -109,13 +109,13 @@ def test_validation_has_every_row_once_and_always_the_same_batches() -> None:
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
-def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where padding decides: its embedding is made the largest of all, or the smallest."""
+def test_cut_batch_scores_like_the_full_length(kernel_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Includes the cases where padding has the largest or the smallest embedding."""
     parameters = TrainParameters(
         maxlen=MAXLEN, max_features=700, embedding_dims=64, filters=32, hidden_dims=8, kernel_size=kernel_size
     )
-    monkeypatch.setattr(batches, "VALIDATION_BATCH", 1)  # each review is cut by itself,
-    monkeypatch.setattr(batches, "MULTIPLE", 1)  # and to no more than has to stay
+    monkeypatch.setattr(batches, "VALIDATION_BATCH", 1)  # cut each review alone
+    monkeypatch.setattr(batches, "MULTIPLE", 1)  # and as short as allowed
     ids, labels = reviews(80)
     words = (ids != 0).sum(axis=1)
     for padding in (-3.0, 0.0, 3.0):
@@ -129,7 +129,7 @@ def test_a_cut_batch_scores_as_the_full_length_does(kernel_size: int, monkeypatc
             assert batch.shape[1] == min(words[row] + kernel_size, MAXLEN)
             cut = network.trained.predict_on_batch(batch)[:, 0]
             np.testing.assert_allclose(cut, full[row], rtol=1e-5)
-    # With one position of padding less, scores differ: no window of padding alone is left, which is the largest here.
+    # With one position of padding less, no window of padding alone remains, and scores differ.
     row = int(np.flatnonzero((words >= kernel_size) & (words + kernel_size < MAXLEN))[0])
     shorter = ids[row : row + 1, MAXLEN - words[row] - kernel_size + 1 :]
     assert not np.allclose(network.trained.predict_on_batch(shorter)[0, 0], full[row], rtol=1e-5)

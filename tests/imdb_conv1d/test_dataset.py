@@ -32,7 +32,7 @@ def index_of(rows: list[tuple[str, int, str]]) -> pd.DataFrame:
 
 @given(ROWS, st.floats(0.05, 0.95))
 @settings(max_examples=300, deadline=None)
-def test_no_text_stands_in_two_parts(rows: list[tuple[str, int, str]], validation_split: float) -> None:
+def test_assign_parts_puts_no_text_in_two_parts(rows: list[tuple[str, int, str]], validation_split: float) -> None:
     index = index_of(rows)
     part = dataset.assign_parts(index, validation_split)
     for _, group in index.assign(part=part).groupby("hash"):
@@ -41,7 +41,7 @@ def test_no_text_stands_in_two_parts(rows: list[tuple[str, int, str]], validatio
         if "test" not in set(kept["part"]):
             assert len(kept) <= 1
     given_test = index["split"] == "test"
-    if given_test.any():  # a test part that the source has stays whole and is not added to
+    if given_test.any():  # a test part of the source stays as it is
         assert ((part == "test") == given_test).all()
     if (index["split"] == "validation").any():
         assert (part[index["split"] != "validation"] != "validation").all()
@@ -49,7 +49,7 @@ def test_no_text_stands_in_two_parts(rows: list[tuple[str, int, str]], validatio
 
 @given(ROWS, st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
-def test_the_order_of_the_rows_changes_nothing(rows: list[tuple[str, int, str]], chance: object) -> None:
+def test_assign_parts_of_reordered_rows_gives_the_same_parts(rows: list[tuple[str, int, str]], chance: object) -> None:
     index = index_of(rows)
     mixed = index.sample(frac=1, random_state=chance.randrange(2**31))  # type: ignore[attr-defined]
     columns = ["hash", "label", "split", "part"]
@@ -59,20 +59,20 @@ def test_the_order_of_the_rows_changes_nothing(rows: list[tuple[str, int, str]],
     assert dataset.digest_rows(index) == dataset.digest_rows(mixed)
 
 
-def test_parts_have_their_share_within_each_label() -> None:
+def test_assign_parts_gives_each_part_its_share_of_each_label() -> None:
     reviews = dataset.load(source_of(make_reviews(1000)), 0.25)
     assert reviews.counts == {"train": 600, "validation": 200, "test": 200}
     assert all(reviews.part(part)["label"].mean() == 0.5 for part in PARTS)
     assert reviews.dropped == {}
 
 
-def test_the_test_part_depends_on_nothing_but_the_texts() -> None:
+def test_test_part_depends_on_the_texts_alone() -> None:
     table = make_reviews(300)
     parts = [set(dataset.load(source_of(table), split).part("test")["text"]) for split in (0.1, 0.5, 0.9)]
     assert parts[0] == parts[1] == parts[2]
 
 
-def test_the_smallest_hashes_are_held_out() -> None:
+def test_assign_parts_holds_out_the_smallest_hashes() -> None:
     reviews = dataset.load(source_of(make_reviews(100)), 0.25).table
     for _, group in reviews.groupby("label"):
         bounds = group.groupby("split")["hash"].agg(["min", "max"])
@@ -80,7 +80,7 @@ def test_the_smallest_hashes_are_held_out() -> None:
         assert bounds.loc["validation", "max"] < bounds.loc["train", "min"]
 
 
-def test_the_table_is_the_same_for_any_order_and_any_pieces() -> None:
+def test_load_of_any_order_and_pieces_gives_the_same_table() -> None:
     table = make_reviews(90)
     one = dataset.load(source_of(table, 90), 0.2)
     other = dataset.load(source_of(table.iloc[::-1], 4), 0.2)
@@ -88,21 +88,21 @@ def test_the_table_is_the_same_for_any_order_and_any_pieces() -> None:
     assert one.digest == other.digest
 
 
-def test_rows_left_out_are_counted_by_reason() -> None:
+def test_load_counts_dropped_rows_by_reason() -> None:
     table = make_reviews(60).assign(split="train")
     table.loc[:19, "split"] = "test"
     extra = [
         *(table.iloc[row].to_dict() for row in (30, 31, 31)),  # copies within training
         *(table.iloc[row].to_dict() | {"split": "train"} for row in (0, 1)),  # copies of test texts
         table.iloc[40].to_dict() | {"label": 1 - table.iloc[40]["label"]},  # a text with both labels
-        table.iloc[2].to_dict(),  # a copy within the test part, which stays whole
+        table.iloc[2].to_dict(),  # a copy within the test part, which stays
     ]
     reviews = dataset.load(source_of(pd.concat([table, pd.DataFrame(extra)], ignore_index=True)), 0.25)
     assert reviews.dropped == {"copies": 3, "copies of test texts": 2, "texts with both labels": 2}
     assert reviews.counts["test"] == 21
 
 
-def test_the_digest_sees_every_text_and_every_label() -> None:
+def test_digest_changes_with_every_text_and_label() -> None:
     table = make_reviews(50)
     digests = {dataset.digest_rows(dataset.index_rows(source_of(table)))}
     for row in (0, 25, 49):
@@ -130,6 +130,6 @@ def test_the_digest_sees_every_text_and_every_label() -> None:
         (make_reviews(40).assign(text=1), "the column text holds int64; allowed: texts"),
     ],
 )
-def test_unusable_data_is_named(table: pd.DataFrame, message: str) -> None:
+def test_load_of_unusable_data_is_refused(table: pd.DataFrame, message: str) -> None:
     with pytest.raises(UserError, match=message):
         dataset.load(source_of(table), 0.2)

@@ -18,7 +18,7 @@ WORDS, CHANNELS = 12, 3
 
 
 def layers(filters: int, kernel_size: int, numbers: np.random.Generator) -> tuple[keras.Layer, keras.Layer]:
-    """An embedding and a convolution in float64 with weights drawn at random."""
+    """Make an embedding and a convolution in float64 with random weights."""
     embedding = keras.layers.Embedding(WORDS, CHANNELS, dtype="float64")
     convolution = keras.layers.Conv1D(filters, kernel_size, activation="relu", dtype="float64")
     embedding.build((None, None))
@@ -36,7 +36,7 @@ def results(
     upstream: np.ndarray,
     fast: bool,
 ) -> tuple[np.ndarray, Arrays]:
-    """What comes out, and its gradients: of the embeddings' table, the kernel, the bias and the convolution's input."""
+    """Compute the output and the gradients of the embeddings' table, kernel, bias and the convolution's input."""
     maximum = keras.layers.GlobalMaxPooling1D(dtype="float64")
     convolve = FusedConvolution(convolution) if fast else lambda x: maximum(convolution(x))
     with tf.GradientTape() as tape:
@@ -64,10 +64,10 @@ def close(ours: Arrays, theirs: Arrays) -> None:
     lift=st.sampled_from([-20.0, -1.0, 0.0, 1.0]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_value_and_gradients_are_those_of_the_plain_layers(
+def test_fused_layers_on_distinct_words_equal_the_plain_ones(
     batch: int, length: int, kernel_size: int, filters: int, dropout: float, lift: float, seed: int
 ) -> None:
-    """Distinct words, so no two windows are equal unless they are dropped out; ``lift`` makes windows negative."""
+    """Distinct words: no two windows are equal except by dropout. ``lift`` makes windows negative."""
     length = max(length, kernel_size)
     numbers = np.random.default_rng(seed)
     embedding, convolution = layers(filters, kernel_size, numbers)
@@ -79,7 +79,7 @@ def test_value_and_gradients_are_those_of_the_plain_layers(
     plain_y, plain = results(embedding, convolution, ids, keep, upstream, fast=False)
     fast_y, fast = results(embedding, convolution, ids, keep, upstream, fast=True)
     close([fast_y], [plain_y])
-    # Windows without a word left are equal: their own gradient is one of many then, that of the weights is not.
+    # Windows whose words are all dropped are equal: only the gradient of the input then depends on the choice.
     windows = np.lib.stride_tricks.sliding_window_view(keep, kernel_size, axis=1)
     empty = (windows == 0).all(axis=(2, 3)).sum(axis=1).max() > 1
     if empty:
@@ -89,8 +89,8 @@ def test_value_and_gradients_are_those_of_the_plain_layers(
 
 
 @pytest.mark.parametrize("words", [1, 2, 3, 15])
-def test_padding_and_repeated_words_leave_the_weights_gradients(words: int) -> None:
-    """Reviews of one word to longer than maxlen: windows that hold the same words tie, and still agree."""
+def test_fused_layers_on_repeated_words_have_the_plain_weights_gradients(words: int) -> None:
+    """Reviews from one word to longer than maxlen: windows with equal words tie, and the weights' gradients agree."""
     numbers = np.random.default_rng(words)
     embedding, convolution = layers(6, 3, numbers)
     kernel, bias = convolution.get_weights()
@@ -100,10 +100,10 @@ def test_padding_and_repeated_words_leave_the_weights_gradients(words: int) -> N
     plain_y, plain = results(embedding, convolution, ids, np.ones((4, 10, 1)), upstream, fast=False)
     fast_y, fast = results(embedding, convolution, ids, np.ones((4, 10, 1)), upstream, fast=True)
     close([fast_y, *fast[:3]], [plain_y, *plain[:3]])
-    assert (words == 15) or not np.allclose(fast[3], plain[3])  # the ties are there
+    assert (words == 15) or not np.allclose(fast[3], plain[3])  # ties exist
 
 
-def test_a_negative_maximum_has_no_gradient() -> None:
+def test_gradient_of_a_negative_maximum_is_zero() -> None:
     numbers = np.random.default_rng(0)
     embedding, convolution = layers(4, 2, numbers)
     convolution.set_weights([convolution.get_weights()[0], np.full(4, -1000.0)])
@@ -116,8 +116,8 @@ def test_a_negative_maximum_has_no_gradient() -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5), rate=st.sampled_from([1e-4, 1e-3, 1.0]))
-def test_adams_steps_are_those_of_keras(seed: int, steps: int, rate: float) -> None:
-    """For a dense gradient, and for one by rows of which some are for the same word and some words have none."""
+def test_fused_adam_makes_kerass_steps(seed: int, steps: int, rate: float) -> None:
+    """For a dense gradient, and for one by rows with repeated and missing words."""
     numbers = np.random.default_rng(seed)
     start = numbers.normal(size=(6, 3))
     dense = numbers.normal(size=(steps, 6, 3))
@@ -174,7 +174,7 @@ def train(
     return network, history.history
 
 
-def test_a_whole_training_follows_the_plain_one() -> None:
+def test_training_with_fused_layers_follows_the_plain_one() -> None:
     """Same initial weights, same order, same dropout: in float32 only the rounding differs."""
     (fast, ours), (plain, theirs) = train(fast=True), train(fast=False)
     assert type(fast.trained.optimizer) is FusedAdam
@@ -189,8 +189,8 @@ def test_a_whole_training_follows_the_plain_one() -> None:
 
 
 @pytest.mark.parametrize(("embedding_dims", "kernel_size"), [(2, 1), (16, 1), (2, 3), (8, 3)])
-def test_narrow_windows_of_repeated_words_train_as_keras_trains_them(embedding_dims: int, kernel_size: int) -> None:
-    """Where equal windows share a maximum, Adam's second moment would depend on who of them gets the gradient."""
+def test_training_with_narrow_windows_follows_keras(embedding_dims: int, kernel_size: int) -> None:
+    """Where equal windows share a maximum, Adam's second moment depends on which of them gets the gradient."""
     narrow = SMALL.model_copy(update={"embedding_dims": embedding_dims, "kernel_size": kernel_size, "filters": 64})
     repeated = np.where(IDS > 0, 1 + IDS % 4, 0)
     (fast, ours), (plain, theirs) = (train(fast, 1, narrow, repeated) for fast in (True, False))
@@ -203,7 +203,7 @@ def test_narrow_windows_of_repeated_words_train_as_keras_trains_them(embedding_d
     ("embedding_dims", "kernel_size", "fast"),
     [(50, 3, True), (64, 1, True), (32, 2, True), (63, 1, False), (21, 3, False)],
 )
-def test_fused_layers_train_wide_windows_only(embedding_dims: int, kernel_size: int, fast: bool) -> None:
+def test_build_uses_fused_layers_for_wide_windows_only(embedding_dims: int, kernel_size: int, fast: bool) -> None:
     network = networks.build(TrainParameters(embedding_dims=embedding_dims, kernel_size=kernel_size))
     assert network.fused == fast
     assert any(isinstance(layer, FusedConvolution) for layer in network.trained.layers) == fast
@@ -211,8 +211,8 @@ def test_fused_layers_train_wide_windows_only(embedding_dims: int, kernel_size: 
     assert ("below 64" in network.note) == (not fast)
 
 
-def test_gradients_have_the_same_bits_every_time() -> None:
-    """At the article's size, where TensorFlow's threads share the work; one order of adding up must come out."""
+def test_gradients_computed_repeatedly_have_the_same_bits() -> None:
+    """At the article's size, where TensorFlow uses several threads, the order of summation must not vary."""
     numbers = np.random.default_rng(0)
     x, kernel, bias = (
         tf.constant(numbers.normal(size=shape), tf.float32) for shape in ((32, 400, 50), (3, 50, 250), (250,))
@@ -224,7 +224,7 @@ def test_gradients_have_the_same_bits_every_time() -> None:
         with tf.GradientTape() as tape:
             tape.watch((x, kernel, bias))
             y = fused_layers.convolve_and_pool(x, kernel, bias)
-        return [y, *tape.gradient(y, (x, kernel, bias)), *fused_layers._sums_by_row(rows, 5000)]
+        return [y, *tape.gradient(y, (x, kernel, bias)), *fused_layers._sum_by_row(rows, 5000)]
 
     seen = {b"".join(gradient.numpy().tobytes() for gradient in gradients()) for _ in range(40)}
     assert len(seen) == 1

@@ -1,4 +1,4 @@
-"""Which texts are the same to a model: by the words that it gets, whatever their bytes."""
+"""Keys of texts: equal for equal words, whatever the bytes."""
 
 import unicodedata
 from pathlib import Path
@@ -30,7 +30,7 @@ def keys(*texts: str, maxlen: int | None = None) -> list[str]:
         TEXT.replace("fun", "ｆｕｎ"),
     ],
 )
-def test_texts_of_the_same_words_have_the_same_key(other: str) -> None:
+def test_digest_words_of_equal_words_gives_equal_keys(other: str) -> None:
     assert other != TEXT
     first, second = keys(TEXT, other)
     assert first == second
@@ -38,11 +38,11 @@ def test_texts_of_the_same_words_have_the_same_key(other: str) -> None:
 
 
 @pytest.mark.parametrize("other", [TEXT.replace("fun", "funny"), f"{TEXT} Good.", TEXT.replace("Two friends", "")])
-def test_a_text_with_another_word_has_another_key(other: str) -> None:
+def test_digest_words_of_another_word_gives_another_key(other: str) -> None:
     assert len(set(keys(TEXT, other))) == 2
 
 
-def test_a_model_that_gets_the_last_words_tells_texts_apart_by_those() -> None:
+def test_digest_words_with_maxlen_ignores_earlier_words() -> None:
     assert len(set(keys("a b c d", "x b c d", maxlen=3))) == 1
     assert len(set(keys("a b c d", "x b c d", maxlen=4))) == 2
     assert len(set(keys("a b c d", "b c d", maxlen=3))) == 1
@@ -50,15 +50,15 @@ def test_a_model_that_gets_the_last_words_tells_texts_apart_by_those() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=8))
-def test_what_a_training_records_is_what_an_evaluation_asks_for(texts: list[str]) -> None:
-    """A training has the words of the texts as they are, an evaluation those of normalized texts."""
+def test_make_rows_gives_the_keys_that_an_evaluation_computes(texts: list[str]) -> None:
+    """A training computes keys from the words of the original texts, an evaluation from normalized texts."""
     texts = [*texts, unicodedata.normalize("NFD", TEXT), TEXT]
     rows = pd.DataFrame({"hash": [str(n) for n in range(len(texts))], "label": 1, "split": "train", "text": texts})
     table = leaks.make_rows(rows, [rows], [tokenizer.split_words(texts)], 400)
     assert table["words"].tolist() == keys(*texts, maxlen=400)
 
 
-def test_what_is_seen_is_of_training_and_validation_and_survives_the_file(tmp_path: Path) -> None:
+def test_read_seen_of_a_stored_table_has_train_and_validation_keys(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {"hash": list("abc"), "label": 1, "split": ["train", "validation", "test"], "text": ["a", "b", "c"]}
     )

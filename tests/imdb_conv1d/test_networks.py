@@ -15,7 +15,7 @@ KINDS = [
 SMALL = TrainParameters(maxlen=20, max_features=30, embedding_dims=22, filters=5, hidden_dims=6, learning_rate=0.01)
 
 
-def test_the_network_is_the_articles() -> None:
+def test_build_with_defaults_makes_the_articles_network() -> None:
     network = networks.build(TrainParameters()).plain
     assert [type(layer).__name__ for layer in network.layers] == KINDS
     # By hand: 5000·50, then 3·50·250 + 250, then 250·250 + 250, then 250 + 1.
@@ -30,18 +30,18 @@ def test_the_network_is_the_articles() -> None:
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_both_are_compiled_as_in_the_article(fused: bool) -> None:
+def test_build_compiles_both_networks_as_in_the_article(fused: bool) -> None:
     network = networks.build(TrainParameters(fused=fused))
-    for one in (network.plain, network.trained):
-        assert isinstance(one.optimizer, keras.optimizers.Adam)
-        assert float(one.optimizer.learning_rate) == np.float32(0.001)
-        assert one.loss == "binary_crossentropy"
-        results = one.evaluate(np.zeros((4, 400), np.int32), np.ones(4, np.float32), verbose=0, return_dict=True)
+    for model in (network.plain, network.trained):
+        assert isinstance(model.optimizer, keras.optimizers.Adam)
+        assert float(model.optimizer.learning_rate) == np.float32(0.001)
+        assert model.loss == "binary_crossentropy"
+        results = model.evaluate(np.zeros((4, 400), np.int32), np.ones(4, np.float32), verbose=0, return_dict=True)
         assert set(results) == {"loss", "accuracy"}
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_what_is_saved_is_plain_keras_with_what_was_trained(fused: bool, tmp_path: Path) -> None:
+def test_save_after_training_writes_plain_layers_with_the_trained_state(fused: bool, tmp_path: Path) -> None:
     network = networks.build(SMALL.model_copy(update={"fused": fused}))
     ids = np.random.default_rng(0).integers(1, 30, (64, 20)).astype(np.int32)
     labels = (ids[:, 0] > 15).astype(np.float32)
@@ -58,11 +58,11 @@ def test_what_is_saved_is_plain_keras_with_what_was_trained(fused: bool, tmp_pat
     assert len(loaded.optimizer.variables) == len(network.trained.optimizer.variables)
     for saved, trained in zip(loaded.optimizer.variables, network.trained.optimizer.variables, strict=True):
         assert np.array_equal(np.asarray(saved), np.asarray(trained)), trained.path
-    loaded.fit(ids, labels, verbose=0)  # it can be trained further
+    loaded.fit(ids, labels, verbose=0)  # training can continue
     assert int(loaded.optimizer.iterations) == 18
 
 
-def test_on_a_gpu_the_plain_layers_train(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_on_a_gpu_trains_plain_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks.reproducibility, "count_gpus", lambda: 1)
     network = networks.build(SMALL)
     assert [type(layer).__name__ for layer in network.trained.layers] == KINDS
@@ -70,6 +70,6 @@ def test_on_a_gpu_the_plain_layers_train(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 16), (32, 16), (128, 4), (512, 1), (100000, 1)])
-def test_a_call_has_fewer_steps_where_batches_are_large(batch_size: int, steps: int) -> None:
+def test_build_with_large_batches_has_fewer_steps_per_call(batch_size: int, steps: int) -> None:
     network = networks.build(SMALL.model_copy(update={"batch_size": batch_size}))
     assert network.trained.steps_per_execution == steps

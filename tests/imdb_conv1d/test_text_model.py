@@ -14,7 +14,7 @@ TEXTS = ["Good, good!", "bad<br />film " * 9, "", "été", "It’s good"]
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path, Path]:
-    """A network, its vocabulary and the folder it was saved in with words in front."""
+    """A network, its vocabulary and the folder of the saved text model."""
     folder = tmp_path_factory.mktemp("model")
     keras.utils.set_random_seed(0)
     network = networks.build(SMALL).plain
@@ -26,26 +26,26 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path, 
     return network, folder / "vocabulary.txt", folder / "saved"
 
 
-def test_texts_score_as_their_ids_do(parts: tuple[keras.Model, Path, Path]) -> None:
+def test_text_model_scores_texts_as_the_network_their_ids(parts: tuple[keras.Model, Path, Path]) -> None:
     network, vocabulary, saved = parts
     ids = tokenizer.encode(tokenizer.split_words(TEXTS), tokenizer.make_lookup(vocabulary), SMALL.maxlen)
     expected = network.predict(ids, verbose=0)[:, 0]
-    vocabulary.rename(vocabulary.with_suffix(".gone"))  # what is saved has to stand alone
+    vocabulary.rename(vocabulary.with_suffix(".gone"))  # the saved model must not need it
     found = tf.saved_model.load(str(saved))(tf.constant(TEXTS)).numpy()
     vocabulary.with_suffix(".gone").rename(vocabulary)
     assert found.shape == (5,)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert len(set(found.round(6))) > 2  # not one number for all
+    assert len(set(found.round(6))) > 2  # scores differ
 
 
-def test_what_comes_after_a_nul_counts(parts: tuple[keras.Model, Path, Path]) -> None:
+def test_text_model_scores_words_after_a_nul(parts: tuple[keras.Model, Path, Path]) -> None:
     loaded = tf.saved_model.load(str(parts[2]))
     with_nul, with_blank, before = loaded(tf.constant(["good\0bad film", "good bad film", "good"])).numpy()
     assert with_nul == with_blank != before
 
 
-def test_any_number_of_texts_is_scored_in_order(parts: tuple[keras.Model, Path, Path]) -> None:
+def test_text_model_scores_any_number_of_texts_in_order(parts: tuple[keras.Model, Path, Path]) -> None:
     loaded = tf.saved_model.load(str(parts[2]))
     many = [TEXTS[number % 5] for number in range(text_model.CHUNK * 2 + 3)]
     single = loaded(tf.constant(TEXTS)).numpy()
@@ -53,7 +53,7 @@ def test_any_number_of_texts_is_scored_in_order(parts: tuple[keras.Model, Path, 
     assert loaded(tf.constant([], tf.string)).shape == (0,)
 
 
-def test_logits_tell_a_loss_where_probabilities_are_all_one(tmp_path: Path) -> None:
+def test_logits_of_certain_texts_give_an_exact_loss(tmp_path: Path) -> None:
     network = networks.build(SMALL).plain
     weights = [np.zeros_like(weight) for weight in network.get_weights()]
     weights[-1] = np.array([60.0])  # the last bias: every text scores a logit of 60

@@ -30,12 +30,12 @@ def words_of(review: str) -> list[str]:
         ("don\0t ΟΔΟΣ\0Α", ["don", "t", "οδος", "α"]),
     ],
 )
-def test_words(review: str, expected: list[str]) -> None:
+def test_tokenize_gives_the_words_of_each_text(review: str, expected: list[str]) -> None:
     assert words_of(review) == expected
 
 
 def former_words(texts: tf.Tensor) -> tf.RaggedTensor:
-    """What registered models have whose vocabulary was made before a NUL was a blank."""
+    """The tokenizer of models registered before a NUL counted as a blank."""
     texts = tf.strings.lower(texts, encoding="utf-8")
     texts = tf.strings.regex_replace(texts, r"<br\s*/?>", " ")
     texts = tf.strings.regex_replace(texts, r"[’ʼ]", "'")
@@ -49,7 +49,7 @@ PIECES = st.sampled_from(
 
 @given(st.lists(st.one_of(st.text(), st.lists(PIECES).map("".join), st.binary()), min_size=1, max_size=5))
 @settings(max_examples=300, deadline=None)
-def test_a_text_without_a_nul_has_the_words_that_it_always_had_and_a_nul_is_a_blank(
+def test_tokenize_of_a_nul_treats_it_as_a_blank(
     texts: list[str | bytes],
 ) -> None:
     raw = [one.encode() if isinstance(one, str) else one for one in texts]
@@ -59,14 +59,14 @@ def test_a_text_without_a_nul_has_the_words_that_it_always_had_and_a_nul_is_a_bl
     assert tokenizer.tokenize(tf.constant(raw)).to_list() == expected
 
 
-def test_words_agree_with_the_tokenizer_that_made_the_articles_data() -> None:
+def test_tokenize_agrees_with_the_articles_tokenizer() -> None:
     review = 'It\'s a "must-see" film: 10/10, (really)! #1; a_b @c *d* 100% ~ok~ {x} [y] a+b=c <br /> the end...'
     filters = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
     cleaned = review.replace("<br />", " ").lower().translate(str.maketrans(filters, " " * len(filters)))
     assert words_of(review) == cleaned.split()
 
 
-def test_the_vocabulary_has_the_most_frequent_words_and_ties_in_alphabetical_order() -> None:
+def test_make_vocabulary_lists_frequent_words_with_ties_in_alphabetical_order() -> None:
     texts = ["b a a c", "c b a d", "e"]
     assert tokenizer.make_vocabulary(tokenizer.split_words(texts), 6) == [
         "[padding]",
@@ -94,7 +94,7 @@ IDS = {"good": 3, "bad": 4, "é": 5}
     st.integers(1, 10),
 )
 @settings(max_examples=60, deadline=None)
-def test_ids_are_those_of_pad_sequences(
+def test_encode_of_reviews_equals_pad_sequences(
     table: tf.lookup.StaticHashTable, reviews: list[list[str]], maxlen: int
 ) -> None:
     sequences = [[tokenizer.START, *(IDS.get(word, tokenizer.UNKNOWN) for word in review)] for review in reviews]
@@ -104,19 +104,19 @@ def test_ids_are_those_of_pad_sequences(
     assert np.array_equal(found, expected)
 
 
-def test_more_texts_than_a_chunk_keep_their_order(table: tf.lookup.StaticHashTable) -> None:
+def test_encode_of_more_texts_than_a_chunk_keeps_their_order(table: tf.lookup.StaticHashTable) -> None:
     texts = ["good " * (row % 5) for row in range(tokenizer.CHUNK * 2 + 7)]
     found = tokenizer.encode(tokenizer.split_words(texts), table, 6)
     assert (found == IDS["good"]).sum(axis=1).tolist() == [row % 5 for row in range(len(texts))]
 
 
-def test_a_vocabulary_file_has_the_word_of_an_id_on_its_line(tmp_path: Path) -> None:
+def test_write_vocabulary_puts_each_word_on_the_line_of_its_id(tmp_path: Path) -> None:
     tokenizer.write_vocabulary(tmp_path / "v.txt", ["[padding]", "[start]", "[unknown]", "é"])
     assert (tmp_path / "v.txt").read_text("utf-8").splitlines()[3] == "é"
 
 
-def test_a_vocabulary_that_is_kept_stays_whatever_the_data_are_by_now(tmp_path: Path) -> None:
-    """The weights that it belongs to would mean other words."""
+def test_keep_vocabulary_with_changed_data_returns_the_existing_file(tmp_path: Path) -> None:
+    """Weights belong to their vocabulary."""
     first = tokenizer.keep_vocabulary(tmp_path, lambda: [*tokenizer.RESERVED, "good"])
     assert tokenizer.keep_vocabulary(tmp_path, lambda: [*tokenizer.RESERVED, "bad"]) == first
     assert first.read_text().split() == [*tokenizer.RESERVED, "good"]

@@ -52,7 +52,7 @@ def assert_all_are_whole(trainings: Trainings, parameters: int) -> None:
 
 
 @pytest.mark.parametrize("trainings", ["imdb"], indirect=True)
-def test_eight_on_sqlite_which_another_process_locks_again_and_again(
+def test_eight_concurrent_trainings_on_a_locked_sqlite_store_all_finish(
     store: str, tmp_path: Path, trainings: Trainings
 ) -> None:
     over = threading.Event()
@@ -95,7 +95,9 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.needs("PostgreSQL")
-def test_eight_on_postgresql_and_one_that_broke_off(database: str, tmp_path: Path, trainings: Trainings) -> None:
+def test_eight_concurrent_trainings_on_postgresql_with_one_resumed_all_finish(
+    database: str, tmp_path: Path, trainings: Trainings
+) -> None:
     at_once(trainings, database, tmp_path)
     assert_all_are_whole(trainings, parameters=10)
     with pytest.raises(Interrupted):

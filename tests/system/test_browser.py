@@ -103,14 +103,14 @@ def cells(page: Page, first: str) -> list[str]:
     return re.split(r"\s*[\t\n]\s*", row.inner_text().strip())
 
 
-def test_the_runs_table_lists_the_runs_by_name(server: Server, page: Page) -> None:
+def test_runs_table_in_the_ui_lists_runs_by_name(server: Server, page: Page) -> None:
     page.goto("/#/experiments/0/runs?workflowType=machine_learning")
     expect(page.get_by_text("4 matching runs")).to_be_visible()
     for run in (server.trained, server.evaluated, server.longer, server.compared):
         expect(page.get_by_role("link", name=run.info.run_name, exact=True)).to_be_visible()
 
 
-def test_the_charts_of_several_runs_are_curves_of_epochs_and_bars_of_figures(server: Server, page: Page) -> None:
+def test_charts_of_several_runs_are_curves_of_epochs_and_bars_of_figures(server: Server, page: Page) -> None:
     only = quote('tags.verb = "train"')
     page.goto(f"/#/experiments/0/runs?workflowType=machine_learning&compareRunsMode=CHART&searchFilter={only}")
     expect(page.get_by_text("2 matching runs")).to_be_visible()
@@ -123,7 +123,7 @@ def test_the_charts_of_several_runs_are_curves_of_epochs_and_bars_of_figures(ser
         expect(figure.locator(".barlayer .point")).to_have_count(2)
 
 
-def test_the_compare_page_has_what_differs_on_its_axes(server: Server, page: Page) -> None:
+def test_compare_page_has_differing_parameters_on_its_axes(server: Server, page: Page) -> None:
     ids = json.dumps([server.trained.info.run_id, server.longer.info.run_id])
     page.goto(f"/#/compare-runs?runs={quote(ids)}&experiments={quote(json.dumps(['0']))}")
     for run in (server.trained, server.longer):
@@ -133,27 +133,25 @@ def test_the_compare_page_has_what_differs_on_its_axes(server: Server, page: Pag
     assert cells(page, "patience") == ["patience", "1", "2"]
 
 
-def test_the_comparison_opens_without_network_and_shows_values(
-    server: Server, browser: Browser, tmp_path: Path
-) -> None:
+def test_comparison_page_without_network_shows_values(server: Server, browser: Browser, tmp_path: Path) -> None:
     client = MlflowClient(server.uri, server.uri)
     file = client.download_artifacts(server.compared.info.run_id, "comparison.html", str(tmp_path))
     context = browser.new_context(viewport={"width": 1300, "height": 1000}, offline=True)
-    opened, asked, said = context.new_page(), [], []
-    opened.on("request", lambda request: asked.append(request.url))
-    opened.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    opened.goto(Path(file).as_uri())
+    tab, requests, errors = context.new_page(), [], []
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.goto(Path(file).as_uri())
     for run in (server.trained, server.longer):
-        expect(opened.get_by_role("cell", name=run.info.run_name, exact=True).first).to_be_visible()
-    last = opened.locator(".scatterlayer .trace").first.locator(".point").last
+        expect(tab.get_by_role("cell", name=run.info.run_name, exact=True).first).to_be_visible()
+    last = tab.locator(".scatterlayer .trace").first.locator(".point").last
     last.hover(force=True)
-    expect(opened.locator(".hoverlayer text").first).to_contain_text("epoch")
-    assert asked == [Path(file).as_uri()]
-    assert said == []
+    expect(tab.locator(".hoverlayer text").first).to_contain_text("epoch")
+    assert requests == [Path(file).as_uri()]
+    assert errors == []
     context.close()
 
 
-def test_the_run_page_shows_metrics_stop_reason_and_version(server: Server, page: Page) -> None:
+def test_run_page_shows_metrics_stop_reason_and_version(server: Server, page: Page) -> None:
     open_run(page, server.trained)
     recorded = server.trained.data
     for metric in ("best_epoch", "best_val_loss", "val_loss", "stopped_epoch"):
@@ -165,7 +163,7 @@ def test_the_run_page_shows_metrics_stop_reason_and_version(server: Server, page
     assert version.inner_text().split() == ["imdb-conv1d", "v1"]
 
 
-def test_every_metric_of_the_run_is_drawn(server: Server, page: Page) -> None:
+def test_model_metrics_page_draws_every_metric(server: Server, page: Page) -> None:
     open_run(page, server.trained, "/model-metrics")
     cards = page.get_by_test_id("experiment-view-compare-runs-card")
     expect(cards.filter(has=page.locator("svg.main-svg"))).to_have_count(len(server.trained.data.metrics))
@@ -174,7 +172,7 @@ def test_every_metric_of_the_run_is_drawn(server: Server, page: Page) -> None:
     expect(val_loss.locator(".scatterlayer .point")).to_have_count(int(server.trained.data.metrics["stopped_epoch"]))
 
 
-def test_the_version_page_shows_its_alias_and_leads_to_the_evaluations_metrics(server: Server, page: Page) -> None:
+def test_version_page_shows_alias_and_links_the_evaluation(server: Server, page: Page) -> None:
     page.goto(f"/#{VERSION}")
     expect(page.get_by_role("heading", name="Version 1")).to_be_visible()
     expect(page.get_by_text("@ candidate")).to_be_visible()

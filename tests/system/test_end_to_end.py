@@ -99,7 +99,7 @@ def test_mlflow_run_trains_and_registers_the_best_epoch(server: str, folder: Pat
     assert (version.run_id, version.tags["best_epoch"]) == (run.info.run_id, str(best))
 
 
-def test_another_process_gives_the_same_bits(server: str, folder: Path, trained: str) -> None:
+def test_train_in_another_process_gives_the_same_bits(server: str, folder: Path, trained: str) -> None:
     command = [str(PYTHON), str(ROOT / "src" / "train.py"), *TINY, "--patience=2", "--epochs=40", "--model_name=again"]
     env = environment(server) | {"MLFLOW_EXPERIMENT_NAME": "again"}
     subprocess.run([*command, f"--data={folder / 'my reviews.csv'}"], cwd=folder, env=env, check=True)
@@ -121,7 +121,7 @@ def histories(run: mlflow.entities.Run) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
+def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
     server: str, folder: Path, trained: str, state: Path
 ) -> None:
     """Killed is the script, not mlflow run; --run-id goes on without any parameter, and no run is left over."""
@@ -162,7 +162,7 @@ def test_mlflow_run_goes_on_with_a_training_whose_process_was_killed(
     assert "no unfinished training in experiment killed" in listed.stdout
 
 
-def test_ctrl_c_says_the_command_that_goes_on_and_it_does(server: str, folder: Path, state: Path) -> None:
+def test_ctrl_c_prints_a_command_that_resumes(server: str, folder: Path, state: Path) -> None:
     """SIGINT, and soon after SIGTERM as mlflow run sends it, are one request."""
     experiment = "ctrl-c"
     env = environment(server) | {"MLFLOW_EXPERIMENT_NAME": experiment}
@@ -197,7 +197,7 @@ def test_mlflow_run_evaluates_the_candidate(server: str, folder: Path, trained: 
     assert run.data.tags["training_run_id"] == runs("train", trained)[0].info.run_id
 
 
-def test_mlflow_run_replays_and_compares_in_the_experiment_of_the_trainings(
+def test_mlflow_run_of_replay_and_compare_logs_to_the_trainings_experiment(
     server: str, folder: Path, trained: str
 ) -> None:
     """Also where it has begun a run in another experiment, which then says where to look."""
@@ -218,7 +218,7 @@ def test_mlflow_run_replays_and_compares_in_the_experiment_of_the_trainings(
     assert table.set_index(["patience", "min_delta"]).loc[(2, 0.0001), "stopped_epoch"] == stopped
 
 
-def test_mlflow_run_promotes_keeps_and_rolls_back_and_ends_finished_each_time(
+def test_mlflow_run_of_promote_and_rollback_ends_finished_whatever_the_decision(
     server: str, folder: Path, trained: str
 ) -> None:
     client = mlflow.MlflowClient()
@@ -269,7 +269,9 @@ def test_mlflow_run_promotes_keeps_and_rolls_back_and_ends_finished_each_time(
         (["-e", "evaluate", "-P", "model=models:/none@candidate"], "error: model: 'models:/none@candidate' cannot be"),
     ],
 )
-def test_mlflow_run_says_what_is_wrong(server: str, folder: Path, arguments: list[str], message: str) -> None:
+def test_mlflow_run_with_a_mistake_prints_the_error_line(
+    server: str, folder: Path, arguments: list[str], message: str
+) -> None:
     done = mlflow_run(server, folder, "--experiment-name", "mistakes", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
@@ -277,7 +279,7 @@ def test_mlflow_run_says_what_is_wrong(server: str, folder: Path, arguments: lis
     assert "src/evaluate.py" not in done.stderr.replace("python src/evaluate.py", "")
 
 
-def test_a_mistake_exits_with_2_without_a_traceback_and_soon(server: str, folder: Path) -> None:
+def test_script_with_a_mistake_exits_with_2_within_seconds(server: str, folder: Path) -> None:
     started = time.monotonic()
     done = subprocess.run(
         [PYTHON, ROOT / "src" / "train.py", "--patience", "-1"], capture_output=True, text=True, cwd=folder
@@ -308,7 +310,7 @@ def wait_for_epochs(server: str, experiment: str, number: int, process: subproce
         ("mlflow", signal.SIGINT, 1, "FAILED"),  # mlflow run writes over the status; the tag is what lasts
     ],
 )
-def test_epochs_are_seen_while_they_come_and_a_signal_loses_none(
+def test_epochs_are_logged_during_training_and_survive_a_signal(
     server: str, folder: Path, launcher: str, number: int, status: int, recorded: str
 ) -> None:
     experiment = f"signals {launcher} {number}"
@@ -345,7 +347,7 @@ def test_epochs_are_seen_while_they_come_and_a_signal_loses_none(
     assert len(mlflow.search_model_versions()) == before
 
 
-def test_the_registered_model_needs_nothing_of_this_project(
+def test_registered_model_loads_without_this_project(
     server: str, trained: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """In a fresh environment with its own requirements only, it scores a table, an array and a series of texts."""
@@ -380,7 +382,9 @@ assert not [name for name in sys.modules if name.startswith("imdb_conv1d")]
     np.testing.assert_allclose(here.predict(texts), first, atol=1e-6)
 
 
-def test_mlflow_models_predict_takes_texts(server: str, folder: Path, trained: str, tmp_path: Path) -> None:
+def test_mlflow_models_predict_with_texts_gives_probabilities(
+    server: str, folder: Path, trained: str, tmp_path: Path
+) -> None:
     (tmp_path / "in.json").write_text(json.dumps({"inputs": ["A wonderful, moving film", "boring and awful"]}))
     done = subprocess.run(
         [

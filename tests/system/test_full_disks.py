@@ -53,7 +53,7 @@ def _mounts() -> None:
     [("imdb", 128, "a checkpoint"), ("diabetes", 168, "a snapshot")],
     indirect=["trainings"],
 )
-def test_a_full_disk_under_the_snapshots_is_said_and_made_good(
+def test_train_with_a_full_disk_under_the_snapshots_warns_and_recovers(
     store: str, trainings: Trainings, kilobytes: int, what: str
 ) -> None:
     Path("snapshots").mkdir()
@@ -77,7 +77,7 @@ def test_a_full_disk_under_the_snapshots_is_said_and_made_good(
 @pytest.mark.parametrize(
     ("trainings", "fault"), [("diabetes", "is full"), ("imdb", "cannot be written")], indirect=["trainings"]
 )
-def test_an_artifact_folder_that(
+def test_train_completes_if_the_artifact_folder(
     store: str, trainings: Trainings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     place = tmp_path / "artifacts here"
@@ -99,7 +99,7 @@ def test_an_artifact_folder_that(
     trainings.assert_same_run(last_run())
 
 
-def test_a_place_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_train_with_another_users_snapshot_folder_is_refused(tmp_path: Path) -> None:
     """Mode bits do not stop root, so a child becomes another user and asks."""
     here = tmp_path / "mine"
     here.mkdir(mode=0o700)

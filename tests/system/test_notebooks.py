@@ -20,7 +20,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_defines_nothing_and_is_kept_without_output(path: Path) -> None:
+def test_notebooks_define_no_functions_and_store_no_output(path: Path) -> None:
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
@@ -45,7 +45,7 @@ def record_anothers() -> None:
     mlflow.MlflowClient().log_metric(run_id, "best_epoch", 3)
 
 
-def test_the_patience_notebook(store: str, reviews_csv: Path) -> None:
+def test_patience_notebook_runs_and_recommends(store: str, reviews_csv: Path) -> None:
     for seed, patience in ((1, 4), (2, 2)):
         arguments = [f"--data={reviews_csv}", f"--patience={patience}", "--epochs=30", f"--seed={seed}"]
         train.main([*TINY, *arguments], Signals())
@@ -64,7 +64,7 @@ def test_the_patience_notebook(store: str, reviews_csv: Path) -> None:
     assert yours["text/html"].count("<td>") == 10 * 7
 
 
-def test_the_training_notebook(store: str, reviews_csv: Path) -> None:
+def test_training_notebook_shows_the_runs_values_and_scores(store: str, reviews_csv: Path) -> None:
     train.main([*TINY, f"--data={reviews_csv}", "--patience=1", "--epochs=3"], Signals())
     (run,) = mlflow.search_runs(output_format="list")
     record_anothers()

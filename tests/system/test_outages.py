@@ -75,21 +75,19 @@ def epochs_sent(proxy: Proxy) -> list[int]:
     return [step for place, step in enumerate(sent) if step not in sent[:place]]
 
 
-def test_a_server_that_is_gone_at_the_start_is_said_within_10_seconds(
-    proxy: Proxy, trainings: Trainings, server: str
-) -> None:
+def test_train_without_a_server_fails_within_10_seconds(proxy: Proxy, trainings: Trainings, server: str) -> None:
     proxy.go()
     begun = time.monotonic()
     for call in (trainings.train, lambda: trainings.resume("--resume=latest")):
-        with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: 'http://127.0.0.1:\d+' does not answer") as told:
+        with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: 'http://127.0.0.1:\d+' does not answer") as error:
             call()
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
     assert time.monotonic() - begun < 20
     mlflow.set_tracking_uri(server)
     assert mlflow.search_runs(experiment_names=[experiment()], output_format="list") == []
 
 
-def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_order(
+def test_server_lost_during_training_gets_everything_afterwards_in_order(
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is gone until the last epoch is trained; the training does not wait for it."""
@@ -119,7 +117,7 @@ def test_a_server_that_is_gone_in_mid_training_gets_everything_afterwards_in_ord
     [("diabetes", "settles"), ("imdb", "registers"), ("diabetes", "ends")],
     indirect=["trainings"],
 )
-def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
+def test_server_lost_at_the_end_leaves_a_command_that_completes_the_run(
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     owner, name = {
@@ -140,16 +138,16 @@ def test_a_server_that_is_gone_at_the_end_leaves_a_command_that_completes_it(
         patch.setattr(owner, name, go_first)
         patch.setattr(outbox.with_retries, "__defaults__", (outbox.is_permanent_error, 1.0, (0.2,)))
         patch.setattr(context, "PATIENCE_AFTER_ERROR", 1.0)
-        with pytest.raises(RunFailed) as told:
+        with pytest.raises(RunFailed) as error:
             trainings.train()
     for thread in set(threading.enumerate()) - before:  # which the end of a process ends
         if thread.name == "delivery":
             thread.join(30)
-    (go_on,) = told.value.__notes__
-    assert go_on.startswith("to go on: ")
+    (resume_note,) = error.value.__notes__
+    assert resume_note.startswith("to go on: ")
     proxy.come_back()
     mlflow.set_tracking_uri(proxy.uri)
-    trainings.resume(*go_on.split()[-2:])
+    trainings.resume(*resume_note.split()[-2:])
     trainings.assert_same_run(only_run(server, experiment()))
 
 
@@ -174,7 +172,7 @@ FAULTS = {
     [("imdb" if name == "answers 500" else "diabetes", name) for name in FAULTS],
     indirect=["trainings"],
 )
-def test_the_first_request_of_each_kind_meets(
+def test_train_completes_if_the_first_request_of_each_kind_meets(
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     if "given up" in name:
@@ -194,7 +192,7 @@ def test_the_first_request_of_each_kind_meets(
     assert epochs_sent(proxy) == list(trainings.uninterrupted["val_loss"])
 
 
-def test_a_server_that_answers_slowly_holds_up_no_epoch(
+def test_slow_server_delays_no_epoch(
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first epoch's metrics are answered only after the third epoch has ended: a training that waits would hang."""
@@ -220,7 +218,7 @@ def test_a_server_that_answers_slowly_holds_up_no_epoch(
 
 
 @pytest.mark.parametrize("seed", [1])
-def test_a_bad_day_with_a_fault_at_every_fifth_request_and_an_interruption(
+def test_train_with_faults_at_every_fifth_request_and_an_interruption_completes(
     proxy: Proxy, trainings: Trainings, server: str, seed: int
 ) -> None:
     """Faults by chance; where the training gives up or the start meets one, it is resumed, as a user would do."""
@@ -250,7 +248,7 @@ def test_a_bad_day_with_a_fault_at_every_fifth_request_and_an_interruption(
     trainings.assert_same_run(only_run(server, experiment()))
 
 
-def test_the_proxy_does_what_it_says(proxy: Proxy, server: str) -> None:
+def test_proxy_applies_each_fault(proxy: Proxy, server: str) -> None:
     """Else the tests above would prove nothing."""
     client = mlflow.MlflowClient(server)
     made = client.create_run(client.get_experiment_by_name(experiment()).experiment_id)

@@ -182,18 +182,18 @@ LACKING = {
 
 
 @pytest.mark.parametrize(("verb", "part"), LACKING)
-def test_a_part_that_a_verb_needs_and_the_experiment_lacks_is_told_before_anything_is_imported_or_asked(
+def test_verb_of_an_experiment_that_lacks_a_method_is_refused_before_slow_imports(
     verb: str, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # who asks it is told that it does not answer
     needed = ("load", "build", "package") if verb == "train" else ("load_part", "predict", "score")
     program = PROGRAM.format(src=str(SRC), parts=[name for name in needed if name != part])
     found = subprocess.run([sys.executable, "-c", program, verb], capture_output=True, text=True)
-    told = f"error: experiment 'x' lacks {LACKING[verb, part]}\n"
-    assert (found.returncode, found.stderr, found.stdout) == (2, told, "imported: []\n")
+    expected = f"error: experiment 'x' lacks {LACKING[verb, part]}\n"
+    assert (found.returncode, found.stderr, found.stdout) == (2, expected, "imported: []\n")
 
 
-def nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def forbid_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     def asked() -> None:
         raise AssertionError("a store was asked")
 
@@ -202,44 +202,44 @@ def nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("lacking", ["name", "Parameters", "metrics"])
-def test_an_experiment_without_name_parameters_or_metrics_is_refused_by_every_verb(
+def test_verb_of_an_experiment_that_lacks_an_attribute_is_refused(
     store: str, verb: str, lacking: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing_is_asked(monkeypatch)
+    forbid_requests(monkeypatch)
     own = {"name": "tiny", "Parameters": Parameters, "metrics": Tiny.metrics}
     del own[lacking]
     experiment = type("Lacking", (Experiment,), own)()
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         Verb(verb, experiment).main([], Signals())
     name = "Lacking" if lacking == "name" else "tiny"
-    assert one_line(told) == f"experiment {name!r} lacks {lacking}; it needs name, Parameters and metrics"
+    assert one_line(error) == f"experiment {name!r} lacks {lacking}; it needs name, Parameters and metrics"
     assert runs() == []
     assert_nothing_is_registered()
 
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("name", ["Tiny", "tiny_1", "a/b", "../up", "tiny-", "-tiny", "a--b", "1st", "ä", "tiny\n"])
-def test_a_name_that_cannot_be_part_of_folders_and_settings_is_refused_by_every_verb(
+def test_verb_of_an_experiment_with_an_invalid_name_is_refused(
     verb: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing_is_asked(monkeypatch)
+    forbid_requests(monkeypatch)
     experiment = Tiny()
     experiment.name = name
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         Verb(verb, experiment).main([], Signals())
-    assert one_line(told) == (
+    assert one_line(error) == (
         f"experiment: {name!r} is not allowed; allowed: lowercase letters, digits and single hyphens"
     )
 
 
 @pytest.mark.parametrize("name", ["tiny", "imdb-conv1d", "a", "a1-2b-3"])
-def test_a_name_of_small_letters_digits_and_single_hyphens_is_taken(name: str) -> None:
+def test_require_with_lowercase_letters_digits_and_single_hyphens_accepts_the_name(name: str) -> None:
     experiment = Tiny()
     experiment.name = name
     require(experiment, ("load", "build", "package"))
 
 
-def test_what_is_typed_into_an_interpreter_has_no_file_whose_code_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_source_files_of_an_interpreters_class_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typed", ModuleType("typed"))
     assert reproducibility.find_source_files(type("Typed", (Tiny,), {"__module__": "typed"})()) == []
     beside = reproducibility.find_source_files(Tiny())  # a script's own, and what is imported beside it
@@ -263,14 +263,14 @@ def test_what_is_typed_into_an_interpreter_has_no_file_whose_code_counts(monkeyp
         ([], ["loss", "error"], "epoch 1 does not report the declared metric 'error' (declared: loss, error, "),
     ],
 )
-def test_metrics_that_are_not_those_declared_end_the_training_at_its_first_epoch(
+def test_train_with_undeclared_metrics_fails_at_the_first_epoch(
     store: str, reports: list[str], declares: list[str], message: str
 ) -> None:
     declared = [Metric(name, "min") for name in declares]
     experiment = type("Other", (Tiny,), {"compiled": reports, "metrics": declared})()
-    with pytest.raises(RunFailed) as told:
+    with pytest.raises(RunFailed) as error:
         fit(experiment, "--epochs=2")
-    text = one_line(told)
+    text = one_line(error)
     assert text.startswith(message)
     assert text.endswith("; the epoch is discarded")
     run = last_run()
@@ -296,16 +296,16 @@ class Unchecked(TableDataset):
 
 @pytest.mark.parametrize(("part", "share"), [("train", 1.0), ("validation", 0.0)])
 @pytest.mark.parametrize(("kind", "more"), [(Unchecked, "with rows in each part"), (TableDataset, "with more rows")])
-def test_data_without_a_row_in_a_part_make_no_run(
+def test_train_on_data_with_an_empty_part_is_refused_without_a_run(
     store: str, kind: type[TableDataset], more: str, part: str, share: float
 ) -> None:
     class Empty(Tiny):
         def load(self, parameters: Parameters, source: str) -> TableDataset:
             return kind("made up", ROWS, "target", validation=share)
 
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         fit(Empty())
-    assert one_line(told) == f"data: made up has no rows in its {part} part; allowed: data {more}"
+    assert one_line(error) == f"data: made up has no rows in its {part} part; allowed: data {more}"
     assert runs() == []
     assert list(Path("snapshots").glob("*")) == []
     assert_nothing_is_registered()
@@ -322,7 +322,7 @@ def weights(run: Run) -> list[bytes]:
 
 
 @pytest.mark.parametrize("experiment", [Tiny(), InBatches()], ids=["arrays", "a function"])
-def test_a_resumed_training_comes_to_the_same_bits(store: str, experiment: Tiny) -> None:
+def test_resume_at_any_check_gives_the_bits_of_the_uninterrupted_training(store: str, experiment: Tiny) -> None:
     uninterrupted = fit(experiment, "--epochs=5")
     for looks in (LOOKS * 2 + 1, LOOKS * 2 + 4, LOOKS * 3):  # at the first batch, amid the batches, in the validation
         run = interrupt(experiment, looks, "--epochs=5")
@@ -338,7 +338,7 @@ def test_a_resumed_training_comes_to_the_same_bits(store: str, experiment: Tiny)
 
 
 @pytest.mark.parametrize("experiment", [Tiny(), InBatches()], ids=["arrays", "a function"])
-def test_the_order_of_the_rows_follows_from_seed_and_epoch(experiment: Tiny) -> None:
+def test_order_of_rows_depends_on_seed_and_epoch_alone(experiment: Tiny) -> None:
     rows = np.arange(40, dtype=np.float32)[:, None], np.arange(40, dtype=np.float32)[:, None]
 
     def order(seed: int, epoch: int) -> tuple[float, ...]:
@@ -355,18 +355,18 @@ def test_the_order_of_the_rows_follows_from_seed_and_epoch(experiment: Tiny) -> 
     assert order(7, 2) == orders[1]
 
 
-def test_resume_with_another_network_is_refused_and_everything_stays(store: str) -> None:
+def test_resume_with_another_network_is_refused_and_changes_nothing(store: str) -> None:
     whole = fit(Tiny(), "--epochs=4", "--model_name=whole")
     run = interrupt(Tiny(), LOOKS * 2 + 1, "--epochs=4")
     before, kept = metrics(run), files(run)
     for _ in range(2):
-        with pytest.raises(HistoryError) as told:
+        with pytest.raises(HistoryError) as error:
             fit(Wider(), "--resume", run.info.run_id)
-        assert one_line(told) == (
+        assert one_line(error) == (
             "the snapshot of epoch 2 does not fit (the state belongs to another network ((3, 3) -> (3, 4))); "
             "the run keeps its epochs and its checkpoint; start a new training without --resume or --run-id"
         )
-        assert not getattr(told.value, "__notes__", [])  # resuming with this network would say the same again
+        assert not getattr(error.value, "__notes__", [])  # resuming with this network would say the same again
         found = now(run)
         assert (found.info.status, found.data.tags["stop_reason"]) == ("FAILED", "other_history")
         assert metrics(found) == before
@@ -380,7 +380,7 @@ def test_resume_with_another_network_is_refused_and_everything_stays(store: str)
     assert now(run).info.status == "FINISHED"
 
 
-def test_of_two_networks_that_differ_in_types_alone_the_types_are_told() -> None:
+def test_restore_of_a_state_with_other_types_names_the_types() -> None:
     def trainee(dtype: str) -> KerasTrainee:
         network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype=dtype)])
         network.compile(keras.optimizers.SGD(), "mean_squared_error")
@@ -394,17 +394,19 @@ def test_of_two_networks_that_differ_in_types_alone_the_types_are_told() -> None
 
 
 @pytest.mark.parametrize(
-    ("advice", "told_advice"),
+    ("advice", "expected_advice"),
     [(Tiny.advice, "a smaller learning_rate than 1e+30 may help; "), ("", ""), ("ask Ann", "ask Ann; ")],
 )
-def test_a_loss_that_is_not_a_number_ends_the_training_for_good(store: str, advice: str, told_advice: str) -> None:
+def test_train_with_a_loss_of_nan_fails_and_cannot_be_resumed(store: str, advice: str, expected_advice: str) -> None:
     experiment = type("Advising", (Tiny,), {"advice": advice})()
-    with pytest.raises(RunFailed) as told:
+    with pytest.raises(RunFailed) as error:
         fit(experiment, "--learning_rate=1e30")
     run = last_run()
     losses = metrics(run)["val_loss"]
-    assert one_line(told) == (f"epoch {max(losses)}: a loss is not a finite number; {told_advice}nothing is registered")
-    assert not getattr(told.value, "__notes__", [])  # such as a command that resumes
+    assert one_line(error) == (
+        f"epoch {max(losses)}: a loss is not a finite number; {expected_advice}nothing is registered"
+    )
+    assert not getattr(error.value, "__notes__", [])  # such as a command that resumes
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "not_a_number")
     assert_nothing_is_registered()
     before = runs()
@@ -438,14 +440,14 @@ def other(name: str) -> str:
     return NAMES[1 - NAMES.index(name)]
 
 
-def told_by(capsys: pytest.CaptureFixture[str], of: str, *arguments: str) -> str:
+def list_unfinished(capsys: pytest.CaptureFixture[str], of: str, *arguments: str) -> str:
     capsys.readouterr()
     verb("unfinished", of).main(arguments, Signals())
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize("own", NAMES)
-def test_latest_is_the_newest_of_the_own_experiment(both: dict[str, Run], own: str) -> None:
+def test_resume_latest_in_a_shared_store_resumes_the_own_experiments_newest(both: dict[str, Run], own: str) -> None:
     theirs, kept = everything(both[other(own)]), files(both[other(own)])
     verb("train", own).main(["--resume=latest"], Signals())
     found = now(both[own])
@@ -460,40 +462,40 @@ def test_latest_is_the_newest_of_the_own_experiment(both: dict[str, Run], own: s
 
 
 @pytest.mark.parametrize("own", NAMES)
-def test_unfinished_lists_and_closes_the_own_experiments_alone(
+def test_unfinished_in_a_shared_store_lists_and_closes_own_trainings_only(
     both: dict[str, Run], own: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     theirs, kept = everything(both[other(own)]), files(both[other(own)])
-    text = told_by(capsys, own)
+    text = list_unfinished(capsys, own)
     assert text.count("\n") == 3
     assert both[own].info.run_id in text
     with pytest.raises(UserError, match="allowed: no, dead, or the run id of an unfinished training"):
-        told_by(capsys, own, "--close", both[other(own)].info.run_id)
-    assert f"closed {both[own].info.run_id} as KILLED, after epoch 1" in told_by(capsys, own, "--close=dead")
-    assert told_by(capsys, own, "--close=dead") == "no unfinished training in experiment Default\n"
+        list_unfinished(capsys, own, "--close", both[other(own)].info.run_id)
+    assert f"closed {both[own].info.run_id} as KILLED, after epoch 1" in list_unfinished(capsys, own, "--close=dead")
+    assert list_unfinished(capsys, own, "--close=dead") == "no unfinished training in experiment Default\n"
     assert everything(both[other(own)]) == theirs
     assert files(both[other(own)]) == kept
     assert not folder(both[own]).exists()
-    assert both[other(own)].info.run_id in told_by(capsys, other(own))
+    assert both[other(own)].info.run_id in list_unfinished(capsys, other(own))
 
 
 @pytest.mark.parametrize("own", NAMES)
-def test_a_run_of_the_other_experiment_is_refused_by_name(
+def test_resume_of_the_other_experiments_run_is_refused_by_name(
     both: dict[str, Run], own: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, theirs = runs(), both[other(own)]
     run_id, kept = theirs.info.run_id, files(theirs)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         verb("train", own).main(["--resume", run_id], Signals())
-    assert one_line(told) == (
+    assert one_line(error) == (
         f"resume: {run_id!r} is not allowed; allowed: a run of experiment {own!r}; "
         f"this one is of experiment {other(own)!r}"
     )
     for name in ("train", "unfinished"):
         monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as error:
             verb(name, own).main([], Signals())
-        assert one_line(told) == (
+        assert one_line(error) == (
             f"MLFLOW_RUN_ID: run {run_id} is of experiment {other(own)!r}; allowed: a run of {own!r}"
         )
     assert runs() == before
@@ -501,18 +503,18 @@ def test_a_run_of_the_other_experiment_is_refused_by_name(
     assert_nothing_is_registered()
 
 
-def test_a_run_that_names_no_experiment_is_the_first_ones(
+def test_resume_of_an_untagged_run_is_allowed_to_the_first_experiment_only(
     both: dict[str, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As those were begun that were begun before experiments had names."""
     run = both["imdb-conv1d"]
     run_id = run.info.run_id
     mlflow.MlflowClient().delete_tag(run_id, "experiment")
-    assert run_id in told_by(capsys, "imdb-conv1d")
-    assert run_id not in told_by(capsys, "diabetes")
-    with pytest.raises(UserError) as told:
+    assert run_id in list_unfinished(capsys, "imdb-conv1d")
+    assert run_id not in list_unfinished(capsys, "diabetes")
+    with pytest.raises(UserError) as error:
         fit(DIABETES, "--resume", run_id)
-    assert one_line(told) == (
+    assert one_line(error) == (
         f"resume: {run_id!r} is not allowed; allowed: a run of experiment 'diabetes'; "
         "this one is of another experiment, which has not named itself"
     )
@@ -541,38 +543,36 @@ def made_by_mlflow_run(of: str, **given: str) -> Run:
 
 
 @pytest.mark.parametrize("own", NAMES)
-def test_a_run_that_mlflow_run_made_for_the_other_experiment_is_not_taken(
+def test_train_into_mlflow_runs_run_of_the_other_experiment_is_refused(
     store: str, own: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = made_by_mlflow_run(other(own))
     run_id = made.info.run_id
     before = runs()
     for arguments in ([], ["--close=dead"]):
-        assert told_by(capsys, own, *arguments) == "no unfinished training in experiment Default\n"
+        assert list_unfinished(capsys, own, *arguments) == "no unfinished training in experiment Default\n"
     with pytest.raises(UserError, match="allowed: no, dead, or the run id of an unfinished training"):
-        told_by(capsys, own, "--close", run_id)
+        list_unfinished(capsys, own, "--close", run_id)
     with pytest.raises(UserError, match=r"^resume: no resumable run in experiment"):
         verb("train", own).main(["--resume=latest"], Signals())
     with pytest.raises(UserError, match=f"^resume: run {run_id} is not a training of this project$"):
         verb("train", own).main(["--resume", run_id], Signals())
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)  # mlflow run --run-id passes any run on to any project
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         verb("train", own).main([], Signals())
     begin = f"MLFLOW_RUN_ID: run {run_id} was made by mlflow run with another experiment's parameters ("
-    assert one_line(told).startswith(begin)
-    assert one_line(told).endswith(f"); allowed: a run of {own!r}")
+    assert one_line(error).startswith(begin)
+    assert one_line(error).endswith(f"); allowed: a run of {own!r}")
     assert runs() == before
     assert not Path("snapshots").exists() or not list(Path("snapshots").iterdir())
     assert_nothing_is_registered()
     monkeypatch.delenv("MLFLOW_RUN_ID")
-    text = told_by(capsys, other(own))
+    text = list_unfinished(capsys, other(own))
     assert run_id in text
     assert "unknown here whether alive" in text
 
 
-def test_a_run_that_mlflow_run_made_for_the_own_experiment_is_taken(
-    store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_train_into_mlflow_runs_own_run_uses_it(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = made_by_mlflow_run("diabetes", epochs="2", hidden_units="4")
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     fit(DIABETES)

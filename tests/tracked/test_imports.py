@@ -1,4 +1,4 @@
-"""What is imported where, and when."""
+"""Import contracts, and what a verb imports when."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ import pytest
 
 from helpers import SRC
 
-# What one experiment has, and the machinery must not know. Keras's rule for mode=auto alone has a metric's name.
+# Words of one experiment, which tracked must not contain. Only Keras's rule for mode=auto names metrics.
 OF_ONE_EXPERIMENT = re.compile("imdb|review|sentiment|conv1d|vocabulary|maxlen|accuracy", re.IGNORECASE)
 ALLOWED = {Path("console/metric_direction.py"): {"accuracy"}}
 
@@ -28,7 +28,7 @@ def imported(path: Path, top_only: bool = False) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("verb", ["train", "unfinished", "evaluate", "replay", "compare", "promote", "rollback"])
-def test_a_verb_imports_nothing_heavy_before_the_parameters_are_checked(verb: str) -> None:
+def test_verb_before_the_parameter_check_imports_nothing_slow(verb: str) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(SRC)!r}); import {verb}\n"
         "heavy = {'tensorflow', 'keras', 'mlflow', 'pandas', 'numpy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
@@ -38,7 +38,7 @@ def test_a_verb_imports_nothing_heavy_before_the_parameters_are_checked(verb: st
     assert found.returncode == 0, found.stderr
 
 
-def test_promotion_imports_tensorflow_where_its_notes_are_kept_from_the_terminal() -> None:
+def test_import_of_promotion_does_not_import_tensorflow() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(SRC)!r}); import tracked.models.promotion\n"
         "sys.exit('imports TensorFlow' if 'tensorflow' in sys.modules else 0)"
@@ -47,7 +47,7 @@ def test_promotion_imports_tensorflow_where_its_notes_are_kept_from_the_terminal
     assert found.returncode == 0, found.stderr
 
 
-def test_every_dependency_is_pinned_once_and_used() -> None:
+def test_every_direct_dependency_is_pinned_and_used() -> None:
     lines = (SRC.parent / "requirements.in").read_text().splitlines()
     direct = dict(line.split("#")[0].split("==") for line in lines if line and not line.startswith("#"))
     pinned = (SRC.parent / "requirements.txt").read_text().splitlines()
@@ -59,8 +59,8 @@ def test_every_dependency_is_pinned_once_and_used() -> None:
         assert names.get(name, name) in code or f'"{names.get(name)}"' in text or f"/{name} " in text, name
 
 
-def knows_of_one_experiment(tracked: Path) -> list[str]:
-    """Name the lines of the machinery, comments too, in which a word of one experiment stands."""
+def find_experiment_words(tracked: Path) -> list[str]:
+    """List the lines of tracked, comments too, with a word of one experiment."""
     found = []
     for path in sorted(tracked.rglob("*")):
         if path.is_dir() or "__pycache__" in path.parts:
@@ -68,15 +68,15 @@ def knows_of_one_experiment(tracked: Path) -> list[str]:
         name = path.relative_to(tracked)
         words = [(0, str(name)), *enumerate(path.read_text().splitlines(), start=1)]
         for number, line in words:
-            told = {word.lower() for word in OF_ONE_EXPERIMENT.findall(line)} - ALLOWED.get(name, set())
-            found += [f"{name}:{number}: {word}" for word in sorted(told)]
+            forbidden = {word.lower() for word in OF_ONE_EXPERIMENT.findall(line)} - ALLOWED.get(name, set())
+            found += [f"{name}:{number}: {word}" for word in sorted(forbidden)]
     return found
 
 
-def test_the_machinery_knows_no_word_of_an_experiment() -> None:
-    assert knows_of_one_experiment(SRC / "tracked") == []
-    told = (SRC / "tracked" / "console" / "metric_direction.py").read_text()
-    assert "accuracy" in told  # else the exception is no longer needed
+def test_tracked_contains_no_word_of_an_experiment() -> None:
+    assert find_experiment_words(SRC / "tracked") == []
+    text = (SRC / "tracked" / "console" / "metric_direction.py").read_text()
+    assert "accuracy" in text  # else the exception is no longer needed
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_the_machinery_knows_no_word_of_an_experiment() -> None:
         ("reports/vocabulary.html", "", "reports/vocabulary.html:0: vocabulary"),
     ],
 )
-def test_a_word_of_an_experiment_in_the_machinery_is_found(tmp_path: Path, name: str, line: str, found: str) -> None:
+def test_word_search_in_tracked_finds_an_experiments_word(tmp_path: Path, name: str, line: str, found: str) -> None:
     path = tmp_path / name
     path.parent.mkdir()
     path.write_text(line)
-    assert knows_of_one_experiment(tmp_path) == [found]
+    assert find_experiment_words(tmp_path) == [found]
 
 
-def test_the_machinery_imports_no_experiment() -> None:
+def test_tracked_imports_no_experiment() -> None:
     names = {path: set(imported(path)) for path in (SRC / "tracked").rglob("*.py")}
     assert len(names) > 50
     assert not [path for path, found in names.items() if any(one.split(".")[0] == "imdb_conv1d" for one in found)]
@@ -109,7 +109,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
 
 
-def test_every_import_goes_down_the_floors() -> None:
+def test_lint_imports_of_the_sources_breaks_no_contract() -> None:
     found = lint_imports(SRC)
     assert found.returncode == 0, found.stdout
     assert "0 broken" in found.stdout
@@ -126,7 +126,9 @@ def test_every_import_goes_down_the_floors() -> None:
         ("tracked/verbs/train.py", "from keras import layers", "Keras is known in training, models and experiments"),
     ],
 )
-def test_an_import_up_the_floors_is_found(tmp_path: Path, name: str, line: str, broken: str) -> None:
+def test_lint_imports_of_an_upward_import_breaks_its_contract(
+    tmp_path: Path, name: str, line: str, broken: str
+) -> None:
     folder = shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", ".*"))
     with (folder / name).open("a") as file:
         file.write(f"\n{line}\n")

@@ -1,4 +1,4 @@
-"""What an experiment calls its rows and their loss, in sentences and names."""
+"""An experiment's words for rows and loss, in sentences and names."""
 
 import math
 
@@ -8,7 +8,7 @@ from imdb_conv1d.experiment import TERMS
 from tracked.experiment import Terms
 
 
-def test_terms_in_sentences_and_in_names() -> None:
+def test_terms_derive_plural_article_and_keys() -> None:
     assert (TERMS.rows, TERMS.a_row, TERMS.loss_key, TERMS.correct_key) == (
         "reviews",
         "a review",
@@ -21,17 +21,17 @@ def test_terms_in_sentences_and_in_names() -> None:
     assert Terms(correct="share of hits").correct_key == "share_of_hits"
 
 
-@pytest.mark.parametrize(("most", "digits"), [(math.log(1000), 4), (1, 4), (200, 2), (0.05, 6), (1e7, 0)])
-def test_digits_follow_from_the_most_that_a_row_counts_for(most: float, digits: int) -> None:
-    assert Terms(max_loss=most).digits == digits
+@pytest.mark.parametrize(("max_loss", "digits"), [(math.log(1000), 4), (1, 4), (200, 2), (0.05, 6), (1e7, 0)])
+def test_digits_of_any_max_loss_show_its_100000th(max_loss: float, digits: int) -> None:
+    assert Terms(max_loss=max_loss).digits == digits
 
 
-@pytest.mark.parametrize("most", [0, -1, math.inf, math.nan])
-def test_terms_without_a_most_are_refused(most: float) -> None:
+@pytest.mark.parametrize("max_loss", [0, -1, math.inf, math.nan])
+def test_terms_without_a_finite_max_loss_are_refused(max_loss: float) -> None:
     with pytest.raises(ValueError, match=r"max_loss: .* is not allowed; allowed: a finite number above 0"):
-        Terms(max_loss=most)
+        Terms(max_loss=max_loss)
 
 
-def test_a_row_is_called_otherwise_than_row() -> None:
+def test_terms_whose_row_is_row_are_refused() -> None:
     with pytest.raises(ValueError, match="row: 'row' is not allowed"):
         Terms(row="row")

@@ -22,7 +22,7 @@ ARTICLE = {
 }  # fmt: skip
 
 
-def test_defaults_are_the_articles_and_none_is_empty() -> None:
+def test_defaults_of_train_are_the_articles() -> None:
     defaults = TrainParameters().model_dump()
     assert {name: defaults[name] for name in ARTICLE} == ARTICLE
     rest = {name: value for name, value in defaults.items() if name not in ARTICLE}
@@ -30,7 +30,7 @@ def test_defaults_are_the_articles_and_none_is_empty() -> None:
 
 
 @of_both
-def test_every_entry_point_has_its_verb(project: Project) -> None:
+def test_mlproject_of_each_experiment_has_an_entry_point_for_every_verb(project: Project) -> None:
     declared = yaml.safe_load((project.folder / "MLproject").read_text())
     assert set(declared["entry_points"]) == set(VERBS)
     assert declared["name"] == project.experiment.name
@@ -38,7 +38,7 @@ def test_every_entry_point_has_its_verb(project: Project) -> None:
 
 @of_both
 @pytest.mark.parametrize("entry", VERBS)
-def test_mlproject_declares_the_same_parameters(project: Project, entry: str) -> None:
+def test_mlproject_of_each_entry_point_declares_the_verbs_parameters(project: Project, entry: str) -> None:
     declared = project.entry_point(entry).parameters
     fields = project.parameters(entry).model_fields
     assert list(declared) == list(fields)
@@ -49,7 +49,7 @@ def test_mlproject_declares_the_same_parameters(project: Project, entry: str) ->
 
 @of_both
 @pytest.mark.parametrize("entry", VERBS)
-def test_mlprojects_command_gives_every_parameter_as_it_is(project: Project, entry: str) -> None:
+def test_mlproject_command_with_quoted_values_passes_every_parameter_unchanged(project: Project, entry: str) -> None:
     cls, begins = project.parameters(entry), project.script.format(VERBS[entry]).split()
     name = next(name for name in ("data", "run", "experiment", "model_name") if name in cls.model_fields)
     given = {name: "x" if name == "model_name" else "my texts/a 'b'.csv"}
@@ -135,7 +135,7 @@ def _section(title: str) -> str:
         ("3", "3: unknown parameter"),
     ],
 )
-def test_a_bad_value_is_named_with_what_is_allowed(arguments: str, message: str) -> None:
+def test_parse_of_an_invalid_value_is_refused_with_the_allowed_ones(arguments: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         TrainParameters.parse(arguments.split())
     assert message in str(caught.value)
@@ -143,27 +143,27 @@ def test_a_bad_value_is_named_with_what_is_allowed(arguments: str, message: str)
 
 
 @pytest.mark.parametrize("model", ["imdb-conv1d", "models:/", "file:/x", ""])
-def test_a_model_is_named_by_a_uri(model: str) -> None:
+def test_parse_of_a_model_without_uri_is_refused(model: str) -> None:
     with pytest.raises(UserError, match=r"model: '.*' is not allowed; allowed: models:/NAME@ALIAS"):
         EvaluateParameters.parse([f"--model={model}"])
 
 
-def test_both_spellings_of_a_flag_mean_the_same() -> None:
+def test_parse_of_both_flag_forms_gives_the_same_parameters() -> None:
     assert TrainParameters.parse(["--patience", "3"]) == TrainParameters.parse(["--patience=3"])
     assert TrainParameters.parse(["--patience=3"]).patience == 3
 
 
-def test_a_models_name_is_as_long_as_any_store_holds() -> None:
+def test_parse_of_a_model_name_of_256_characters_is_allowed() -> None:
     assert TrainParameters.parse(["--model_name", "x" * 256]).model_name == "x" * 256
 
 
-def test_auto_mode_follows_the_monitor() -> None:
+def test_direction_with_mode_auto_follows_the_monitor() -> None:
     assert TrainParameters.parse(["--monitor=val_accuracy", "--mode=auto"]).direction == "max"
     assert TrainParameters.parse(["--monitor=loss", "--mode=auto"]).direction == "min"
 
 
-def test_a_metrics_direction_is_what_keras_says_of_its_own() -> None:
-    told = {"up": "max", "down": "min", None: None}
+def test_infer_mode_of_keras_metrics_agrees_with_keras() -> None:
+    directions = {"up": "max", "down": "min", None: None}
     seen = set()
     for cls in filter(inspect.isclass, vars(keras.metrics).values()):
         for arguments in ((), (0.5,), (2,), (2, [0])):
@@ -171,7 +171,7 @@ def test_a_metrics_direction_is_what_keras_says_of_its_own() -> None:
                 metric = cls(*arguments)
             except Exception:
                 continue
-            expected = told[getattr(metric, "_direction", None)]
+            expected = directions[getattr(metric, "_direction", None)]
             assert (infer_mode(metric.name), infer_mode(f"val_{metric.name}")) == (expected, expected), metric.name
             seen.add(metric.name)
     assert len(seen) > 40
@@ -179,7 +179,7 @@ def test_a_metrics_direction_is_what_keras_says_of_its_own() -> None:
     assert infer_mode("val_size") is None
 
 
-def test_lists_of_numbers() -> None:
+def test_parse_of_number_lists_gives_sorted_distinct_numbers_or_is_refused() -> None:
     assert ReplayParameters.parse(["--patience=5, 1-3,2"]).patiences == [1, 2, 3, 5]
     assert ReplayParameters.parse(["--min_delta=0.1,0"]).min_deltas == [0.0, 0.1]
     assert ReplayParameters().patiences == ReplayParameters().min_deltas == []
@@ -188,12 +188,12 @@ def test_lists_of_numbers() -> None:
             ReplayParameters.parse([f"--patience={wrong}"])
 
 
-def test_parameters_are_frozen() -> None:
+def test_assignment_to_a_parameter_is_refused() -> None:
     with pytest.raises(ValueError, match="frozen"):
         TrainParameters().patience = 3  # type: ignore[misc]
 
 
-def test_the_run_name_says_what_is_particular() -> None:
+def test_run_name_has_patience_seed_and_changed_parameters() -> None:
     assert TrainParameters().run_name == "patience=30 seed=7"
     special = TrainParameters.parse(["--seed=8", "--filters=100", "--data=/a/b.csv", "--model_name=x"])
     assert special.run_name == "patience=30 seed=8 filters=100 data=b.csv"

@@ -38,9 +38,9 @@ def artifact(run: Run, name: str) -> Path:
 
 def trained(values: Sequence[float], tags: dict[str, str] = FINISHED, **parameters: object) -> str:
     """A training of this project, as far as a comparison looks at it."""
-    told = {"monitor": "val_loss", "mode": "min", "patience": 3, "seed": 7} | parameters
+    logged = {"monitor": "val_loss", "mode": "min", "patience": 3, "seed": 7} | parameters
     status = {"patience": "FINISHED", "interrupted": "KILLED", "error": "FAILED"}.get(tags.get("stop_reason", ""))
-    run_id = record(values, told, tags, name=f"patience={told['patience']} seed={told['seed']}", status=status)
+    run_id = record(values, logged, tags, name=f"patience={logged['patience']} seed={logged['seed']}", status=status)
     best = int(np.argmin(values)) + 1 if values else 0
     mlflow.MlflowClient().log_metric(run_id, "best_epoch", best)
     return run_id
@@ -78,7 +78,9 @@ def evaluated(
     return run_id
 
 
-def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_ranks_trainings_and_pairs_their_evaluations(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     second = trained([0.5, 0.4, 0.45], seed=8)
     first = trained([0.5, 0.45, 0.3, 0.35], seed=7)
     third = trained([0.6, 0.55], seed=9)
@@ -135,9 +137,7 @@ def test_trainings_side_by_side(store: str, tmp_path: Path, capsys: pytest.Captu
     assert run.info.status == "FINISHED"
 
 
-def test_the_version_is_the_one_that_there_is_and_its_model_the_one_that_was_evaluated(
-    store: str, tmp_path: Path
-) -> None:
+def test_compare_shows_the_existing_version_and_its_models_evaluation(store: str, tmp_path: Path) -> None:
     client = mlflow.MlflowClient()
     first, second, third = (
         trained([0.5, 0.3 + n / 10], FINISHED | {"registered_version": "1"}, seed=n, model_name="m") for n in range(3)
@@ -158,7 +158,7 @@ def test_the_version_is_the_one_that_there_is_and_its_model_the_one_that_was_eva
     assert table["evaluation_run_id"].iloc[0] == own
 
 
-def test_chosen_runs_alone(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_of_chosen_runs_contains_only_those(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     first, _, third = (trained([0.5, value], seed=n) for n, value in enumerate((0.4, 0.3, 0.2)))
     table = pd.read_csv(artifact(run_compare(f"--runs={first},{third}"), "comparison.csv"))
     assert table["run_id"].tolist() == [third, first]
@@ -167,7 +167,7 @@ def test_chosen_runs_alone(store: str, capsys: pytest.CaptureFixture[str]) -> No
     assert "No two trainings have an evaluation on the same rows" in comparisons()[0].data.tags["mlflow.note.content"]
 
 
-def test_another_metric_is_compared_at_the_epoch_that_is_kept(store: str) -> None:
+def test_compare_by_another_metric_reads_it_at_the_kept_epoch(store: str) -> None:
     one, two = trained([0.5, 0.3, 0.4], seed=1), trained([0.5, 0.4, 0.35], seed=2)
     for run_id, values in ((one, (0.7, 0.8, 0.9)), (two, (0.7, 0.75, 0.85))):
         for step, value in enumerate(values, 1):
@@ -177,9 +177,7 @@ def test_another_metric_is_compared_at_the_epoch_that_is_kept(store: str) -> Non
     assert table["best_value"].tolist() == [0.85, 0.8]  # not 0.9: that network was not kept
 
 
-def test_evaluations_on_the_rows_that_most_have_are_taken_and_texts_of_the_training_avoided(
-    store: str, tmp_path: Path
-) -> None:
+def test_compare_takes_unseen_evaluations_on_the_most_shared_rows(store: str, tmp_path: Path) -> None:
     runs = [trained([0.5, 0.4 + seed / 100], seed=seed) for seed in range(4)]
     few, many = np.full(10, 0.9), np.full(30, 0.99)
     shared = [evaluated(run_id, tmp_path, few) for run_id in runs[:2]]
@@ -193,7 +191,7 @@ def test_evaluations_on_the_rows_that_most_have_are_taken_and_texts_of_the_train
     assert pd.read_csv(artifact(run, "pairs.csv"))["same_rows"].tolist() == [True, False, False]
 
 
-def test_test_figures_with_texts_of_the_training_are_marked_and_pairs_leave_those_texts_out(
+def test_compare_with_seen_texts_marks_figures_and_pairs_without_them(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
@@ -211,7 +209,7 @@ def test_test_figures_with_texts_of_the_training_are_marked_and_pairs_leave_thos
         assert "1.0000 (0 seen)" not in text
 
 
-def test_an_older_evaluation_does_not_tell_what_was_seen_and_that_is_said(store: str, tmp_path: Path) -> None:
+def test_compare_with_an_older_evaluation_reports_unknown_seen_rows(store: str, tmp_path: Path) -> None:
     first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
     evaluated(first, tmp_path, np.full(100, 0.9))
     evaluated(second, tmp_path, np.full(100, 0.8), leaked=None)
@@ -222,13 +220,13 @@ def test_an_older_evaluation_does_not_tell_what_was_seen_and_that_is_said(store:
 
 
 @pytest.mark.parametrize(("first_version", "second_version"), [("2", "3"), ("3", "2"), ("3", "3")])
-def test_evaluations_that_were_stored_in_other_formats_are_paired_alike(
+def test_compare_of_evaluations_in_other_formats_pairs_them_alike(
     store: str, tmp_path: Path, first_version: str, second_version: str
 ) -> None:
     first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
     better, worse = np.full(150, 0.9), np.concatenate([np.linspace(0.6, 0.9, 120), np.full(30, 0.1)])
-    for run_id, told in ((first, better), (second, worse)):
-        evaluated(run_id, tmp_path, told, leaked=20)
+    for run_id, probabilities in ((first, better), (second, worse)):
+        evaluated(run_id, tmp_path, probabilities, leaked=20)
     formerly = pd.read_csv(artifact(run_compare(), "pairs.csv"))
     assert formerly["rows"].tolist() == [130]
     evaluated(first, tmp_path, better, leaked=20, version=first_version)
@@ -236,7 +234,7 @@ def test_evaluations_that_were_stored_in_other_formats_are_paired_alike(
     pd.testing.assert_frame_equal(pd.read_csv(artifact(run_compare(), "pairs.csv")), formerly)
 
 
-def test_an_evaluation_without_a_format_is_paired_with_a_new_one(store: str, tmp_path: Path) -> None:
+def test_compare_of_an_evaluation_without_a_format_pairs_it_with_a_new_one(store: str, tmp_path: Path) -> None:
     first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
     evaluated(first, tmp_path, np.full(100, 0.9), version="3")
     evaluated(second, tmp_path, np.linspace(0.1, 0.8, 100), leaked=None)
@@ -246,7 +244,7 @@ def test_an_evaluation_without_a_format_is_paired_with_a_new_one(store: str, tmp
     assert "Whether seed=2 was trained on some of its test reviews is not known." in pair["sentence"]
 
 
-def test_what_an_older_evaluation_knew_of_leaks_still_counts(store: str, tmp_path: Path) -> None:
+def test_compare_with_an_older_evaluations_leaks_marks_them(store: str, tmp_path: Path) -> None:
     """It counted texts that stood byte by byte in the training part: at least so many."""
     client = mlflow.MlflowClient()
     first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
@@ -264,13 +262,13 @@ def test_what_an_older_evaluation_knew_of_leaks_still_counts(store: str, tmp_pat
 
 
 @pytest.mark.parametrize("spelling", ["0.2", "0.20", "2e-1"])
-def test_data_are_the_same_however_their_split_is_written(store: str, spelling: str) -> None:
+def test_compare_of_equal_splits_in_another_spelling_finds_the_same_data(store: str, spelling: str) -> None:
     for split in ("0.2", spelling):
         trained([0.5, 0.4], seed=1, validation_split=split)
     assert "same data" not in run_compare().data.tags["mlflow.note.content"]
 
 
-def test_trainings_on_other_data_are_not_ranked_among_each_other(
+def test_compare_of_trainings_on_other_data_ranks_them_apart(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def on(data: str, value: float, seed: int, **parameters: object) -> str:
@@ -287,18 +285,20 @@ def test_trainings_on_other_data_are_not_ranked_among_each_other(
     assert table["data"].fillna("").tolist() == ["hardhardhard"] * 2 + ["easyeasyeasy", "hardhardhard split 0.5", ""]
     (sentence,) = pd.read_csv(artifact(run, "pairs.csv"))["sentence"]
     assert sentence.endswith("They were trained on other data.")
-    told = "These 5 trainings are not all known to be measured on the same data (2 on hardhardhard; 1 on easyeasyeasy; "
+    sentence = (
+        "These 5 trainings are not all known to be measured on the same data (2 on hardhardhard; 1 on easyeasyeasy; "
+    )
     for text in (
         capsys.readouterr().out,
         run.data.tags["mlflow.note.content"],
         artifact(run, "comparison.html").read_text(),
     ):
-        assert told in text.replace("\\", "")
+        assert sentence in text.replace("\\", "")
     same = artifact(run_compare(f"--runs={worse},{better}"), "comparison.html").read_text()
     assert "measured on the same data" not in same
 
 
-def test_an_evaluation_without_its_predictions_is_not_paired_and_said(
+def test_compare_of_an_evaluation_without_predictions_reports_no_pair(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
@@ -309,7 +309,7 @@ def test_an_evaluation_without_its_predictions_is_not_paired_and_said(
     assert f"not paired: evaluation {broken} has no predictions.parquet that can be read" in capsys.readouterr().err
 
 
-def test_the_curves_are_marked_at_the_kept_epoch_and_at_the_last_one() -> None:
+def test_compare_page_marks_the_kept_and_the_last_epoch() -> None:
     times = np.arange(5.0)
     history = History("r", "<b>", "val_loss", "min", np.array([0.5, 0.4, 0.3, 0.35, 0.36]), times)
     line, best, stop = page.draw_curves([history], [3]).data
@@ -320,7 +320,7 @@ def test_the_curves_are_marked_at_the_kept_epoch_and_at_the_last_one() -> None:
     assert len(page.draw_curves([history] * 50, [3] * 50).data) == 3 * page.MAX_CURVES
 
 
-def test_what_differs_is_on_a_narrow_terminal(
+def test_compare_on_a_narrow_terminal_shows_the_differing_columns(
     store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in (1, 2):
@@ -332,7 +332,7 @@ def test_what_differs_is_on_a_narrow_terminal(
     assert "seconds" not in head.split()  # gave way
 
 
-def test_the_description_shows_names_as_they_are_and_has_room_for_anything(store: str) -> None:
+def test_compare_description_escapes_names(store: str) -> None:
     for seed in (1, 2):
         run_id = record([0.5, 0.4], {f"p{n}": f"{seed}" for n in range(400)}, FINISHED)
         mlflow.MlflowClient().update_run(run_id, name=f"a|b\n[c](d) {seed}")
@@ -342,7 +342,7 @@ def test_the_description_shows_names_as_they_are_and_has_room_for_anything(store
     assert "| a\\|b \\[c\\](d) 2 | 0.4000 |" in note
 
 
-def test_a_name_cannot_break_out_of_the_page(store: str) -> None:
+def test_compare_page_escapes_names(store: str) -> None:
     for seed in (1, 2):
         run_id = trained([0.5, 0.4], seed=seed)
         mlflow.MlflowClient().update_run(run_id, name="</script><img src=x onerror=alert(1)>")
@@ -353,7 +353,7 @@ def test_a_name_cannot_break_out_of_the_page(store: str) -> None:
     assert 'src="http' not in html  # nothing is fetched
 
 
-def test_the_description_is_whole_with_many_runs(store: str) -> None:
+def test_compare_description_of_many_runs_is_complete(store: str) -> None:
     for seed in range(60):
         trained([0.5, 0.4 + seed / 1000], seed=seed, data="x" * 300 + str(seed))
     note = run_compare().data.tags["mlflow.note.content"]
@@ -372,12 +372,12 @@ def test_the_description_is_whole_with_many_runs(store: str) -> None:
         ([], []),
     ],
 )
-def test_names_are_told_apart_by_what_differs(names: list[str], expected: list[str]) -> None:
+def test_shorten_names_of_similar_names_keeps_what_differs(names: list[str], expected: list[str]) -> None:
     assert comparison_table.shorten_names(names) == expected
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 300])
-def test_a_table_fits_the_terminal(width: int) -> None:
+def test_table_in_the_terminal_fits_its_width(width: int) -> None:
     table = pd.DataFrame({"run_name": ["patience=30 seed=7 data=a very long name.csv"] * 3,
                           **{f"column{n}": [1.23456, 2.0, None] for n in range(12)}})  # fmt: skip
     text = comparison_table.fit_to_width(table, width)
@@ -404,7 +404,7 @@ def test_a_table_fits_the_terminal(width: int) -> None:
         (["--experiment="], r"experiment: '' is not allowed; allowed: auto or an experiment's name"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(store: str, arguments: list[str], message: str) -> None:
+def test_compare_with_an_invalid_value_is_refused_without_a_run(store: str, arguments: list[str], message: str) -> None:
     other = mlflow.create_experiment("unfinished")
     mlflow.create_experiment("empty")
     runs = {

@@ -53,9 +53,7 @@ def artifact(run: Run, name: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name))
 
 
-def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluate_scores_the_test_part_and_links_its_model(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_evaluate()
     client = mlflow.MlflowClient()
     reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
@@ -101,7 +99,7 @@ def test_an_evaluation_scores_the_test_part_and_links_what_it_scored(
     assert "test_accuracy" in capsys.readouterr().out
 
 
-def test_mistakes_come_with_their_texts_unless_they_must_not(trained: Path, tmp_path: Path) -> None:
+def test_evaluate_logs_mistakes_with_texts_unless_log_texts_is_false(trained: Path, tmp_path: Path) -> None:
     table = make_reviews(60, seed=1)
     table["label"] = 1 - table["label"]  # so that nearly everything is a mistake
     table.to_csv(tmp_path / "turned.csv", index=False)
@@ -117,7 +115,7 @@ def test_mistakes_come_with_their_texts_unless_they_must_not(trained: Path, tmp_
     assert not any(text in hidden for text in table["text"])
 
 
-def test_texts_of_a_training_without_log_texts_stay_hidden(trained: Path, tmp_path: Path) -> None:
+def test_evaluate_of_a_training_without_log_texts_logs_no_text(trained: Path, tmp_path: Path) -> None:
     table = make_reviews(200, seed=5)
     table.loc[:99, "label"] = 1 - table.loc[:99, "label"]
     table.to_csv(tmp_path / "secret.csv", index=False)
@@ -127,7 +125,7 @@ def test_texts_of_a_training_without_log_texts_stay_hidden(trained: Path, tmp_pa
     assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
 
 
-def test_without_the_trainings_run_what_is_not_known_is_said_so_and_texts_stay_hidden(
+def test_evaluate_without_the_trainings_run_reports_unknown_rows_and_logs_no_text(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = make_reviews(100, seed=6)
@@ -139,14 +137,14 @@ def test_without_the_trainings_run_what_is_not_known_is_said_so_and_texts_stay_h
     shutil.rmtree(Path(mlflow.get_run(source).info.artifact_uri.removeprefix("file://")) / "data")
     run = run_evaluate("--model=models:/lost@candidate", f"--data={tmp_path / 'lost.csv'}")
     assert not {"test_reviews_seen", "test_reviews_unseen", "test_accuracy_unseen"} & set(run.data.metrics)
-    told = "Which of these reviews the model was trained or chosen on is not known."
-    assert told in capsys.readouterr().out
-    assert told in run.data.tags["mlflow.note.content"]
+    sentence = "Which of these reviews the model was trained or chosen on is not known."
+    assert sentence in capsys.readouterr().out
+    assert sentence in run.data.tags["mlflow.note.content"]
     assert pd.read_parquet(artifact(run, "predictions.parquet"))["seen"].isna().all()
     assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
 
 
-def test_a_file_without_split_is_read_whole_and_one_with_split_in_part(trained: Path, tmp_path: Path) -> None:
+def test_evaluate_of_a_file_scores_its_test_part_or_all(trained: Path, tmp_path: Path) -> None:
     table = make_reviews(50, seed=2)
     table.to_csv(tmp_path / "whole.csv", index=False)
     table.assign(split=["test"] * 20 + ["train"] * 30).to_parquet(tmp_path / "part.parquet")
@@ -158,7 +156,7 @@ def test_a_file_without_split_is_read_whole_and_one_with_split_in_part(trained: 
     assert run_evaluate(f"--data={tmp_path / 'train.csv'}").data.metrics["test_reviews"] == 50
 
 
-def test_texts_of_training_and_validation_are_counted_and_left_out_of_a_second_set_of_figures(
+def test_evaluate_on_seen_texts_counts_them_and_logs_figures_without_them(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = run_evaluate(f"--data={trained / 'reviews.csv'}")
@@ -173,15 +171,15 @@ def test_texts_of_training_and_validation_are_counted_and_left_out_of_a_second_s
     whole = compute_scores(predictions["label"], predictions["probability"])
     assert found["test_accuracy"] == whole["accuracy"]
     out, note = capsys.readouterr().out, run.data.tags["mlflow.note.content"]
-    for told in (out, note):
-        assert "on 200 reviews, of which the model has seen 160 in its training" in told
-        assert "The model has seen 160 of these reviews in its training; over the other 40: test_loss " in told
+    for text in (out, note):
+        assert "on 200 reviews, of which the model has seen 160 in its training" in text
+        assert "The model has seen 160 of these reviews in its training; over the other 40: test_loss " in text
 
 
 @pytest.mark.parametrize(
     "change", [lambda t: f"{t}\n", str.upper, lambda t: t.replace(" ", "<br />"), lambda t: t.replace(" ", "\u3000")]
 )
-def test_texts_of_the_same_words_are_no_other_texts(
+def test_evaluate_on_seen_words_in_other_bytes_counts_them_as_seen(
     trained: Path, tmp_path: Path, change: Callable[[str], str]
 ) -> None:
     reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
@@ -192,7 +190,7 @@ def test_texts_of_the_same_words_are_no_other_texts(
     assert "test_accuracy_unseen" not in run.data.metrics  # there is none
 
 
-def test_a_model_that_gets_the_last_words_has_seen_a_text_by_those(trained: Path, tmp_path: Path) -> None:
+def test_evaluate_on_texts_with_seen_last_words_counts_them_as_seen(trained: Path, tmp_path: Path) -> None:
     reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
     table = reviews.part("validation")[["text", "label"]]
     longer = [f"{'another word ' * 15}{text}" for text in table["text"]]  # more words than maxlen
@@ -204,7 +202,7 @@ def test_a_model_that_gets_the_last_words_has_seen_a_text_by_those(trained: Path
     assert run.data.metrics["test_reviews_seen"] == len(table)
 
 
-def test_what_an_older_training_did_not_store_is_read_off_its_data_or_not_known(
+def test_evaluate_of_an_older_training_reads_seen_words_from_its_data(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Trainings have stored hashes of the texts' bytes alone."""
@@ -224,7 +222,7 @@ def test_what_an_older_training_did_not_store_is_read_off_its_data_or_not_known(
     assert "is not known." in capsys.readouterr().out
 
 
-def test_changed_data_is_noticed(trained: Path) -> None:
+def test_evaluate_on_changed_data_warns(trained: Path) -> None:
     path = trained / "reviews.csv"
     before, runs = path.read_text(), len(mlflow.search_runs())
     path.write_text(before.replace("n0x7,", "n0x7 changed,"))
@@ -280,8 +278,8 @@ def part_of(source: sources.Source) -> reviews_part.ReviewsPart:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, change: str) -> None:
-    changed, told = CHANGES[change]
+def test_predict_on_data_that_change_between_readings_fails(tmp_path: Path, change: str) -> None:
+    changed, message = CHANGES[change]
     first = make_reviews(20).assign(split=["test", "test", "train", "train"] * 5)
     readings = iter([first, changed(first)])
 
@@ -294,12 +292,12 @@ def test_data_that_change_between_two_readings_are_not_scored(tmp_path: Path, ch
     pieces = predict.predict(Constant(), part, TrainedOn())
     with pytest.raises(RunFailed, match=r"^data: made up changed while it was scored \(") as failed:
         predictions.write(pieces, part.count, tmp_path / "p.parquet", lambda done: None)
-    assert told in str(failed.value)
+    assert message in str(failed.value)
     assert str(failed.value).endswith("; no figure is logged; evaluate again")
     assert "\n" not in str(failed.value)
 
 
-def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
+def test_predict_on_data_in_other_pieces_gives_the_same_rows(tmp_path: Path) -> None:
     table = make_reviews(20).assign(split="")
     sizes = iter([10, 7])
 
@@ -314,7 +312,7 @@ def test_data_in_other_pieces_are_the_same_data(tmp_path: Path) -> None:
     assert pieces[["hash", "label"]].equals(rows[["hash", "label"]])
 
 
-def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_found(
+def test_evaluate_on_data_that_change_fails_without_figures(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, read = tmp_path / "own.csv", dataset.index_rows
@@ -342,7 +340,7 @@ def test_an_evaluation_whose_data_change_under_it_has_no_figures_and_is_not_foun
     assert (after.tags, after.description) == (before.tags, before.description)
 
 
-def test_one_label_alone_is_refused(trained: Path, tmp_path: Path) -> None:
+def test_evaluate_on_one_label_is_refused(trained: Path, tmp_path: Path) -> None:
     make_reviews(20).query("label == 1").to_csv(tmp_path / "one.csv", index=False)
     runs = len(mlflow.search_runs())
     with pytest.raises(UserError, match=r"data: no review to score has label 0; allowed: reviews of both labels"):
@@ -350,7 +348,7 @@ def test_one_label_alone_is_refused(trained: Path, tmp_path: Path) -> None:
     assert len(mlflow.search_runs()) == runs
 
 
-def test_scoring_needs_no_more_memory_for_more_reviews(tmp_path: Path) -> None:
+def test_predict_of_100_megabytes_needs_a_few_megabytes(tmp_path: Path) -> None:
     """100 pieces of a megabyte of text each are scored in a few megabytes."""
 
     def tables() -> Iterator[pd.DataFrame]:

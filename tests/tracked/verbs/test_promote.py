@@ -74,7 +74,7 @@ def tags(version: int) -> dict[str, str]:
     return dict(mlflow.MlflowClient().get_model_version(NAME, str(version)).tags)
 
 
-def test_the_first_champion_needs_no_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_without_a_champion_promotes_without_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_promote(3) == 0
     assert champion() == "3"
     (run,) = runs("promote")
@@ -89,7 +89,7 @@ def test_the_first_champion_needs_no_comparison(capsys: pytest.CaptureFixture[st
     assert tags(3)["promotion_run_id"] == run.info.run_id
 
 
-def test_a_better_version_replaces_the_champion(capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_of_a_better_version_replaces_the_champion(capsys: pytest.CaptureFixture[str]) -> None:
     run_promote(3)
     assert run_promote(1, NARROW) == 0
     assert champion() == "1"
@@ -118,7 +118,9 @@ def test_a_better_version_replaces_the_champion(capsys: pytest.CaptureFixture[st
     assert "these reviews have decided 1 promotion so far" in capsys.readouterr().out
 
 
-def test_a_worse_version_is_kept_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promote_of_a_worse_version_keeps_the_champion(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_promote(1)
     assert run_promote(3) == 3
     assert champion() == "1"
@@ -133,9 +135,7 @@ def test_a_worse_version_is_kept_out(capsys: pytest.CaptureFixture[str], monkeyp
     assert "these reviews have decided 2 promotions so far" in capsys.readouterr().out
 
 
-def test_evaluations_that_are_there_are_used_and_data_is_then_not_needed(
-    versions: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_promote_with_existing_evaluations_needs_no_data(versions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_promote(1)
     for version in (1, 2):
         evaluate.main([model(version)], Signals())
@@ -146,7 +146,7 @@ def test_evaluations_that_are_there_are_used_and_data_is_then_not_needed(
     assert champion() == "2"
 
 
-def test_evaluations_on_other_reviews_are_not_used(tmp_path: Path) -> None:
+def test_promote_with_evaluations_on_other_reviews_evaluates_again(tmp_path: Path) -> None:
     run_promote(1)
     make_reviews(60, seed=9).to_csv(tmp_path / "others.csv", index=False)
     for version in (1, 2):
@@ -160,7 +160,7 @@ def test_evaluations_on_other_reviews_are_not_used(tmp_path: Path) -> None:
     assert len(runs("evaluate")) == 4
 
 
-def test_reviews_that_a_training_has_seen_decide_nothing(
+def test_promote_on_seen_reviews_alone_is_undecided(
     versions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Their bytes may be others: here each ends with a line break."""
@@ -177,7 +177,9 @@ def test_reviews_that_a_training_has_seen_decide_nothing(
     assert "log_loss_upper" not in run.data.metrics
 
 
-def test_the_gate_decides_on_what_neither_has_seen(versions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_with_seen_reviews_decides_on_those_that_neither_has_seen(
+    versions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_promote(3)
     assert run_promote(1, NARROW, f"--data={versions / 'reviews.csv'}") == 0
     found = runs("promote")[0].data.metrics
@@ -187,7 +189,7 @@ def test_the_gate_decides_on_what_neither_has_seen(versions: Path, capsys: pytes
     assert "left out are 320 reviews that a training has seen" in capsys.readouterr().out
 
 
-def test_copies_of_a_text_are_one_row(versions: Path, tmp_path: Path) -> None:
+def test_promote_on_copied_texts_counts_them_once(versions: Path, tmp_path: Path) -> None:
     run_promote(3)
     fresh = make_reviews(100, seed=11)
     copies = [fresh.assign(text=fresh["text"] + " " * n + "." * n) for n in range(5)]
@@ -198,7 +200,7 @@ def test_copies_of_a_text_are_one_row(versions: Path, tmp_path: Path) -> None:
     assert runs("evaluate")[0].data.metrics["test_reviews_distinct"] == 100
 
 
-def test_too_few_reviews_decide_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_on_too_few_reviews_is_undecided(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_promote(3)
     make_reviews(10, seed=11).to_csv(tmp_path / "few.csv", index=False)
     assert run_promote(1, WIDE, f"--data={tmp_path / 'few.csv'}") == 3
@@ -213,7 +215,7 @@ def forget(run: Run, **columns: object) -> None:
     pd.read_parquet(path).assign(**columns).to_parquet(path)
 
 
-def test_what_is_not_known_of_the_champion_is_said_and_of_the_version_keeps_it_out(
+def test_promote_with_unknown_seen_rows_warns_for_the_champion_and_refuses_the_version(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run_promote(1)
@@ -231,7 +233,7 @@ def test_what_is_not_known_of_the_champion_is_said_and_of_the_version_keeps_it_o
     assert "decisions_on_these_reviews" not in runs("promote")[0].data.metrics  # they have decided nothing
 
 
-def test_an_evaluation_is_of_a_model_and_not_of_its_number() -> None:
+def test_evaluation_of_a_deleted_version_is_not_used_for_its_successor() -> None:
     """Numbers begin again when a registered model is deleted, and the former versions' evaluations are still there."""
     client = mlflow.MlflowClient()
     evaluate.main([model(1)], Signals())
@@ -255,7 +257,7 @@ def runs_by_id(run_id: str) -> Run:
     return mlflow.get_run(run_id)
 
 
-def test_an_older_evaluation_is_known_by_the_model_that_it_used() -> None:
+def test_evaluation_without_a_models_tag_is_found_by_its_used_model() -> None:
     """It has no tag of its own for that, and tells nothing of words: it is made again."""
     run_promote(1)
     for version in (1, 2):
@@ -288,7 +290,7 @@ def store_as_format_2(run: Run) -> None:
 
 
 @pytest.mark.parametrize("old", [(1,), (3,), (1, 3)])
-def test_evaluations_that_were_stored_in_an_older_format_decide_the_same(
+def test_promote_with_evaluations_in_format_2_decides_the_same(
     old: tuple[int, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for version in (1, 3):
@@ -318,7 +320,7 @@ def predictions_of(version: int) -> Path:
     return Path(evaluation_of(version).info.artifact_uri, "predictions.parquet")
 
 
-def test_an_evaluation_that_has_lost_its_predictions_is_made_again() -> None:
+def test_promote_with_an_evaluation_without_predictions_evaluates_again() -> None:
     run_promote(1)
     for version in (1, 2):
         evaluate.main([model(version)], Signals())
@@ -328,7 +330,7 @@ def test_an_evaluation_that_has_lost_its_predictions_is_made_again() -> None:
     assert runs("promote")[0].data.tags["evaluation_run_id"] == evaluation_of(2).info.run_id
 
 
-def test_predictions_that_cannot_be_paired_are_an_error() -> None:
+def test_promote_with_unpaired_predictions_fails() -> None:
     run_promote(1)
     for version in (1, 2):
         evaluate.main([model(version)], Signals())
@@ -343,7 +345,7 @@ def test_predictions_that_cannot_be_paired_are_an_error() -> None:
     assert "promotion" not in tags(2)
 
 
-def test_promotion_by_predictions_without_a_loss_is_an_error() -> None:
+def test_promote_with_predictions_without_a_loss_fails() -> None:
     run_promote(1)
     for version in (1, 2):
         evaluate.main([model(version)], Signals())
@@ -356,7 +358,7 @@ def test_promotion_by_predictions_without_a_loss_is_an_error() -> None:
     assert champion() == "1"
 
 
-def test_only_promotions_that_the_reviews_have_decided_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decisions_on_the_same_reviews_count_only_decided_promotions(monkeypatch: pytest.MonkeyPatch) -> None:
     run_promote(1)
     with monkeypatch.context() as patch:
         patch.setattr(promotion.noninferiority, "decide", lambda *_: (_ for _ in ()).throw(RunFailed("a fault")))
@@ -369,7 +371,7 @@ def test_only_promotions_that_the_reviews_have_decided_are_counted(monkeypatch: 
 
 
 @pytest.mark.parametrize("log_texts", ["true", "false"])
-def test_mistakes_are_stored_with_their_texts_only_if_that_is_wanted(log_texts: str) -> None:
+def test_promote_without_log_texts_logs_mistakes_without_texts(log_texts: str) -> None:
     run_promote(1)
     run_promote(3, f"--log_texts={log_texts}")
     for run in runs("evaluate"):
@@ -378,7 +380,7 @@ def test_mistakes_are_stored_with_their_texts_only_if_that_is_wanted(log_texts: 
         assert ("text" in json.loads(Path(path).read_text())["columns"]) == (log_texts == "true")
 
 
-def test_what_decided_is_stored_before_the_alias_moves_and_no_signal_comes_in_between(
+def test_promote_logs_its_evidence_before_the_alias_moves_and_holds_signals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_promote(3)
@@ -398,7 +400,9 @@ def test_what_decided_is_stored_before_the_alias_moves_and_no_signal_comes_in_be
     assert tags(1)["promotion"] == "promoted"
 
 
-def test_a_champion_that_is_deleted_does_not_open_the_gate(capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_after_deletion_of_the_champion_compares_with_the_former_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     run_promote(1)
     run_promote(2, WIDE)
     mlflow.MlflowClient().delete_model_version(NAME, "2")
@@ -415,7 +419,7 @@ def test_a_champion_that_is_deleted_does_not_open_the_gate(capsys: pytest.Captur
     assert runs("promote")[0].data.tags["decision"] == "promoted"
 
 
-def test_without_data_for_an_evaluation_nothing_is_written(versions: Path) -> None:
+def test_promote_without_data_for_an_evaluation_is_refused_without_a_run(versions: Path) -> None:
     run_promote(1)
     path = versions / "reviews.csv"
     path.rename(versions / "away.csv")
@@ -439,7 +443,7 @@ def test_without_data_for_an_evaluation_nothing_is_written(versions: Path) -> No
         ([model(1), "--data=/no/such.csv"], r"data: "),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(arguments: list[str], message: str) -> None:
+def test_promote_with_an_invalid_value_is_refused_without_a_run(arguments: list[str], message: str) -> None:
     run_promote(3)
     with pytest.raises(UserError, match=f"^{message}") as raised:
         promote.main(arguments, Signals())
@@ -449,7 +453,9 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments: list[str], message:
 
 
 @pytest.mark.parametrize("verb", [evaluate, promote, rollback])
-def test_a_training_and_an_evaluation_are_not_written_over(monkeypatch: pytest.MonkeyPatch, verb: Verb) -> None:
+def test_promote_and_rollback_into_a_run_of_another_verb_are_refused(
+    monkeypatch: pytest.MonkeyPatch, verb: Verb
+) -> None:
     run_promote(1)
     evaluate.main([model(1)], Signals())
     (training,) = mlflow.search_runs(filter_string="params.seed = '1'", output_format="list")
@@ -463,7 +469,7 @@ def test_a_training_and_an_evaluation_are_not_written_over(monkeypatch: pytest.M
     assert champion() == "1"
 
 
-def test_rollback_puts_back_the_former_champion_each_time_one_further(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rollback_repeated_restores_earlier_champions_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
     for version in (3, 1, 2, 1):
         run_promote(version, WIDE)
     for expected in ("2", "1", "3"):
@@ -504,7 +510,7 @@ def test_rollback_without_a_former_champion_is_refused(name: str, message: str) 
     assert runs("rollback") == []
 
 
-def test_rollback_passes_over_versions_that_are_deleted_and_aliases_given_by_hand() -> None:
+def test_rollback_skips_deleted_versions_and_aliases_set_by_hand() -> None:
     client = mlflow.MlflowClient()
     for version in (3, 2, 1):
         run_promote(version, WIDE)
@@ -523,7 +529,7 @@ def test_rollback_passes_over_versions_that_are_deleted_and_aliases_given_by_han
     assert champion() == "1"
 
 
-def test_after_a_former_champion_is_given_the_alias_by_hand_a_rollback_goes_back_from_there() -> None:
+def test_rollback_after_an_alias_set_by_hand_goes_back_from_that_version() -> None:
     for version in (3, 1, 2):
         run_promote(version, WIDE)
     mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")  # a rollback by hand
@@ -538,7 +544,7 @@ def test_after_a_former_champion_is_given_the_alias_by_hand_a_rollback_goes_back
         assert champion() == expected
 
 
-def test_an_alias_that_moves_meanwhile_is_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promote_with_an_alias_that_moves_meanwhile_compares_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As from another host, which the lock does not keep out."""
     run_promote(3)
     decide, moved = promotion.noninferiority.decide, []
@@ -556,7 +562,7 @@ def test_an_alias_that_moves_meanwhile_is_compared_again(monkeypatch: pytest.Mon
     assert {run.data.tags["model_version"] for run in runs("evaluate")} == {"1", "2", "3"}
 
 
-def test_an_alias_that_moves_at_the_same_moment_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promote_with_an_alias_that_moves_at_the_same_moment_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     run_promote(3)
     remember = champions._remember
 
@@ -570,7 +576,7 @@ def test_an_alias_that_moves_at_the_same_moment_is_an_error(monkeypatch: pytest.
     assert runs("promote")[0].info.status == "FAILED"
 
 
-def test_killed_between_alias_and_its_record_the_former_champion_is_still_known(
+def test_rollback_after_a_kill_between_alias_and_its_tag_finds_the_former_champion(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_promote(3)
@@ -583,7 +589,7 @@ def test_killed_between_alias_and_its_record_the_former_champion_is_still_known(
     assert champion() == "3"
 
 
-def test_two_promotions_at_once(tmp_path: Path) -> None:
+def test_two_concurrent_promotions_are_decided_one_after_the_other(tmp_path: Path) -> None:
     """Whoever comes second is compared with the first one's version, never with a champion that is gone."""
     run_promote(3)
     other = tmp_path / "elsewhere"
@@ -608,7 +614,7 @@ def test_two_promotions_at_once(tmp_path: Path) -> None:
     assert past == ["3", first.data.tags["model_version"], second.data.tags["model_version"]]
 
 
-def test_two_evaluations_of_the_same_rows_have_the_same_digest_in_any_order(versions: Path, tmp_path: Path) -> None:
+def test_rows_digest_of_reordered_rows_is_the_same(versions: Path, tmp_path: Path) -> None:
     table = pd.read_csv(versions / "reviews.csv")
     digests = []
     for number, rows in enumerate((table, table.sample(frac=1, random_state=1), table.iloc[:-2])):
@@ -621,18 +627,20 @@ def test_two_evaluations_of_the_same_rows_have_the_same_digest_in_any_order(vers
 def other_data(folder: Path, **arguments: object) -> None:
     """Version 4, trained on other data."""
     make_reviews(400, seed=5).to_csv(folder / "other.csv", index=False)
-    told = [f"--{name}={value}" for name, value in arguments.items()]
-    train.main([*TINY, f"--data={folder / 'other.csv'}", "--epochs=8", "--seed=4", *told], Signals())
+    flags = [f"--{name}={value}" for name, value in arguments.items()]
+    train.main([*TINY, f"--data={folder / 'other.csv'}", "--epochs=8", "--seed=4", *flags], Signals())
 
 
-def test_a_champion_of_other_data_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_against_a_champion_of_other_data_reports_both_digests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_promote(1)
     other_data(tmp_path)
     run_promote(4, WIDE)
     digests = [registry.find(f"models:/{NAME}/{version}").data_digest[:12] for version in (4, 1)]
-    told = f"they were trained on different data (the version on digest {digests[0]}, the champion on {digests[1]})"
-    assert told in capsys.readouterr().out
-    assert told in tags_description(4)
+    sentence = f"they were trained on different data (the version on digest {digests[0]}, the champion on {digests[1]})"
+    assert sentence in capsys.readouterr().out
+    assert sentence in tags_description(4)
     run_promote(2, WIDE)
     capsys.readouterr()
     run_promote(3, f"--data={tmp_path / 'other.csv'}")
@@ -643,7 +651,7 @@ def tags_description(version: int) -> str:
     return str(mlflow.MlflowClient().get_model_version(NAME, str(version)).description)
 
 
-def test_texts_of_private_data_stay_hidden_in_the_evaluation_of_another_version(tmp_path: Path) -> None:
+def test_promote_on_private_data_logs_no_texts_for_either_version(tmp_path: Path) -> None:
     run_promote(1)
     other_data(tmp_path, log_texts="false")
     run_promote(4, WIDE)
@@ -652,7 +660,7 @@ def test_texts_of_private_data_stay_hidden_in_the_evaluation_of_another_version(
         assert "text" not in json.loads(Path(path).read_text())["columns"]
 
 
-def test_the_same_texts_in_another_file_have_decided_before(versions: Path, tmp_path: Path) -> None:
+def test_decisions_on_the_same_texts_in_another_file_are_counted(versions: Path, tmp_path: Path) -> None:
     run_promote(1)
     run_promote(2, WIDE)
     table = pd.read_csv(versions / "reviews.csv")
@@ -664,7 +672,7 @@ def test_the_same_texts_in_another_file_have_decided_before(versions: Path, tmp_
     assert runs("promote")[0].data.metrics["decisions_on_these_reviews"] == 1
 
 
-def test_a_version_that_a_rollback_has_withdrawn_comes_back_by_its_number_alone() -> None:
+def test_promote_of_a_withdrawn_version_by_alias_is_refused() -> None:
     client = mlflow.MlflowClient()
     run_promote(1)
     run_promote(2, WIDE)
@@ -689,7 +697,7 @@ def test_a_version_that_a_rollback_has_withdrawn_comes_back_by_its_number_alone(
     assert promote.main([WIDE], Signals()) == 0  # promoted since
 
 
-def test_a_rollback_while_a_promotion_waits_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rollback_during_a_waiting_promotion_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     run_promote(1)
     run_promote(2, WIDE)
     mlflow.MlflowClient().set_registered_model_alias(NAME, "candidate", "2")
@@ -708,7 +716,7 @@ def test_a_rollback_while_a_promotion_waits_counts(monkeypatch: pytest.MonkeyPat
     assert champion() == "1"
 
 
-def test_a_rollback_that_cannot_be_noted_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rollback_without_an_answering_store_moves_no_alias(monkeypatch: pytest.MonkeyPatch) -> None:
     for version in (1, 2):
         run_promote(version, WIDE)
     monkeypatch.setattr(writer.Run, "flush", lambda *_, **__: (_ for _ in ()).throw(RunFailed("no store")))

@@ -37,7 +37,7 @@ def trained(data: Path, patience: int, seed: int) -> Run:
     return mlflow.search_runs(filter_string="tags.verb = 'train'", output_format="list", max_results=1)[0]
 
 
-def test_a_replayed_row_is_what_a_training_with_that_patience_did(store: str, reviews_csv: Path) -> None:
+def test_replay_of_a_training_equals_trainings_with_each_patience(store: str, reviews_csv: Path) -> None:
     long = trained(reviews_csv, 8, 7)
     rows = table(run_replay(f"--run={long.info.run_id}")).set_index(["patience", "min_delta"])
     assert sorted(rows.index) == [(p, d) for p in range(1, 9) for d in (0.0, 0.0001)]
@@ -53,7 +53,9 @@ def test_a_replayed_row_is_what_a_training_with_that_patience_did(store: str, re
         assert row["regret"] == row["best_value"] - long.data.metrics["best_val_loss"]
 
 
-def test_a_run_of_a_plain_keras_script_under_autolog(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_of_an_autologged_keras_run_equals_fits_with_each_patience(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(60, 6)).astype("float32")
     y = (x[:, 0] + rng.normal(size=60) > 0).astype("float32")
@@ -83,9 +85,7 @@ def test_a_run_of_a_plain_keras_script_under_autolog(store: str, capsys: pytest.
         assert rows.loc[patience, "best_value"] == stopping.best
 
 
-def test_a_replay_of_one_run_is_linked_to_it_and_holds_its_figures(
-    store: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_replay_of_one_run_links_it_and_logs_table_and_figures(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     experiment = mlflow.create_experiment("films")
     values = [0.5, 0.4, 0.45, 0.41, 0.3, 0.35, 0.36]
     source = record(values, {"patience": 4, "min_delta": 0.0}, experiment=experiment, name="patience=4 seed=7")
@@ -118,7 +118,7 @@ def test_a_replay_of_one_run_is_linked_to_it_and_holds_its_figures(
     )
 
 
-def test_the_terminal_shows_where_the_kept_epoch_changes_and_one_row_of_what_is_not_known(
+def test_replay_prints_rows_where_the_kept_epoch_changes_and_one_censored(
     store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_replay(f"--run={record([0.5, 0.4, 0.45, 0.41, 0.3, 0.35, 0.36])}", "--patience=1-20")
@@ -134,14 +134,14 @@ def test_the_terminal_shows_where_the_kept_epoch_changes_and_one_row_of_what_is_
 
 
 @pytest.mark.parametrize(("status", "state"), [(None, "running"), ("FAILED", "failed"), ("KILLED", "interrupted")])
-def test_a_training_that_has_not_finished_is_replayed_and_said_to_be_so(
+def test_replay_of_an_unfinished_training_reports_its_status(
     store: str, capsys: pytest.CaptureFixture[str], status: str | None, state: str
 ) -> None:
     run_replay(f"--run={record([0.5, 0.4, 0.45], {'patience': 1}, status=status)}")
     assert f"is unfinished ({state}): its epochs so far are replayed" in capsys.readouterr().out
 
 
-def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_of_an_mlflow_experiment_pools_and_recommends(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     experiment = mlflow.create_experiment("films")
     tags = {"verb": "train", "stop_reason": "patience"}
     for number in [*range(30), 29, 29]:
@@ -162,12 +162,12 @@ def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: 
     assert (found["runs"], found["runs_compared"], found["recommended_patience"]) == (32, 30, 3)
     assert (found["served"], found["answered"]) == (30, 30)
     assert (found["epochs_saved"], found["seconds_saved"], found["regret"]) == (30 * 3, 30 * 3 * 2, 0)
-    for said in (
+    for line in (
         "2 trainings left out, as another one has the same values from epoch 1 on",
         "Patience 3 with min_delta 0 serves at least 90% of such trainings, at 95% confidence",
     ):
-        assert said in out.out
-        assert said in run.data.tags["mlflow.note.content"]
+        assert line in out.out
+        assert line in run.data.tags["mlflow.note.content"]
     assert len(table(run)) == 32 * 6
     assert table(run)["run_id"].nunique() == 32
     pool = table(run, "pooled.csv").set_index("patience")
@@ -178,17 +178,19 @@ def test_an_experiment_is_pooled_and_a_patience_recommended(store: str, capsys: 
     assert files == {"replay.csv", "pooled.csv", "heat_map.png", "pooled.png"}
 
 
-def test_trainings_on_other_data_are_pooled_and_said_to_be_so(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_of_trainings_on_other_data_reports_them(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(4):
         tags = {"verb": "train", "stop_reason": "patience", "data_digest": ("old" if number else "new") * 20}
         record([0.5, 0.4, 0.41 + number / 100, 0.45], {"patience": 2}, tags)
-    told = "These 4 trainings are not all known to be measured on the same data (3 on oldoldoldold; 1 on newnewnewnew)"
+    sentence = (
+        "These 4 trainings are not all known to be measured on the same data (3 on oldoldoldold; 1 on newnewnewnew)"
+    )
     run = run_replay("--experiment=Default")
-    assert told in capsys.readouterr().out
-    assert told in run.data.tags["mlflow.note.content"]
+    assert sentence in capsys.readouterr().out
+    assert sentence in run.data.tags["mlflow.note.content"]
 
 
-def test_few_runs_are_said_to_be_too_few(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_of_few_runs_reports_too_few(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         record([0.5, 0.4, 0.45, 0.46], {"patience": 2}, {"verb": "train"})
     run = run_replay("--run=all")
@@ -197,7 +199,7 @@ def test_few_runs_are_said_to_be_too_few(store: str, capsys: pytest.CaptureFixtu
     assert "recommended_patience" not in run.data.metrics
 
 
-def test_auto_is_the_newest_finished_training(store: str) -> None:
+def test_replay_of_auto_takes_the_newest_finished_training(store: str) -> None:
     record([0.5, 0.4, 0.45], {"patience": 1}, {"verb": "train"})
     newest = record([0.5, 0.4, 0.45], {"patience": 1}, {"verb": "train"})
     record([0.5, 0.4], {"patience": 1}, {"verb": "train"}, status=None)
@@ -230,7 +232,7 @@ def test_auto_is_the_newest_finished_training(store: str) -> None:
         (["--mode=up"], r"mode: 'up' is not allowed; allowed: auto, min or max"),
     ],
 )
-def test_bad_input_is_one_line_and_writes_nothing(store: str, arguments: list[str], message: str) -> None:
+def test_replay_with_an_invalid_value_is_refused_without_a_run(store: str, arguments: list[str], message: str) -> None:
     runs = {
         "whole": record([0.5, 0.4], {"patience": 2}),
         "gap": record([0.5, 0.4], {"patience": 2}, steps=[1, 3]),

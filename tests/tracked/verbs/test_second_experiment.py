@@ -39,8 +39,8 @@ def both(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterato
     make_reviews(200).to_csv(folder / "reviews.csv", index=False)
     with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
         for seed, patience, epochs, rate in ((1, 5, 60, 0.01), (2, 5, 60, 0.01), (3, 30, 2, 1e-9)):
-            told = f"--patience={patience} --epochs={epochs} --learning_rate={rate} --seed={seed}"
-            DIABETES["train"].main(told.split(), Signals())
+            flags = f"--patience={patience} --epochs={epochs} --learning_rate={rate} --seed={seed}"
+            DIABETES["train"].main(flags.split(), Signals())
         for seed in (1, 2):
             REVIEWS["train"].main([*TINY, f"--data={folder}/reviews.csv", "--epochs=2", f"--seed={seed}"], Signals())
         yield folder
@@ -62,10 +62,10 @@ def runs(verb: str, experiment: str = NAME) -> list[Run]:
 def everything() -> dict[str, Any]:
     """All that the store tells of runs and versions."""
     client = mlflow.MlflowClient()
-    told = {run.info.run_id: run.to_dictionary() for run in mlflow.search_runs(output_format="list")}
+    contents = {run.info.run_id: run.to_dictionary() for run in mlflow.search_runs(output_format="list")}
     models = {model.name: (dict(model.aliases), dict(model.tags)) for model in client.search_registered_models()}
     versions = {(one.name, one.version): (one.tags, one.description) for one in client.search_model_versions()}
-    return {"runs": told, "models": models, "versions": versions}
+    return {"runs": contents, "models": models, "versions": versions}
 
 
 def artifact(run: Run, name: str) -> Path:
@@ -83,7 +83,7 @@ def model(version: int, name: str = NAME) -> str:
 # One experiment beside the first, from its evaluation to a rollback.
 
 
-def test_an_evaluation_has_the_experiments_own_figures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_of_a_regression_logs_its_own_figures(capsys: pytest.CaptureFixture[str]) -> None:
     run("evaluate", model(1))
     (found,) = runs("evaluate")
     assert found.info.status == "FINISHED"
@@ -115,12 +115,12 @@ def test_an_evaluation_has_the_experiments_own_figures(capsys: pytest.CaptureFix
     assert {name for name in version.tags if name.startswith("test_")} == {
         "test_loss", "test_r2", "test_patients_seen",
     }  # fmt: skip
-    said = f"test_loss {metrics['test_loss']:.4f}, test_r2 {metrics['test_r2']:.4f} on 147 patients"
-    assert said in capsys.readouterr().out
-    assert said in version.description
+    summary = f"test_loss {metrics['test_loss']:.4f}, test_r2 {metrics['test_r2']:.4f} on 147 patients"
+    assert summary in capsys.readouterr().out
+    assert summary in version.description
 
 
-def test_promotion_by_an_error_in_points(capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_of_regressions_decides_by_their_absolute_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("promote", model(3)) == 0
     assert "Promoted: diabetes version 3 is the first champion." in capsys.readouterr().out
     assert champions.current_champion(NAME) == "3"
@@ -163,7 +163,7 @@ def test_promotion_by_an_error_in_points(capsys: pytest.CaptureFixture[str]) -> 
         run("rollback")
 
 
-def test_patients_that_a_training_has_seen_are_left_out_of_a_promotion(
+def test_promote_with_seen_patients_leaves_them_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A promotion on the whole table decides on the rows that are held out, and on none where those are left out."""
@@ -176,15 +176,15 @@ def test_patients_that_a_training_has_seen_are_left_out_of_a_promotion(
             part = super().load_part(source, whole)
             return Some(part.dataset, self.shown)
 
-    told = verbs.Verb("promote", Whole())
-    assert told.main([model(1)], Signals()) == 0
+    verb = verbs.Verb("promote", Whole())
+    assert verb.main([model(1)], Signals()) == 0
     metrics = runs("promote")[0].data.metrics
     assert metrics["test_patients"] == 147
     assert {one.data.metrics["test_patients"] for one in runs("evaluate")} == {147 + 236}
     assert {one.data.metrics["test_patients_seen"] for one in runs("evaluate")} == {236}
     assert "left out are 236 patients that a training has seen" in capsys.readouterr().out
     monkeypatch.setattr(Whole, "shown", ("train", "validation"))
-    assert told.main([model(2)], Signals()) == 3
+    assert verb.main([model(2)], Signals()) == 3
     assert "no patient is left that neither has seen in its training; left out are 295" in capsys.readouterr().out
     assert champions.current_champion(NAME) == "1"
 
@@ -208,7 +208,9 @@ class Some:
         return [one for part in self._parts for one in part.seen(trained_on)]
 
 
-def test_too_few_patients_decide_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_promote_on_too_few_patients_is_undecided(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run("promote", model(3))
 
     class Few(Diabetes):
@@ -234,7 +236,7 @@ class FewRows(Some):
         return super().seen(trained_on)[:10]
 
 
-def test_a_comparison_of_errors_has_no_column_of_what_is_right(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_of_regressions_has_no_column_of_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
     for version in (1, 2, 3):
         run("evaluate", model(version))
     run("compare")
@@ -261,13 +263,13 @@ def test_a_comparison_of_errors_has_no_column_of_what_is_right(capsys: pytest.Ca
         assert "of absolute error" in text
         assert "on 147 patients; the difference is significant." in text
         assert "test_r2" in text.replace("\\", "")
-    told = (html + out).lower()
-    assert "mcnemar" not in told
-    assert "review" not in told
-    assert "points of" not in told
+    text = (html + out).lower()
+    assert "mcnemar" not in text
+    assert "review" not in text
+    assert "points of" not in text
 
 
-def test_a_replay_reads_the_experiments_own_trainings(capsys: pytest.CaptureFixture[str]) -> None:
+def test_replay_of_the_second_experiment_reads_its_own_trainings(capsys: pytest.CaptureFixture[str]) -> None:
     trainings = {one.info.run_id for one in runs("train")}
     run("replay", "--run=all")
     (found,) = runs("replay")
@@ -283,7 +285,7 @@ def test_a_replay_reads_the_experiments_own_trainings(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(("own", "name", "count"), [(DIABETES, NAME, 3), (REVIEWS, "imdb-conv1d", 2)])
-def test_comparison_and_replay_take_their_own_trainings_and_foreign_ones(
+def test_compare_and_replay_in_a_shared_store_take_own_and_foreign_trainings(
     own: Mapping[str, verbs.Verb], name: str, count: int
 ) -> None:
     foreign = record([0.5, 0.4, 0.45], {"patience": 2})
@@ -295,7 +297,7 @@ def test_comparison_and_replay_take_their_own_trainings_and_foreign_ones(
     assert set(pd.read_csv(artifact(runs("replay", name)[0], "replay.csv"))["run_id"]) == expected | {foreign}
 
 
-def test_a_training_that_names_no_experiment_is_the_first_ones() -> None:
+def test_training_without_an_experiments_tag_belongs_to_the_first_experiment() -> None:
     untagged = record([0.5, 0.4, 0.45], {"patience": 2}, {"verb": "train", "stop_reason": "patience"})
     for own, name, count in ((DIABETES, NAME, 3), (REVIEWS, "imdb-conv1d", 2 + 1)):
         run("compare", of=own)
@@ -307,7 +309,7 @@ def test_a_training_that_names_no_experiment_is_the_first_ones() -> None:
 @pytest.mark.parametrize(
     ("own", "name", "other"), [(DIABETES, NAME, "imdb-conv1d"), (REVIEWS, "imdb-conv1d", NAME)], ids=["of", "for"]
 )
-def test_a_model_of_the_other_experiment_is_refused_by_its_name(
+def test_model_of_the_other_experiment_is_refused_by_its_name(
     own: Mapping[str, verbs.Verb], name: str, other: str, verb: str
 ) -> None:
     before = everything()
@@ -319,7 +321,7 @@ def test_a_model_of_the_other_experiment_is_refused_by_its_name(
     assert everything() == before
 
 
-def test_a_model_of_the_other_experiment_is_refused_without_a_version() -> None:
+def test_model_of_the_other_experiment_without_a_version_is_refused() -> None:
     source = mlflow.MlflowClient().get_model_version(NAME, "1").source
     with pytest.raises(UserError, match=r"is of experiment 'diabetes'; allowed: a model of 'imdb-conv1d'"):
         run("evaluate", f"--model={source}", of=REVIEWS)
@@ -328,7 +330,7 @@ def test_a_model_of_the_other_experiment_is_refused_without_a_version() -> None:
 @pytest.mark.parametrize(
     ("own", "name", "other"), [(DIABETES, NAME, "imdb-conv1d"), (REVIEWS, "imdb-conv1d", NAME)], ids=["of", "for"]
 )
-def test_a_rollback_of_the_others_model_is_refused_and_moves_nothing(
+def test_rollback_of_the_other_experiments_model_is_refused(
     own: Mapping[str, verbs.Verb], name: str, other: str
 ) -> None:
     client = mlflow.MlflowClient()
@@ -349,12 +351,14 @@ def forget_the_experiment(name: str, version: int) -> None:
     client = mlflow.MlflowClient()
     place = client.get_model_version_download_uri(name, str(version)).removeprefix("file://")
     path = Path(place, "MLmodel")
-    told = yaml.safe_load(path.read_text())
-    assert told["metadata"].pop("experiment") == name
-    path.write_text(yaml.safe_dump(told))
+    mlmodel = yaml.safe_load(path.read_text())
+    assert mlmodel["metadata"].pop("experiment") == name
+    path.write_text(yaml.safe_dump(mlmodel))
 
 
-def test_a_version_that_names_no_experiment_is_the_first_ones(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_without_an_experiments_tag_belongs_to_the_first_experiment(
+    both: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     own = Path(mlflow.MlflowClient().get_model_version_download_uri("imdb-conv1d", "1").removeprefix("file://"))
     whole = (own / "MLmodel").read_text()
     forget_the_experiment("imdb-conv1d", 1)
@@ -376,12 +380,10 @@ def test_a_version_that_names_no_experiment_is_the_first_ones(both: Path, capsys
 @pytest.mark.parametrize(
     ("own", "name", "other"), [(DIABETES, NAME, "imdb-conv1d"), (REVIEWS, "imdb-conv1d", NAME)], ids=["of", "for"]
 )
-def test_runs_of_the_other_experiment_are_refused_by_their_id(
-    own: Mapping[str, verbs.Verb], name: str, other: str
-) -> None:
+def test_runs_of_the_other_experiment_are_refused_by_id(own: Mapping[str, verbs.Verb], name: str, other: str) -> None:
     mine, theirs = (runs("train", whose)[0].info.run_id for whose in (name, other))
     before = everything()
-    told = f"'{theirs}' is not allowed; allowed: a run of experiment '{name}'; this one is of experiment '{other}'"
+    reason = f"'{theirs}' is not allowed; allowed: a run of experiment '{name}'; this one is of experiment '{other}'"
     for verb, argument, parameter in (
         ("replay", f"--run={theirs}", "run"),
         ("compare", f"--runs={theirs}", "runs"),
@@ -389,11 +391,11 @@ def test_runs_of_the_other_experiment_are_refused_by_their_id(
     ):
         with pytest.raises(UserError) as refused:
             run(verb, argument, of=own)
-        assert str(refused.value) == f"{parameter}: {told}"
+        assert str(refused.value) == f"{parameter}: {reason}"
     assert everything() == before
 
 
-def test_an_untagged_run_of_a_verb_is_refused_by_the_second_experiment() -> None:
+def test_untagged_run_of_a_verb_is_refused_by_the_second_experiment() -> None:
     untagged = record([0.5, 0.4, 0.45], {"patience": 2}, {"verb": "train", "stop_reason": "patience"})
     with pytest.raises(
         UserError, match=f"^run: '{untagged}' .*; this one is of another experiment, which has not named"
@@ -402,7 +404,7 @@ def test_an_untagged_run_of_a_verb_is_refused_by_the_second_experiment() -> None
     run("replay", f"--run={untagged}", of=REVIEWS)
 
 
-def test_an_evaluation_of_the_other_experiment_is_never_taken_for_ones_own() -> None:
+def test_promote_with_the_other_experiments_evaluation_evaluates_again() -> None:
     """Even if it names one's training and one's rows."""
     run("evaluate", model(1))
     (found,) = runs("evaluate")
@@ -415,7 +417,7 @@ def test_an_evaluation_of_the_other_experiment_is_never_taken_for_ones_own() -> 
     assert {one.data.tags["model_version"] for one in runs("evaluate")} == {"1", "3"}  # made anew
 
 
-def test_a_model_name_that_holds_another_experiments_versions_is_refused_before_a_run_is_made() -> None:
+def test_train_under_another_experiments_model_name_is_refused_without_a_run() -> None:
     before = everything()
     with pytest.raises(
         UserError, match=r"^model_name: imdb-conv1d version \d+ is of experiment 'imdb-conv1d'; allowed"
@@ -426,7 +428,7 @@ def test_a_model_name_that_holds_another_experiments_versions_is_refused_before_
     assert everything() == before
 
 
-def test_a_rollback_leaves_another_experiments_champion_where_it_is() -> None:
+def test_rollback_from_another_experiments_champion_is_refused() -> None:
     client = mlflow.MlflowClient()
     client.set_model_version_tag("imdb-conv1d", "1", "experiment", NAME)  # as if one had come in by hand
     for version in ("1", "2"):
@@ -438,7 +440,7 @@ def test_a_rollback_leaves_another_experiments_champion_where_it_is() -> None:
     assert everything() == before
 
 
-def test_a_class_that_is_derived_from_the_first_experiment_owns_no_untagged_runs() -> None:
+def test_subclass_of_the_first_experiment_owns_no_untagged_runs() -> None:
     class Second(type(verbs.EXPERIMENT)):  # type: ignore[misc]
         name = "imdb-second"
 
@@ -449,7 +451,7 @@ def test_a_class_that_is_derived_from_the_first_experiment_owns_no_untagged_runs
     run("compare", of=REVIEWS)
 
 
-def test_losses_of_another_kind_decide_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promote_with_an_evaluation_in_another_unit_evaluates_again(monkeypatch: pytest.MonkeyPatch) -> None:
     run("evaluate", "--model=models:/diabetes/1")
     (first,) = runs("evaluate")
     assert first.data.tags["loss_of_rows"] == "absolute error in points"
@@ -461,18 +463,18 @@ def test_losses_of_another_kind_decide_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_a_promotion_evaluates_anew_where_either_ones_losses_are_of_another_kind(version: str) -> None:
+def test_promote_with_either_evaluation_in_another_unit_evaluates_it_again(version: str) -> None:
     for number in ("1", "2"):
         run("evaluate", f"--model=models:/diabetes/{number}")
     run("promote", "--model=models:/diabetes/1")
     (found,) = [one for one in runs("evaluate") if one.data.tags["model_version"] == version]
     mlflow.MlflowClient().set_tag(found.info.run_id, "loss_of_rows", "relative error in shares")
     assert run("promote", "--model=models:/diabetes/2") == 0
-    told = [one.data.tags["loss_of_rows"] for one in runs("evaluate") if one.data.tags["model_version"] == version]
-    assert told == ["absolute error in points", "relative error in shares"]
+    losses = [one.data.tags["loss_of_rows"] for one in runs("evaluate") if one.data.tags["model_version"] == version]
+    assert losses == ["absolute error in points", "relative error in shares"]
 
 
-def test_inputs_that_one_experiments_training_forbids_to_store_are_stored_by_none(both: Path) -> None:
+def test_inputs_that_one_experiments_training_forbids_are_logged_by_neither(both: Path) -> None:
     from tracked.runs import evaluations
 
     digest = runs("train", "imdb-conv1d")[0].data.tags["data_digest"]

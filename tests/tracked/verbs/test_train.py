@@ -37,27 +37,27 @@ PER_EPOCH = {
 
 
 @pytest.mark.parametrize(
-    ("arguments", "layers", "said"),
+    ("arguments", "layers", "lines"),
     [
         ([], "plain", ["embedding_dims * kernel_size is 24, below 64: Keras's own layers train, as with fused=false"]),
         (["--fused=false"], "plain", []),
         (["--embedding_dims=22"], "fused", []),
     ],
 )
-def test_layers_are_fused_where_asked_for_and_wide_enough(
+def test_layers_are_fused_if_requested_and_wide_enough(
     store: str,
     reviews_csv: Path,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     layers: str,
-    said: list[str],
+    lines: list[str],
 ) -> None:
     run_train(f"--data={reviews_csv}", "--epochs=1", *arguments)
     assert last_run().data.tags["layers"] == layers
-    assert [line for line in capsys.readouterr().out.splitlines() if "kernel_size" in line] == said
+    assert [line for line in capsys.readouterr().out.splitlines() if "kernel_size" in line] == lines
 
 
-def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: Path) -> None:
+def test_train_logs_metrics_artifacts_data_and_version(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--patience=2", "--epochs=50")
     run, client = last_run(), mlflow.MlflowClient()
     assert run.info.status == "FINISHED"
@@ -142,7 +142,7 @@ def test_a_training_leaves_everything_where_it_belongs(store: str, reviews_csv: 
     assert (shown["val_loss"], shown["best_epoch"], shown["stopped_epoch"]) == (val_loss[best], best, len(states))
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(store: str, reviews_csv: Path) -> None:
+def test_train_with_equal_seeds_gives_equal_bits(store: str, reviews_csv: Path) -> None:
     found = []
     for seed in (7, 7, 8):
         run_train(f"--data={reviews_csv}", "--epochs=3", f"--seed={seed}")
@@ -151,7 +151,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(store: st
     assert found[0] != found[2]
 
 
-def test_an_accuracy_can_be_monitored(store: str, reviews_csv: Path) -> None:
+def test_train_with_monitor_accuracy_keeps_the_highest(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--epochs=3", "--monitor=val_accuracy", "--mode=auto")
     run = last_run()
     assert run.data.tags["stop_reason"] == "epochs"
@@ -161,7 +161,7 @@ def test_an_accuracy_can_be_monitored(store: str, reviews_csv: Path) -> None:
     assert versions()[0].tags["best_val_accuracy"] == repr(max(accuracy.values()))
 
 
-def test_a_very_sure_network_is_registered(store: str, tmp_path: Path) -> None:
+def test_train_of_a_very_certain_network_registers_it(store: str, tmp_path: Path) -> None:
     """Probabilities of 1 for wrong labels: a loss from float32 probabilities would differ from the logged one."""
     table = make_reviews(200)
     table.loc[:9, "label"] = 1 - table.loc[:9, "label"]
@@ -171,7 +171,7 @@ def test_a_very_sure_network_is_registered(store: str, tmp_path: Path) -> None:
     assert len(versions()) == 1
 
 
-def test_without_log_texts_no_text_is_in_any_artifact(store: str, reviews_csv: Path) -> None:
+def test_train_without_log_texts_logs_no_text(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--epochs=1", "--log_texts=false")
     folder = Path(mlflow.artifacts.download_artifacts(run_id=last_run().info.run_id, artifact_path="."))
     model = Path(mlflow.artifacts.download_artifacts("models:/imdb-conv1d@candidate"))
@@ -182,7 +182,7 @@ def test_without_log_texts_no_text_is_in_any_artifact(store: str, reviews_csv: P
             assert not any(review.encode() in content for review in secret), path
 
 
-def test_an_interrupted_training_keeps_its_epochs_and_registers_nothing(store: str, reviews_csv: Path) -> None:
+def test_interrupted_training_keeps_its_epochs_and_registers_nothing(store: str, reviews_csv: Path) -> None:
     # One look before the training, then one after all batches of an epoch and one after its validation: the sixth is
     # in the third epoch.
     with pytest.raises(Interrupted):
@@ -198,7 +198,7 @@ def test_an_interrupted_training_keeps_its_epochs_and_registers_nothing(store: s
     assert versions() == []
 
 
-def test_a_signal_in_mid_epoch_does_not_wait_for_its_end(
+def test_signal_during_an_epoch_ends_the_training_before_the_epochs_end(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from imdb_conv1d import networks
@@ -211,7 +211,7 @@ def test_a_signal_in_mid_epoch_does_not_wait_for_its_end(
     assert int(built[0].trained.optimizer.iterations) == 32 + networks.STEPS_PER_CALL
 
 
-def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_csv: Path) -> None:
+def test_signal_before_the_first_epochs_end_is_reported(store: str, reviews_csv: Path) -> None:
     with pytest.raises(Interrupted):
         run_train(f"--data={reviews_csv}", signals=SignalAfter(3, signal.SIGINT))
     run = last_run()
@@ -221,7 +221,7 @@ def test_interrupted_before_the_first_epoch_ends_it_says_so(store: str, reviews_
     assert "checkpoint/best.keras" not in artifacts(run)
 
 
-def test_an_exception_fails_the_run_and_keeps_its_epochs(
+def test_exception_in_training_fails_the_run_and_keeps_its_epochs(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epoch = writer.Run.log_epoch
@@ -242,7 +242,7 @@ def test_an_exception_fails_the_run_and_keeps_its_epochs(
     assert versions() == []
 
 
-def test_a_loss_that_is_not_a_number_registers_nothing(store: str, reviews_csv: Path) -> None:
+def test_train_with_a_loss_of_nan_registers_nothing(store: str, reviews_csv: Path) -> None:
     with pytest.raises(
         RunFailed, match=r"epoch \d+: a loss is not a finite number; a smaller learning_rate than 1e\+30"
     ):
@@ -255,7 +255,7 @@ def test_a_loss_that_is_not_a_number_registers_nothing(store: str, reviews_csv: 
     assert versions() == []
 
 
-def test_a_stored_model_that_scores_otherwise_is_not_registered(
+def test_stored_model_with_another_loss_is_not_registered(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = keras.saving.load_model
@@ -276,7 +276,7 @@ def test_a_stored_model_that_scores_otherwise_is_not_registered(
     assert list(mlflow.search_logged_models(output_format="list")) == []
 
 
-def test_an_outage_in_mid_training_is_made_good(
+def test_outage_during_training_loses_no_epoch(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_batch = mlflow.MlflowClient.log_batch
@@ -300,7 +300,7 @@ def test_an_outage_in_mid_training_is_made_good(
     assert "MLflow did not take the metrics of epoch 1 (connection refused)" in capsys.readouterr().err
 
 
-def test_what_never_arrives_fails_the_run_and_is_named(
+def test_undelivered_calls_fail_the_run_and_are_named(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log_batch = mlflow.MlflowClient.log_batch
@@ -322,9 +322,7 @@ def test_what_never_arrives_fails_the_run_and_is_named(
     assert len(pd.read_csv(kept / "history.csv")) == 3
 
 
-def test_the_run_that_mlflow_run_has_made_is_used(
-    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_train_under_mlflow_run_uses_its_run(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient()
     made = client.create_run("0", run_name="gifted-crow-512", tags={"mlflow.project.entryPoint": "main"})
     client.log_param(made.info.run_id, "patience", "30")
@@ -340,7 +338,7 @@ def test_the_run_that_mlflow_run_has_made_is_used(
     assert len(mlflow.search_runs(output_format="list")) == 1
 
 
-def test_a_name_that_the_user_gave_stays(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_name_of_the_user_is_kept(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = mlflow.MlflowClient().create_run("0", run_name="my first try")
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     run_train(f"--data={reviews_csv}", "--epochs=1")
@@ -348,7 +346,7 @@ def test_a_name_that_the_user_gave_stays(store: str, reviews_csv: Path, monkeypa
 
 
 @pytest.mark.parametrize("data_value", ["missing.csv", "one-class.csv"])
-def test_unusable_data_makes_no_run(store: str, tmp_path: Path, data_value: str) -> None:
+def test_train_on_invalid_data_is_refused_without_a_run(store: str, tmp_path: Path, data_value: str) -> None:
     pd.DataFrame({"text": ["a", "b"], "label": [1, 1]}).to_csv(tmp_path / "one-class.csv", index=False)
     with pytest.raises(UserError):
         run_train(f"--data={tmp_path / data_value}")
@@ -366,7 +364,7 @@ def silent_port() -> Iterator[int]:
     "uri", ["http://127.0.0.1:9", "http://127.0.0.1:{silent}", "postgresql://127.0.0.1:9/x", "foo://bar",
             "sqlite:////proc/none/mlflow.db", "sqlite:///{garbage}"],
 )  # fmt: skip
-def test_a_store_that_does_not_answer_is_said_at_once(
+def test_train_without_an_answering_store_fails_at_once(
     uri: str, silent_port: int, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "garbage.db").write_bytes(b"no database" * 1000)
@@ -380,7 +378,7 @@ def test_a_store_that_does_not_answer_is_said_at_once(
     assert time.monotonic() - started < 10
 
 
-def test_a_registry_that_does_not_answer_is_named(
+def test_train_without_an_answering_registry_names_it(
     store: str, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://127.0.0.1:9")
@@ -389,7 +387,7 @@ def test_a_registry_that_does_not_answer_is_named(
 
 
 @pytest.mark.parametrize(("name", "value"), [("MLFLOW_EXPERIMENT_ID", "999"), ("MLFLOW_RUN_ID", "0" * 32)])
-def test_settings_that_name_nothing_are_refused(
+def test_train_with_settings_that_name_nothing_is_refused(
     store: str, monkeypatch: pytest.MonkeyPatch, reviews_csv: Path, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -398,7 +396,7 @@ def test_settings_that_name_nothing_are_refused(
     assert mlflow.search_runs(["0"], output_format="list") == []
 
 
-def test_an_artifact_store_that_fails_holds_up_no_metric(
+def test_failing_artifact_store_delays_no_metric(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any) -> None:
@@ -415,7 +413,7 @@ def test_an_artifact_store_that_fails_holds_up_no_metric(
     assert versions() == []
 
 
-def test_an_upload_that_takes_longer_than_the_patience_is_waited_for(
+def test_flush_waits_for_an_upload_longer_than_its_patience(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload = mlflow.MlflowClient.log_artifact
@@ -432,7 +430,7 @@ def test_an_upload_that_takes_longer_than_the_patience_is_waited_for(
     assert {"checkpoint/best.keras", "history.csv", "training.png"} <= artifacts(run)
 
 
-def test_an_upload_that_hangs_does_not_hold_up_an_interruption_and_is_named_as_what_it_is(
+def test_hanging_upload_does_not_delay_an_interruption_and_is_named(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stuck = threading.Event()
@@ -442,8 +440,8 @@ def test_an_upload_that_hangs_does_not_hold_up_an_interruption_and_is_named_as_w
         run_train(f"--data={reviews_csv}", signals=SignalAfter(4))
     assert not stuck.is_set()
     stuck.set()
-    told = capsys.readouterr().err
-    assert "environment.json (still being sent: it may arrive later); rows.parquet; " in told
+    err = capsys.readouterr().err
+    assert "environment.json (still being sent: it may arrive later); rows.parquet; " in err
     assert last_run().info.status == "KILLED"
 
 
@@ -483,7 +481,7 @@ def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None
         (publisher, "require_same_loss", 1),
     ],
 )
-def test_a_signal_at_any_moment_before_registration_leaves_a_full_report(
+def test_signal_before_registration_leaves_a_full_report(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, epochs: int
 ) -> None:
     then_kill(monkeypatch, owner, name)
@@ -502,7 +500,7 @@ def test_a_signal_at_any_moment_before_registration_leaves_a_full_report(
     ("owner", "name"),
     [(publisher, "register"), (mlflow.MlflowClient, "create_model_version"), (writer.Run, "settle")],
 )
-def test_a_signal_after_registration_has_begun_comes_too_late(
+def test_signal_during_registration_is_ignored(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ) -> None:
     if name == "settle":  # the second one, at the very end
@@ -518,7 +516,9 @@ def test_a_signal_after_registration_has_begun_comes_too_late(
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
 
 
-def test_a_lost_answer_makes_no_second_version(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_answer_of_a_registration_makes_no_second_version(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("create_registered_model", "create_model_version", "set_registered_model_alias"):
         lose_first_answer(monkeypatch, mlflow.MlflowClient, name)
     run_train(f"--data={reviews_csv}", "--epochs=1")
@@ -526,7 +526,7 @@ def test_a_lost_answer_makes_no_second_version(store: str, reviews_csv: Path, mo
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
 
 
-def test_a_model_that_was_stored_in_part_is_deleted_and_stored_again(
+def test_partly_stored_model_is_deleted_and_stored_again(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lose_first_answer(monkeypatch, mlflow.MlflowClient, "log_model_artifacts")
@@ -552,7 +552,7 @@ def lose_first_answer(monkeypatch: pytest.MonkeyPatch, owner: object, name: str)
 
 
 @pytest.mark.parametrize("name", ["log_batch", "update_run", "set_terminated", "log_inputs", "log_artifact"])
-def test_one_call_that_fails_changes_nothing(
+def test_single_failing_call_changes_no_result(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     made = mlflow.MlflowClient().create_run("0", run_name="gifted-crow-512")
@@ -566,7 +566,7 @@ def test_one_call_that_fails_changes_nothing(
     assert list(points(run, "val_loss")) == [1]
 
 
-def test_a_picture_that_cannot_be_made_hides_nothing(
+def test_failing_figure_loses_neither_checkpoint_nor_stop_reason(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*arguments: Any) -> None:
@@ -582,7 +582,7 @@ def test_a_picture_that_cannot_be_made_hides_nothing(
     )
 
 
-def test_registering_that_fails_is_named_and_keeps_the_reason_of_the_stop(
+def test_failing_registration_is_named_and_keeps_the_stop_reason(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: Any) -> None:
@@ -596,7 +596,7 @@ def test_registering_that_fails_is_named_and_keeps_the_reason_of_the_stop(
     assert "giving it the alias candidate failed (not allowed)" in run.data.tags["error"]
 
 
-def test_a_name_that_only_looks_made_up_stays(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_name_that_looks_generated_is_kept(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = mlflow.MlflowClient().create_run("0", run_name="baseline-cnn-1")
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
     run_train(f"--data={reviews_csv}", "--epochs=1")

@@ -37,7 +37,7 @@ def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
-def test_it_lists_each_with_its_last_epoch_and_how_it_goes_on(
+def test_unfinished_lists_last_epoch_and_resume_command(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert listed(capsys) == "no unfinished training in experiment Default\n"
@@ -50,9 +50,7 @@ def test_it_lists_each_with_its_last_epoch_and_how_it_goes_on(
     assert len(mlflow.search_runs(["0"], output_format="list")) == 2  # none of its own
 
 
-def test_one_that_is_worked_on_is_alive_and_is_not_closed(
-    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_close_of_a_running_training_is_refused(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = break_off(noisy, 1)
     with holding(run) as process:
         text = listed(capsys, "--close=dead")
@@ -76,7 +74,9 @@ def died(run: Run) -> None:
     client.delete_tag(run.info.run_id, "stop_reason")
 
 
-def test_a_dead_one_does_not_stay_running_for_ever(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_close_of_a_dead_training_ends_its_run_as_killed(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     older, newer = break_off(noisy, 1), break_off(noisy, 2)
     died(older)
     assert "status RUNNING; dead, stop_reason unknown" in listed(capsys)
@@ -97,7 +97,7 @@ def test_a_dead_one_does_not_stay_running_for_ever(store: str, noisy: Path, caps
     assert listed(capsys) == "no unfinished training in experiment Default\n"
 
 
-def test_one_whose_version_is_registered_is_closed_as_finished(
+def test_close_of_a_training_with_a_version_ends_its_run_as_finished(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = unended(noisy)
@@ -106,7 +106,7 @@ def test_one_whose_version_is_registered_is_closed_as_finished(
     assert mlflow.get_run(run.info.run_id).data.tags["stop_reason"] == "epochs"
 
 
-def test_what_mlflow_run_wrote_over_is_told_by_the_tag(
+def test_unfinished_reads_the_stop_reason_that_mlflow_run_overwrote(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 1)
@@ -116,7 +116,7 @@ def test_what_mlflow_run_wrote_over_is_told_by_the_tag(
     assert "status FINISHED; dead, stop_reason interrupted" in listed(capsys)
 
 
-def test_one_that_mlflow_run_has_made_and_not_begun_may_live(
+def test_unfinished_lists_mlflow_runs_unstarted_run_as_unknown(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = mlflow.MlflowClient()
@@ -133,24 +133,26 @@ def test_one_that_mlflow_run_has_made_and_not_begun_may_live(
     assert client.get_run(made.info.run_id).info.status == "KILLED"
 
 
-def test_one_that_has_just_begun_lives(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unfinished_lists_a_training_without_folder_as_alive(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Between the run's creation and its folder's: the process is known by what the run was begun with."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         start = holder._start(process.pid)
-        told = {"pid": process.pid, "host": socket.gethostname(), "since": "now", "start": start, "parameters": {}}
-        made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(told)})
+        launch = {"pid": process.pid, "host": socket.gethostname(), "since": "now", "start": start, "parameters": {}}
+        made = mlflow.MlflowClient().create_run("0", tags={"verb": "train", "launch": json.dumps(launch)})
         assert f"alive: process {process.pid} on host" in listed(capsys, "--close=dead")
         with pytest.raises(UserError, match=rf"is held by process {process.pid} on host"):
             resume("--resume", made.info.run_id)
         # Another process may have the number by now, and this process has its own, as in a container.
         for other in ({"start": "1"}, {"pid": os.getpid(), "start": holder._start(os.getpid())}):
-            mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(told | other))
+            mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(launch | other))
             assert "dead" in listed(capsys)
         process.kill()
     assert mlflow.get_run(made.info.run_id).info.status == "RUNNING"
 
 
-def test_a_bad_launch_tag_concerns_its_own_run_alone(
+def test_unfinished_with_an_invalid_launch_tag_lists_every_training(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 1)
@@ -168,7 +170,7 @@ def test_a_bad_launch_tag_concerns_its_own_run_alone(
     assert {one.id for one in training_status.find_unfinished(EXPERIMENT, "0")} == {run.info.run_id, *made}
 
 
-def test_one_in_another_container_of_this_host_name_is_left_to_it(
+def test_unfinished_in_another_container_of_the_host_name_reports_unknown(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = asdict(holder.Holder.this_process())
@@ -183,7 +185,7 @@ def test_one_in_another_container_of_this_host_name_is_left_to_it(
         assert "dead" in listed(capsys)
 
 
-def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, noisy: Path) -> None:
+def test_close_of_a_training_taken_meanwhile_is_refused(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
     (listed_before,) = training_status.find_unfinished(EXPERIMENT, "0")
     resume("--resume=latest")
@@ -196,7 +198,7 @@ def test_one_that_another_process_has_taken_meanwhile_is_not_closed(store: str, 
     assert mlflow.get_run(other.info.run_id).data.tags["stop_reason"] == "interrupted"
 
 
-def test_a_mistake_is_said(store: str, noisy: Path) -> None:
+def test_unfinished_with_an_invalid_value_is_refused(store: str, noisy: Path) -> None:
     with pytest.raises(
         UserError, match="close: 'all' is not allowed; allowed: no, dead, or the run id of an unfinished"
     ):
@@ -205,7 +207,7 @@ def test_a_mistake_is_said(store: str, noisy: Path) -> None:
         unfinished.main(["--experiment=none"], Signals())
 
 
-def test_under_mlflow_run_its_run_says_what_it_is(
+def test_unfinished_under_mlflow_run_tags_its_run(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = mlflow.MlflowClient().create_run("0", tags={"mlflow.project.entryPoint": "unfinished"})
@@ -214,7 +216,7 @@ def test_under_mlflow_run_its_run_says_what_it_is(
     assert mlflow.get_run(made.info.run_id).data.tags["verb"] == "unfinished"
 
 
-def test_a_training_without_its_folder_keeps_the_tables_that_its_run_has(
+def test_close_of_a_training_without_folder_keeps_its_runs_tables(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 2)
@@ -223,7 +225,7 @@ def test_a_training_without_its_folder_keeps_the_tables_that_its_run_has(
     assert table(run, "early_stopping.csv")["epoch"].tolist() == [1, 2]
 
 
-def test_what_cannot_be_read_is_not_thrown_away(
+def test_close_of_an_unreadable_folder_keeps_it(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 2)
@@ -245,7 +247,7 @@ def test_what_cannot_be_read_is_not_thrown_away(
     assert folder(run).exists()
 
 
-def test_the_checkpoint_that_is_rescued_is_the_newest_snapshots(
+def test_close_logs_the_newest_snapshots_checkpoint(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not one of an epoch that was never complete."""
@@ -263,7 +265,7 @@ def files(place: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("place", ["the artifacts of the experiment", "a folder with a lock", "no path"])
-def test_a_tag_that_names_a_folder_which_is_not_the_runs_own_endangers_nothing(
+def test_close_with_a_tag_of_a_foreign_folder_leaves_that_folder(
     store: str, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
     run = break_off(noisy, 2)
@@ -277,8 +279,8 @@ def test_a_tag_that_names_a_folder_which_is_not_the_runs_own_endangers_nothing(
         (tmp_path / "precious" / run.info.run_id).mkdir(parents=True)
         for name in ("lock", "attempts", "best-1.keras"):
             (tmp_path / "precious" / run.info.run_id / name).write_text("another token")
-    told = json.dumps(training_status.read_launch(run) | {"snapshots": str(named)})
-    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
+    launch = json.dumps(training_status.read_launch(run) | {"snapshots": str(named)})
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", launch)
     before = {root: files(root) for root in (artifacts_of_run, tmp_path / "precious")}
     text = listed(capsys, "--close", run.info.run_id)
     assert f"closed {run.info.run_id} as KILLED, after epoch 2" in text  # which is in its own folder, and found
@@ -288,7 +290,7 @@ def test_a_tag_that_names_a_folder_which_is_not_the_runs_own_endangers_nothing(
     assert not folder(run).exists()
 
 
-def test_a_file_of_somebody_elses_in_the_runs_folder_survives_its_closing(
+def test_close_keeps_foreign_files_in_the_run_folder(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 2)
@@ -314,7 +316,7 @@ def stored(run: Run) -> bytes:
 
 
 @pytest.mark.parametrize("lost", ["both snapshots", "both snapshots and the journal", "the parameters too"])
-def test_a_whole_checkpoint_is_stored_before_its_folder_goes_whatever_else_is_damaged(
+def test_close_with_other_damage_logs_an_intact_checkpoint_first(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
     run = break_off(noisy, 3)
@@ -324,14 +326,14 @@ def test_a_whole_checkpoint_is_stored_before_its_folder_goes_whatever_else_is_da
     if lost != "both snapshots":
         (folder(run) / "journal.jsonl").write_text("damaged")
     if lost == "the parameters too":
-        told = json.dumps(training_status.read_launch(run) | {"parameters": {"patience": "a while"}})
-        mlflow.MlflowClient().set_tag(run.info.run_id, "launch", told)
+        launch = json.dumps(training_status.read_launch(run) | {"parameters": {"patience": "a while"}})
+        mlflow.MlflowClient().set_tag(run.info.run_id, "launch", launch)
     assert f"closed {run.info.run_id} as KILLED, after epoch 3" in listed(capsys, "--close=dead")
     assert stored(run) == best
     assert not folder(run).exists()
 
 
-def test_a_checkpoint_that_was_set_aside_is_stored_when_the_training_is_closed(
+def test_close_logs_a_checkpoint_that_was_set_aside(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 3)
@@ -346,7 +348,7 @@ def test_a_checkpoint_that_was_set_aside_is_stored_when_the_training_is_closed(
     assert not folder(run).exists()
 
 
-def test_a_better_checkpoint_of_the_run_stays_until_the_training_has_come_as_far_again(
+def test_close_keeps_the_runs_better_checkpoint_until_the_epoch_is_reached_again(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 3)
@@ -373,7 +375,7 @@ def test_a_better_checkpoint_of_the_run_stays_until_the_training_has_come_as_far
         (True, True, "best-2.keras is damaged"),
     ],
 )
-def test_a_folder_of_which_the_best_checkpoint_cannot_be_told_stays_and_a_line_says_why(
+def test_close_with_an_unknown_best_checkpoint_keeps_the_folder_and_explains(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str], at_the_run: bool, beside: bool, reason: str
 ) -> None:
     run = break_off(noisy, 3)
@@ -395,7 +397,7 @@ def test_a_folder_of_which_the_best_checkpoint_cannot_be_told_stays_and_a_line_s
         assert "checkpoint/best.keras" not in artifacts(run)
 
 
-def test_a_best_checkpoint_that_is_missing_is_said_to_be_missing(
+def test_close_with_a_missing_best_checkpoint_reports_it(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 3)
@@ -405,7 +407,7 @@ def test_a_best_checkpoint_that_is_missing_is_said_to_be_missing(
     assert stored(run) == former
 
 
-def test_whatever_is_wrong_with_a_checkpoint_it_is_not_whole_and_nothing_else(tmp_path: Path) -> None:
+def test_damaged_checkpoint_of_any_kind_is_not_complete(tmp_path: Path) -> None:
     path = tmp_path / "best-1.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("weights", b"some content")
