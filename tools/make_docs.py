@@ -98,7 +98,7 @@ CONTENTS_INTRO = """# What a run holds
 
 Made from the code by `make docs`: the names that are stored in MLflow and in a training's folder, by where they stand.
 A part in braces follows from the experiment; behind the colon is what it is for `imdb-conv1d`. Metrics at step 0 are
-drawn as bars by the UI, a run each. Filter the runs table with `tags.verb = "train"`.
+drawn as bars by the UI, a run each.
 """
 
 
