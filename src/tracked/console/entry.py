@@ -5,7 +5,9 @@ Exit status: 0 done, 1 failed, 2 user error before anything started, 3 done and 
 """
 
 import errno
+import importlib
 import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +26,7 @@ def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
     signals = Signals()
     signals.install()
     try:
+        _require_platform()
         sys.exit(verb(sys.argv[1:], signals))
     except UserError as error:
         _print_error(error)
@@ -42,6 +45,19 @@ def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
         sys.exit(128 + error.signum)
     finally:
         _drop_unwritten()
+
+
+def _require_platform() -> None:
+    """Make sure that files can be locked, before any work.
+
+    Raises:
+        UserError: if not.
+    """
+    try:
+        importlib.import_module("fcntl")
+    except ImportError:
+        reason = "it has no file locks (fcntl); use Linux, macOS, WSL or a container"
+        raise UserError(f"{platform.system() or 'this system'} is not supported: {reason}") from None
 
 
 def _open_closed_streams() -> None:

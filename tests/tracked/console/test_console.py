@@ -61,6 +61,29 @@ def test_exit_status_of_each_outcome_is_its_own(code: str, status: int, error: s
     assert (found.returncode, found.stderr) == (status, error)
 
 
+@pytest.mark.parametrize(
+    "script", ["src/train.py", "src/promote.py", "src/unfinished.py", "examples/diabetes/diabetes.py"]
+)
+def test_a_system_without_file_locks_is_refused_in_one_line_before_any_work(script: str) -> None:
+    """As Windows is: there is no module fcntl."""
+    code = f"""
+import platform, runpy, sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name == "fcntl":
+            raise ModuleNotFoundError("No module named 'fcntl'", name="fcntl")
+sys.meta_path.insert(0, Hidden())
+sys.modules.pop("fcntl", None)
+platform.system = lambda: "Windows"
+sys.path.insert(0, {str(SRC)!r})
+sys.argv = [{script!r}, "--epochs=1"]
+runpy.run_path({str(SRC.parent / script)!r}, run_name="__main__")
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    message = "error: Windows is not supported: it has no file locks (fcntl); use Linux, macOS, WSL or a container\n"
+    assert (found.returncode, found.stdout, found.stderr) == (2, "", message)
+
+
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_signal_during_work_exits_with_its_status_after_cleanup(name: str, status: int) -> None:
     found = run(f"try:\n  kill('{name}')\n  lines.say('continued')\nfinally:\n  lines.say('cleaned up')")
