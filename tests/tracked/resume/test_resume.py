@@ -1,4 +1,4 @@
-"""A training that broke off goes on as the same run: in this process, on tiny reviews, with a store of its own."""
+"""Resume in this process, on tiny reviews, each test with its own store."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ from tracked.training.snapshots import Snapshots
 SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
 
 
-def test_a_training_that_broke_off_goes_on_as_the_same_run(
+def test_resume_after_interruptions_continues_the_same_run(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run = break_off(noisy, 2)
@@ -66,7 +66,7 @@ def test_a_training_that_broke_off_goes_on_as_the_same_run(
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").run_id == run.info.run_id
 
 
-def test_what_broke_off_before_its_first_epoch_begins_again_under_its_id(
+def test_resume_without_an_epoch_restarts_under_the_run_id(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run = break_off(noisy, 0)
@@ -95,37 +95,37 @@ def test_resume_under_another_version_of_the_package_is_exact_and_warns_of_nothi
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_training_begun_with_fused_layers_goes_on_with_them(
+def test_resume_of_a_training_with_fused_layers_keeps_them(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
-    """As those were whose embeddings are too narrow for them now."""
+    """Earlier versions used fused layers for narrower embeddings too."""
     with monkeypatch.context() as patch:
         patch.setattr(networks, "MIN_FUSED_WIDTH", 0)
         run_train(f"--data={noisy}", *ARGUMENTS)
-        whole = metrics(last_run())
+        uninterrupted = metrics(last_run())
         run = break_off(noisy, 2)
-    assert whole != straight
+    assert uninterrupted != straight
     assert run.data.tags["layers"] == "fused"
     if not kept:
         shutil.rmtree(folder(run))
     resume("--resume", run.info.run_id)
     assert mlflow.get_run(run.info.run_id).data.tags["layers"] == "fused"
-    assert metrics(mlflow.get_run(run.info.run_id)) == whole
+    assert metrics(mlflow.get_run(run.info.run_id)) == uninterrupted
 
 
-def test_wide_embeddings_go_on_to_the_same_bits(store: str, noisy: Path) -> None:
-    """With fused layers, which the others here are too narrow for."""
+def test_resume_with_wide_embeddings_gives_equal_bits(store: str, noisy: Path) -> None:
+    """With fused layers; the embeddings of the other tests are too narrow for them."""
     wide = ["--embedding_dims=22", "--epochs=4"]
     run_train(f"--data={noisy}", *wide)
-    whole = metrics(last_run())
+    uninterrupted = metrics(last_run())
     run = break_off(noisy, 2, *wide)
     resume("--resume", run.info.run_id)
-    found = mlflow.get_run(run.info.run_id)
-    assert (found.data.tags["layers"], found.info.status) == ("fused", "FINISHED")
-    assert metrics(found) == whole
+    resumed = mlflow.get_run(run.info.run_id)
+    assert (resumed.data.tags["layers"], resumed.info.status) == ("fused", "FINISHED")
+    assert metrics(resumed) == uninterrupted
 
 
-def test_latest_is_the_newest_that_is_unfinished_and_dead(
+def test_resume_latest_takes_the_newest_dead_unfinished_training(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     older = break_off(noisy, 1)
@@ -139,7 +139,7 @@ def test_latest_is_the_newest_that_is_unfinished_and_dead(
         resume("--resume=latest")
 
 
-def test_of_two_processes_one_gets_it_and_the_other_is_told_who_has_it(
+def test_resume_of_a_held_training_is_refused_with_its_holder(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run = break_off(noisy, 1)
@@ -156,12 +156,12 @@ def test_of_two_processes_one_gets_it_and_the_other_is_told_who_has_it(
     assert_same_run(run, straight)
 
 
-def test_what_has_finished_cannot_be_resumed(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_of_a_finished_run_is_refused(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_train(f"--data={noisy}", "--epochs=1")
     run = last_run()
-    with pytest.raises(UserError, match="this one has finished, and version 1 of its model is registered"):
+    with pytest.raises(UserError, match=rf"^resume: run {run.info.run_id} has finished \(version 1 is registered\)$"):
         resume("--resume", run.info.run_id)
-    # mlflow run would mark it as failed if this ended with an error.
+    # Under mlflow run an error would mark the run as failed.
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
     run_train()
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
@@ -169,7 +169,7 @@ def test_what_has_finished_cannot_be_resumed(store: str, noisy: Path, monkeypatc
     assert not folder(run).exists()
 
 
-def test_a_run_of_which_only_the_end_is_missing_is_ended(
+def test_resume_of_a_registered_run_without_its_end_ends_it(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = unended(noisy)
@@ -181,7 +181,7 @@ def test_a_run_of_which_only_the_end_is_missing_is_ended(
     assert "version 1 of imdb-conv1d is registered" in capsys.readouterr().out
 
 
-def test_a_loss_that_is_no_number_stays_none(store: str, noisy: Path) -> None:
+def test_resume_after_a_loss_that_is_not_a_number_is_refused(store: str, noisy: Path) -> None:
     with pytest.raises(RunFailed):
         run_train(f"--data={noisy}", "--learning_rate=1e30", "--epochs=5")
     with pytest.raises(UserError, match="ended on a loss that is not a finite number; start a new training"):
@@ -198,7 +198,7 @@ def test_a_loss_that_is_no_number_stays_none(store: str, noisy: Path) -> None:
         (["--fused=false"], r"fused: 'false' is not allowed; allowed: true, as run"),
     ],
 )
-def test_another_value_is_refused_by_name_and_changes_nothing(
+def test_resume_with_another_parameter_value_is_refused_without_changes(
     store: str, noisy: Path, arguments: list[str], message: str
 ) -> None:
     run = break_off(noisy, 1)
@@ -209,7 +209,7 @@ def test_another_value_is_refused_by_name_and_changes_nothing(
     assert sorted(folder(run).iterdir()) == before
 
 
-def test_the_runs_own_values_and_the_defaults_count_as_not_given(
+def test_resume_with_recorded_values_and_defaults_is_accepted(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run = break_off(noisy, 1)
@@ -218,21 +218,21 @@ def test_the_runs_own_values_and_the_defaults_count_as_not_given(
     assert_same_run(run, straight)
 
 
-def test_epochs_and_patience_may_be_raised_and_a_tag_says_to_what_and_when(
+def test_resume_with_extended_epochs_and_patience_tags_the_run(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run = break_off(noisy, 1, "--patience=1", "--epochs=2")
     with pytest.raises(Interrupted):
         resume("--resume=latest", "--epochs=50", signals=SignalAfter(2))
     resume("--resume=latest", "--patience=3", "--epochs=60")
-    found = mlflow.get_run(run.info.run_id)
-    assert set(found.data.tags["raised"].split("; ")) == {"epochs to 60 after epoch 1", "patience to 3 after epoch 1"}
-    assert queries.read_parameters(found)["patience"] == "3"  # as replay and compare read it
-    assert (found.data.params["patience"], found.data.params["epochs"]) == ("1", "2")
+    resumed = mlflow.get_run(run.info.run_id)
+    assert set(resumed.data.tags["raised"].split("; ")) == {"epochs to 60 after epoch 1", "patience to 3 after epoch 1"}
+    assert queries.read_parameters(resumed)["patience"] == "3"  # as replay and compare read it
+    assert (resumed.data.params["patience"], resumed.data.params["epochs"]) == ("1", "2")
     assert_same_run(run, straight)
 
 
-def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
+def test_resume_of_a_stopped_training_with_extended_patience_trains_on(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -250,7 +250,7 @@ def test_a_training_that_had_stopped_goes_on_when_its_patience_is_raised(
     assert f"patience to 3 after epoch {stopped}" in run.data.tags["raised"]
 
 
-def test_a_registration_that_failed_is_made_good_without_training(
+def test_resume_after_a_failed_registration_registers_without_training(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: Any) -> None:
@@ -262,13 +262,15 @@ def test_a_registration_that_failed_is_made_good_without_training(
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()
     assert run.data.tags["error"]
-    monkeypatch.setattr(publisher, "store_model", refuse)  # it is stored, and registered
+    monkeypatch.setattr(publisher, "store_model", refuse)  # the model is stored and registered already
     resume("--resume=latest")
     assert_same_run(run, straight)
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
 
 
-def test_the_alias_stays_with_a_newer_version(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_of_an_older_run_leaves_the_alias_at_the_newer_version(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(publisher, "find_registered", lambda *_: "")
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
@@ -283,7 +285,7 @@ def test_the_alias_stays_with_a_newer_version(store: str, noisy: Path, monkeypat
 
 
 def change_data(path: Path) -> None:
-    """Another word, and the other labels: one epoch does not unlearn what was learned, so the second stays the best."""
+    """Change a word and all labels: one epoch does not unlearn the former ones, so the second epoch stays the best."""
     reviews = pd.read_csv(path)
     reviews["text"] = reviews["text"].str.replace("film", "another kind of movie")
     reviews["label"] = 1 - reviews["label"]
@@ -291,11 +293,11 @@ def change_data(path: Path) -> None:
 
 
 def state(run: Run) -> tuple[object, ...]:
-    """All that the store has of a run, and its folder's files."""
-    found, client = mlflow.get_run(run.info.run_id), mlflow.MlflowClient()
+    """All that the store has of a run, and its run folder's files."""
+    resumed, client = mlflow.get_run(run.info.run_id), mlflow.MlflowClient()
     files = {path.name: path.read_bytes() for path in folder(run).glob("*") if path.is_file() and path.name != "lock"}
     listed = sorted((item.path, item.file_size) for item in client.list_artifacts(run.info.run_id))
-    return found.info.status, found.info.end_time, found.data.tags, found.data.metrics, listed, files
+    return resumed.info.status, resumed.info.end_time, resumed.data.tags, resumed.data.metrics, listed, files
 
 
 @pytest.mark.parametrize("known_by", ["tag", "newest snapshot", "older snapshot"])
@@ -311,7 +313,7 @@ def test_resume_on_changed_data_is_refused_before_anything_changes(
     run = break_off(own, 2)
     digest = run.data.tags["data_digest"]
     if known_by != "tag":
-        mlflow.MlflowClient().delete_tag(run.info.run_id, "data_digest")  # the server was away
+        mlflow.MlflowClient().delete_tag(run.info.run_id, "data_digest")  # as if the server had been away
     if known_by == "older snapshot":
         (newest,) = folder(run).glob("epoch-2-*.npz")
         truncate(newest)
@@ -328,29 +330,29 @@ def test_resume_on_changed_data_is_refused_before_anything_changes(
         )
         assert state(run) == before
     assert "unusable" not in capsys.readouterr().err
-    assert not getattr(refused.value, "__notes__", [])  # such as a command that goes on
+    assert not getattr(refused.value, "__notes__", [])  # no command to resume
     own.write_text(content)
     resume("--resume", run.info.run_id)
     assert_same_run(run, straight)
 
 
-def test_under_mlflow_run_changed_data_are_refused_as_well(
+def test_resume_on_changed_data_under_mlflow_run_is_refused(
     store: str, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
-    made = mlflow.MlflowClient().create_run("0", tags={"mlflow.project.entryPoint": "main"})
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    created = mlflow.MlflowClient().create_run("0", tags={"mlflow.project.entryPoint": "main"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     with pytest.raises(Interrupted):
         run_train(f"--data={own}", signals=SignalAfter(4))
-    before = state(made)
+    before = state(created)
     change_data(own)
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     with pytest.raises(UserError, match=r"^data: .* changed since run .*\(digest"):
         run_train(f"--data={own}")
-    assert state(made) == before
+    assert state(created) == before
 
 
-def test_data_in_another_order_are_the_same_data(
+def test_resume_on_data_in_another_order_gives_the_same_run(
     store: str, noisy: Path, tmp_path: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     own = Path(shutil.copy(noisy, tmp_path / "own.csv"))
@@ -360,13 +362,13 @@ def test_data_in_another_order_are_the_same_data(
     assert_same_run(run, straight)
 
 
-def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the facts of a snapshot's file, as another version of this project would have written them."""
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the metadata of a snapshot's file."""
     epoch = int(path.name.split("-")[1])
     snapshot = snapshot_file.unpack(epoch, path)
-    facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
-    change(facts)
-    content = snapshot_file.pack(snapshot_file.Snapshot(epoch, facts, snapshot.arrays))
+    metadata = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
+    change(metadata)
+    content = snapshot_file.pack(snapshot_file.Snapshot(epoch, metadata, snapshot.arrays))
     path.unlink()
     path.with_name(f"epoch-{epoch}-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
 
@@ -374,51 +376,54 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda facts: facts["facts"].update(data="a" * 64), r"^epoch 3 was trained on other data \(digest a{12} -> "),
         (
-            lambda facts: facts["checkpoint"].update(data="a" * 64),
+            lambda metadata: metadata["facts"].update(data="a" * 64),
+            r"^epoch 3 was trained on other data \(digest a{12} -> ",
+        ),
+        (
+            lambda metadata: metadata["checkpoint"].update(data="a" * 64),
             r"^the best epoch, 2, was chosen on other data \(d",
         ),
     ],
 )
-def test_a_snapshot_of_other_data_is_not_gone_on_with(
+def test_resume_from_a_snapshot_of_other_data_is_refused(
     store: str, noisy: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
-    """As where an earlier version went on with changed data: the tag has the last ones."""
+    """An earlier version resumed with changed data and tagged the run with them."""
     run = break_off(noisy, 3)
     for path in list(folder(run).glob("epoch-*.npz")):
-        rewritten(path, change)
+        rewrite(path, change)
     _, _, tags, metrics, artifacts, files = state(run)
     for _ in range(2):
         with pytest.raises(RunFailed, match=message) as refused:
             resume("--resume", run.info.run_id)
         assert "\n" not in str(refused.value)
         assert not getattr(refused.value, "__notes__", [])
-    found = mlflow.get_run(run.info.run_id)
-    assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
-    assert found.data.tags["mlflow.note.content"] == tags["mlflow.note.content"]
+    resumed = mlflow.get_run(run.info.run_id)
+    assert (resumed.info.status, resumed.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
+    assert resumed.data.tags["mlflow.note.content"] == tags["mlflow.note.content"]
     assert state(run)[3:5] == (metrics, artifacts)
     assert {name: state(run)[5][name] for name in files if name != "attempts"} == {
         name: content for name, content in files.items() if name != "attempts"
     }
 
 
-def test_snapshots_have_the_keys_that_they_had(store: str, noisy: Path) -> None:
+def test_snapshot_metadata_have_the_keys_of_format_1(store: str, noisy: Path) -> None:
     run = break_off(noisy, 3)
     digest = run.data.tags["data_digest"]
     for path in folder(run).glob("epoch-*.npz"):
-        facts = snapshot_file.unpack(int(path.name.split("-")[1]), path).metadata
-        assert list(facts) == ["format", "epoch", "journal", "checkpoint", "random", "facts"]
-        assert list(facts["checkpoint"]) == ["epoch", "value", "sha256", "data"]
-        assert facts["checkpoint"]["data"] == facts["facts"]["data"] == digest
+        metadata = snapshot_file.unpack(int(path.name.split("-")[1]), path).metadata
+        assert list(metadata) == ["format", "epoch", "journal", "checkpoint", "random", "facts"]
+        assert list(metadata["checkpoint"]) == ["epoch", "value", "sha256", "data"]
+        assert metadata["checkpoint"]["data"] == metadata["facts"]["data"] == digest
 
 
-def another_machine(patch: pytest.MonkeyPatch) -> None:
+def change_machine(patch: pytest.MonkeyPatch) -> None:
     machine = reproducibility.describe_machine()
     patch.setattr(reproducibility, "describe_machine", lambda: machine | {"cpu": "another one"})
 
 
-def other_versions(patch: pytest.MonkeyPatch) -> None:
+def change_versions(patch: pytest.MonkeyPatch) -> None:
     versions = reproducibility.package_versions()
     patch.setattr(reproducibility, "package_versions", lambda: versions | {"tensorflow": "3.0"})
 
@@ -426,11 +431,11 @@ def other_versions(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("change", "message", "value"),
     [
-        (another_machine, "cpu changed since the last snapshot ('", "another one"),
-        (other_versions, "tensorflow changed since the last snapshot ('2.", "3.0"),
+        (change_machine, "cpu changed since the last snapshot ('", "another one"),
+        (change_versions, "tensorflow changed since the last snapshot ('2.", "3.0"),
     ],
 )
-def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes_on(
+def test_resume_with_a_changed_machine_or_package_warns_and_finishes(
     store: str,
     noisy: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -446,28 +451,28 @@ def test_what_equal_bits_depend_on_is_said_when_it_changes_and_the_training_goes
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "last bits" in line]
     assert line.startswith(message)
     assert line.endswith(f" -> {value!r}): results may differ in the last bits")
-    found = mlflow.get_run(run.info.run_id)
-    assert list(points(found, "val_loss")) == [1, 2, 3]
-    assert found.info.status == "FINISHED"
-    assert ("cpu another one" in found.data.tags["machine"]) == (change is another_machine)
-    assert ("tensorflow 3.0" in found.data.tags["versions"]) == (change is other_versions)
+    resumed = mlflow.get_run(run.info.run_id)
+    assert list(points(resumed, "val_loss")) == [1, 2, 3]
+    assert resumed.info.status == "FINISHED"
+    assert ("cpu another one" in resumed.data.tags["machine"]) == (change is change_machine)
+    assert ("tensorflow 3.0" in resumed.data.tags["versions"]) == (change is change_versions)
 
 
 def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
-    """From an epoch on, the losses come out a last bit higher, as on another machine."""
-    take = epoch_recorder.HistoryCheck.on_epoch_end
+    """Raise the losses from an epoch on by their last bit, as on another machine."""
+    original = epoch_recorder.HistoryCheck.on_epoch_end
 
     def on_epoch_end(self: epoch_recorder.HistoryCheck, number: int, logs: dict[str, float]) -> None:
         if number + 1 >= epoch:
             logs["val_loss"] = math.nextafter(logs["val_loss"], 1)
-        take(self, number, logs)
+        original(self, number, logs)
 
     patch.setattr(epoch_recorder.HistoryCheck, "on_epoch_end", on_epoch_end)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-@pytest.mark.parametrize("change", [another_machine, None])
-def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training(
+@pytest.mark.parametrize("change", [change_machine, None])
+def test_resume_with_an_epoch_that_differs_from_the_logged_one_fails(
     store: str,
     noisy: Path,
     straight: dict[str, dict[int, float]],
@@ -495,24 +500,24 @@ def test_an_epoch_that_comes_out_otherwise_than_the_run_has_it_ends_the_training
         kept = "the run keeps its epochs and its checkpoint; start a new training without"
         assert re.search(rf"\); {cause}; {kept}", text)
         assert "\n" not in text
-        assert not getattr(failed.value, "__notes__", [])  # going on would say the same again
-        found = mlflow.get_run(run.info.run_id)
-        assert (metrics(found), points(found, "epoch_seconds")) == (before, seconds)
-        assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
+        assert not getattr(failed.value, "__notes__", [])  # no command: a resume would fail again
+        resumed = mlflow.get_run(run.info.run_id)
+        assert (metrics(resumed), points(resumed, "epoch_seconds")) == (before, seconds)
+        assert (resumed.info.status, resumed.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
         with pytest.raises(UserError, match="no resumable run in experiment"):
             resume("--resume", "latest")  # it would differ again
         same = ("mlflow.note.content", "machine", "versions", "data_digest", "layers")
-        assert {name: found.data.tags[name] for name in same} == {name: tags[name] for name in same}
+        assert {name: resumed.data.tags[name] for name in same} == {name: tags[name] for name in same}
         assert state(run)[4] == artifacts
         assert last_epoch(run) == epoch - 1
-        assert not (folder(run) / f"best-{epoch}.keras").exists()  # of an epoch that is not the run's
+        assert not (folder(run) / f"best-{epoch}.keras").exists()  # the epoch is not the run's
         assert [entry.epoch for entry in journal.read(folder(run) / "journal.jsonl")] == list(range(1, epoch))
-    resume("--resume", run.info.run_id)  # where it comes out as it did
+    resume("--resume", run.info.run_id)  # with equal bits again
     assert_same_run(run, straight)
 
 
-def test_a_snapshot_whose_epochs_are_not_those_of_the_run_is_not_gone_on_with(store: str, noisy: Path) -> None:
-    """As where the training went on elsewhere meanwhile, or an earlier version let both stand."""
+def test_resume_from_a_snapshot_with_other_epochs_than_the_runs_is_refused(store: str, noisy: Path) -> None:
+    """As if the training had been resumed elsewhere."""
     run = break_off(noisy, 2)
     client = mlflow.MlflowClient()
     (point,) = (point for point in client.get_metric_history(run.info.run_id, "loss") if point.step == 2)
@@ -538,13 +543,13 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(content)
 
 
-def put_a_pickle_in_its_place(path: Path) -> None:
+def replace_by_a_pickle(path: Path) -> None:
     import hashlib
     import io
 
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
-            return os.mkdir, (str(path.parent.parent / "it ran"),)
+            return os.mkdir, (str(path.parent.parent / "mark"),)
 
     file = io.BytesIO()
     np.savez(file, facts=np.array([Bomb()], dtype=object))
@@ -553,28 +558,29 @@ def put_a_pickle_in_its_place(path: Path) -> None:
     path.with_name(f"epoch-3-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
 
 
-def another_format(path: Path) -> None:
+def change_format(path: Path) -> None:
     snapshot = snapshot_file.unpack(3, path)
     path.unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(snapshot_file, "FORMAT", 2)
-        facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
-        Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, snapshot.arrays))
+        metadata = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
+        copy = snapshot_file.Snapshot(3, metadata, snapshot.arrays)
+        Snapshots(path.parent, lambda metadata: ["best-2.keras"]).write(copy)
 
 
-def another_network(path: Path) -> None:
+def change_network(path: Path) -> None:
     snapshot = snapshot_file.unpack(3, path)
     path.unlink()
     arrays = [*snapshot.arrays[:-1], np.zeros(3, np.float32)]
-    facts = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
-    Snapshots(path.parent, lambda facts: ["best-2.keras"]).write(snapshot_file.Snapshot(3, facts, arrays))
+    metadata = {name: value for name, value in snapshot.metadata.items() if name not in ("format", "epoch")}
+    Snapshots(path.parent, lambda metadata: ["best-2.keras"]).write(snapshot_file.Snapshot(3, metadata, arrays))
 
 
-def test_resume_from_a_whole_snapshot_of_another_network_is_refused_and_it_stays(store: str, noisy: Path) -> None:
-    """Going back to the one before would not help, and would set this one aside."""
+def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_it(store: str, noisy: Path) -> None:
+    """An earlier snapshot would not fit either, and this one would be set aside."""
     run = break_off(noisy, 3)
     (newest,) = folder(run).glob("epoch-3-*.npz")
-    another_network(newest)
+    change_network(newest)
     before, kept = metrics(run), {path.name for path in folder(run).iterdir()}
     for _ in range(2):
         with pytest.raises(RunFailed) as refused:
@@ -584,14 +590,14 @@ def test_resume_from_a_whole_snapshot_of_another_network_is_refused_and_it_stays
             "the run keeps its epochs and its checkpoint; start a new training without --resume or --run-id"
         )
         assert not getattr(refused.value, "__notes__", [])
-    found = mlflow.get_run(run.info.run_id)
-    assert (found.info.status, found.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
-    assert metrics(found) == before
+    resumed = mlflow.get_run(run.info.run_id)
+    assert (resumed.info.status, resumed.data.tags["stop_reason"], versions()) == ("FAILED", "other_history", [])
+    assert metrics(resumed) == before
     assert {path.name for path in folder(run).iterdir()} == kept
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit, put_a_pickle_in_its_place, another_format])
-def test_a_snapshot_that_cannot_be_used_falls_back_and_nothing_is_logged_twice(
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, replace_by_a_pickle, change_format])
+def test_resume_with_an_unusable_snapshot_uses_the_one_before_and_logs_once(
     store: str,
     noisy: Path,
     straight: dict[str, dict[int, float]],
@@ -604,40 +610,40 @@ def test_a_snapshot_that_cannot_be_used_falls_back_and_nothing_is_logged_twice(
     damage(newest)
     capsys.readouterr()
     resume("--resume=latest")
-    told = capsys.readouterr()
-    assert "the snapshot of epoch 3 is unusable" in told.err
-    assert "resuming after epoch 2" in told.out
+    printed = capsys.readouterr()
+    assert "the snapshot of epoch 3 is unusable" in printed.err
+    assert "resuming after epoch 2" in printed.out
     assert_same_run(run, straight)
-    # The third epoch was trained once more, and has the time and the seconds of the first time.
+    # The third epoch was trained again and keeps its first time and seconds.
     after = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
     assert [(point.step, point.timestamp, point.value) for point in after[:3]] == [
         (point.step, point.timestamp, point.value) for point in before
     ]
-    assert not (folder(run).parent / "it ran").exists()
+    assert not (folder(run).parent / "mark").exists()
 
 
 @pytest.mark.parametrize("lost", ["folder", "both snapshots", "journal", "checkpoint"])
-def test_without_a_usable_snapshot_it_begins_at_epoch_1_and_logs_nothing_twice(
+def test_resume_without_a_usable_snapshot_restarts_at_epoch_1_and_logs_once(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
     run = break_off(noisy, 3)
-    place = folder(run)
+    run_folder = folder(run)
     if lost == "folder":
-        shutil.rmtree(place)
+        shutil.rmtree(run_folder)
     elif lost == "both snapshots":
-        for path in place.glob("epoch-*"):
+        for path in run_folder.glob("epoch-*"):
             truncate(path)
     elif lost == "journal":
-        flip_a_bit(place / "journal.jsonl")
+        flip_a_bit(run_folder / "journal.jsonl")
     else:
-        for path in place.glob("best-*"):
+        for path in run_folder.glob("best-*"):
             flip_a_bit(path)
     resume("--resume=latest")
     assert "resuming after epoch 0" in capsys.readouterr().out
     assert_same_run(run, straight)
 
 
-def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
+def test_training_whose_folder_is_removed_fails_and_can_be_resumed(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Snapshots.write
@@ -657,7 +663,7 @@ def test_a_folder_that_is_removed_while_it_trains_ends_it_and_is_made_good(
     assert_same_run(run, straight)
 
 
-def test_a_clock_that_is_set_back_changes_no_order(
+def test_resume_after_a_clock_set_back_keeps_times_in_order(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = break_off(noisy, 2)
@@ -666,63 +672,67 @@ def test_a_clock_that_is_set_back_changes_no_order(
     monkeypatch.setattr(time, "time", lambda: now() / 1e9 - 3600)
     resume("--resume=latest")
     assert epoch_recorder.time is time
-    assert_same_run(run, straight)  # with its times in order
-    found = mlflow.get_run(run.info.run_id)
+    assert_same_run(run, straight)  # checks the order of times
+    resumed = mlflow.get_run(run.info.run_id)
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
-    assert found.info.start_time < history[-1].timestamp <= found.info.end_time
+    assert resumed.info.start_time < history[-1].timestamp <= resumed.info.end_time
 
 
-def test_what_mlflow_run_made_and_never_began_has_the_parameters_that_it_recorded(
+def test_unused_run_of_mlflow_run_is_trained_with_its_recorded_parameters(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when the process of mlflow run is killed while it imports, and mlflow run --run-id begins it again."""
-    client, wanted = mlflow.MlflowClient(), TrainParameters.parse([*TINY, *ARGUMENTS, f"--data={noisy}"])
-    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
-    for name, value in wanted.as_strings().items():
-        client.log_param(made.info.run_id, name, value)
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    """As if the process of mlflow run had been killed during its imports, and mlflow run --run-id started it again."""
+    client, parameters = mlflow.MlflowClient(), TrainParameters.parse([*TINY, *ARGUMENTS, f"--data={noisy}"])
+    created = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
+    for name, value in parameters.as_strings().items():
+        client.log_param(created.info.run_id, name, value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     defaults = [f"--{name}={value}" for name, value in TrainParameters().as_strings().items()]
     train.main(defaults, Signals())
-    assert_same_run(made, straight)
-    assert "resumed" not in mlflow.get_run(made.info.run_id).data.tags
+    assert_same_run(created, straight)
+    assert "resumed" not in mlflow.get_run(created.info.run_id).data.tags
 
 
-def test_under_mlflow_run_the_command_that_goes_on_is_mlflow_run(
+def test_interruption_under_mlflow_run_names_mlflow_run_as_the_command(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = mlflow.MlflowClient()
-    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
-    with pytest.raises(Interrupted) as told:
+    created = client.create_run("0", tags={"mlflow.project.entryPoint": "main", "mlflow.project.env": "uv"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
+    with pytest.raises(Interrupted) as interruption:
         run_train(f"--data={noisy}", signals=SignalAfter(4))
-    assert told.value.__notes__ == [f"to go on: mlflow run {Path.cwd()} --run-id {made.info.run_id} --env-manager uv"]
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    assert interruption.value.__notes__ == [
+        f"to go on: mlflow run {Path.cwd()} --run-id {created.info.run_id} --env-manager uv"
+    ]
+    monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     with pytest.raises(UserError, match=r"resume: 'latest' is not allowed; allowed: no under mlflow run: mlflow run"):
         resume("--resume=latest")
 
 
-def test_a_run_of_another_verb_is_refused(store: str, noisy: Path) -> None:
-    made = mlflow.MlflowClient().create_run("0", tags={"verb": "evaluate"})
+def test_resume_of_another_verbs_run_is_refused(store: str, noisy: Path) -> None:
+    created = mlflow.MlflowClient().create_run("0", tags={"verb": "evaluate"})
     with pytest.raises(UserError, match=r"is not a training \(tag verb=evaluate\)"):
-        resume("--resume", made.info.run_id)
+        resume("--resume", created.info.run_id)
     with pytest.raises(UserError, match="resume: 'nowhere' cannot be found"):
         resume("--resume=nowhere")
 
 
-def test_parameters_that_are_none_of_this_project_are_refused(store: str) -> None:
-    made = mlflow.MlflowClient().create_run("0", tags={"verb": "train"})
-    mlflow.MlflowClient().log_param(made.info.run_id, "patience", "a while")
+def test_resume_of_a_run_with_invalid_parameters_is_refused(store: str) -> None:
+    created = mlflow.MlflowClient().create_run("0", tags={"verb": "train"})
+    mlflow.MlflowClient().log_param(created.info.run_id, "patience", "a while")
     with pytest.raises(UserError, match=r"^resume: run \w+ has an invalid parameter \(patience: "):
-        resume("--resume", made.info.run_id)
+        resume("--resume", created.info.run_id)
 
 
-def test_a_training_on_another_host_is_left_to_it(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_of_a_training_on_another_host_is_refused(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = break_off(noisy, 1)
-    client, place = mlflow.MlflowClient(), folder(run)
-    told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "snapshots": "/there", "token": "another"}
-    client.set_tag(run.info.run_id, "launch", json.dumps(told))
+    client, run_folder = mlflow.MlflowClient(), folder(run)
+    launch = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "snapshots": "/there", "token": "another"}
+    client.set_tag(run.info.run_id, "launch", json.dumps(launch))
     client.update_run(run.info.run_id, status="RUNNING")
-    place.rename(place.with_name("aside"))
+    run_folder.rename(run_folder.with_name("aside"))
     client.delete_tag(run.info.run_id, "stop_reason")
     message = r"runs or died on host elsewhere: resume it there \(snapshots in /there\); if that host is gone, close"
     with pytest.raises(UserError, match=message):
@@ -732,27 +742,27 @@ def test_a_training_on_another_host_is_left_to_it(store: str, noisy: Path, monke
         resume("--resume", run.info.run_id)
     with pytest.raises(UserError, match="no resumable run in experiment"):
         resume("--resume=latest")
-    # A folder that an attempt on this host left before; the one on the other host is another.
-    place.with_name("aside").rename(place)
+    # With a folder of an earlier attempt on this host; the last attempt's is on the other host.
+    run_folder.with_name("aside").rename(run_folder)
     with pytest.raises(UserError, match=message):
         resume("--resume", run.info.run_id)
-    # On a disk that both hosts see, the folder has the token of the other one's attempt, and its lock is free.
-    with (place / "attempts").open("a") as file:
+    # On a disk that both hosts see, the folder has the token of the other host's attempt, and the lock is free.
+    with (run_folder / "attempts").open("a") as file:
         file.write("another\n")
     with pytest.raises(UserError, match=r"^seed: '8' is not allowed"):
-        resume("--resume", run.info.run_id, "--seed=8")  # and stays resumable from here
+        resume("--resume", run.info.run_id, "--seed=8")  # the run stays resumable here
     resume("--resume=latest")
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
 
 
-def test_the_setting_moves_the_place_and_the_former_one_is_found(
+def test_resume_after_a_change_of_the_setting_finds_the_former_folder(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = break_off(noisy, 1)
     assert folder(run).parent == tmp_path / "snapshots"
     monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "elsewhere"))
     with pytest.raises(Interrupted):
-        resume("--resume=latest", signals=SignalAfter(2))  # it is there still, and goes on there
+        resume("--resume=latest", signals=SignalAfter(2))  # in the former folder
     shutil.move(tmp_path / "snapshots" / run.info.run_id, tmp_path / "elsewhere" / run.info.run_id)
     assert last_epoch(run) == 1
     resume("--resume=latest")
@@ -760,7 +770,7 @@ def test_the_setting_moves_the_place_and_the_former_one_is_found(
 
 
 @pytest.mark.parametrize("ending", ["finishes", "is closed"])
-def test_a_training_begun_under_another_setting_is_found_and_its_folder_removed_at_the_end(
+def test_folder_under_another_setting_is_found_and_removed_at_the_end(
     store: str,
     noisy: Path,
     straight: dict[str, dict[int, float]],
@@ -771,20 +781,20 @@ def test_a_training_begun_under_another_setting_is_found_and_its_folder_removed_
     monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "elsewhere"))
     run = break_off(noisy, 2)
     monkeypatch.delenv("IMDB_CONV1D_SNAPSHOTS")
-    place = tmp_path / "elsewhere" / run.info.run_id
-    assert training_status.find_folder(EXPERIMENT, run) == place
-    (place / "notes.txt").write_text("mine")
+    run_folder = tmp_path / "elsewhere" / run.info.run_id
+    assert training_status.find_folder(EXPERIMENT, run) == run_folder
+    (run_folder / "notes.txt").write_text("mine")
     if ending == "is closed":
         assert "closed " in close.close_run(EXPERIMENT, training_status.inspect_run(EXPERIMENT, run))
     else:
         resume("--resume=latest")
         assert_same_run(run, straight)
         assert mlflow.get_run(run.info.run_id).data.tags["resumed"] == "after epoch 2"
-    assert [path.name for path in place.iterdir()] == ["notes.txt"]
+    assert [path.name for path in run_folder.iterdir()] == ["notes.txt"]
     assert not folder(run).exists()
 
 
-def test_a_place_that_cannot_be_written_is_said_before_any_work(
+def test_train_with_an_unwritable_setting_is_refused_without_a_run(
     store: str, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -800,15 +810,15 @@ def tiny_trainee(*arguments: str) -> networks.NetworkTrainee:
     return networks.NetworkTrainee(networks.build(parameters), parameters, rows, rows)
 
 
-def test_a_state_is_all_that_a_step_changes() -> None:
-    """Weights, the dropouts' random states, the optimizer: two networks with the same state do the same step."""
+def test_restored_state_repeats_the_next_steps() -> None:
+    """Weights, the dropouts' random states, the optimizer: equal states give equal steps."""
     reproducibility.make_repeatable(7)
     ids, labels = np.random.default_rng(1).integers(0, 50, (16, 20)), np.arange(16) % 2
     first = tiny_trainee()
     first.model.train_on_batch(ids, labels)
     state, randoms = first.state(), reproducibility.get_random_states()
     assert len(state) == len(first.model.variables) + len(first.model.optimizer.variables)
-    assert sum(array.shape == (2,) for array in state) == 2  # one a dropout
+    assert sum(array.shape == (2,) for array in state) == 2  # random states, one a dropout
     drawn = random.random(), np.random.random()
     after = [first.model.train_on_batch(ids, labels)[0] for _ in range(3)]
     second = tiny_trainee()
@@ -821,7 +831,7 @@ def test_a_state_is_all_that_a_step_changes() -> None:
         assert array.tobytes() == other.tobytes()
 
 
-def test_a_state_of_another_network_changes_nothing() -> None:
+def test_restore_of_another_networks_state_changes_nothing() -> None:
     reproducibility.make_repeatable(7)
     trainee = tiny_trainee()
     before = trainee.state()
@@ -831,7 +841,7 @@ def test_a_state_of_another_network_changes_nothing() -> None:
     assert all(a.tobytes() == b.tobytes() for a, b in zip(before, trainee.state(), strict=True))
 
 
-def test_a_holder_that_does_not_exist_is_dead() -> None:
+def test_holder_without_a_process_is_dead() -> None:
     assert not Holder(os.getpid(), socket.gethostname(), "").is_dead
     assert not Holder(2**22 - 3, "elsewhere", "").is_dead
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -839,8 +849,10 @@ def test_a_holder_that_does_not_exist_is_dead() -> None:
     assert Holder(gone.pid, socket.gethostname(), "").is_dead
 
 
-def test_a_training_with_a_version_cannot_be_raised(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its version would hold another epoch than its run says."""
+def test_resume_with_extended_epochs_after_registration_is_refused(
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The version's best epoch would differ from the run's."""
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
         patch.setattr(publisher.with_retries, "__defaults__", (publisher.is_permanent_error, 0.1, (0.01,)))
@@ -852,28 +864,29 @@ def test_a_training_with_a_version_cannot_be_raised(store: str, noisy: Path, mon
     assert [version.tags["best_epoch"] for version in versions()] == ["1"]
 
 
-def test_a_default_that_is_not_the_runs_is_said(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_with_a_default_that_differs_from_the_run_warns(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = break_off(noisy, 1, "--epochs=2", "--patience=3")
     resume("--resume", run.info.run_id, "--patience=30", "--seed=7")
-    told = capsys.readouterr().err.splitlines()
-    assert "patience: the default, 30, counts as not given; the run's value, 3, is used" in told
-    assert not [line for line in told if line.startswith("seed")]
+    lines = capsys.readouterr().err.splitlines()
+    assert "patience: the default, 30, counts as not given; the run's value, 3, is used" in lines
+    assert not [line for line in lines if line.startswith("seed")]
 
 
-def test_what_the_resumed_process_is_is_noted_anew(store: str, noisy: Path, tmp_path: Path) -> None:
-    """So that who looks for its process and its snapshots does not look at the first attempt's."""
+def test_resume_tags_the_run_with_its_own_process(store: str, noisy: Path, tmp_path: Path) -> None:
     run = break_off(noisy, 1)
-    told = training_status.read_launch(run)
-    assert (told["pid"], told["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
-    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told | {"pid": 1, "host": "there"}))
+    first = training_status.read_launch(run)
+    assert (first["pid"], first["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(first | {"pid": 1, "host": "there"}))
     with pytest.raises(Interrupted):
         resume("--resume", run.info.run_id, signals=SignalAfter(2))
-    again = training_status.read_launch(mlflow.get_run(run.info.run_id))
-    assert (again["pid"], again["host"]) == (os.getpid(), socket.gethostname())
-    assert again["parameters"] == told["parameters"]
+    second = training_status.read_launch(mlflow.get_run(run.info.run_id))
+    assert (second["pid"], second["host"]) == (os.getpid(), socket.gethostname())
+    assert second["parameters"] == first["parameters"]
 
 
-def test_a_resume_that_ends_before_it_is_restored_leaves_the_report_as_it_was(
+def test_resume_interrupted_before_the_restore_leaves_the_report(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = break_off(noisy, 2)
@@ -888,10 +901,10 @@ def test_a_resume_that_ends_before_it_is_restored_leaves_the_report_as_it_was(
 
 
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_full_disk_is_said_and_what_is_not_kept_is_not_reported(
+def test_full_disk_fails_the_training_and_the_report_lacks_the_epoch(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
-    """The second epoch is the best one; its checkpoint is written before its snapshot fails."""
+    """The second epoch is the best; its checkpoint is written before its snapshot fails."""
     write = Snapshots.write
 
     def full(self: Snapshots, snapshot: snapshot_file.Snapshot) -> None:
@@ -903,10 +916,10 @@ def test_a_full_disk_is_said_and_what_is_not_kept_is_not_reported(
         patch.setattr(Snapshots, "write", full)
         with pytest.raises(
             RunFailed, match=rf"^epoch {epoch} cannot be written to .*No space left on device\)"
-        ) as told:
+        ) as failure:
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()
-    assert told.value.__notes__[-1].endswith(f"--resume {run.info.run_id}")
+    assert failure.value.__notes__[-1].endswith(f"--resume {run.info.run_id}")
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
     assert "No space left" in run.data.tags["error"]
     assert f"nded after epoch {epoch - 1}: an error ended it" in run.data.tags["mlflow.note.content"]
@@ -922,48 +935,46 @@ def rows_of(run: Run) -> pd.DataFrame:
     return pd.read_parquet(path).set_index("hash")
 
 
-def test_a_deleted_run_is_refused_at_once(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = mlflow.MlflowClient().create_run("0")
-    mlflow.MlflowClient().delete_run(made.info.run_id)
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+def test_resume_of_a_deleted_run_is_refused(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    created = mlflow.MlflowClient().create_run("0")
+    mlflow.MlflowClient().delete_run(created.info.run_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     with pytest.raises(UserError, match="MLFLOW_RUN_ID: no run can begin, as there is no run"):
         run_train(f"--data={noisy}")
     monkeypatch.delenv("MLFLOW_RUN_ID")
     with pytest.raises(UserError, match=r"resume: .* a run that is not deleted"):
-        resume("--resume", made.info.run_id)
+        resume("--resume", created.info.run_id)
 
 
-def test_a_second_version_that_a_late_answer_has_made_is_removed(
-    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The client gives a call up, tries again, and then the first one acts as well."""
+def test_second_version_of_a_late_call_is_removed(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client gives up a call and retries, and then the first call takes effect as well."""
     create, calls = mlflow.MlflowClient.create_model_version, []
 
     def late(self: mlflow.MlflowClient, *arguments: Any, **named: Any) -> Any:
         calls.append((arguments, named))
         if len(calls) == 1:
             raise TimeoutError("timed out")
-        made = create(self, *arguments, **named)
+        version = create(self, *arguments, **named)
         first, rest = calls[0]
         create(self, *first, **rest)
-        return made
+        return version
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", late)
     run_train(f"--data={noisy}", "--epochs=1")
     assert [version.version for version in versions()] == [1]
 
 
-def test_what_goes_on_after_its_stop_is_said(store: str, noisy: Path) -> None:
-    """As when somebody takes the tag away that says to what it was raised."""
+def test_resume_beyond_the_stop_fails(store: str, noisy: Path) -> None:
+    """As if the tag of the extended patience had been deleted."""
     run = break_off(noisy, 4)
-    told = training_status.read_launch(run)
-    told["parameters"]["patience"] = "0"
-    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(told))
+    launch = training_status.read_launch(run)
+    launch["parameters"]["patience"] = "0"
+    mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(launch))
     with pytest.raises(RunFailed, match=r"stopped at epoch \d: no epoch follows"):
         resume("--resume=latest")
 
 
-def test_figures_are_logged_once_though_the_registration_fails_and_the_patience_is_raised(
+def test_resume_with_extended_patience_after_a_failed_registration_logs_totals_once(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: Any, **named: Any) -> None:
@@ -978,27 +989,27 @@ def test_figures_are_logged_once_though_the_registration_fails_and_the_patience_
     assert_same_run(run, straight)
 
 
-def test_patience_raised_for_a_run_that_mlflow_run_made_and_never_began_is_noted(
+def test_unused_run_of_mlflow_run_with_extended_patience_is_tagged(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, wanted = mlflow.MlflowClient(), TrainParameters.parse([*TINY, "--patience=1", f"--data={noisy}"])
-    made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
-    for name, value in wanted.as_strings().items():
-        client.log_param(made.info.run_id, name, value)
-    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    client, parameters = mlflow.MlflowClient(), TrainParameters.parse([*TINY, "--patience=1", f"--data={noisy}"])
+    created = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})
+    for name, value in parameters.as_strings().items():
+        client.log_param(created.info.run_id, name, value)
+    monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     with pytest.raises(Interrupted):
         train.main(["--patience=3"], SignalAfter(6))
-    assert mlflow.get_run(made.info.run_id).data.tags["raised"] == "patience to 3 after epoch 0"
-    resume("--resume", made.info.run_id)
-    run = mlflow.get_run(made.info.run_id)
+    assert mlflow.get_run(created.info.run_id).data.tags["raised"] == "patience to 3 after epoch 0"
+    resume("--resume", created.info.run_id)
+    run = mlflow.get_run(created.info.run_id)
     assert points(run, "val_loss") == straight["val_loss"]
     assert run.data.params["patience"] == "1"
 
 
-def test_other_metrics_of_the_run_are_no_epochs(
+def test_resume_of_a_run_with_other_metrics_ignores_them(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Such as MLflow's system metrics, which count their own steps."""
+    """MLflow's system metrics count their own steps."""
     run = break_off(noisy, 1)
     for step in range(1, 9):
         mlflow.MlflowClient().log_metric(run.info.run_id, "system/cpu", 0.5, timestamp=step, step=step)
@@ -1009,22 +1020,22 @@ def test_other_metrics_of_the_run_are_no_epochs(
     assert {point.step: point.value for point in history} == straight["val_loss"]
 
 
-def test_a_run_of_another_project_is_refused(store: str) -> None:
+def test_resume_of_another_projects_run_is_refused(store: str) -> None:
     for tags in ({}, {"mlflow.project.entryPoint": "evaluate"}):
-        made = mlflow.MlflowClient().create_run("0", tags=tags)
+        created = mlflow.MlflowClient().create_run("0", tags=tags)
         with pytest.raises(UserError, match="is not a training of this project"):
-            resume("--resume", made.info.run_id)
+            resume("--resume", created.info.run_id)
 
 
 @pytest.mark.parametrize("launch", ["5", "no JSON", '{"parameters": "x"}', '{"snapshots": 1}', "[]"])
-def test_a_launch_tag_that_is_none_of_ours_is_passed_over(store: str, noisy: Path, launch: str) -> None:
+def test_resume_with_an_invalid_launch_tag_ignores_it(store: str, noisy: Path, launch: str) -> None:
     run = break_off(noisy, 1, "--epochs=2")
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", launch)
     resume("--resume=latest")
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
 
 
-def test_rows_that_are_damaged_are_made_anew(store: str, noisy: Path) -> None:
+def test_resume_with_damaged_rows_writes_them_again(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
     before = rows_of(run)
     truncate(folder(run) / "rows.parquet")
@@ -1033,11 +1044,11 @@ def test_rows_that_are_damaged_are_made_anew(store: str, noisy: Path) -> None:
     assert rows_of(run).equals(before)
 
 
-def test_a_training_that_stores_its_model_on_another_host_is_left_to_it(store: str, noisy: Path) -> None:
-    """The tag stop_reason is there by then, and says nothing of the process's end."""
+def test_resume_of_a_training_that_stores_its_model_on_another_host_is_refused(store: str, noisy: Path) -> None:
+    """The tag stop_reason is set before the model is stored and does not mean that the process ended."""
     run = break_off(noisy, 1)
-    told = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "token": "another"}
-    for name, value in {"launch": json.dumps(told), "stop_reason": "patience"}.items():
+    launch = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "token": "another"}
+    for name, value in {"launch": json.dumps(launch), "stop_reason": "patience"}.items():
         mlflow.MlflowClient().set_tag(run.info.run_id, name, value)
     with pytest.raises(UserError, match="runs or died on host elsewhere"):
         resume("--resume", run.info.run_id)
@@ -1046,7 +1057,7 @@ def test_a_training_that_stores_its_model_on_another_host_is_left_to_it(store: s
         resume("--resume", run.info.run_id, signals=SignalAfter(2))
 
 
-def test_a_report_that_cannot_be_made_is_made_good(
+def test_resume_after_a_failed_report_completes_it(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: Any) -> None:
