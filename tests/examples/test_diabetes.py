@@ -1,4 +1,4 @@
-"""A second model on the same machinery, as its user runs it: a script of one file, and ``mlflow run`` of its folder."""
+"""The second experiment as users run it: one script, and ``mlflow run`` of its folder."""
 
 import os
 import re
@@ -34,7 +34,7 @@ HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "numpy", "sklearn", "matplot
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
-    """A folder with a blank in its name and a store in it; the snapshots come beside the store."""
+    """A folder with a blank in its name and a store; snapshots are beside the store."""
     path = tmp_path_factory.mktemp("an example")
     shutil.copy(empty_store, path / "mlflow.db")
     return path
@@ -53,7 +53,7 @@ def _client(uri: str) -> Iterator[None]:
 
 
 def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0) -> str:
-    """Run ``mlflow run`` on the example from the project's root, as the README says; what it prints, errors too."""
+    """Run ``mlflow run`` on the example from the project's root, as in the README; return its output with errors."""
     command = [PYTHON, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", manager, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment(uri), capture_output=True, text=True, timeout=500)
     assert done.returncode == status, done.stdout + done.stderr
@@ -61,13 +61,13 @@ def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 
 
 
 def script(uri: str, place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the script in a folder that has nothing to do with it, and without a path to any package."""
+    """Run the script in another folder, without a path to any package."""
     env = {name: value for name, value in environment(uri).items() if name != "PYTHONPATH"}
     return subprocess.run([PYTHON, SCRIPT, *arguments], cwd=place, env=env, capture_output=True, text=True, timeout=300)
 
 
 def runs(verb: str, **tags: str) -> list[mlflow.entities.Run]:
-    """The example's runs of a verb, the newest first."""
+    """The example's runs of a verb, newest first."""
     condition = " and ".join(f"tags.{name} = '{value}'" for name, value in ({"verb": verb} | tags).items())
     found = mlflow.search_runs(search_all_experiments=True, filter_string=condition, output_format="list")
     assert {run.data.tags["experiment"] for run in found} <= {MODEL}
@@ -77,7 +77,7 @@ def runs(verb: str, **tags: str) -> list[mlflow.entities.Run]:
 
 @pytest.fixture(scope="module")
 def trained(uri: str) -> mlflow.entities.Run:
-    """The training that the README begins with."""
+    """The README's first training."""
     printed = mlflow_run(uri, "-P", "patience=20")
     assert "236 train, 59 validation, 147 test" in printed
     mlflow.set_tracking_uri(uri)
@@ -177,7 +177,7 @@ def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
 
 
 def interrupted(uri: str, place: Path, number: int, *arguments: str) -> tuple[str, str, int]:
-    """A training by the script that a signal ends after its fifth epoch: its run's id, its last line, its status."""
+    """Interrupt the script's training after its fifth epoch; return run id, last line and exit status."""
     with subprocess.Popen(
         [PYTHON, SCRIPT, "train", *arguments], cwd=place, env=environment(uri),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -216,13 +216,13 @@ def test_ctrl_c_prints_a_command_that_resumes(uri: str, place: Path, trained: ml
 
 
 def virtualenv_name(folder: Path) -> str:
-    """The name under which mlflow keeps the environment of a project."""
+    """Compute the name of a project's environment in mlflow's cache."""
     python = _PythonEnv.from_conda_yaml(load_project(str(folder)).env_config_path)
     return str(_get_virtualenv_name(python, folder))
 
 
 def test_both_projects_share_one_environment() -> None:
-    """As uv sees it: the list is found in each project's folder. As conda does: beside conda.yaml."""
+    """For uv, with the requirements of each project's folder; for conda, with those beside conda.yaml."""
     assert virtualenv_name(FOLDER) == virtualenv_name(ROOT)
     config = Path(load_project(str(FOLDER)).env_config_path)
     assert config.samefile(ROOT / "conda.yaml")
@@ -233,7 +233,7 @@ def test_both_projects_share_one_environment() -> None:
 
 @pytest.mark.slow
 def test_mlflow_run_with_a_new_environment_trains(uri: str) -> None:
-    """It is the first project's: whoever has that waits for none."""
+    """The environment is the first project's, which may exist already."""
     printed = mlflow_run(uri, "-P", "epochs=2", "-P", "model_name=uv", manager="uv")
     where = Path(_get_mlflow_virtualenv_root()) / virtualenv_name(ROOT)
     assert f"{where}/bin/activate" in printed
@@ -269,7 +269,7 @@ def test_mistake_is_one_line_before_slow_imports(tmp_path: Path, verb: str) -> N
 
 
 def test_mistake_is_reported_within_a_second(tmp_path: Path) -> None:
-    """Of the processor's time, which other work on the machine does not lengthen much."""
+    """Measures processor time, which a busy machine lengthens little."""
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = script("", tmp_path, "train", "--patience=-1")
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)

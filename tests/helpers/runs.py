@@ -45,9 +45,9 @@ def versions() -> list[Any]:
 class SignalAfter(Signals):
     """Signals that arrive just before the check with the given number."""
 
-    def __init__(self, looks: int, signum: int = signal.SIGTERM) -> None:
+    def __init__(self, checks: int, signum: int = signal.SIGTERM) -> None:
         super().__init__()
-        self.left, self.pending = looks, signum
+        self.left, self.pending = checks, signum
 
     def check(self) -> None:
         self.left -= 1

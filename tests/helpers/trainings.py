@@ -18,13 +18,13 @@ class Trainings:
     Args:
         name: the experiment's name.
         flags: flags of every training; with ``resuming.ARGUMENTS`` a training stops after a few epochs.
-        looks: how often an epoch checks for signals.
+        checks: checks for signals in an epoch.
         uninterrupted: the metrics of an uninterrupted training with ``resuming.ARGUMENTS``, by name and step.
     """
 
     name: str
     flags: Sequence[str]
-    looks: int
+    checks: int
     uninterrupted: dict[str, dict[int, float]]
 
     def train(self, *arguments: str, signals: Signals | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Eight trainings at once on one store, SQLite and PostgreSQL: none fails, and no point is missing."""
+"""Eight concurrent trainings on one store, SQLite and PostgreSQL: none fails, and no point is missing."""
 
 import json
 import os
@@ -26,7 +26,7 @@ NUMBER = 8
 
 
 def at_once(trainings: Trainings, uri: str, folder: Path) -> None:
-    """Train them, and make sure that each ends well."""
+    """Run the trainings, and assert that each succeeds."""
     command = [sys.executable, str(HERE / "at_once.py"), uri, str(folder), trainings.name, str(NUMBER), "--"]
     done = subprocess.run(
         [*command, *trainings.flags, *ARGUMENTS], capture_output=True, text=True, timeout=400, cwd=folder,
@@ -38,7 +38,7 @@ def at_once(trainings: Trainings, uri: str, folder: Path) -> None:
 
 
 def assert_all_are_whole(trainings: Trainings, parameters: int) -> None:
-    """Compare what the store has of each with the one that trained alone."""
+    """Compare each run in the store with a training that ran alone."""
     runs = mlflow.search_runs(["0"], output_format="list")
     assert len(runs) == NUMBER
     client = mlflow.MlflowClient()
@@ -101,7 +101,7 @@ def test_eight_concurrent_trainings_on_postgresql_with_one_resumed_all_finish(
     at_once(trainings, database, tmp_path)
     assert_all_are_whole(trainings, parameters=10)
     with pytest.raises(Interrupted):
-        trainings.train(signals=SignalAfter(2 + 2 * trainings.looks))  # in the third epoch: the first look is before
+        trainings.train(signals=SignalAfter(2 + 2 * trainings.checks))  # in the third epoch: one check precedes
     run = last_run()
     assert [path.name for path in (tmp_path / "state/diabetes/snapshots").iterdir()] == [run.info.run_id]
     trainings.resume("--resume=latest")

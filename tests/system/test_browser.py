@@ -1,4 +1,4 @@
-"""What a person sees: a real server, two trainings, an evaluation, a comparison, and Chromium reading the pages."""
+"""The UI in Chromium: a real server with two trainings, an evaluation and a comparison."""
 
 import json
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.needs("Chromium")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-# Else the first visit opens an assistant's panel over the page.
+# Without these, the first visit opens an assistant's panel over the page.
 NO_ASSISTANT = """
 localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
 localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
@@ -34,7 +34,7 @@ VERSION = "/models/imdb-conv1d/versions/1"
 
 @dataclass(frozen=True)
 class Server:
-    """A server on which one training, an evaluation of its model, another training and a comparison have run."""
+    """A server with a training, an evaluation of its model, another training and a comparison."""
 
     uri: str
     trained: Run
@@ -70,7 +70,7 @@ def run_script(folder: Path, uri: str, script: str, *arguments: str) -> None:
         timeout=240,
     )
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("View run") == 1, done.stdout  # MLflow says where the run is
+    assert done.stdout.count("View run") == 1, done.stdout  # MLflow prints the run's address
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, server: Server) -> Iterator[Page]:
-    # As high as the charts: MLflow draws only those in view.
+    # As high as all charts: MLflow draws only those in view.
     context = browser.new_context(viewport={"width": 1500, "height": 2600}, base_url=server.uri)
     context.add_init_script(NO_ASSISTANT)
     yield context.new_page()
@@ -97,7 +97,7 @@ def open_run(page: Page, run: Run, tab: str = "") -> None:
 
 
 def cells(page: Page, first: str) -> list[str]:
-    """The texts of the table's row that begins with ``first``."""
+    """Read the texts of the table row that begins with ``first``."""
     row = page.get_by_role("row", name=re.compile(f"^{re.escape(first)} "))
     expect(row).to_be_visible()
     return re.split(r"\s*[\t\n]\s*", row.inner_text().strip())
@@ -181,9 +181,9 @@ def test_version_page_shows_alias_and_links_the_evaluation(server: Server, page:
 
     value = server.evaluated.data.metrics["test_accuracy"]
     expect(page.get_by_text(f"test_accuracy {value:.4f}")).to_be_visible()
-    assert cells(page, "test_accuracy")[:2] == ["test_accuracy", str(value)]  # a tag: no metrics are shown here
+    assert cells(page, "test_accuracy")[:2] == ["test_accuracy", str(value)]  # a tag: this page shows no metrics
 
-    page.get_by_test_id("source-model-link").click()  # they are shown on the logged model's page
+    page.get_by_test_id("source-model-link").click()  # the logged model's page shows them
     name, *_, source, shown = cells(page, "test_accuracy")
     assert (name, source) == ("test_accuracy", server.evaluated.info.run_name)
     assert float(shown) == value

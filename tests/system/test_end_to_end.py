@@ -1,4 +1,4 @@
-"""The commands that users type, in processes of their own, against a real MLflow server; asserts on what it answers."""
+"""Users' commands in separate processes against a real MLflow server, with assertions on the server's answers."""
 
 import json
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with a blank in its name and tiny reviews in it."""
+    """A working directory with a blank in its name and tiny reviews."""
     path = tmp_path_factory.mktemp("end to end")
     make_reviews(200).to_csv(path / "my reviews.csv", index=False)
     return path
@@ -48,7 +48,7 @@ def _client(server: str) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where snapshots are, since the store is none of this folder's."""
+    """The folder of snapshots, as the store is remote."""
     with pytest.MonkeyPatch.context() as patch:
         path = tmp_path_factory.mktemp("state")
         patch.setenv("XDG_STATE_HOME", str(path))
@@ -73,7 +73,7 @@ def runs(verb: str, experiment: str) -> list[mlflow.entities.Run]:
 
 @pytest.fixture(scope="module")
 def trained(server: str, folder: Path) -> str:
-    """One `mlflow run` of main, as a user types it, with a path that has blanks; returns the experiment's name."""
+    """One ``mlflow run`` of main with a path that has blanks; the MLflow experiment's name."""
     done = mlflow_run(
         server, folder, "--experiment-name", "films", *tiny(TINY),
         "-P", f"data={folder / 'my reviews.csv'}", "-P", "patience=2", "-P", "epochs=40",
@@ -124,7 +124,7 @@ def histories(run: mlflow.entities.Run) -> dict[str, list[tuple[int, float]]]:
 def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
     server: str, folder: Path, trained: str, state: Path
 ) -> None:
-    """Killed is the script, not mlflow run; --run-id goes on without any parameter, and no run is left over."""
+    """The script is killed, not mlflow run; --run-id resumes without parameters and leaves no extra run."""
     experiment = "killed"
     command = [str(PYTHON), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", "--experiment-name", experiment]
     parameters = [*tiny(TINY), "-P", f"data={folder / 'my reviews.csv'}", "-P", "patience=2", "-P", "epochs=40"]
@@ -145,11 +145,11 @@ def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
     assert histories(run) == histories(runs("train", trained)[0])
     assert mlflow.MlflowClient().get_model_version_by_alias("killed", "candidate").run_id == run.info.run_id
     assert not place.exists()
-    # It has finished, and mlflow run must not mark it as failed.
+    # The training has finished, and mlflow run must not mark it as failed.
     again = mlflow_run(server, folder, "--run-id", place.name)
     assert again.returncode == 0, again.stdout + again.stderr
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
-    # It is no other verb's; the status alone is mlflow run's own, which train puts right again.
+    # Another verb refuses the run; mlflow run changes its status, which train corrects.
     refused = mlflow_run(server, folder, "-e", "unfinished", "--run-id", place.name)
     assert refused.returncode == 1
     assert f"error: MLFLOW_RUN_ID: run {place.name} is a run of train and cannot become one of" in refused.stderr
@@ -163,7 +163,7 @@ def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
 
 
 def test_ctrl_c_prints_a_command_that_resumes(server: str, folder: Path, state: Path) -> None:
-    """SIGINT, and soon after SIGTERM as mlflow run sends it, are one request."""
+    """SIGINT and a soon following SIGTERM, as mlflow run sends them, are one request."""
     experiment = "ctrl-c"
     env = environment(server) | {"MLFLOW_EXPERIMENT_NAME": experiment}
     command = [str(PYTHON), str(ROOT / "src" / "train.py"), *TINY, f"--data={folder / 'my reviews.csv'}"]
@@ -200,7 +200,7 @@ def test_mlflow_run_evaluates_the_candidate(server: str, folder: Path, trained: 
 def test_mlflow_run_of_replay_and_compare_logs_to_the_trainings_experiment(
     server: str, folder: Path, trained: str
 ) -> None:
-    """Also where it has begun a run in another experiment, which then says where to look."""
+    """Includes a run that mlflow run made in another MLflow experiment, which then links the actual one."""
     source = runs("train", trained)[0].info
     commands = {"replay": ["-P", f"run={source.run_id}"], "compare": ["-P", f"experiment={trained}"]}
     for verb, arguments in commands.items():
@@ -275,7 +275,7 @@ def test_mlflow_run_with_a_mistake_prints_the_error_line(
     done = mlflow_run(server, folder, "--experiment-name", "mistakes", *arguments)
     assert done.returncode == 1
     assert message in done.stderr
-    assert "src/train.py" not in done.stderr.replace("python src/train.py", "")  # no traceback of ours
+    assert "src/train.py" not in done.stderr.replace("python src/train.py", "")  # no traceback
     assert "src/evaluate.py" not in done.stderr.replace("python src/evaluate.py", "")
 
 
@@ -290,7 +290,7 @@ def test_script_with_a_mistake_exits_with_2_within_seconds(server: str, folder: 
 
 
 def wait_for_epochs(server: str, experiment: str, number: int, process: subprocess.Popen[str]) -> str:
-    """Watch the server, as somebody at the UI does, until a running training shows an epoch; returns its run id."""
+    """Poll the server until a running training has logged an epoch; return its run id."""
     end = time.monotonic() + 120
     client = mlflow.MlflowClient()
     while time.monotonic() < end and process.poll() is None:
@@ -307,7 +307,7 @@ def wait_for_epochs(server: str, experiment: str, number: int, process: subproce
     [
         ("python", signal.SIGTERM, 143, "KILLED"),
         ("python", signal.SIGINT, 130, "KILLED"),
-        ("mlflow", signal.SIGINT, 1, "FAILED"),  # mlflow run writes over the status; the tag is what lasts
+        ("mlflow", signal.SIGINT, 1, "FAILED"),  # mlflow run overwrites the status; the tag remains
     ],
 )
 def test_epochs_are_logged_during_training_and_survive_a_signal(
@@ -329,7 +329,7 @@ def test_epochs_are_logged_during_training_and_survive_a_signal(
     )
     try:
         run_id = wait_for_epochs(server, experiment, 2, process)
-        os.killpg(process.pid, number)  # as a terminal's Ctrl-C reaches the whole group
+        os.killpg(process.pid, number)  # a terminal's Ctrl-C reaches the whole group
         out, err = process.communicate(timeout=120)
     finally:
         if process.poll() is None:
@@ -350,7 +350,7 @@ def test_epochs_are_logged_during_training_and_survive_a_signal(
 def test_registered_model_loads_without_this_project(
     server: str, trained: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """In a fresh environment with its own requirements only, it scores a table, an array and a series of texts."""
+    """In a fresh environment with only its own requirements, the model scores a table, an array and a series."""
     requirements = mlflow.pyfunc.get_model_dependencies("models:/imdb-conv1d@candidate")
     python = tmp_path / "venv" / "bin" / "python"
     uv = str(PYTHON.parent / "uv")

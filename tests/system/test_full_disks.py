@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written, as real mounts that one process and its children see."""
+"""Full and read-only disks, as real mounts in the namespace of one process and its children."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 def can_mount() -> bool:
-    """Whether this user may mount something for itself alone: root on Linux."""
+    """Check whether this user may mount in a private namespace: root on Linux."""
     if os.getuid() or not shutil.which("unshare"):
         return False
     return (
@@ -30,7 +30,7 @@ def can_mount() -> bool:
 
 
 def breaks_off_and_goes_on(trainings: Trainings, before: str, between: str, after: str) -> tuple[str, str]:
-    """Train, change something, and resume, all in one namespace whose mounts nobody else sees; what both printed."""
+    """Train, run a command, and resume, all in one private mount namespace; return both outputs."""
     command = ["unshare", "-m", sys.executable, str(HERE / "two_attempts.py"), before, between, after, trainings.name]
     done = subprocess.run(
         [*command, "--", *trainings.flags, *ARGUMENTS], capture_output=True, text=True, timeout=300, cwd=Path.cwd()
@@ -100,7 +100,7 @@ def test_train_completes_if_the_artifact_folder(
 
 
 def test_train_with_another_users_snapshot_folder_is_refused(tmp_path: Path) -> None:
-    """Mode bits do not stop root, so a child becomes another user and asks."""
+    """Mode bits do not stop root, so a child process of another user runs the check."""
     here = tmp_path / "mine"
     here.mkdir(mode=0o700)
     child = os.fork()

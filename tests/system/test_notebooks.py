@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom on a store with one training, and show what they promise."""
+"""The notebooks run from top to bottom on a store with one training, and show their results."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ def test_notebooks_define_no_functions_and_store_no_output(path: Path) -> None:
 
 
 def results(name: str) -> list[dict[str, str]]:
-    """What the cells of a notebook show as their results, by type, after it has run."""
+    """Run a notebook and return its cells' results by type."""
     notebook = nbformat.read(FOLDER / name, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
@@ -39,7 +39,7 @@ def results(name: str) -> list[dict[str, str]]:
 
 
 def record_anothers() -> None:
-    """A newer training of another model, with metrics of its own, in the same MLflow experiment."""
+    """Record a newer training of another model with other metrics in the same MLflow experiment."""
     of_another = {"verb": "train", "experiment": "another", "stop_reason": "patience"}
     run_id = record([3.0, 2.0, 1.0], {"monitor": "val_loss"}, of_another, name="another")
     mlflow.MlflowClient().log_metric(run_id, "best_epoch", 3)

@@ -1,4 +1,4 @@
-"""A real MLflow server behind a proxy that injects faults: nothing is lost, nothing is there twice."""
+"""A real MLflow server behind a proxy that injects faults: nothing is lost or logged twice."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def proxy(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Proxy]:
-    """The proxy, as the tracking server of this test and its experiment; snapshots are in a folder of the test."""
+    """The proxy as the test's tracking server, with an MLflow experiment; snapshots are in the test's folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", request.node.name)
     monkeypatch.chdir(tmp_path)
@@ -50,12 +50,12 @@ def proxy(
 
 
 def experiment() -> str:
-    """This test's experiment."""
+    """This test's MLflow experiment."""
     return os.environ["MLFLOW_EXPERIMENT_NAME"]
 
 
 def only_run(server: str, name: str) -> Run:
-    """The experiment's run, asked of the server itself; another one would be an orphan."""
+    """Read the experiment's only run from the server itself; a second one would be an orphan."""
     mlflow.set_tracking_uri(server)
     (run,) = mlflow.search_runs(experiment_names=[name], output_format="list")
     models = mlflow.search_logged_models([run.info.experiment_id], output_format="list")
@@ -64,7 +64,7 @@ def only_run(server: str, name: str) -> Run:
 
 
 def epochs_sent(proxy: Proxy) -> list[int]:
-    """The steps of val_loss in the order in which they reached the proxy, without repeated tries."""
+    """List the steps of val_loss in the order of arrival at the proxy, without repeated attempts."""
     sent = [
         point["step"]
         for request in proxy.seen
@@ -90,7 +90,7 @@ def test_train_without_a_server_fails_within_10_seconds(proxy: Proxy, trainings:
 def test_server_lost_during_training_gets_everything_afterwards_in_order(
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is gone until the last epoch is trained; the training does not wait for it."""
+    """The server is gone until the last epoch is trained; the training does not wait."""
     epoch, ended = writer.Run.log_epoch, []
 
     def note(self: writer.Run, step: int, milliseconds: int, values: Any) -> None:
@@ -140,7 +140,7 @@ def test_server_lost_at_the_end_leaves_a_command_that_completes_the_run(
         patch.setattr(context, "PATIENCE_AFTER_ERROR", 1.0)
         with pytest.raises(RunFailed) as error:
             trainings.train()
-    for thread in set(threading.enumerate()) - before:  # which the end of a process ends
+    for thread in set(threading.enumerate()) - before:  # they end with a process
         if thread.name == "delivery":
             thread.join(30)
     (resume_note,) = error.value.__notes__
@@ -152,7 +152,7 @@ def test_server_lost_at_the_end_leaves_a_command_that_completes_the_run(
 
 
 def acts(request: Request) -> bool:
-    """Whether a request changes something in the store or the registry."""
+    """Check whether a request changes the store or the registry."""
     return request.method != "GET" and "/mlflow/" in request.path and "search" not in request.path
 
 
@@ -161,7 +161,10 @@ def first_of_each_kind(fault: Fault, which: Callable[[Request], bool] = lambda r
 
 
 FAULTS = {
-    "answers 500": (Fault(status=500), lambda request: "experiments/search" not in request.path),  # the first is told
+    "answers 500": (
+        Fault(status=500),
+        lambda request: "experiments/search" not in request.path,
+    ),  # the first request's failure is reported
     "cuts its answers off after having acted": (Fault(cut=True), acts),
     "answers after the client has given up": (Fault(seconds=1.5, after=True), acts),
 }
@@ -195,7 +198,7 @@ def test_train_completes_if_the_first_request_of_each_kind_meets(
 def test_slow_server_delays_no_epoch(
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first epoch's metrics are answered only after the third epoch has ended: a training that waits would hang."""
+    """The first epoch's metrics are answered only after the third epoch: a training that waits would hang."""
     epoch, third, waited = writer.Run.log_epoch, threading.Event(), []
 
     def note(self: writer.Run, step: int, milliseconds: int, values: Any) -> None:
@@ -221,7 +224,7 @@ def test_slow_server_delays_no_epoch(
 def test_train_with_faults_at_every_fifth_request_and_an_interruption_completes(
     proxy: Proxy, trainings: Trainings, server: str, seed: int
 ) -> None:
-    """Faults by chance; where the training gives up or the start meets one, it is resumed, as a user would do."""
+    """Random faults; a training that gives up is resumed, as a user would do."""
     chance = random.Random(seed)
     kinds = [Fault(status=500), Fault(cut=True), Fault(seconds=0.2)]
     proxy.fault = lambda request: chance.choice(kinds) if chance.random() < 0.2 else None
@@ -235,7 +238,7 @@ def test_train_with_faults_at_every_fifth_request_and_an_interruption_completes(
             break
         except UserError as error:
             if "no resumable run in experiment" in str(error):
-                break  # it had finished
+                break  # the training had finished
             if not re.search("does not answer|no run can begin|cannot be found", str(error)):
                 raise
         except RunFailed:
@@ -249,7 +252,7 @@ def test_train_with_faults_at_every_fifth_request_and_an_interruption_completes(
 
 
 def test_proxy_applies_each_fault(proxy: Proxy, server: str) -> None:
-    """Else the tests above would prove nothing."""
+    """The tests above rely on these faults."""
     client = mlflow.MlflowClient(server)
     made = client.create_run(client.get_experiment_by_name(experiment()).experiment_id)
     behind = mlflow.MlflowClient(proxy.uri)

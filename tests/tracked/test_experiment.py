@@ -1,4 +1,4 @@
-"""What the machinery asks of any experiment, with small ones: each rule has a case that breaks it."""
+"""The rules for any experiment, each with a small experiment that breaks it."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ from tracked.training.table_dataset import TableDataset
 from diabetes import Diabetes  # isort: skip  # its folder is on the path since verbs is imported
 
 ROWS = pd.DataFrame(np.random.default_rng(1).normal(size=(64, 4)), columns=["a", "b", "c", "target"])
-LOOKS = 7  # for a signal in an epoch: after each of 6 batches and after the validation
+CHECKS = 7  # for signals in an epoch: after each of 6 batches and after the validation
 VERBS = ("train", "evaluate", "replay", "compare", "promote", "rollback", "unfinished")
 
 
@@ -48,13 +48,13 @@ class Parameters(TrainParameters):
 
 
 class Tiny(Experiment):
-    """A network of a few units on 64 made-up rows; an epoch takes some 50 ms."""
+    """A network of a few units on 64 random rows; an epoch takes about 50 ms."""
 
     name = "tiny"
     Parameters = Parameters
     metrics = (Metric("loss", "min"), Metric("error", "min"))
     advice = "a smaller learning_rate than {learning_rate} may help"
-    compiled: ClassVar[list[str]] = ["error"]  # what the network reports beside its loss
+    compiled: ClassVar[list[str]] = ["error"]  # metrics of the network besides its loss
 
     def load(self, parameters: Parameters, source: str) -> Any:
         return TableDataset("made up", ROWS, "target")
@@ -82,7 +82,7 @@ class Tiny(Experiment):
 
 
 class InBatches(Tiny):
-    """The same with batches of its own, which do not say how many they are."""
+    """The same with its own batches of unknown number."""
 
     def learned(self, rows: Arrays, seed: int) -> Batches:
         inputs, targets = map(tf.constant, rows)
@@ -99,7 +99,7 @@ class InBatches(Tiny):
 
 
 class Wider(Tiny):
-    """As after a change of the code: the same name, another network."""
+    """The same name with another network, as after a change of the code."""
 
     def build(
         self, parameters: Parameters, dataset: Any, folder: Path, resumed_tags: Mapping[str, str]
@@ -112,10 +112,10 @@ def fit(experiment: Experiment, *arguments: str, signals: Signals | None = None)
     return last_run()
 
 
-def interrupt(experiment: Experiment, looks: int, *arguments: str) -> Run:
-    """A training that a signal ends after so many looks for one; another comes before the work."""
+def interrupt(experiment: Experiment, checks: int, *arguments: str) -> Run:
+    """Interrupt a training after so many checks for signals; one more check precedes the work."""
     with pytest.raises(Interrupted):
-        fit(experiment, *arguments, signals=SignalAfter(1 + looks))
+        fit(experiment, *arguments, signals=SignalAfter(1 + checks))
     return last_run()
 
 
@@ -124,7 +124,7 @@ def now(run: Run) -> Run:
 
 
 def everything(run: Run) -> str:
-    """All that the store can say of a run now; as a text, since NaN is not equal to itself."""
+    """Read a run as text, since NaN is not equal to itself."""
     return json.dumps(now(run).to_dictionary(), sort_keys=True)
 
 
@@ -185,7 +185,7 @@ LACKING = {
 def test_verb_of_an_experiment_that_lacks_a_method_is_refused_before_slow_imports(
     verb: str, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # who asks it is told that it does not answer
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # a request to it would fail
     needed = ("load", "build", "package") if verb == "train" else ("load_part", "predict", "score")
     program = PROGRAM.format(src=str(SRC), parts=[name for name in needed if name != part])
     found = subprocess.run([sys.executable, "-c", program, verb], capture_output=True, text=True)
@@ -242,7 +242,7 @@ def test_require_with_lowercase_letters_digits_and_single_hyphens_accepts_the_na
 def test_find_source_files_of_an_interpreters_class_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typed", ModuleType("typed"))
     assert reproducibility.find_source_files(type("Typed", (Tiny,), {"__module__": "typed"})()) == []
-    beside = reproducibility.find_source_files(Tiny())  # a script's own, and what is imported beside it
+    beside = reproducibility.find_source_files(Tiny())  # the script's own file, and files imported beside it
     assert Path(__file__) in beside
     assert {path.parent for path in beside} == {Path(__file__).parent}
 
@@ -279,7 +279,7 @@ def test_train_with_undeclared_metrics_fails_at_the_first_epoch(
     assert last_epoch(run) == 0
     assert not [name for name in files(run) if name.startswith(("epoch-", "best-", "journal"))]
     assert_nothing_is_registered()
-    # Once the experiment says what it reports, the run resumes from its beginning.
+    # Once the experiment declares its metrics, the run resumes from the start.
     fit(Tiny(), "--resume", run.info.run_id)
     assert (now(run).info.status, set(metrics(now(run))["val_error"])) == ("FINISHED", {1, 2})
 
@@ -288,7 +288,7 @@ def test_train_with_undeclared_metrics_fails_at_the_first_epoch(
 
 
 class Unchecked(TableDataset):
-    """One that does not look at its parts itself."""
+    """A dataset that does not check its parts."""
 
     def __post_init__(self) -> None:
         pass
@@ -315,7 +315,7 @@ def test_train_on_data_with_an_empty_part_is_refused_without_a_run(
 
 
 def weights(run: Run) -> list[bytes]:
-    """All numbers of the network in a run's version, to the last bit."""
+    """The bytes of all weights of a run's version."""
     (version,) = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
     stored = mlflow.tensorflow.load_model(f"models:/{version.name}/{version.version}")
     return [np.asarray(variable).tobytes() for variable in stored.weights]
@@ -324,8 +324,12 @@ def weights(run: Run) -> list[bytes]:
 @pytest.mark.parametrize("experiment", [Tiny(), InBatches()], ids=["arrays", "a function"])
 def test_resume_at_any_check_gives_the_bits_of_the_uninterrupted_training(store: str, experiment: Tiny) -> None:
     uninterrupted = fit(experiment, "--epochs=5")
-    for looks in (LOOKS * 2 + 1, LOOKS * 2 + 4, LOOKS * 3):  # at the first batch, amid the batches, in the validation
-        run = interrupt(experiment, looks, "--epochs=5")
+    for checks in (
+        CHECKS * 2 + 1,
+        CHECKS * 2 + 4,
+        CHECKS * 3,
+    ):  # at the first batch, between batches, after the validation
+        run = interrupt(experiment, checks, "--epochs=5")
         assert last_epoch(run) == 2
         assert set(metrics(run)["val_loss"]) == {1, 2}
         fit(experiment, "--resume", run.info.run_id)
@@ -357,7 +361,7 @@ def test_order_of_rows_depends_on_seed_and_epoch_alone(experiment: Tiny) -> None
 
 def test_resume_with_another_network_is_refused_and_changes_nothing(store: str) -> None:
     whole = fit(Tiny(), "--epochs=4", "--model_name=whole")
-    run = interrupt(Tiny(), LOOKS * 2 + 1, "--epochs=4")
+    run = interrupt(Tiny(), CHECKS * 2 + 1, "--epochs=4")
     before, kept = metrics(run), files(run)
     for _ in range(2):
         with pytest.raises(HistoryError) as error:
@@ -366,7 +370,7 @@ def test_resume_with_another_network_is_refused_and_changes_nothing(store: str) 
             "the snapshot of epoch 2 does not fit (the state belongs to another network ((3, 3) -> (3, 4))); "
             "the run keeps its epochs and its checkpoint; start a new training without --resume or --run-id"
         )
-        assert not getattr(error.value, "__notes__", [])  # resuming with this network would say the same again
+        assert not getattr(error.value, "__notes__", [])  # no resume command: it would fail in the same way
         found = now(run)
         assert (found.info.status, found.data.tags["stop_reason"]) == ("FAILED", "other_history")
         assert metrics(found) == before
@@ -375,7 +379,7 @@ def test_resume_with_another_network_is_refused_and_changes_nothing(store: str) 
         assert mlflow.MlflowClient().search_model_versions("name = 'tiny'") == []
     with pytest.raises(UserError, match=r"^resume: no resumable run in experiment"):
         fit(Wider(), "--resume=latest")
-    fit(Tiny(), "--resume", run.info.run_id)  # the network that it was
+    fit(Tiny(), "--resume", run.info.run_id)  # the original network
     assert metrics(now(run)) == metrics(whole)
     assert now(run).info.status == "FINISHED"
 
@@ -427,7 +431,7 @@ NAMES = ("imdb-conv1d", "diabetes")
 
 @pytest.fixture
 def both(store: str, noisy: Path) -> dict[str, Run]:
-    """A training of each experiment that a signal ended in its second epoch; the newer one is diabetes's."""
+    """A training of each experiment, interrupted in its second epoch; diabetes's is newer."""
     imdb = break_off(noisy, 1, "--epochs=2")
     return {"imdb-conv1d": imdb, "diabetes": interrupt(DIABETES, 10, *FEW)}
 
@@ -506,7 +510,7 @@ def test_resume_of_the_other_experiments_run_is_refused_by_name(
 def test_resume_of_an_untagged_run_is_allowed_to_the_first_experiment_only(
     both: dict[str, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As those were begun that were begun before experiments had names."""
+    """Make a run as earlier versions did, before experiments had names."""
     run = both["imdb-conv1d"]
     run_id = run.info.run_id
     mlflow.MlflowClient().delete_tag(run_id, "experiment")
@@ -533,7 +537,7 @@ def test_resume_of_an_untagged_run_is_allowed_to_the_first_experiment_only(
 
 
 def made_by_mlflow_run(of: str, **given: str) -> Run:
-    """A run as ``mlflow run`` makes it: with all parameters, before it makes an environment for the process."""
+    """Create a run as ``mlflow run`` does: with all parameters, before it makes the environment."""
     experiment = verb("train", of).experiment
     client = mlflow.MlflowClient()
     made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"})

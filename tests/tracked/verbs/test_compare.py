@@ -1,4 +1,4 @@
-"""The verb compare on runs whose figures are known: what it leaves in the store, on the page and on the terminal."""
+"""The verb compare on runs with known figures: the store, the page and the terminal afterwards."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def artifact(run: Run, name: str) -> Path:
 
 
 def trained(values: Sequence[float], tags: dict[str, str] = FINISHED, **parameters: object) -> str:
-    """A training of this project, as far as a comparison looks at it."""
+    """Create a training's run with the parts that a comparison reads."""
     logged = {"monitor": "val_loss", "mode": "min", "patience": 3, "seed": 7} | parameters
     status = {"patience": "FINISHED", "interrupted": "KILLED", "error": "FAILED"}.get(tags.get("stop_reason", ""))
     run_id = record(values, logged, tags, name=f"patience={logged['patience']} seed={logged['seed']}", status=status)
@@ -50,10 +50,10 @@ def evaluated(
     training: str, folder: Path, probabilities: Sequence[float], digest: str = "d", first: int = 0,
     leaked: int | None = 0, version: str = "2",
 ) -> str:  # fmt: skip
-    """An evaluation of a training: rows first, first + 1, …, all with label 1; the model has seen the ``leaked`` first.
+    """Create an evaluation of a training: rows first, first + 1, …, label 1, the first ``leaked`` seen.
 
-    It is in the format that ``version`` names, which earlier versions wrote, or the present one; with ``leaked`` of
-    None, as before formats had a number.
+    Args:
+        version: the evaluation's format; ``leaked`` None: without a format, as in the earliest versions.
     """
     client = mlflow.MlflowClient()
     tags = {"verb": "evaluate", "training_run_id": training, "data_digest": "whole", "rows_digest": digest}
@@ -150,7 +150,7 @@ def test_compare_shows_the_existing_version_and_its_models_evaluation(store: str
         client.create_model_version(name, f"models:/{model_id}", run_id, tags, model_id=model_id)
     own = evaluated(first, tmp_path, np.full(100, 0.9))
     client.set_tag(own, "model_id", ids[0])
-    added = evaluated(first, tmp_path, np.full(100, 0.1))  # newer, of a model that somebody has added to the run
+    added = evaluated(first, tmp_path, np.full(100, 0.1))  # newer, of a model added to the run later
     client.set_tag(added, "model_id", ids[2])
     table = pd.read_csv(artifact(run_compare(), "comparison.csv"), dtype={"version": str})
     assert table["run_id"].tolist() == [first, second, third]
@@ -174,7 +174,7 @@ def test_compare_by_another_metric_reads_it_at_the_kept_epoch(store: str) -> Non
             mlflow.MlflowClient().log_metric(run_id, "val_accuracy", value, step=step)
     table = pd.read_csv(artifact(run_compare("--monitor=val_accuracy"), "comparison.csv"))
     assert table["run_id"].tolist() == [two, one]
-    assert table["best_value"].tolist() == [0.85, 0.8]  # not 0.9: that network was not kept
+    assert table["best_value"].tolist() == [0.85, 0.8]  # not 0.9: that checkpoint was not kept
 
 
 def test_compare_takes_unseen_evaluations_on_the_most_shared_rows(store: str, tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_compare_takes_unseen_evaluations_on_the_most_shared_rows(store: str, tm
     few, many = np.full(10, 0.9), np.full(30, 0.99)
     shared = [evaluated(run_id, tmp_path, few) for run_id in runs[:2]]
     other = evaluated(runs[2], tmp_path, few, digest="other", first=100)
-    evaluated(runs[2], tmp_path, few, leaked=5)  # on the shared rows, but it was trained on some of them
-    evaluated(runs[0], tmp_path, few, digest="other")  # newer, but fewer have it
+    evaluated(runs[2], tmp_path, few, leaked=5)  # on the shared rows, but some are seen
+    evaluated(runs[0], tmp_path, few, digest="other")  # newer, but fewer trainings have it
     whole = [evaluated(run_id, tmp_path, many, digest="all of the file", leaked=20) for run_id in runs]
     run = run_compare()
     found = pd.read_csv(artifact(run, "comparison.csv"))["evaluation_run_id"].tolist()
@@ -245,7 +245,7 @@ def test_compare_of_an_evaluation_without_a_format_pairs_it_with_a_new_one(store
 
 
 def test_compare_with_an_older_evaluations_leaks_marks_them(store: str, tmp_path: Path) -> None:
-    """It counted texts that stood byte by byte in the training part: at least so many."""
+    """An older evaluation counted texts equal in bytes to the training part: a lower bound."""
     client = mlflow.MlflowClient()
     first, second = trained([0.5, 0.3], seed=1), trained([0.5, 0.4], seed=2)
     clean = [evaluated(run_id, tmp_path, np.full(40, 0.8), leaked=None) for run_id in (first, second)]
@@ -257,7 +257,7 @@ def test_compare_with_an_older_evaluations_leaks_marks_them(store: str, tmp_path
     run = run_compare()
     table = pd.read_csv(artifact(run, "comparison.csv"))
     assert table["evaluation_run_id"].tolist() == clean
-    assert table["test_seen"].isna().all()  # its 0 says nothing of the words
+    assert table["test_seen"].isna().all()  # its 0 counts bytes, not words
     assert evaluations.count_leaked(EXPERIMENT, mlflow.get_run(leaky)) == 30
 
 
@@ -350,7 +350,7 @@ def test_compare_page_escapes_names(store: str) -> None:
     assert "<img" not in html.split("</script>")[-1]
     assert "</script><img" not in html
     assert "&lt;/script&gt;&lt;img" in html
-    assert 'src="http' not in html  # nothing is fetched
+    assert 'src="http' not in html  # the page fetches nothing
 
 
 def test_compare_description_of_many_runs_is_complete(store: str) -> None:

@@ -1,4 +1,4 @@
-"""The verb evaluate in this process, on a model that train has just made."""
+"""The verb evaluate in this process, on a newly trained model."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def _here(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run_evaluate(*arguments: str) -> Run:
     evaluate.main(arguments, Signals())
     found: list[Run] = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)
-    return mlflow.get_run(found[0].info.run_id)  # a search leaves out the models that a run used
+    return mlflow.get_run(found[0].info.run_id)  # search_runs omits the models that a run used
 
 
 def artifact(run: Run, name: str) -> Path:
@@ -89,7 +89,7 @@ def test_evaluate_scores_the_test_part_and_links_its_model(trained: Path, capsys
     assert float(shown["test_accuracy"]) == run.data.metrics["test_accuracy"]
     assert float(shown["test_loss"]) == run.data.metrics["test_loss"]
     assert (shown["evaluation_run_id"], shown["test_reviews_seen"]) == (run.info.run_id, "0")
-    evaluate.main([], Signals())  # once more: the line in the description is replaced
+    evaluate.main([], Signals())  # again: replaces the line in the description
     best, about_data, line = client.get_model_version("imdb-conv1d", "1").description.split("\n\n")
     assert best.startswith("Best epoch")
     assert about_data.startswith("Data:")
@@ -101,7 +101,7 @@ def test_evaluate_scores_the_test_part_and_links_its_model(trained: Path, capsys
 
 def test_evaluate_logs_mistakes_with_texts_unless_log_texts_is_false(trained: Path, tmp_path: Path) -> None:
     table = make_reviews(60, seed=1)
-    table["label"] = 1 - table["label"]  # so that nearly everything is a mistake
+    table["label"] = 1 - table["label"]  # so that nearly every prediction is wrong
     table.to_csv(tmp_path / "turned.csv", index=False)
     shown = json.loads(artifact(run_evaluate(f"--data={tmp_path / 'turned.csv'}"), "mistakes.json").read_text())
     assert shown["columns"] == ["label", "probability", "text"]
@@ -187,7 +187,7 @@ def test_evaluate_on_seen_words_in_other_bytes_counts_them_as_seen(
     table.assign(text=table["text"].map(change)).to_parquet(tmp_path / "disguised.parquet")
     run = run_evaluate(f"--data={tmp_path / 'disguised.parquet'}")
     assert run.data.metrics["test_reviews_seen"] == run.data.metrics["test_reviews"] == 128
-    assert "test_accuracy_unseen" not in run.data.metrics  # there is none
+    assert "test_accuracy_unseen" not in run.data.metrics  # no unseen review exists
 
 
 def test_evaluate_on_texts_with_seen_last_words_counts_them_as_seen(trained: Path, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_evaluate_on_texts_with_seen_last_words_counts_them_as_seen(trained: Pat
 def test_evaluate_of_an_older_training_reads_seen_words_from_its_data(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Trainings have stored hashes of the texts' bytes alone."""
+    """Earlier trainings logged only hashes of the texts' bytes."""
     make_reviews(200, seed=7).to_csv(tmp_path / "older.csv", index=False)
     train.main([*TINY, f"--data={tmp_path / 'older.csv'}", "--epochs=1", "--model_name=older"], Signals())
     source = mlflow.MlflowClient().get_model_version("older", "1").run_id
@@ -258,19 +258,19 @@ CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "one piece shorter": (lambda table: table[:10], "rows: 20 -> 10"),
     "longer": (lambda table: pd.concat([table, table[:1]]), "more than 20 rows"),
     "empty": (lambda table: table[:0], "has no rows"),
-    "a label that is none": (lambda table: table.assign(label=7), "row 1: label '7'"),
+    "an invalid label": (lambda table: table.assign(label=7), "row 1: label '7'"),
 }
 
 
 class Constant:
-    """A model that finds every review as likely to be positive."""
+    """A model that gives every review the same probability."""
 
     def predict(self, texts: np.ndarray) -> np.ndarray:
         return np.full(len(texts), 0.7)
 
 
 def part_of(source: sources.Source) -> reviews_part.ReviewsPart:
-    """All reviews of a source or, where rows are given to it, its test part."""
+    """All reviews of a source, or its test part if it has one."""
     rows = dataset.index_rows(source)
     return reviews_part.ReviewsPart(
         source, rows, reviews_part.choose_rows(rows, whole=True), dataset.digest_rows(rows), "made up"
@@ -349,7 +349,7 @@ def test_evaluate_on_one_label_is_refused(trained: Path, tmp_path: Path) -> None
 
 
 def test_predict_of_100_megabytes_needs_a_few_megabytes(tmp_path: Path) -> None:
-    """100 pieces of a megabyte of text each are scored in a few megabytes."""
+    """Scores 100 pieces of one megabyte each."""
 
     def tables() -> Iterator[pd.DataFrame]:
         for number in range(100):

@@ -1,4 +1,4 @@
-"""The verbs promote and rollback on real versions: the alias, the tags and runs they leave, and what they refuse."""
+"""The verbs promote and rollback on real versions: alias, tags and runs, and refusals."""
 
 import dataclasses
 import json
@@ -36,7 +36,7 @@ NARROW = "--margin=0"
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
-    """A folder with a store that has versions 1 and 2, which are good, and 3, which has learnt nothing."""
+    """A folder with a store of versions 1 and 2, which are good, and 3, which is untrained."""
     folder = tmp_path_factory.mktemp("versions")
     make_reviews(400).to_csv(folder / "reviews.csv", index=False)
     with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
@@ -48,7 +48,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Ite
 
 @pytest.fixture(autouse=True)
 def _own_store(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A copy of that store for each test; the artifacts, to which a test only adds, are shared."""
+    """A copy of that store for each test; the artifacts are shared, as tests only add to them."""
     with copied_store(versions / "mlflow.db", tmp_path, monkeypatch):
         yield
 
@@ -66,7 +66,7 @@ def run_promote(version: int, *arguments: str) -> int:
 
 
 def runs(verb: str) -> list[Run]:
-    """The newest first."""
+    """The verb's runs, newest first."""
     return mlflow.search_runs(filter_string=f"tags.verb = '{verb}'", output_format="list")
 
 
@@ -130,7 +130,7 @@ def test_promote_of_a_worse_version_keeps_the_champion(
     assert (tags(3)["promotion"], tags(1)["promotion"], tags(1)["promotion_against"]) == ("refused", "defended", "3")
     assert "which is beyond the margin of 0.02" in capsys.readouterr().out
     monkeypatch.setenv("MLFLOW_RUN_ID", mlflow.MlflowClient().create_run("0").info.run_id)
-    assert run_promote(3) == 0  # mlflow run would call the run FAILED
+    assert run_promote(3) == 0  # mlflow run would mark the run FAILED
     assert champion() == "1"
     assert "these reviews have decided 2 promotions so far" in capsys.readouterr().out
 
@@ -163,7 +163,7 @@ def test_promote_with_evaluations_on_other_reviews_evaluates_again(tmp_path: Pat
 def test_promote_on_seen_reviews_alone_is_undecided(
     versions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Their bytes may be others: here each ends with a line break."""
+    """The bytes may differ: here each text ends with a line break."""
     run_promote(3)
     reviews = dataset.load(sources.resolve(str(versions / "reviews.csv")), 0.2)
     seen = pd.concat([reviews.part("train"), reviews.part("validation")])[["text", "label"]]
@@ -210,7 +210,7 @@ def test_promote_on_too_few_reviews_is_undecided(tmp_path: Path, capsys: pytest.
 
 
 def forget(run: Run, **columns: object) -> None:
-    """Write other columns into an evaluation's predictions."""
+    """Overwrite columns of an evaluation's predictions."""
     path = Path(run.info.artifact_uri, "predictions.parquet")
     pd.read_parquet(path).assign(**columns).to_parquet(path)
 
@@ -230,19 +230,19 @@ def test_promote_with_unknown_seen_rows_warns_for_the_champion_and_refuses_the_v
     assert run_promote(2, WIDE) == 3
     assert "whether it was trained on some of these reviews is not known" in capsys.readouterr().out
     assert champion() == "1"
-    assert "decisions_on_these_reviews" not in runs("promote")[0].data.metrics  # they have decided nothing
+    assert "decisions_on_these_reviews" not in runs("promote")[0].data.metrics  # the run was undecided
 
 
 def test_evaluation_of_a_deleted_version_is_not_used_for_its_successor() -> None:
-    """Numbers begin again when a registered model is deleted, and the former versions' evaluations are still there."""
+    """Version numbers restart when a registered model is deleted, while evaluations of the former versions remain."""
     client = mlflow.MlflowClient()
     evaluate.main([model(1)], Signals())
     evaluate.main([model(2)], Signals())
     sources = [client.get_model_version(NAME, str(version)) for version in (1, 3)]
     client.delete_registered_model(NAME)
     client.create_registered_model(NAME)
-    for one in sources:  # the good one is version 1 again, the one that has learnt nothing is version 2 now
-        client.create_model_version(NAME, one.source, one.run_id, model_id=one.source.removeprefix("models:/"))
+    for source in sources:  # the good model is version 1 again, the untrained one is version 2 now
+        client.create_model_version(NAME, source.source, source.run_id, model_id=source.source.removeprefix("models:/"))
     assert run_promote(1) == 0
     assert run_promote(2) == 3
     assert champion() == "1"
@@ -250,7 +250,7 @@ def test_evaluation_of_a_deleted_version_is_not_used_for_its_successor() -> None
     assert run.data.metrics["log_loss_difference"] > 0.1
     used = [runs_by_id(run.data.tags[tag]) for tag in ("evaluation_run_id", "champion_evaluation_run_id")]
     assert [one.data.tags["training_run_id"] for one in used] == [sources[1].run_id, sources[0].run_id]
-    assert len(runs("evaluate")) == 3  # that of version 1 is still of this model, and is used
+    assert len(runs("evaluate")) == 3  # version 1's evaluation is of this model, and is used
 
 
 def runs_by_id(run_id: str) -> Run:
@@ -258,7 +258,7 @@ def runs_by_id(run_id: str) -> Run:
 
 
 def test_evaluation_without_a_models_tag_is_found_by_its_used_model() -> None:
-    """It has no tag of its own for that, and tells nothing of words: it is made again."""
+    """The older evaluation has no model tag and no keys of words: it is repeated."""
     run_promote(1)
     for version in (1, 2):
         evaluate.main([model(version)], Signals())
@@ -279,7 +279,7 @@ OLD = pa.schema(
 
 
 def store_as_format_2(run: Run) -> None:
-    """Write an evaluation's predictions as they were before each row had its loss."""
+    """Rewrite an evaluation's predictions in format 2, without a loss for each row."""
     path = Path(run.info.artifact_uri, "predictions.parquet")
     table = pd.read_parquet(path)
     with pq.ParquetWriter(path, OLD) as parquet:
@@ -309,7 +309,7 @@ def test_promote_with_evaluations_in_format_2_decides_the_same(
         second["log_loss_difference"], second["log_loss_upper"],
     )  # fmt: skip
     assert (first["decisions_on_these_reviews"], second["decisions_on_these_reviews"]) == (2, 1)
-    assert len(runs("evaluate")) == 2  # none was made anew
+    assert len(runs("evaluate")) == 2  # no evaluation was repeated
 
 
 def evaluation_of(version: int) -> Run:
@@ -483,7 +483,7 @@ def test_rollback_repeated_restores_earlier_champions_one_by_one(capsys: pytest.
         "1",
     )
     assert (tags(3)["promotion"], tags(1)["promotion"]) == ("restored", "withdrawn")
-    assert tags(3)["promotion_log_loss_upper"] == "none"  # nothing of a former decision is left
+    assert tags(3)["promotion_log_loss_upper"] == "none"  # no figure of the former decision remains
     for version in ("1", "3"):
         description = mlflow.MlflowClient().get_model_version(NAME, version).description
         assert description.count("Promotion: ") == 1
@@ -492,7 +492,7 @@ def test_rollback_repeated_restores_earlier_champions_one_by_one(capsys: pytest.
         rollback.main([], Signals())
     assert len(runs("rollback")) == 3
     assert champion() == "3"
-    run_promote(2, WIDE)  # what was rolled back from is no former champion
+    run_promote(2, WIDE)  # a withdrawn version is no former champion
     rollback.main([], Signals())
     assert champion() == "3"
 
@@ -523,7 +523,7 @@ def test_rollback_skips_deleted_versions_and_aliases_set_by_hand() -> None:
     client.set_registered_model_alias(NAME, "champion", "1")
     run_promote(3, WIDE)
     rollback.main([], Signals())
-    assert champion() == "1"  # a champion by hand is a former one too
+    assert champion() == "1"  # a champion set by hand is a former champion too
     client.delete_registered_model_alias(NAME, "champion")
     rollback.main([], Signals())
     assert champion() == "1"
@@ -539,13 +539,13 @@ def test_rollback_after_an_alias_set_by_hand_goes_back_from_that_version() -> No
         run_promote(version, WIDE)
     mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
     run_promote(2, WIDE)
-    for expected in ("1", "3"):  # not 2, from which a hand has gone back
+    for expected in ("1", "3"):  # not 2, which was rolled back by hand
         rollback.main([], Signals())
         assert champion() == expected
 
 
 def test_promote_with_an_alias_that_moves_meanwhile_compares_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As from another host, which the lock does not keep out."""
+    """As by another host, which the lock does not exclude."""
     run_promote(3)
     decide, moved = promotion.noninferiority.decide, []
 
@@ -590,7 +590,7 @@ def test_rollback_after_a_kill_between_alias_and_its_tag_finds_the_former_champi
 
 
 def test_two_concurrent_promotions_are_decided_one_after_the_other(tmp_path: Path) -> None:
-    """Whoever comes second is compared with the first one's version, never with a champion that is gone."""
+    """The second promotion compares with the first one's version, never with a former champion."""
     run_promote(3)
     other = tmp_path / "elsewhere"
     other.mkdir()
@@ -625,7 +625,7 @@ def test_rows_digest_of_reordered_rows_is_the_same(versions: Path, tmp_path: Pat
 
 
 def other_data(folder: Path, **arguments: object) -> None:
-    """Version 4, trained on other data."""
+    """Register version 4, trained on other data."""
     make_reviews(400, seed=5).to_csv(folder / "other.csv", index=False)
     flags = [f"--{name}={value}" for name, value in arguments.items()]
     train.main([*TINY, f"--data={folder / 'other.csv'}", "--epochs=8", "--seed=4", *flags], Signals())
@@ -644,7 +644,7 @@ def test_promote_against_a_champion_of_other_data_reports_both_digests(
     run_promote(2, WIDE)
     capsys.readouterr()
     run_promote(3, f"--data={tmp_path / 'other.csv'}")
-    assert "different data" not in capsys.readouterr().out  # versions 2 and 3 are of one
+    assert "different data" not in capsys.readouterr().out  # versions 2 and 3 have the same data
 
 
 def tags_description(version: int) -> str:
@@ -664,7 +664,7 @@ def test_decisions_on_the_same_texts_in_another_file_are_counted(versions: Path,
     run_promote(1)
     run_promote(2, WIDE)
     table = pd.read_csv(versions / "reviews.csv")
-    table.assign(text=table["text"] + "\n").to_csv(tmp_path / "again.csv", index=False)  # the unseen ones are the same
+    table.assign(text=table["text"] + "\n").to_csv(tmp_path / "again.csv", index=False)  # the unseen texts are the same
     run_promote(3, f"--data={tmp_path / 'again.csv'}")
     assert runs("promote")[0].data.metrics["decisions_on_these_reviews"] == 2
     make_reviews(100, seed=12).to_csv(tmp_path / "fresh.csv", index=False)
@@ -682,9 +682,9 @@ def test_promote_of_a_withdrawn_version_by_alias_is_refused() -> None:
         UserError, match=r"^model: 'models:/imdb-conv1d@candidate' is version 2, which a rollback has with"
     ):
         promote.main([WIDE], Signals())
-    assert run_promote(2, NARROW) in (0, 3)  # by its number; whatever comes of it
+    assert run_promote(2, NARROW) in (0, 3)  # by its number; either outcome
     rollback.main([], Signals()) if champion() == "2" else None
-    assert tags(2)["withdrawn"] == "true"  # a try that was refused leaves it so
+    assert tags(2)["withdrawn"] == "true"  # a refused promotion keeps the tag
     for uri in ("models:/imdb-conv1d@candidate", "models:/imdb-conv1d/latest"):
         client.set_registered_model_alias(NAME, "candidate", "2")
         if uri.endswith("latest"):

@@ -1,4 +1,4 @@
-"""The verb replay against what trainings really did, and what it leaves in the store."""
+"""The verb replay: against real trainings, and the store's content afterwards."""
 
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def test_replay_of_one_run_links_it_and_logs_table_and_figures(store: str, capsy
     assert run.info.run_name == "replay patience=4 seed=7"
     assert run.data.tags["source_run_id"] == run.data.tags["mlflow.parentRunId"] == source
     assert f"(#/experiments/{experiment}/runs/{source})" in run.data.tags["mlflow.note.content"]
-    assert run.data.metrics == {}  # nothing shorter that is answered keeps epoch 5
+    assert run.data.metrics == {}  # no shorter uncensored rule keeps epoch 5
     rows = table(run).set_index("patience")
     assert list(table(run).columns) == [
         "run_id", "run_name", "monitor", "mode", "patience", "min_delta", "stopped_epoch", "best_epoch", "best_value",
@@ -111,7 +111,7 @@ def test_replay_of_one_run_links_it_and_logs_table_and_figures(store: str, capsy
     assert shorter.data.metrics == {"shortest_patience": 1, "epochs_saved": 1, "seconds_saved": 2}
     capsys.readouterr()
     tied = run_replay(f"--run={record([0.5, 0.4, 0.39, 0.45, 0.46])}", "--patience=1", "--min_delta=0,0.05")
-    assert tied.data.metrics["epochs_saved"] == 2  # of one patience, the min_delta that stops earliest
+    assert tied.data.metrics["epochs_saved"] == 2  # for equal patiences, the min_delta that stops earliest
     assert (
         "patience 1 with min_delta 0.05 keeps that epoch and stops after epoch 3: 2 epochs saved"
         in capsys.readouterr().out

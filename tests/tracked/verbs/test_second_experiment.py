@@ -1,4 +1,4 @@
-"""A regression on the same machinery, and two experiments in one store: each takes what is its own alone."""
+"""A regression under the same verbs, and two experiments in one store, each limited to its own runs."""
 
 import json
 import os
@@ -30,7 +30,7 @@ NAME = "diabetes"
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
-    """A folder with a store that has three versions of diabetes and two of imdb-conv1d, in one MLflow experiment.
+    """A folder with a store of three versions of diabetes and two of imdb-conv1d, in one MLflow experiment.
 
     Version 3 of diabetes has learnt next to nothing.
     """
@@ -48,19 +48,19 @@ def both(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterato
 
 @pytest.fixture(autouse=True)
 def _own_store(both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A copy of that store for each test; the artifacts, to which a test only adds, are shared."""
+    """A copy of that store for each test; the artifacts are shared, as tests only add to them."""
     with copied_store(both / "mlflow.db", tmp_path, monkeypatch):
         yield
 
 
 def runs(verb: str, experiment: str = NAME) -> list[Run]:
-    """The newest first."""
+    """The verb's runs, newest first."""
     condition = f"tags.verb = '{verb}' and tags.experiment = '{experiment}'"
     return mlflow.search_runs(filter_string=condition, output_format="list")
 
 
 def everything() -> dict[str, Any]:
-    """All that the store tells of runs and versions."""
+    """Read all runs and versions of the store."""
     client = mlflow.MlflowClient()
     contents = {run.info.run_id: run.to_dictionary() for run in mlflow.search_runs(output_format="list")}
     models = {model.name: (dict(model.aliases), dict(model.tags)) for model in client.search_registered_models()}
@@ -142,7 +142,7 @@ def test_promote_of_regressions_decides_by_their_absolute_error(capsys: pytest.C
     assert "within the margin of 10 (losses are capped at 200 points a patient; failures rarer than" in out
     assert "these patients have decided 1 promotion so far" in out
 
-    assert run("promote", model(2), "--margin=0.001") == 3  # equal versions, and no rows could show it
+    assert run("promote", model(2), "--margin=0.001") == 3  # equal versions, and too few rows to show it
     assert champions.current_champion(NAME) == "1"
     assert runs("promote")[0].data.tags["decision"] == "kept"
     out = capsys.readouterr().out
@@ -166,7 +166,7 @@ def test_promote_of_regressions_decides_by_their_absolute_error(capsys: pytest.C
 def test_promote_with_seen_patients_leaves_them_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A promotion on the whole table decides on the rows that are held out, and on none where those are left out."""
+    """A promotion on the whole table decides on the held-out rows, and is undecided without them."""
     run("promote", model(3))
 
     class Whole(Diabetes):
@@ -190,7 +190,7 @@ def test_promote_with_seen_patients_leaves_them_out(
 
 
 class Some:
-    """Several parts of a table as one."""
+    """Several parts of a table as one part."""
 
     def __init__(self, dataset: Any, names: tuple[str, ...]) -> None:
         parts = [dataset.part(name) for name in names]
@@ -347,7 +347,7 @@ def test_rollback_of_the_other_experiments_model_is_refused(
 
 
 def forget_the_experiment(name: str, version: int) -> None:
-    """Take the experiment's name from a model's metadata, as models of before have none."""
+    """Remove the experiment's name from a model's metadata, as in models of earlier versions."""
     client = mlflow.MlflowClient()
     place = client.get_model_version_download_uri(name, str(version)).removeprefix("file://")
     path = Path(place, "MLmodel")
@@ -405,7 +405,7 @@ def test_untagged_run_of_a_verb_is_refused_by_the_second_experiment() -> None:
 
 
 def test_promote_with_the_other_experiments_evaluation_evaluates_again() -> None:
-    """Even if it names one's training and one's rows."""
+    """Even if the evaluation names the own training and rows."""
     run("evaluate", model(1))
     (found,) = runs("evaluate")
     mlflow.MlflowClient().set_tag(found.info.run_id, "experiment", "another")
@@ -414,7 +414,7 @@ def test_promote_with_the_other_experiments_evaluation_evaluates_again() -> None
     assert table["evaluation_run_id"].isna().all()
     run("promote", model(3))
     run("promote", model(1))
-    assert {one.data.tags["model_version"] for one in runs("evaluate")} == {"1", "3"}  # made anew
+    assert {one.data.tags["model_version"] for one in runs("evaluate")} == {"1", "3"}  # repeated
 
 
 def test_train_under_another_experiments_model_name_is_refused_without_a_run() -> None:
@@ -430,7 +430,7 @@ def test_train_under_another_experiments_model_name_is_refused_without_a_run() -
 
 def test_rollback_from_another_experiments_champion_is_refused() -> None:
     client = mlflow.MlflowClient()
-    client.set_model_version_tag("imdb-conv1d", "1", "experiment", NAME)  # as if one had come in by hand
+    client.set_model_version_tag("imdb-conv1d", "1", "experiment", NAME)  # as if registered by hand
     for version in ("1", "2"):
         client.set_registered_model_alias("imdb-conv1d", champions.CHAMPION, version)
     client.set_registered_model_tag("imdb-conv1d", champions.CHAMPIONS, json.dumps(["1", "2"]))

@@ -1,4 +1,4 @@
-"""The verb train in this process, on tiny reviews and a store of its own: what is in the store afterwards."""
+"""The verb train in this process, on tiny reviews and a separate store: the store's content afterwards."""
 
 import json
 import math
@@ -72,7 +72,7 @@ def test_train_logs_metrics_artifacts_data_and_version(store: str, reviews_csv: 
     assert run.data.tags["layers"] == "plain"  # as its embeddings are narrow
     assert len(run.data.params) == 19
 
-    # The rule and the checkpoint, followed through the values that the store has.
+    # The rule and the checkpoint, recomputed from the logged values.
     val_loss = points(run, "val_loss")
     states = follow(Rule("min", 2, 0.0001), val_loss.values())
     assert list(val_loss) == list(range(1, len(states) + 1))
@@ -123,7 +123,7 @@ def test_train_logs_metrics_artifacts_data_and_version(store: str, reviews_csv: 
     assert str(info.signature.inputs) == "[Tensor('object', (-1,))]"
     assert not info.flavors["python_function"].get("code")
 
-    # It is the best epoch's, and takes text.
+    # The version is the best epoch's, and takes text.
     model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
     validation = dataset.load(sources.resolve(str(reviews_csv)), 0.2).part("validation")
     scores = model.predict(pd.DataFrame({"text": validation["text"].tolist()}))
@@ -162,7 +162,7 @@ def test_train_with_monitor_accuracy_keeps_the_highest(store: str, reviews_csv: 
 
 
 def test_train_of_a_very_certain_network_registers_it(store: str, tmp_path: Path) -> None:
-    """Probabilities of 1 for wrong labels: a loss from float32 probabilities would differ from the logged one."""
+    """With probabilities of 1 for wrong labels, a loss from float32 probabilities would differ from the logged one."""
     table = make_reviews(200)
     table.loc[:9, "label"] = 1 - table.loc[:9, "label"]
     table.to_csv(tmp_path / "flipped.csv", index=False)
@@ -183,15 +183,15 @@ def test_train_without_log_texts_logs_no_text(store: str, reviews_csv: Path) -> 
 
 
 def test_interrupted_training_keeps_its_epochs_and_registers_nothing(store: str, reviews_csv: Path) -> None:
-    # One look before the training, then one after all batches of an epoch and one after its validation: the sixth is
-    # in the third epoch.
+    # Signals are checked once before the training, then after an epoch's batches and after its validation: the sixth
+    # check is in the third epoch.
     with pytest.raises(Interrupted):
         run_train(f"--data={reviews_csv}", signals=SignalAfter(6))
     run = last_run()
     assert run.info.status == "KILLED"
     assert run.data.tags["stop_reason"] == "interrupted"
     assert "ended after epoch 2: it was interrupted" in run.data.tags["mlflow.note.content"]
-    assert "stopped_epoch" not in run.data.metrics  # MLflow could not take it back when the training goes on
+    assert "stopped_epoch" not in run.data.metrics  # MLflow could not remove it on resume
     assert set(points(run, "val_loss")) == {1, 2}
     assert len(table(run, "early_stopping.csv")) == 2
     assert {"checkpoint/best.keras", "training.png"} <= artifacts(run)
@@ -205,7 +205,7 @@ def test_signal_during_an_epoch_ends_the_training_before_the_epochs_end(
 
     built, build = [], networks.build
     monkeypatch.setattr(networks, "build", lambda *named: built.append(build(*named)) or built[-1])
-    # 32 batches an epoch, so two calls: the fifth look is between these two in the second epoch.
+    # 32 batches an epoch are two calls: the fifth check is between the two calls of the second epoch.
     with pytest.raises(Interrupted):
         run_train(f"--data={reviews_csv}", "--batch_size=4", signals=SignalAfter(5))
     assert int(built[0].trained.optimizer.iterations) == 32 + networks.STEPS_PER_CALL
@@ -446,7 +446,7 @@ def test_hanging_upload_does_not_delay_an_interruption_and_is_named(
 
 
 class Kill(Signals):
-    """Takes real signals, as in a process of its own."""
+    """Signals with their real handlers, as in a separate process."""
 
     def __enter__(self) -> "Kill":
         self._before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -459,7 +459,7 @@ class Kill(Signals):
 
 
 def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
-    """Let SIGTERM reach this process when the function has done its work."""
+    """Send SIGTERM to this process after the function has returned."""
     function = getattr(owner, name)
 
     def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -476,7 +476,7 @@ def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None
         (tokenizer, "encode", 0),
         (BestCheckpoint, "on_epoch_end", 1),  # within the last epoch's end
         (plots, "training", 1),  # while the report is made
-        (Outbox, "drain", 1),  # while what was said is being stored
+        (Outbox, "drain", 1),  # while queued calls are made
         (publisher, "store_model", 1),
         (publisher, "require_same_loss", 1),
     ],
@@ -537,7 +537,7 @@ def test_partly_stored_model_is_deleted_and_stored_again(
 
 
 def lose_first_answer(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
-    """Let a call act and then fail, the first time."""
+    """Make the first call act and then fail."""
     function = getattr(owner, name)
     calls: list[int] = []
 

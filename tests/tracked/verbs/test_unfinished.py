@@ -1,4 +1,4 @@
-"""The verb unfinished: what it lists and what it closes."""
+"""The verb unfinished: its list, and the trainings it closes."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_unfinished_lists_last_epoch_and_resume_command(
     assert first == f"{run.info.run_id}  {run.info.run_name}"
     assert second.endswith(", last epoch 2, status KILLED; dead, stop_reason interrupted")
     assert third == f"    resume with: --resume {run.info.run_id}"
-    assert len(mlflow.search_runs(["0"], output_format="list")) == 2  # none of its own
+    assert len(mlflow.search_runs(["0"], output_format="list")) == 2  # the verb makes no run
 
 
 def test_close_of_a_running_training_is_refused(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +65,7 @@ def test_close_of_a_running_training_is_refused(store: str, noisy: Path, capsys:
 
 
 def died(run: Run) -> None:
-    """As a process leaves its run that is killed: no status, no reason, no tables, and not yet the last epoch."""
+    """Reduce a run to what a killed process leaves: no end status, reason, tables or last epoch."""
     client = mlflow.MlflowClient()
     shutil.rmtree(urlsplit(run.info.artifact_uri).path)
     with closing(sqlite3.connect("mlflow.db")) as database, database:
@@ -89,7 +89,7 @@ def test_close_of_a_dead_training_ends_its_run_as_killed(
     assert not folder(older).exists()
     assert folder(newer).exists()
     assert older.info.run_id not in listed(capsys)
-    # It can still be asked for by its id, and begins at epoch 1.
+    # A closed training can still be resumed by its id, from epoch 1.
     with pytest.raises(Interrupted):
         resume("--resume", older.info.run_id, signals=SignalAfter(2))
     assert "closed" not in mlflow.get_run(older.info.run_id).data.tags
@@ -112,7 +112,7 @@ def test_unfinished_reads_the_stop_reason_that_mlflow_run_overwrote(
     run = break_off(noisy, 1)
     mlflow.MlflowClient().set_terminated(
         run.info.run_id, "FINISHED"
-    )  # a child that exited with 0, as mlflow run sees it
+    )  # mlflow run sets this status for a child that exited with 0
     assert "status FINISHED; dead, stop_reason interrupted" in listed(capsys)
 
 
@@ -136,7 +136,7 @@ def test_unfinished_lists_mlflow_runs_unstarted_run_as_unknown(
 def test_unfinished_lists_a_training_without_folder_as_alive(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Between the run's creation and its folder's: the process is known by what the run was begun with."""
+    """Between the creation of the run and of its folder, the launch tag names the process."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         start = holder._start(process.pid)
         launch = {"pid": process.pid, "host": socket.gethostname(), "since": "now", "start": start, "parameters": {}}
@@ -144,7 +144,7 @@ def test_unfinished_lists_a_training_without_folder_as_alive(
         assert f"alive: process {process.pid} on host" in listed(capsys, "--close=dead")
         with pytest.raises(UserError, match=rf"is held by process {process.pid} on host"):
             resume("--resume", made.info.run_id)
-        # Another process may have the number by now, and this process has its own, as in a container.
+        # The PID may be reused, also by this process, as in a container.
         for other in ({"start": "1"}, {"pid": os.getpid(), "start": holder._start(os.getpid())}):
             mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(launch | other))
             assert "dead" in listed(capsys)
@@ -166,7 +166,7 @@ def test_unfinished_with_an_invalid_launch_tag_lists_every_training(
     made = [client.create_run("0", tags={"verb": "train", "launch": tag}).info.run_id for tag in tags]
     text = listed(capsys)
     assert not [run_id for run_id in made if run_id not in text]
-    # What --resume latest chooses from.
+    # The choices of --resume latest.
     assert {one.id for one in training_status.find_unfinished(EXPERIMENT, "0")} == {run.info.run_id, *made}
 
 
@@ -181,7 +181,7 @@ def test_unfinished_in_another_container_of_the_host_name_reports_unknown(
     assert f"not resumable: the run runs or died on host {socket.gethostname()} in another container" in text
     assert mlflow.get_run(made.info.run_id).info.status == "RUNNING"
     for former in (launch | {"system": ""}, {name: value for name, value in launch.items() if name != "system"}):
-        mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(former))  # as before there were systems
+        mlflow.MlflowClient().set_tag(made.info.run_id, "launch", json.dumps(former))  # as logged by earlier versions
         assert "dead" in listed(capsys)
 
 
@@ -250,7 +250,7 @@ def test_close_of_an_unreadable_folder_keeps_it(
 def test_close_logs_the_newest_snapshots_checkpoint(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Not one of an epoch that was never complete."""
+    """The checkpoint of an incomplete epoch is not logged."""
     run = break_off(noisy, 2)
     died(run)
     best = (folder(run) / "best-2.keras").read_bytes()
@@ -283,7 +283,7 @@ def test_close_with_a_tag_of_a_foreign_folder_leaves_that_folder(
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", launch)
     before = {root: files(root) for root in (artifacts_of_run, tmp_path / "precious")}
     text = listed(capsys, "--close", run.info.run_id)
-    assert f"closed {run.info.run_id} as KILLED, after epoch 2" in text  # which is in its own folder, and found
+    assert f"closed {run.info.run_id} as KILLED, after epoch 2" in text  # read from its own folder
     for root, content in before.items():
         assert set(files(root)) == set(content)
     assert files(tmp_path / "precious") == before[tmp_path / "precious"]
@@ -310,7 +310,7 @@ def damage(*paths: Path) -> None:
 
 
 def stored(run: Run) -> bytes:
-    """The run's best checkpoint."""
+    """Read the run's best checkpoint."""
     path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="checkpoint/best.keras")
     return Path(path).read_bytes()
 
@@ -363,7 +363,7 @@ def test_close_keeps_the_runs_better_checkpoint_until_the_epoch_is_reached_again
     assert not folder(run).exists()
     with pytest.raises(Interrupted):
         resume("--resume", run.info.run_id, signals=SignalAfter(10))
-    assert (last_epoch(run), stored(run) == best) == (4, False)  # made anew, with other moments in it
+    assert (last_epoch(run), stored(run) == best) == (4, False)  # new, with other moments
     assert table(run, "history.csv")["epoch"].tolist() == [1, 2, 3, 4]
 
 
