@@ -1,4 +1,4 @@
-"""What this experiment stores beside the names of ``tracked.runs.schema``: each name once, with its meaning."""
+"""The names that this experiment stores beside those of ``tracked.runs.schema``, each with its meaning."""
 
 from collections.abc import Mapping
 
@@ -25,25 +25,25 @@ SCORES = EPOCH_METRICS | {
     (CALIBRATION_ERROR := "calibration_error"): "expected calibration error over ten bins of equal width",
 }
 FORMER_METRICS = {
-    (LEGACY_SEEN := "test_texts_in_training"): "of evaluations by earlier versions: texts of the training part among "
-    "the rows, told by their bytes",
+    (LEGACY_SEEN := "test_texts_in_training"): "of evaluations by earlier versions: rows whose text equals one of the "
+    "training part in bytes",
 }
 EVALUATION_FILES = {
     (CONFUSION := "confusion.png"): "counts of true and predicted labels at a threshold of 0.5",
     (ROC := "roc.png"): "the ROC curve",
     (PRECISION_RECALL := "precision_recall.png"): "precision over recall",
-    (CALIBRATION := "calibration.png"): "share of positive reviews over the probability given to them",
+    (CALIBRATION := "calibration.png"): "share of positive reviews over their predicted probability",
 }
 PREDICTION_COLUMNS = {
     "text_sha256": "SHA-256 of the text",
     "label": "0 negative, 1 positive",
     "probability": "of label 1",
-    "words": "key of all words of the text, as earlier formats call `key`",
+    "words": "key of all words of the text: the name of `key` in earlier formats",
 }
 MISTAKE_COLUMNS = {
     "label": "0 negative, 1 positive",
     "probability": "of label 1",
-    "text": "the review, where texts may be stored",
+    "text": "the review, where texts may be logged",
     "hash": "SHA-256 of the text, where they may not",
 }
 RUN_FOLDER_FILES = {

@@ -21,15 +21,17 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     connection.require_answers()
     run_start.require_own_run(experiment, "compare")
     if parameters.runs == "all":
-        found = queries.find_trainings(experiment, parameters.experiment, parameters.monitor)
+        trainings = queries.find_trainings(experiment, parameters.experiment, parameters.monitor)
     else:
-        found = queries.read_runs(experiment, [run_id.strip() for run_id in parameters.runs.split(",")], "runs")
-        if parameters.experiment not in ("auto", found.experiment.name):
-            raise refusal("experiment", parameters.experiment, f"that of these runs: {found.experiment.name}")
-        others = [run.info.run_id for run in found.runs if not queries.is_training(experiment, run, parameters.monitor)]
+        trainings = queries.read_runs(experiment, [run_id.strip() for run_id in parameters.runs.split(",")], "runs")
+        if parameters.experiment not in ("auto", trainings.experiment.name):
+            raise refusal("experiment", parameters.experiment, f"that of these runs: {trainings.experiment.name}")
+        others = [
+            run.info.run_id for run in trainings.runs if not queries.is_training(experiment, run, parameters.monitor)
+        ]
         if others:
             raise refusal("runs", others[0], "trainings that have logged the metric")
-    finished, unfinished = found.finished, [run for run in found.runs if queries.status_of(run) != "finished"]
+    finished, unfinished = trainings.finished, [run for run in trainings.runs if queries.status_of(run) != "finished"]
 
     monitor = parameters.monitor
     if monitor == "auto":
@@ -44,7 +46,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     evaluated = evaluations.find_for_trainings(experiment, models)
     names = {run.info.run_id: versions.name_versions(run, registered[run.info.run_id]) for run in finished}
     table = comparison_table.rank_trainings(experiment, finished, by_id, evaluated, names)
-    owner, name = found.experiment, f"compare {format_count(len(finished), 'training')}"
+    owner, name = trainings.experiment, f"compare {format_count(len(finished), 'training')}"
     with context.run(experiment, "compare", name, parameters.as_strings(), signals, owner.experiment_id) as run:
         say(comparison_report.log_report(run, experiment, owner.name, table, unfinished, by_id, evaluated))
         say(f"run {run.id} {name!r} in experiment {owner.name!r}")

@@ -22,15 +22,18 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     run_start.require_own_run(experiment, "replay")
     several = parameters.run == "all" or (parameters.run == "auto" and parameters.experiment != "auto")
     if parameters.run in ("auto", "all"):
-        found = queries.find_trainings(experiment, parameters.experiment, parameters.monitor)
-        finished = found.finished
-        say(f"experiment {found.experiment.name!r}: {len(finished):,} of {len(found.runs):,} trainings have finished")
+        trainings = queries.find_trainings(experiment, parameters.experiment, parameters.monitor)
+        finished = trainings.finished
+        count = f"{len(finished):,} of {len(trainings.runs):,}"
+        say(f"experiment {trainings.experiment.name!r}: {count} trainings have finished")
         chosen = finished if several else finished[:1]
     else:
-        found = queries.read_runs(experiment, [parameters.run], "run")
-        chosen = found.runs
-        if parameters.experiment not in ("auto", found.experiment.name):
-            raise refusal("experiment", parameters.experiment, f"that of run {parameters.run}: {found.experiment.name}")
+        trainings = queries.read_runs(experiment, [parameters.run], "run")
+        chosen = trainings.runs
+        if parameters.experiment not in ("auto", trainings.experiment.name):
+            raise refusal(
+                "experiment", parameters.experiment, f"that of run {parameters.run}: {trainings.experiment.name}"
+            )
         if (status := queries.status_of(chosen[0])) != "finished":
             say(f"run {parameters.run} is unfinished ({status}): its epochs so far are replayed")
 
@@ -40,7 +43,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     )
     patience, min_delta = metric_history.choose_grid(histories, parameters.patiences, parameters.min_deltas)
     table = rule_replay.replay(histories, patience, min_delta)
-    experiment_id = found.experiment.experiment_id
+    experiment_id = trainings.experiment.experiment_id
     name = (
         f"replay {format_count(len(histories), 'training')}"
         if several
@@ -53,4 +56,4 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
             say(replay_report.log_pooled(run, experiment_id, histories, table, parameters.tolerance, differences))
         else:
             say(replay_report.log_one(run, experiment_id, histories[0], table))
-        say(f"run {run.id} {name!r} in experiment {found.experiment.name!r}")
+        say(f"run {run.id} {name!r} in experiment {trainings.experiment.name!r}")

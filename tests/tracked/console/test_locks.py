@@ -35,7 +35,7 @@ def holding(umask: int = 0) -> "subprocess.Popen[str]":
     return process
 
 
-def test_the_lock_dies_with_its_process(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lock_of_a_killed_process_is_free(capsys: pytest.CaptureFixture[str]) -> None:
     with holding() as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -45,7 +45,7 @@ def test_the_lock_dies_with_its_process(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_no_other_user_can_open_the_lock(state: Path, umask: int) -> None:
+def test_lock_file_with_any_umask_is_private(state: Path, umask: int) -> None:
     former = os.umask(umask)
     try:
         with locks.lock("an-experiment", "x", "another promotion of m"):
@@ -55,32 +55,32 @@ def test_no_other_user_can_open_the_lock(state: Path, umask: int) -> None:
         os.umask(former)
 
 
-def test_waiting_names_the_holder_and_ends_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lock_held_past_the_wait_fails_and_names_the_holder(capsys: pytest.CaptureFixture[str]) -> None:
     with holding() as process:
         holder = rf"process {process.pid}, since 20[0-9-]+T[0-9:]+\+00:00"
-        message = rf"^another promotion of m has not ended in 0\.3 seconds: {holder}; try again when it has$"
+        message = rf"^another promotion of m has not ended within 0\.3 seconds: {holder}; try again later$"
         with (
             pytest.raises(RunFailed, match=message),
             locks.lock("an-experiment", "x", "another promotion of m", seconds=0.3),
         ):
             pass
         assert re.fullmatch(rf"waiting for another promotion of m to end: {holder}\n", capsys.readouterr().out)
-        with locks.lock("an-experiment", "y", "another promotion of n", seconds=0):  # of another model
+        with locks.lock("an-experiment", "y", "another promotion of n", seconds=0):  # another model's lock
             pass
         process.communicate("\n")
     with locks.lock("an-experiment", "x", "another promotion of m", seconds=0):
         pass
 
 
-def test_a_lock_that_is_released_meanwhile_is_taken() -> None:
+def test_lock_released_during_the_wait_is_taken() -> None:
     with holding() as process:
         subprocess.Popen(["sh", "-c", f"sleep 0.5; kill {process.pid}"])
-        begun = time.monotonic()
+        start = time.monotonic()
         with locks.lock("an-experiment", "x", "another promotion of m", seconds=60):
-            assert time.monotonic() < begun + 30
+            assert time.monotonic() < start + 30
 
 
-def test_a_user_without_a_home_has_a_private_folder_elsewhere(
+def test_lock_without_a_writable_home_uses_a_private_folder_or_fails(
     tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state.touch()  # no folder can be made below
@@ -89,6 +89,9 @@ def test_a_user_without_a_home_has_a_private_folder_elsewhere(
         assert folder.name == f"an-experiment-locks-{os.getuid()}"
         assert folder.stat().st_mode & 0o777 == 0o700
     monkeypatch.setattr(os, "getuid", lambda: 12345)
-    folder.rename(folder.with_name("an-experiment-locks-12345"))  # which another user has made
-    with pytest.raises(PermissionError, match="is another user's: remove it"), locks.lock("an-experiment", "x", "it"):
+    folder.rename(folder.with_name("an-experiment-locks-12345"))  # as if made by another user
+    with (
+        pytest.raises(PermissionError, match="belongs to another user; remove it"),
+        locks.lock("an-experiment", "x", "it"),
+    ):
         pass

@@ -60,11 +60,11 @@ def test_mlproject_command_with_quoted_values_passes_every_parameter_unchanged(p
 
 
 @pytest.mark.parametrize("entry", VERBS)
-def test_the_pages_table_has_the_same_parameters(entry: str) -> None:
+def test_parameter_table_of_each_verb_equals_the_code(entry: str) -> None:
     assert _rows(f"Parameters of `{entry}`") == _described(IMDB, entry)
 
 
-def test_the_pages_last_table_has_what_differs_in_the_second_experiment() -> None:
+def test_parameter_table_of_the_second_experiment_has_its_differences() -> None:
     page = {(entry, name): rest for entry in VERBS for name, rest in _rows("Parameters of diabetes", entry).items()}
     differing = {
         (entry, name): rest
