@@ -15,10 +15,10 @@ from mlflow.pyfunc import PyFuncModel
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment, TrainedOn
-from tracked.runs import queries
 from tracked.runs.connection import is_permanent_error
 from tracked.runs.outbox import with_retries
 from tracked.runs.registry import StoredModel, require_own
+from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, ROWS
 
 # What MLflow would unpickle or import from a model's folder: any of it may run code of whoever made the model.
@@ -100,7 +100,7 @@ def read_trained_on(stored: StoredModel, record: ModelMetadata | None, folder: P
     if rows is None:
         return TrainedOn(None, digest)
     run = with_retries("reading the training", partial(mlflow.MlflowClient().get_run, stored.run_id))
-    return TrainedOn(rows, digest, queries.read_parameters(run))
+    return TrainedOn(rows, digest, read_parameters(run))
 
 
 def read_training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None:

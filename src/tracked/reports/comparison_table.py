@@ -7,7 +7,8 @@ import pandas as pd
 from tracked.analysis.rule_replay import History
 from tracked.experiment import Experiment
 from tracked.runs.evaluations import count_leaked
-from tracked.runs.queries import MlflowRun, name_data, read_parameters, status_of
+from tracked.runs.queries import MlflowRun, name_data, status_of
+from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import BEST_EPOCH, ROWS_DIGEST, STOP_REASON, VERB
 
 

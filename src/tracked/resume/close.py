@@ -180,7 +180,7 @@ def name_own_run(owner: Experiment) -> None:
     """Name the run that ``mlflow run`` has made for this verb, if any: without a name it would look like a training.
 
     Raises:
-        UserError: if MLFLOW_RUN_ID names a run that is not this verb's.
+        UserError: if ``mlflow run`` has made a run that is not this verb's.
         RunFailed: if the store keeps failing.
     """
     if own := run_start.require_own_run(owner, "unfinished"):

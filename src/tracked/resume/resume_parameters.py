@@ -1,6 +1,5 @@
 """The parameters of a resumed training: its run's, some of them extended."""
 
-import os
 from collections.abc import Mapping
 from functools import partial
 
@@ -11,8 +10,8 @@ from tracked.console.lines import warn
 from tracked.console.parameters import as_string, refusal
 from tracked.console.train_parameters import TrainCommand, TrainParameters, make_train_parameters
 from tracked.experiment import Experiment
-from tracked.resume import training_status
-from tracked.runs import queries, versions
+from tracked.runs import run_parameters, versions
+from tracked.runs.connection import mlflow_run_id
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
 
@@ -32,16 +31,14 @@ def recorded_parameters(
         UserError: if they are not valid parameters of the experiment.
     """
     cls = make_train_parameters(owner)
-    unknown = sorted(set(training_status.read_launch(run).get("parameters", {})) - set(cls.model_fields))
+    unknown = sorted(set(run_parameters.read_launch(run).get("parameters", {})) - set(cls.model_fields))
     if unknown:
         raise UserError(
             f"resume: run {run.info.run_id} has the parameter {unknown[0]!r}, which experiment {owner.name!r} lacks; "
             "start a new training without --resume"
         )
-    recorded = (
-        training_status.read_launch(run).get("parameters") or queries.read_parameters(run)
-    ) | queries.read_extended(run)
-    recorded = {name: value for name, value in recorded.items() if name in cls.model_fields}
+    values = run_parameters.read_parameters(run)
+    recorded = {name: value for name, value in values.items() if name in cls.model_fields}
     try:
         return cls.model_validate(dict(requested or {}) | recorded)
     except ValidationError as error:
@@ -67,7 +64,7 @@ def merge_parameters(
     given = {name: getattr(command, name) for name in command.model_fields_set & set(defaults)}
     requested = {name: value for name, value in given.items() if value != defaults[name].default}
     recorded = recorded_parameters(owner, run, requested)
-    if "MLFLOW_RUN_ID" not in os.environ:
+    if not mlflow_run_id():
         for name in sorted(set(given) - set(requested)):
             if getattr(recorded, name) != given[name]:
                 default, value = as_string(given[name]), as_string(getattr(recorded, name))

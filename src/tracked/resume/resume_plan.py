@@ -1,5 +1,6 @@
 """Plan a resume: find the training, hold its run folder, check its parameters and data."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +13,7 @@ from tracked.console.parameters import refusal
 from tracked.console.train_parameters import TrainCommand, TrainParameters
 from tracked.experiment import Experiment
 from tracked.resume import resume_parameters, training_status
-from tracked.runs import queries, run_calls, run_start
+from tracked.runs import queries, run_calls, run_parameters, run_start
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, EXTENDED, REGISTERED, RESUMED, VERB
@@ -73,9 +74,7 @@ class ResumePlan:
         resumes = [*filter(None, tags.get(RESUMED, "").split(", ")), f"after epoch {after}"]
         new_tags = {RESUMED: ", ".join(resumes[-MAX_RESUMED:])}
         if self.extended:
-            former = {text.split()[0]: text for text in tags.get(EXTENDED, "").split("; ") if text}
-            new = {name: f"{name} to {value} after epoch {after}" for name, value in self.extended.items()}
-            new_tags[EXTENDED] = "; ".join((former | new).values())
+            new_tags[EXTENDED] = json.dumps(run_parameters.read_extended(self.run) | self.extended)
         run_calls.set_tags("tagging the run as resumed", self.id, new_tags)
 
 
@@ -109,7 +108,7 @@ def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLo
     lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held_error, run))
     run = run_start.read_run(run.info.run_id)  # another process may have finished it before the lock
     recorded, extended = resume_parameters.merge_parameters(owner, run, command)
-    source = training_status.read_launch(run).get("source") or run.data.tags.get(DATA_SOURCE, "")
+    source = run_parameters.read_launch(run).get("source") or run.data.tags.get(DATA_SOURCE, "")
     logged = run_calls.logged_epochs(run, list_logged_metrics(owner))
     return ResumePlan(owner, run, recorded, extended, source, logged)
 

@@ -1,12 +1,10 @@
 """The status of an unfinished training: its run folder, the process that holds it, whether it can be resumed."""
 
-import json
 import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from tracked.analysis.early_stopping import COMPLETED, NOT_A_NUMBER, OTHER_HISTORY
 from tracked.console.lines import one_line
@@ -14,7 +12,8 @@ from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
-from tracked.runs.schema import CLOSED, ENTRY_POINT, ERROR, LAUNCH, REGISTERED, STOP_REASON, VERB, name_experiment
+from tracked.runs.run_parameters import read_launch, read_parameters
+from tracked.runs.schema import CLOSED, ENTRY_POINT, ERROR, REGISTERED, STOP_REASON, VERB, name_experiment
 from tracked.training import run_folder
 from tracked.training.holder import Holder
 from tracked.training.snapshots import Snapshots
@@ -125,7 +124,7 @@ def is_training_of(owner: Experiment, run: MlflowRun) -> bool:
         return run.data.tags[VERB] == "train" and is_own(owner, run)
     # Without an experiment's tag: of two experiments with the same parameters, the model's name decides.
     is_for_owner = is_made_for(owner, run) and (
-        owns_untagged(owner) or queries.read_parameters(run)["model_name"] == owner.name
+        owns_untagged(owner) or read_parameters(run)["model_name"] == owner.name
     )
     return run.data.tags.get(ENTRY_POINT) == "main" and is_for_owner
 
@@ -172,15 +171,3 @@ def is_elsewhere(owner: Experiment, run: MlflowRun) -> bool:
     if holder.is_here or holder.is_dead or not _may_live(run):
         return False
     return read_launch(run).get("token") not in run_folder.read_attempts(find_folder(owner, run))
-
-
-def read_launch(run: MlflowRun) -> dict[str, Any]:
-    """Read the launch tag of the last attempt: parameters, data source, process, host, root of run folders."""
-    try:
-        launch = json.loads(run.data.tags.get(LAUNCH, "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    kinds: dict[str, type] = dict.fromkeys(("snapshots", "source", "host", "since", "start", "system", "token"), str)
-    kinds |= {"parameters": dict, "pid": int}
-    is_valid = isinstance(launch, dict) and all(type(launch.get(name, kind())) is kind for name, kind in kinds.items())
-    return launch if is_valid else {}

@@ -19,6 +19,7 @@ FINAL = {
     "PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED",
 }  # fmt: skip
 MODELS_SINCE = 3, 0  # the servers' version from which they have logged models
+RUN_ID_SETTING = "MLFLOW_RUN_ID"
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -83,6 +84,16 @@ def _server_version(address: str) -> str:
         return str(answer.text).strip() if answer.status_code == 200 else ""
     except Exception:  # the server has answered before
         return ""
+
+
+def mlflow_run_id() -> str:
+    """Read the id of the run that ``mlflow run``, or a user, has chosen for this process; empty for none."""
+    return os.environ.get(RUN_ID_SETTING, "")
+
+
+def forget_mlflow_run_id() -> None:
+    """Take that choice back, as MLflow does once the run is active: it means this run and no other."""
+    os.environ.pop(RUN_ID_SETTING, None)
 
 
 def tracking_uri() -> str:

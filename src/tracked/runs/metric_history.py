@@ -16,6 +16,7 @@ from tracked.console.metric_direction import infer_mode
 from tracked.console.parameters import refusal
 from tracked.runs import queries
 from tracked.runs.metric_points import read_points
+from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import STOPPED_EPOCH
 from tracked.training.journal import EPOCH_SECONDS
 
@@ -50,7 +51,7 @@ def read(
             tells whether less or more is better.
         RunFailed: if the store keeps failing.
     """
-    run_id, parameters = run.info.run_id, queries.read_parameters(run)
+    run_id, parameters = run.info.run_id, read_parameters(run)
     metric = queries.resolve_monitor(run, monitor)
     if metric not in run.data.metrics:
         there = ", ".join(sorted(run.data.metrics)) or "no metric at all"

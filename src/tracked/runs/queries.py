@@ -1,8 +1,6 @@
 """Which runs of an experiment are trainings, how each of them stands, and what its parameters were."""
 
 import os
-import re
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,12 +18,13 @@ from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import schema
+from tracked.runs.connection import mlflow_run_id
 from tracked.runs.outbox import with_retries
+from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import (
     DATA_DIGEST,
     ENTRY_POINT,
     EXPERIMENT,
-    EXTENDED,
     REGISTERED,
     STOP_REASON,
     VERB,
@@ -87,22 +86,6 @@ def status_of(run: MlflowRun) -> TrainingStatus:
     if run.data.tags.get(STOP_REASON) in ("interrupted", "killed") or run.info.status == "KILLED":
         return "interrupted"
     return "finished" if run.info.status == "FINISHED" else "failed"
-
-
-def read_parameters(run: MlflowRun) -> dict[str, str]:
-    """The run's parameters; without the quotes that ``mlflow run`` puts around what a shell would take apart."""
-    found = dict(run.data.params)
-    if ENTRY_POINT in run.data.tags:
-        for name, value in found.items():
-            with suppress(ValueError):
-                words = shlex.split(value)
-                found[name] = words[0] if len(words) == 1 else value
-    return found | read_extended(run)
-
-
-def read_extended(run: MlflowRun) -> dict[str, str]:
-    """The parameters that were raised when the training was resumed, with their last values."""
-    return dict(re.findall(r"(\w+) to (\d+) after epoch", run.data.tags.get(EXTENDED, "")))
 
 
 def name_data(run: MlflowRun) -> str:
@@ -167,7 +150,7 @@ def is_made_for(owner: Experiment, run: MlflowRun) -> bool:
 def is_training(owner: Experiment, run: MlflowRun, metric: str = "auto") -> bool:
     """Whether a run is one of ``train``, or any other run that has a monitored metric, as in :func:`find_trainings`."""
     tags = run.data.tags
-    if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
+    if run.info.run_id == mlflow_run_id():
         return False  # made by mlflow run for the verb that asks
     if VERB in tags or tags.get(ENTRY_POINT, "main") != "main":
         return tags.get(VERB) == "train" and is_own(owner, run)

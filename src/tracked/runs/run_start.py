@@ -1,7 +1,6 @@
 """How a run begins: new, as the one that ``mlflow run`` has made, or as an earlier one that goes on."""
 
 import json
-import os
 from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
@@ -18,7 +17,13 @@ from tracked import __version__
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
-from tracked.runs.connection import is_permanent_error, single_calls
+from tracked.runs.connection import (
+    RUN_ID_SETTING,
+    forget_mlflow_run_id,
+    is_permanent_error,
+    mlflow_run_id,
+    single_calls,
+)
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
 from tracked.runs.run_calls import set_tags
@@ -43,7 +48,7 @@ class TrainingStart:
 
 
 def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
-    """Make sure that the run that MLFLOW_RUN_ID names may become one of this verb; returns it, None if none is named.
+    """Require that the run of :func:`mlflow_run_id` may become a run of this verb; returns it, None if there is none.
 
     It is one that nothing has begun; train goes on with a training too. What is refused keeps all that it has. Its
     status alone may change afterwards: ``mlflow run --run-id`` sets it to FAILED after an error.
@@ -52,19 +57,19 @@ def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
         UserError: if there is no such run, it is another experiment's, another verb's or an earlier one of this verb.
         RunFailed: if the store keeps failing.
     """
-    run_id = os.environ.get("MLFLOW_RUN_ID")
+    run_id = mlflow_run_id()
     if not run_id:
         return None
     run = read_run(run_id)
     begun, made_for = run.data.tags.get(VERB), run.data.tags.get(ENTRY_POINT)
     if begun and not is_own(owner, run):
         of = name_experiment(owner_of(owner, run))
-        raise UserError(f"MLFLOW_RUN_ID: run {run_id} is of {of}; allowed: a run of {owner.name!r}")
+        raise UserError(f"{RUN_ID_SETTING}: run {run_id} is of {of}; allowed: a run of {owner.name!r}")
     foreign = set(run.data.params) - set(owner.Parameters.model_fields)
     if not begun and made_for == "main" and verb == "train" and foreign and not is_made_for(owner, run):
         told = ", ".join(sorted(foreign))
         raise UserError(
-            f"MLFLOW_RUN_ID: run {run_id} was made by mlflow run with another experiment's parameters ({told}); "
+            f"{RUN_ID_SETTING}: run {run_id} was made by mlflow run with another experiment's parameters ({told}); "
             f"allowed: a run of {owner.name!r}"
         )
     if begun == "train" == verb or (not begun and made_for in (None, "main" if verb == "train" else verb)):
@@ -72,12 +77,12 @@ def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
     what = f"is a run of {begun}" if begun else f"was made by mlflow run for {made_for}"
     allowed = "a training, a run that nothing has begun" if verb == "train" else "a run that nothing has begun"
     raise UserError(
-        f"MLFLOW_RUN_ID: run {run_id} {what} and cannot become one of {verb}; allowed: {allowed}, or no --run-id"
+        f"{RUN_ID_SETTING}: run {run_id} {what} and cannot become one of {verb}; allowed: {allowed}, or no --run-id"
     )
 
 
 def read_run(run_id: str) -> MlflowRun:
-    """The run with the id that MLFLOW_RUN_ID gives.
+    """The run with this id.
 
     Raises:
         UserError: if there is none, or it is deleted.
@@ -90,7 +95,7 @@ def read_run(run_id: str) -> MlflowRun:
             raise
         run = None
     if run is None or run.info.lifecycle_stage != "active":
-        told = f"MLFLOW_RUN_ID: no run can begin, as there is no run {run_id!r}"
+        told = f"{RUN_ID_SETTING}: no run can begin, as there is no run {run_id!r}"
         raise UserError(f"{told}; allowed: a run that exists and is not deleted")
     return run
 
@@ -116,20 +121,20 @@ def start(
         if there:
             resume = partial(mlflow.start_run, run_id=there)
             active = with_retries("going on with the run", resume)
-            os.environ.pop("MLFLOW_RUN_ID", None)  # as MLflow does: it means this run and no other
+            forget_mlflow_run_id()
             try:
                 set_tags("noting what the run is", active.info.run_id, said)
             except Exception:
                 end_active_run("FAILED")
                 raise
             return active, False
-        os.environ.pop("MLFLOW_RUN_ID", None)
+        forget_mlflow_run_id()
         active = _create(name, experiment_id, said)
     except (MlflowException, RunFailed) as error:
         if isinstance(error, RunFailed) and not is_permanent_error(error.__cause__):
             raise  # the store answers no more: no mistake of the user's
         raise UserError(
-            f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or MLFLOW_RUN_ID: no run can begin ({one_line(error)}); "
+            f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or {RUN_ID_SETTING}: no run can begin ({one_line(error)}); "
             "allowed: an experiment or a run that exists and is not deleted"
         ) from None
     if made:

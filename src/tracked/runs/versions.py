@@ -7,7 +7,8 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
 from tracked.runs.outbox import with_retries
-from tracked.runs.queries import MlflowRun, read_parameters
+from tracked.runs.queries import MlflowRun
+from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import OF_VERSIONS, REGISTERED
 
 AT_ONCE = 100  # runs whose versions are asked for by one question

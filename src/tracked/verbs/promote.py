@@ -1,6 +1,5 @@
 """Make a version the champion if its loss on the same test rows is shown not worse than the champion's."""
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
 
     connection.require_answers()
     run_start.require_own_run(experiment, "promote")
-    kept = 0 if "MLFLOW_RUN_ID" in os.environ else 3  # mlflow run would mark the run FAILED
+    kept = 0 if connection.mlflow_run_id() else 3  # mlflow run would mark the run FAILED
     version = registry.find(parameters.model)
     registry.require_own(experiment, version)
     with (

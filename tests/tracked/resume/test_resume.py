@@ -44,7 +44,7 @@ from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.models import publisher
 from tracked.resume import close, training_status
-from tracked.runs import queries
+from tracked.runs import connection, run_parameters
 from tracked.training import epoch_recorder, journal, reproducibility, snapshot_file
 from tracked.training.holder import Holder
 from tracked.training.snapshots import Snapshots
@@ -226,8 +226,9 @@ def test_resume_with_extended_epochs_and_patience_tags_the_run(
         resume("--resume=latest", "--epochs=50", signals=SignalAfter(2))
     resume("--resume=latest", "--patience=3", "--epochs=60")
     resumed = mlflow.get_run(run.info.run_id)
-    assert set(resumed.data.tags["raised"].split("; ")) == {"epochs to 60 after epoch 1", "patience to 3 after epoch 1"}
-    assert queries.read_parameters(resumed)["patience"] == "3"  # as replay and compare read it
+    assert json.loads(resumed.data.tags["raised"]) == {"epochs": 60, "patience": 3}
+    assert resumed.data.tags["resumed"] == "after epoch 1, after epoch 1"
+    assert run_parameters.read_parameters(resumed)["patience"] == "3"  # as replay and compare read it
     assert (resumed.data.params["patience"], resumed.data.params["epochs"]) == ("1", "2")
     assert_same_run(run, straight)
 
@@ -247,7 +248,8 @@ def test_resume_of_a_stopped_training_with_extended_patience_trains_on(
     run = mlflow.get_run(run.info.run_id)
     assert stopped < straight["stopped_epoch"][0]
     assert_same_run(run, straight)
-    assert f"patience to 3 after epoch {stopped}" in run.data.tags["raised"]
+    assert json.loads(run.data.tags["raised"])["patience"] == 3
+    assert f"after epoch {stopped}" in run.data.tags["resumed"]
 
 
 def test_resume_after_a_failed_registration_registers_without_training(
@@ -274,7 +276,7 @@ def test_resume_of_an_older_run_leaves_the_alias_at_the_newer_version(
     with monkeypatch.context() as patch:
         patch.setattr(publisher, "find_registered", lambda *_: "")
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
-        patch.setattr(publisher.with_retries, "__defaults__", (publisher.is_permanent_error, 0.1, (0.01,)))
+        patch.setattr(publisher.with_retries, "__defaults__", (connection.is_permanent_error, 0.1, (0.01,)))
         with pytest.raises(RunFailed):
             run_train(f"--data={noisy}", "--epochs=1")
     older = last_run()
@@ -855,7 +857,7 @@ def test_resume_with_extended_epochs_after_registration_is_refused(
     """The version's best epoch would differ from the run's."""
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", lambda *_: 1 / 0)
-        patch.setattr(publisher.with_retries, "__defaults__", (publisher.is_permanent_error, 0.1, (0.01,)))
+        patch.setattr(publisher.with_retries, "__defaults__", (connection.is_permanent_error, 0.1, (0.01,)))
         with pytest.raises(RunFailed):
             run_train(f"--data={noisy}", "--epochs=1")
     with pytest.raises(UserError, match=r"^epochs: '8' is not allowed; allowed: 1, since run [0-9a-f]{32} has a"):
@@ -876,12 +878,12 @@ def test_resume_with_a_default_that_differs_from_the_run_warns(
 
 def test_resume_tags_the_run_with_its_own_process(store: str, noisy: Path, tmp_path: Path) -> None:
     run = break_off(noisy, 1)
-    first = training_status.read_launch(run)
+    first = run_parameters.read_launch(run)
     assert (first["pid"], first["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(first | {"pid": 1, "host": "there"}))
     with pytest.raises(Interrupted):
         resume("--resume", run.info.run_id, signals=SignalAfter(2))
-    second = training_status.read_launch(mlflow.get_run(run.info.run_id))
+    second = run_parameters.read_launch(mlflow.get_run(run.info.run_id))
     assert (second["pid"], second["host"]) == (os.getpid(), socket.gethostname())
     assert second["parameters"] == first["parameters"]
 
@@ -967,7 +969,7 @@ def test_second_version_of_a_late_call_is_removed(store: str, noisy: Path, monke
 def test_resume_beyond_the_stop_fails(store: str, noisy: Path) -> None:
     """As if the tag of the extended patience had been deleted."""
     run = break_off(noisy, 4)
-    launch = training_status.read_launch(run)
+    launch = run_parameters.read_launch(run)
     launch["parameters"]["patience"] = "0"
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(launch))
     with pytest.raises(RunFailed, match=r"stopped at epoch \d: no epoch follows"):
@@ -999,7 +1001,7 @@ def test_unused_run_of_mlflow_run_with_extended_patience_is_tagged(
     monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     with pytest.raises(Interrupted):
         train.main(["--patience=3"], SignalAfter(6))
-    assert mlflow.get_run(created.info.run_id).data.tags["raised"] == "patience to 3 after epoch 0"
+    assert mlflow.get_run(created.info.run_id).data.tags["raised"] == '{"patience": 3}'
     resume("--resume", created.info.run_id)
     run = mlflow.get_run(created.info.run_id)
     assert points(run, "val_loss") == straight["val_loss"]

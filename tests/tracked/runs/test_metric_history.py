@@ -12,7 +12,7 @@ from imdb_conv1d.experiment import EXPERIMENT
 from tracked.analysis.rule_replay import replay
 from tracked.console.errors import UserError
 from tracked.reports.comparison_table import rank_trainings
-from tracked.runs import metric_history, metric_points, queries
+from tracked.runs import metric_history, metric_points, queries, run_parameters
 
 
 def run(run_id: str) -> mlflow.entities.Run:
@@ -265,5 +265,5 @@ def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pyte
 def test_parameters_of_mlflow_run_are_read_without_their_quotes(store: str) -> None:
     quoted = {"data": "'my texts/a.csv'", "patience": "3", "odd": "it's"}
     found = run(record([0.5], quoted, tags={"mlflow.project.entryPoint": "main"}))
-    assert queries.read_parameters(found) == {"data": "my texts/a.csv", "patience": "3", "odd": "it's"}
-    assert queries.read_parameters(run(record([0.5], quoted))) == quoted
+    assert run_parameters.read_parameters(found) == {"data": "my texts/a.csv", "patience": "3", "odd": "it's"}
+    assert run_parameters.read_parameters(run(record([0.5], quoted))) == quoted

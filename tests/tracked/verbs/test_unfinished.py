@@ -27,6 +27,7 @@ from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.resume import close as closing_verb
 from tracked.resume import training_status
+from tracked.runs import run_parameters
 from tracked.runs.queries import status_of
 from tracked.training import holder
 
@@ -156,7 +157,7 @@ def test_unfinished_with_an_invalid_launch_tag_lists_every_training(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = break_off(noisy, 1)
-    launch = training_status.read_launch(run)
+    launch = run_parameters.read_launch(run)
     bad = [{"pid": pid} for pid in (2**31, 10**30, 0, -1, True, 1.5, "1", None, [], {})]
     bad += [{"host": None}, {"since": 1}, {"start": []}, {"system": 7}, {"token": ["a"]}, {"snapshots": "\0"}]
     bad += [{"snapshots": "x" * 4000}, {"snapshots": 5}, {"parameters": "patience"}, {"source": 1}]
@@ -279,7 +280,7 @@ def test_close_with_a_tag_of_a_foreign_folder_leaves_that_folder(
         (tmp_path / "precious" / run.info.run_id).mkdir(parents=True)
         for name in ("lock", "attempts", "best-1.keras"):
             (tmp_path / "precious" / run.info.run_id / name).write_text("another token")
-    launch = json.dumps(training_status.read_launch(run) | {"snapshots": str(named)})
+    launch = json.dumps(run_parameters.read_launch(run) | {"snapshots": str(named)})
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", launch)
     before = {root: files(root) for root in (artifacts_of_run, tmp_path / "precious")}
     text = listed(capsys, "--close", run.info.run_id)
@@ -326,7 +327,7 @@ def test_close_with_other_damage_logs_an_intact_checkpoint_first(
     if lost != "both snapshots":
         (folder(run) / "journal.jsonl").write_text("damaged")
     if lost == "the parameters too":
-        launch = json.dumps(training_status.read_launch(run) | {"parameters": {"patience": "a while"}})
+        launch = json.dumps(run_parameters.read_launch(run) | {"parameters": {"patience": "a while"}})
         mlflow.MlflowClient().set_tag(run.info.run_id, "launch", launch)
     assert f"closed {run.info.run_id} as KILLED, after epoch 3" in listed(capsys, "--close=dead")
     assert stored(run) == best

@@ -1,0 +1,64 @@
+"""A run's parameters, as every verb reads them."""
+
+import json
+import re
+import shlex
+from contextlib import suppress
+from typing import Any
+
+from mlflow.entities import Run
+
+from tracked.console.parameters import as_string
+from tracked.console.train_parameters import TrainParameters
+from tracked.runs.schema import ENTRY_POINT, EXTENDED, LAUNCH
+
+NUMBERS = {name: field.annotation for name, field in TrainParameters.model_fields.items()}
+
+
+def read_parameters(run: Run) -> dict[str, str]:
+    """Read a run's parameters, a number in one spelling: ``mlflow run -P patience=3.0`` stores 3.0, and this gives 3.
+
+    Values of the tag ``launch`` come before the run's, and extended ones before both. The quotes that ``mlflow run``
+    puts around what a shell would take apart are removed.
+    """
+    values = dict(run.data.params)
+    if ENTRY_POINT in run.data.tags:
+        for name, value in values.items():
+            with suppress(ValueError):
+                words = shlex.split(value)
+                values[name] = words[0] if len(words) == 1 else value
+    values |= read_launch(run).get("parameters", {}) | read_extended(run)
+    return {name: _spell(name, as_string(value)) for name, value in values.items()}
+
+
+def _spell(name: str, value: str) -> str:
+    """Spell a parameter of any training as its type is printed; another value stays as it is."""
+    with suppress(ValueError, OverflowError):
+        number = float(value)
+        if NUMBERS.get(name) is float:
+            return str(number)
+        if NUMBERS.get(name) is int and number.is_integer():
+            return str(int(number))
+    return value
+
+
+def read_extended(run: Run) -> dict[str, int]:
+    """Read the last value of each parameter that was extended."""
+    tag = run.data.tags.get(EXTENDED, "")
+    try:
+        values = json.loads(tag)
+    except (ValueError, RecursionError):
+        values = {name: int(value) for name, value in re.findall(r"(\w+) to (\d+) after epoch", tag)}  # earlier form
+    return {name: value for name, value in values.items() if type(value) is int} if isinstance(values, dict) else {}
+
+
+def read_launch(run: Run) -> dict[str, Any]:
+    """Read what the last attempt noted: parameters, the data's source, process, host, the folder of run folders."""
+    try:
+        launch = json.loads(run.data.tags.get(LAUNCH, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    kinds: dict[str, type] = dict.fromkeys(("snapshots", "source", "host", "since", "start", "system", "token"), str)
+    kinds |= {"parameters": dict, "pid": int}
+    fits = isinstance(launch, dict) and all(type(launch.get(name, kind())) is kind for name, kind in kinds.items())
+    return launch if fits else {}
