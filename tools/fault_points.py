@@ -1,4 +1,4 @@
-"""Where a training can be killed: the phases of its main thread, and the points at which it kills itself."""
+"""Where a training is killed: the phases of its main thread, the points at which it kills itself."""
 
 import importlib
 import mmap
@@ -12,18 +12,18 @@ from typing import Any
 from helpers.subjects import Subject
 
 PHASES = (
-    "begins", "reads data", "makes ids", "builds", "an epoch", "checkpoint", "journal", "snapshot", "report", "settles",
-    "packages", "stores the model", "loads it back", "registers", "clears", "ends",
+    "starts", "loads data", "encodes text", "builds", "epoch", "checkpoint", "journal", "snapshot", "report", "flushes",
+    "packages", "stores the model", "checks the model", "registers", "removes the folder", "ends",
 )  # fmt: skip
 
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)  # nothing of this process may happen after it, in no thread
+    time.sleep(60)  # no thread of this process may do anything more
 
 
 def around(owner: Any, name: str, before: Callable[..., Any] | None, after: Callable[..., Any] | None = None) -> None:
-    """Call something before and after a function; each gets the function's arguments."""
+    """Wrap a function so that ``before`` and ``after`` are called with its arguments."""
     function = getattr(owner, name)
 
     def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -37,8 +37,8 @@ def around(owner: Any, name: str, before: Callable[..., Any] | None, after: Call
     setattr(owner, name, wrapped)
 
 
-def point_out_phases(subject: Subject, phase: mmap.mmap) -> None:
-    """Let the functions of a training note in which of them it is."""
+def track_phases(subject: Subject, phase: mmap.mmap) -> None:
+    """Wrap a training's functions so that each writes its phase's number to shared memory."""
     from tracked.models import publisher
     from tracked.reports import training_report
     from tracked.runs import context
@@ -62,26 +62,27 @@ def point_out_phases(subject: Subject, phase: mmap.mmap) -> None:
 
     experiment = subject.experiment()
     for phase_name, owner, function_name in (
-        ("reads data", experiment, "load"), ("builds", experiment, "build"), ("an epoch", Trainer, "fit"),
+        ("loads data", experiment, "load"), ("builds", experiment, "build"), ("epoch", Trainer, "fit"),
         ("checkpoint", BestCheckpoint, "on_epoch_end"), ("journal", Journal, "append"),
-        ("snapshot", Snapshots, "write"), ("report", training_report, "queue"), ("settles", Run, "settle"),
+        ("snapshot", Snapshots, "write"), ("report", training_report, "log_report"), ("flushes", Run, "flush"),
         ("packages", experiment, "package"),
-        ("stores the model", publisher, "store_model"), ("loads it back", publisher, "require_same_loss"),
-        ("registers", publisher, "register"), ("clears", RunFolderLock, "remove"), ("ends", context, "_end"),
+        ("stores the model", publisher, "store_model"), ("checks the model", publisher, "require_same_loss"),
+        ("registers", publisher, "register"), ("removes the folder", RunFolderLock, "remove"),
+        ("ends", context, "_end"),
         *((name, importlib.import_module(module), function) for name, module, function in subject.phases),
     ):  # fmt: skip
         within(phase_name, owner, function_name)
 
 
 class Countdown:
-    """Dies at the n-th time that it is asked."""
+    """Kill the process at the n-th call."""
 
     def __init__(self, times: int) -> None:
-        self.left = times
+        self.remaining = times
 
     def is_over(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
+        self.remaining -= 1
+        return self.remaining <= 0
 
     def __call__(self, *_: Any, **__: Any) -> None:
         if self.is_over():
@@ -105,7 +106,7 @@ def _named(prefix: str) -> Callable[..., bool]:
 
 
 def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
-    """By name: how many times a training passes the point at most, and what lets the process die there."""
+    """By name: how many times at most a training passes the point, and a function that arms the kill there."""
     import mlflow
 
     from tracked.reports import training_report
@@ -128,10 +129,10 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         write_safely = callbacks.write_safely
 
         def broken(path: Path, write: Callable[[Path], object]) -> None:
-            def half(aside: Path) -> None:
-                write(aside)
+            def half(partial: Path) -> None:
+                write(partial)
                 if count.is_over():
-                    os.truncate(aside, aside.stat().st_size // 2)
+                    os.truncate(partial, partial.stat().st_size // 2)
                     die()
 
             write_safely(path, half)
@@ -141,11 +142,11 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
     def half_a_line(count: Countdown) -> None:
         pwrite = os.pwrite
 
-        def write(descriptor: int, content: bytes, place: int) -> int:
+        def write(descriptor: int, content: bytes, offset: int) -> int:
             if content.startswith(b'{"epoch"') and count.is_over():
-                pwrite(descriptor, content[: len(content) // 2], place)
+                pwrite(descriptor, content[: len(content) // 2], offset)
                 die()
-            return pwrite(descriptor, content, place)
+            return pwrite(descriptor, content, offset)
 
         journal.os.pwrite = write  # type: ignore[attr-defined]
 
@@ -157,7 +158,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         condition = _named(prefix)
         return lambda count: around(Path, "replace", _when(condition, count))
 
-    def half_cleared(count: Countdown) -> None:
+    def half_removed(count: Countdown) -> None:
         def half(folder_lock: RunFolderLock) -> None:
             if count.is_over():
                 for path in sorted(folder_lock.folder.iterdir())[::2]:
@@ -185,7 +186,7 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         "an epoch is logged": (5, lambda count: around(client, "log_batch", None, _when(_is_epoch, count))),
         "a training is restored": (1, after(Trainer, "restore")),
         "an artifact is about to be uploaded": (6, before(client, "log_artifact")),
-        "the report is queued": (1, after(training_report, "queue")),
+        "the report is queued": (1, after(training_report, "log_report")),
         "a model is about to be uploaded": (1, before(client, "log_model_artifacts")),
         "a model is uploaded": (1, after(client, "log_model_artifacts")),
         "a model is finalized": (1, after(client, "finalize_logged_model")),
@@ -193,8 +194,11 @@ def points() -> dict[str, tuple[int, Callable[[Countdown], None]]]:
         "a version is registered": (1, after(client, "create_model_version")),
         "the alias is about to move": (1, before(client, "set_registered_model_alias")),
         "the alias has moved": (1, after(client, "set_registered_model_alias")),
-        "its version is noted at the run": (1, lambda count: around(client, "log_batch", None, _when(_is_end, count))),
-        "the folder is half removed": (1, half_cleared),
+        "the run is tagged with its version": (
+            1,
+            lambda count: around(client, "log_batch", None, _when(_is_end, count)),
+        ),
+        "the folder is half removed": (1, half_removed),
         "the run is about to end": (1, before(client, "set_terminated")),
         "the run has ended": (1, after(client, "set_terminated")),
     }

@@ -1,16 +1,15 @@
-"""Kills trainings, resumes them, and compares each with the training that nobody killed.
+"""Kill trainings, resume them, and compare each with an uninterrupted training.
 
 make faults
 python tools/faults.py --experiment diabetes --random 100 --each 10 --seed 1
 
-Every training is a process of its own that is an experiment's train command on little data (subjects.py) against one
-SQLite store. SIGKILL comes at a random moment between the run's creation and the process's end, or at a named point:
-then the process kills itself there (fault_points.py). A killed one is resumed, perhaps killed again, and at last left
-alone. What the store then holds is compared with the reference: metrics to the last bit, tables, the registered model's
-weights and predictions.
+Each training is a process that runs an experiment's train command on little data (subjects.py) against one SQLite
+store. SIGKILL comes at a random moment between the run's creation and the process's end, or the process kills itself at
+a named point (fault_points.py). A killed training is resumed, perhaps killed again, and at last finished. The store is
+then compared with the reference: metrics to the last bit, tables, the registered model's weights and predictions.
 
-The processes are forked from one that has imported everything and used nothing of it (forked.py), so that 200 kills
-take minutes instead of hours. It therefore talks to MLflow in forked processes only.
+The processes are forked from one that has imported everything and used nothing (forked.py): 200 kills take minutes
+instead of hours. Only forked processes use MLflow.
 """
 
 import argparse
@@ -33,14 +32,14 @@ from typing import Any, NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from fault_points import PHASES, Countdown, point_out_phases, points
+from fault_points import PHASES, Countdown, points, track_phases
 from helpers.forked import become_training, begin, import_all, in_child, result
 from helpers.subjects import SUBJECTS, Subject
 
 
 @dataclass(frozen=True)
 class Kill:
-    """When to kill: ``at`` is a named point's name and its n-th time, or "random" and a fraction of the whole time."""
+    """When to kill: the n-th time at the point named ``at``, or at a fraction of the whole time for "random"."""
 
     at: str
     when: float
@@ -52,7 +51,7 @@ class Kill:
 
 @dataclass
 class Landed:
-    """A kill that hit: the point's name or "random", and the phase of the process's main thread at that moment."""
+    """A kill that hit: the point's name or "random", and the phase of the process's main thread."""
 
     at: str
     phase: str
@@ -61,7 +60,7 @@ class Landed:
 
 @dataclass
 class Outcome:
-    """What is wrong with a training after all its kills and resumes; nothing is, if all are empty."""
+    """Differences of a training, after all its kills and resumes, from the uninterrupted training."""
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
@@ -83,32 +82,32 @@ def train_in_child(
     folder: Path,
     kill: Kill | None,
     phase: mmap.mmap,
-    told: int,
+    pipe: int,
     log: Path,
-    by_setting: str,
+    run_id_setting: str,
 ) -> NoReturn:
-    """Never returns: this process is the training."""
+    """Turn this process into the training; the run's id is written to the pipe."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    if by_setting:
-        os.environ["MLFLOW_RUN_ID"] = by_setting
+    if run_id_setting:
+        os.environ["MLFLOW_RUN_ID"] = run_id_setting
     import mlflow
 
     create = mlflow.MlflowClient.create_run
 
-    def tell(*arguments: Any, **named: Any) -> Any:
-        made = create(*arguments, **named)
-        os.write(told, f"{made.info.run_id}\n".encode())
-        return made
+    def create_run(*arguments: Any, **named: Any) -> Any:
+        run = create(*arguments, **named)
+        os.write(pipe, f"{run.info.run_id}\n".encode())
+        return run
 
-    mlflow.MlflowClient.create_run = tell
-    point_out_phases(subject, phase)
+    mlflow.MlflowClient.create_run = create_run
+    track_phases(subject, phase)
     if kill and not kill.is_random:
         points()[kill.at][1](Countdown(int(kill.when)))
     become_training(subject, arguments, folder, log)
 
 
 def fingerprint(subject: Subject, folder: Path, run_id: str) -> dict[str, Any]:
-    """All that a training leaves, but what another training of the same kind does not repeat."""
+    """Collect all that a training leaves and an equal training repeats."""
     import keras
     import mlflow
 
@@ -153,24 +152,24 @@ def fingerprint(subject: Subject, folder: Path, run_id: str) -> dict[str, Any]:
     except mlflow.MlflowException as error:
         found["candidate"] = str(error)
     # The artifacts.
-    where = Path(mlflow.artifacts.download_artifacts(run_id=run_id))
-    found["artifacts"] = sorted(str(path.relative_to(where)) for path in where.rglob("*") if path.is_file())
+    artifacts = Path(mlflow.artifacts.download_artifacts(run_id=run_id))
+    found["artifacts"] = sorted(str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file())
     for table, column in (("history.csv", "epoch_seconds"), ("early_stopping.csv", "time")):
-        if (where / table).exists():
-            rows = list(csv.DictReader((where / table).open()))
+        if (artifacts / table).exists():
+            rows = list(csv.DictReader((artifacts / table).open()))
             found[table] = [{key: value for key, value in row.items() if key != column} for row in rows]
-    if (where / "checkpoint" / "best.keras").exists():
-        found["checkpoint"] = [array.tobytes() for array in weights(keras, where / "checkpoint" / "best.keras")]
+    if (artifacts / "checkpoint" / "best.keras").exists():
+        found["checkpoint"] = [array.tobytes() for array in weights(keras, artifacts / "checkpoint" / "best.keras")]
     return found
 
 
 def weights(keras: Any, path: Path) -> list[Any]:
     network = keras.saving.load_model(path)
-    # Not the dropouts' random states: a file has none, and they are for training alone.
+    # Without the dropouts' random states, which a file lacks.
     return [variable.numpy() for variable in [*network.weights, *network.optimizer.variables]]
 
 
-def all_runs(folder: Path) -> int:
+def count_runs(folder: Path) -> int:
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
@@ -181,13 +180,13 @@ def all_runs(folder: Path) -> int:
 
 
 def compare(found: dict[str, Any], wanted: dict[str, Any]) -> Outcome:
-    """What differs from the training that nobody killed."""
+    """Compare a training's fingerprint with the uninterrupted training's."""
     outcome = Outcome()
     for name, steps in wanted["steps"].items():
-        have = found["steps"].get(name, Counter())
-        outcome.lost += [f"{name} at {step}" for step in steps if not have[step]]
-        outcome.doubled += [f"{name} at {step}" for step in have if have[step] > 1]
-        outcome.other += [f"{name} at {step} is too much" for step in have if step not in steps]
+        counts = found["steps"].get(name, Counter())
+        outcome.lost += [f"{name} at {step}" for step in steps if not counts[step]]
+        outcome.doubled += [f"{name} at {step}" for step in counts if counts[step] > 1]
+        outcome.other += [f"{name} at {step} is too much" for step in counts if step not in steps]
     outcome.bits += [f"{key}: {found['values'].get(key)}" for key, value in wanted["values"].items() if
                      key in found["values"] and found["values"][key] != value]  # fmt: skip
     for key in ("predictions", "weights", "checkpoint", "history.csv", "early_stopping.csv"):
@@ -202,19 +201,19 @@ def compare(found: dict[str, Any], wanted: dict[str, Any]) -> Outcome:
 
 
 class Trainings:
-    """Trainings of an experiment in one folder with one store, begun, killed and resumed one after the other."""
+    """Trainings of an experiment with one store, started, killed and resumed one after the other."""
 
     def __init__(self, subject: Subject, folder: Path, chance: random.Random, name: str) -> None:
         self.subject, self.folder, self.chance, self.name = subject, folder, chance, name
         self.begun = 0
 
     def new(self, scenario: str) -> list[str]:
-        """The arguments of another training, with a model's name of its own."""
+        """Make the arguments of another training, with its own model name."""
         self.begun += 1
         return [*self.subject.scenarios[scenario], *self.subject.flags, f"--model_name={self.name}-{self.begun}"]
 
     def attempt(self, arguments: list[str], kill: Kill | None, run_id: str, seconds: float, by_setting: bool) -> "Try":
-        """One process: begins a training, or goes on with one, and is killed or not."""
+        """Start or resume a training in a process, and perhaps kill it."""
         phase = mmap.mmap(-1, 1)
         reads, writes = os.pipe()
         log = self.folder / f"{self.name}-{self.begun}.log"
@@ -244,7 +243,7 @@ class Trainings:
         return Try(run_id, killed, code, PHASES[phase[0]], time.monotonic() - begun, log)
 
     def train(self, scenario: str, kills: list[Kill], seconds: float) -> tuple[str, list[Landed], list[Kill], str]:
-        """A training with its kills; the run, where they landed, those that did not, and what went wrong."""
+        """Run a training with its kills; returns the run id, the kills that landed and those that missed, a problem."""
         arguments = self.new(scenario)
         landed: list[Landed] = []
         missed: list[Kill] = []
@@ -269,7 +268,7 @@ class Trainings:
 
 @dataclass
 class Try:
-    """What became of one process."""
+    """The end of one process of a training."""
 
     run_id: str
     killed: bool
@@ -280,22 +279,22 @@ class Try:
 
 
 def plan(random_kills: int, each: int, most: int, chance: random.Random, names: dict[str, int]) -> list[list[Kill]]:
-    """All kills, in trainings of one to ``max_loss``."""
+    """Plan all kills, in trainings of one to ``most`` kills."""
     kills = [Kill("random", chance.uniform(0, 1)) for _ in range(random_kills)]
     kills += [Kill(name, chance.randint(1, times)) for name, times in names.items() for _ in range(each)]
     chance.shuffle(kills)
-    return grouped(kills, most, chance, list(names))
+    return group(kills, most, chance, list(names))
 
 
-def grouped(kills: list[Kill], most: int, chance: random.Random, order: list[str]) -> list[list[Kill]]:
-    """Kills as trainings; in each, the points come as a training passes them, so that none is past already."""
-    first = [kill for kill in kills if kill.at == order[0]]  # only a training that begins creates a run
+def group(kills: list[Kill], most: int, chance: random.Random, order: list[str]) -> list[list[Kill]]:
+    """Group kills into trainings; in each, the points are in the order in which a training passes them."""
+    first = [kill for kill in kills if kill.at == order[0]]  # only a new training creates a run
     rest = [kill for kill in kills if kill.at != order[0]]
     trainings: list[list[Kill]] = []
     while first or rest:
-        some = [first.pop()] if first else []
-        some += [rest.pop() for _ in range(min(chance.randint(1, most), len(rest)))]
-        trainings.append(sorted(some, key=lambda kill: 0.5 if kill.is_random else order.index(kill.at)))
+        chosen = [first.pop()] if first else []
+        chosen += [rest.pop() for _ in range(min(chance.randint(1, most), len(rest)))]
+        trainings.append(sorted(chosen, key=lambda kill: 0.5 if kill.is_random else order.index(kill.at)))
     return trainings
 
 
@@ -309,38 +308,38 @@ def work(
     most: int,
     order: list[str],
 ) -> dict[str, Any]:
-    """Train, kill, resume and compare, in this process's children; all that came out."""
+    """Train, kill, resume and compare in child processes; returns the kills, the outcomes, the number of trainings."""
     chance = random.Random(seed)
-    ours = Trainings(subject, folder, chance, name)
+    runner = Trainings(subject, folder, chance, name)
     wanted, seconds = {}, {}
     for scenario in scenarios:
-        tried = ours.attempt(ours.new(scenario), None, "", 0, False)
+        tried = runner.attempt(runner.new(scenario), None, "", 0, False)
         if tried.code:
             raise RuntimeError(f"the reference failed: {tried.log.read_text()}")
         wanted[scenario] = in_child(fingerprint, subject, folder, tried.run_id)
         seconds[scenario] = tried.seconds
     landed: list[Landed] = []
     problems: list[tuple[str, Outcome]] = []
-    left, again = list(trainings), list[Kill]()
+    remaining, again = list(trainings), list[Kill]()
     tries: Counter[str] = Counter()
-    while left:
-        kills = left.pop(0)
+    while remaining:
+        kills = remaining.pop(0)
         scenario = chance.choice(scenarios)
-        run_id, hit, missed, problem = ours.train(scenario, kills, seconds[scenario])
+        run_id, hit, missed, problem = runner.train(scenario, kills, seconds[scenario])
         landed += hit
         outcome = compare(in_child(fingerprint, subject, folder, run_id), wanted[scenario])
         if problem:
             outcome.other.append(problem)
         problems.append((f"{run_id} ({scenario}): {', '.join(f'{k.at} ({k.when:.2f})' for k in kills)}", outcome))
-        for kill in missed:  # it came too late: once more, at an earlier time
+        for kill in missed:  # it came too late: again, earlier
             tries[kill.at] += 1
             if tries[kill.at] > 200:
-                raise RuntimeError(f"{kill.at} is never met")
+                raise RuntimeError(f"no training passes the point {kill.at!r}")
             again.append(Kill(kill.at, chance.uniform(0, 1) if kill.is_random else max(1, kill.when - 1)))
-        if not left:
-            left, again = grouped(again, most, chance, order), []
-        print(f"{name}: {len(landed)} kills landed, {len(left)} trainings to go", flush=True)
-    return {"landed": landed, "trainings": problems, "begun": ours.begun}
+        if not remaining:
+            remaining, again = group(again, most, chance, order), []
+        print(f"{name}: {len(landed)} kills landed, {len(remaining)} trainings to go", flush=True)
+    return {"landed": landed, "trainings": problems, "begun": runner.begun}
 
 
 def main() -> int:
@@ -353,70 +352,70 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--scenarios", type=int, help="how many of an experiment's kinds of training; all by default")
     parser.add_argument("--table", type=Path, help="a file for the table")
-    parser.add_argument("--json", type=Path, help="a file for what came out")
-    given = parser.parse_args()
-    begun = time.monotonic()
+    parser.add_argument("--json", type=Path, help="a file for the counts")
+    options = parser.parse_args()
+    start = time.monotonic()
     import_all()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    subjects = list(SUBJECTS) if given.experiment == "both" else [given.experiment]
-    found = {}
-    for place, name in enumerate(subjects):
-        shares = [share(given.random, len(subjects), place), share(given.each, len(subjects), place)]
-        found[name] = kill_all(name, folder / name, *shares, given)
-    table = tabulate(found, given.seed, time.monotonic() - begun)
+    subjects = list(SUBJECTS) if options.experiment == "both" else [options.experiment]
+    results = {}
+    for index, name in enumerate(subjects):
+        shares = [share(options.random, len(subjects), index), share(options.each, len(subjects), index)]
+        results[name] = kill_all(name, folder / name, *shares, options)
+    table = tabulate(results, options.seed, time.monotonic() - start)
     print(table)
-    if given.table:
-        given.table.parent.mkdir(exist_ok=True)
-        given.table.write_text(table + "\n")
-    if given.json:
-        given.json.write_text(json.dumps({name: one.facts for name, one in found.items()}))
-    if any(one.bad for one in found.values()):
-        print(f"what is left is in {folder}")
+    if options.table:
+        options.table.parent.mkdir(exist_ok=True)
+        options.table.write_text(table + "\n")
+    if options.json:
+        options.json.write_text(json.dumps({name: result.summary for name, result in results.items()}))
+    if any(result.bad for result in results.values()):
+        print(f"the store and the logs are in {folder}")
         return 1
     shutil.rmtree(folder)
     return 0
 
 
-def share(number: int, of: int, place: int) -> int:
-    """A number divided by so many, as evenly as whole numbers go."""
-    return number * (place + 1) // of - number * place // of
+def share(number: int, of: int, index: int) -> int:
+    """The share number ``index`` of ``of`` shares of a number, as equal as whole numbers can be."""
+    return number * (index + 1) // of - number * index // of
 
 
-def kill_all(name: str, folder: Path, random_kills: int, each: int, given: argparse.Namespace) -> "Found":
-    """Kill, resume and compare trainings of one experiment, by several workers on one store."""
+def kill_all(name: str, folder: Path, random_kills: int, each: int, options: argparse.Namespace) -> "Results":
+    """Kill, resume and compare trainings of one experiment, with several workers on one store."""
     subject = SUBJECTS[name]
     folder.mkdir()
     in_child(prepare, subject, folder)
     names = in_child(lambda: {name: most for name, (most, _) in points().items()})
-    # Other moments for each experiment.
-    trainings = plan(random_kills, each, given.most, random.Random(f"{given.seed}-{name}"), names)
-    print(f"{name}, seed {given.seed}: {sum(map(len, trainings))} kills in {len(trainings)} trainings", flush=True)
-    scenarios = list(subject.scenarios)[: given.scenarios]
+    # The experiment's name gives it other moments.
+    trainings = plan(random_kills, each, options.most, random.Random(f"{options.seed}-{name}"), names)
+    print(f"{name}, seed {options.seed}: {sum(map(len, trainings))} kills in {len(trainings)} trainings", flush=True)
+    scenarios = list(subject.scenarios)[: options.scenarios]
     workers = [
         begin(
             work,
             subject,
             folder,
             f"w{number}",
-            f"{given.seed}-{name}-{number}",
-            trainings[number :: given.workers],
+            f"{options.seed}-{name}-{number}",
+            trainings[number :: options.workers],
             scenarios,
-            given.most,
+            options.most,
             list(names),
         )
-        for number in range(given.workers)
+        for number in range(options.workers)
     ]
-    results = [result(*worker) for worker in workers]
-    return Found(
-        [kill for one in results for kill in one["landed"]],
-        [item for one in results for item in one["trainings"]],
-        sum(one["begun"] for one in results),
-        in_child(all_runs, folder),
+    parts = [result(*worker) for worker in workers]
+    return Results(
+        [kill for part in parts for kill in part["landed"]],
+        [item for part in parts for item in part["trainings"]],
+        sum(part["begun"] for part in parts),
+        in_child(count_runs, folder),
     )
 
 
 def prepare(subject: Subject, folder: Path) -> None:
-    """The experiment's data, and an empty store."""
+    """Write the experiment's data, and make an empty store."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     subject.prepare(folder)
@@ -424,8 +423,8 @@ def prepare(subject: Subject, folder: Path) -> None:
 
 
 @dataclass
-class Found:
-    """What came out of an experiment's trainings: the kills, each training's outcome, and how many runs there are."""
+class Results:
+    """The results of an experiment: the kills, each training's outcome, the numbers of trainings and runs."""
 
     landed: list[Landed]
     outcomes: list[tuple[str, Outcome]]
@@ -434,7 +433,7 @@ class Found:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What is wrong, by its kind."""
+        """The number of differences by kind."""
         outcomes = [outcome for _, outcome in self.outcomes]
         return {
             "epochs lost": sum(len(outcome.lost) for outcome in outcomes),
@@ -455,36 +454,37 @@ class Found:
 
     @property
     def phases(self) -> Counter[str]:
-        """Where the random ones fell."""
+        """The number of random kills in each phase."""
         return Counter(kill.phase for kill in self.landed if kill.at == "random")
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         return {"landed": dict(self.at), "counts": self.counts, "trainings": len(self.outcomes)}
 
 
-def tabulate(found: dict[str, Found], seed: str, seconds: float) -> str:
-    """Tables with a column an experiment, and all that is wrong."""
+def tabulate(results: dict[str, Results], seed: str, seconds: float) -> str:
+    """Format tables with a column an experiment, and list all differences."""
     kills = ", ".join(
-        f"{name}: {len(one.landed)} kills in {len(one.outcomes)} trainings" for name, one in found.items()
+        f"{name}: {len(result.landed)} kills in {len(result.outcomes)} trainings" for name, result in results.items()
     )
-    at = dict.fromkeys(sorted((name for one in found.values() for name in one.at), key=lambda name: name == "random"))
+    passed = {name for result in results.values() for name in result.at}
+    at = dict.fromkeys(sorted(sorted(passed), key=lambda name: name == "random"))
     lines = [
-        f"{kills}; each training was resumed to its end and compared with one that was not killed; "
+        f"{kills}; each training was resumed to its end and compared with an uninterrupted one; "
         f"{seconds / 60:.0f} minutes, seed {seed}.",
-        *_rows("killed at", at, {name: one.at for name, one in found.items()}),
-        *_rows("a random moment fell where it", PHASES, {name: one.phases for name, one in found.items()}),
-        *_rows("found", None, {name: one.counts for name, one in found.items()}),
+        *_rows("killed at", at, {name: result.at for name, result in results.items()}),
+        *_rows("killed at random in the phase", PHASES, {name: result.phases for name, result in results.items()}),
+        *_rows("difference", None, {name: result.counts for name, result in results.items()}),
     ]
-    for name, one in found.items():
-        if one.runs != one.begun:
-            lines.append(f"{name}: there are {one.runs} runs, for {one.begun} trainings")
-        lines += [f"{name}, {training}\n    {problem}" for training, outcome in one.outcomes for problem in outcome.all]
+    for name, own in results.items():
+        if own.runs != own.begun:
+            lines.append(f"{name}: {own.runs} runs for {own.begun} trainings")
+        lines += [f"{name}, {training}\n    {problem}" for training, outcome in own.outcomes for problem in outcome.all]
     return "\n".join(lines)
 
 
 def _rows(title: str, names: Iterable[str] | None, columns: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """A table after an empty line. With ``names``, rows of these names that have a number anywhere; else all."""
+    """Format a table after an empty line, with the rows of ``names`` that have a count, or all if None."""
     counts = list(columns.values())
     shown = counts[0] if names is None else [name for name in names if any(count.get(name) for count in counts)]
     return [

@@ -86,7 +86,7 @@ SUBJECTS = {
         },
         _write_noisy_reviews,
         _texts,
-        [("makes ids", "imdb_conv1d.tokenizer", "prepare")],
+        [("encodes text", "imdb_conv1d.tokenizer", "encode_parts")],
     ),
     "diabetes": Subject(
         _diabetes,

@@ -114,16 +114,16 @@ def test_server_lost_during_training_gets_everything_afterwards_in_order(
 
 @pytest.mark.parametrize(
     ("trainings", "moment"),
-    [("diabetes", "settles"), ("imdb", "registers"), ("diabetes", "ends")],
+    [("diabetes", "flushes"), ("imdb", "registers"), ("diabetes", "ends")],
     indirect=["trainings"],
 )
 def test_server_lost_at_the_end_leaves_a_command_that_completes_the_run(
     proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     owner, name = {
-        "settles": (writer.Run, "settle"),
+        "flushes": (writer.Run, "flush"),
         "registers": (publisher, "register"),
-        "ends": (writer.Run, "clear"),
+        "ends": (writer.Run, "close"),
     }[moment]
     function = getattr(owner, name)
 

@@ -1,4 +1,4 @@
-"""Real kills, a few: `make faults` has more. What the harness itself can see is shown first."""
+"""The kill harness's own checks, and a few real kills; `make faults` makes more."""
 
 import json
 import subprocess
@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 import faults
-from faults import Found, Landed, Outcome, compare
+from faults import Landed, Outcome, Results, compare
 from helpers import ROOT
 
-HERE = ROOT / "tools"
+TOOLS = ROOT / "tools"
 
 
 def fingerprint() -> dict[str, object]:
-    """What a training of two epochs leaves."""
+    """The fingerprint of a training of two epochs."""
     return {
         "steps": {"loss": Counter({1: 1, 2: 1})},
         "values": {"loss at 1": "0x1p-1", "loss at 2": "0x1p-2"},
@@ -46,61 +46,59 @@ def fingerprint() -> dict[str, object]:
         ({"in order": False}, "other"),
     ],
 )
-def test_the_harness_sees(change: dict[str, object], kind: str) -> None:
+def test_compare_with_a_change_reports_its_kind(change: dict[str, object], kind: str) -> None:
     outcome = compare(fingerprint() | change, fingerprint())
     assert bool(outcome.all) == bool(kind)
     for name in ("lost", "doubled", "bits", "versions", "other"):
         assert bool(getattr(outcome, name)) == (name == kind)
 
 
-def test_the_table_says_what_was_found_of_each_experiment() -> None:
-    killed = Landed("random", "an epoch", "all epochs"), Landed("a model is uploaded", "settles", "all epochs")
-    found = {
-        "first": Found([killed[0]], [("run a", Outcome())], 3, 3),
-        "second": Found(list(killed), [("run b", Outcome(bits=["weights"])), ("run c", Outcome())], 4, 5),
+def test_tabulate_of_two_experiments_has_a_column_each() -> None:
+    kills = Landed("random", "epoch", "all epochs"), Landed("a model is uploaded", "flushes", "all epochs")
+    results = {
+        "first": Results([kills[0]], [("run a", Outcome())], 3, 3),
+        "second": Results(list(kills), [("run b", Outcome(bits=["weights"])), ("run c", Outcome())], 4, 5),
     }
-    assert [one.bad for one in found.values()] == [False, True]
-    assert faults.tabulate(found, "1", 60).splitlines()[2:] == [
+    assert [result.bad for result in results.values()] == [False, True]
+    assert faults.tabulate(results, "1", 60).splitlines()[2:] == [
         "| killed at | first | second |",
         "| --- | ---: | ---: |",
         "| a model is uploaded | 0 | 1 |",
         "| random | 1 | 1 |",
         "",
-        "| a random moment fell where it | first | second |",
+        "| killed at random in the phase | first | second |",
         "| --- | ---: | ---: |",
-        "| an epoch | 1 | 1 |",
+        "| epoch | 1 | 1 |",
         "",
-        "| found | first | second |",
+        "| difference | first | second |",
         "| --- | ---: | ---: |",
         "| epochs lost | 0 | 0 |",
         "| epochs logged twice | 0 | 0 |",
         "| differing bits | 0 | 1 |",
         "| versions missing or doubled | 0 | 0 |",
         "| anything else | 0 | 1 |",
-        "second: there are 5 runs, for 4 trainings",
+        "second: 5 runs for 4 trainings",
         "second, run b",
         "    weights",
     ]
 
 
-def test_the_kills_are_shared_by_the_experiments() -> None:
-    assert [faults.share(60, 2, place) for place in range(2)] == [30, 30]
-    assert [faults.share(7, 2, place) for place in range(2)] == [3, 4]
+def test_shares_of_a_number_are_equal_to_one() -> None:
+    assert [faults.share(60, 2, index) for index in range(2)] == [30, 30]
+    assert [faults.share(7, 2, index) for index in range(2)] == [3, 4]
     assert faults.share(7, 1, 0) == 7
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "random"), [("diabetes", 10), ("imdb-conv1d", 3)])
-def test_a_training_that_is_killed_anywhere_goes_on_as_the_same_run(
-    tmp_path: Path, experiment: str, random: int
-) -> None:
+def test_training_killed_anywhere_and_resumed_is_the_same_run(tmp_path: Path, experiment: str, random: int) -> None:
     """Each named point once, and some random moments."""
-    command = [sys.executable, str(HERE / "faults.py"), f"--experiment={experiment}", f"--random={random}", "--each=1"]
-    command += ["--scenarios=2", "--most=9", f"--json={tmp_path}/found"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=580)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    ((name, found),) = json.loads((tmp_path / "found").read_text()).items()
+    command = [sys.executable, str(TOOLS / "faults.py"), f"--experiment={experiment}", f"--random={random}", "--each=1"]
+    command += ["--scenarios=2", "--most=9", f"--json={tmp_path}/results"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=580)
+    assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-2000:]
+    ((name, results),) = json.loads((tmp_path / "results").read_text()).items()
     assert name == experiment
-    assert found["landed"]["random"] == random
-    assert {name for name, count in found["landed"].items() if count == 1} == set(faults.points())
-    assert set(found["counts"].values()) == {0}
+    assert results["landed"]["random"] == random
+    assert {name for name, count in results["landed"].items() if count == 1} == set(faults.points())
+    assert set(results["counts"].values()) == {0}
