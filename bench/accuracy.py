@@ -1,4 +1,4 @@
-"""Whether anybody is fast by learning less: the best val_loss of each peer, by seed.
+"""Compare the best val_loss of each peer by seed: is a fast peer fast because it learns less?
 
 make bench-accuracy
 python bench/accuracy.py
@@ -16,10 +16,10 @@ NOTE = f"Of {EPOCHS} epochs each. Plain Keras shuffles each epoch anew here; wit
 
 
 def commands(file: str, seed: int) -> dict[str, list[str]]:
-    """The command of each peer that learns in a way of its own; the tracked ones train as plain Keras does."""
-    found = peers.commands(file, EPOCHS, seed)
-    found["plain Keras"].append("anew")
-    return {name: command for name, command in found.items() if not name.startswith("plain Keras, ")}
+    """The command of each peer, without the tracked variants of plain Keras, which train alike."""
+    by_name = peers.commands(file, EPOCHS, seed)
+    by_name["plain Keras"].append("anew")
+    return {name: command for name, command in by_name.items() if not name.startswith("plain Keras, ")}
 
 
 def main() -> None:
@@ -30,13 +30,13 @@ def main() -> None:
         for name, command in commands(file, seed).items():
             if seed not in SEEDS.get(name, range(7, 10)):
                 continue
-            found = epochs.run(command).val_loss
-            best.setdefault(name, {})[seed] = min(found)
-            print(f"seed {seed}  {name}: {', '.join(f'{loss:.4f}' for loss in found)}", flush=True)
+            losses = epochs.run(command).val_loss
+            best.setdefault(name, {})[seed] = min(losses)
+            print(f"seed {seed}  {name}: {', '.join(f'{loss:.4f}' for loss in losses)}", flush=True)
     seeds = range(7, 12)
     rows = [
-        [name, *(found.get(seed, "") for seed in seeds), mean(found.values()), stdev(found.values())]
-        for name, found in best.items()
+        [name, *(by_seed.get(seed, "") for seed in seeds), mean(by_seed.values()), stdev(by_seed.values())]
+        for name, by_seed in best.items()
     ]
     head = ["best val_loss", *(f"seed {seed}" for seed in seeds), "mean", "standard deviation"]
     epochs.write("accuracy.md", f"{epochs.table(head, rows, digits=4)}\n\n{NOTE}")

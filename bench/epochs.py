@@ -1,7 +1,7 @@
-"""Runs a training as a process of its own and takes each epoch's time from the lines that it prints.
+"""Run a training as a process and time each epoch by the lines that it prints.
 
-Nothing is built into what is measured: an epoch lasts from its predecessor's line to its own, with all that happens in
-between. Every peer prints one line with ``val_loss`` at the end of an epoch.
+The measured code is unchanged: an epoch lasts from the line before it to its own, with all work in between. Each peer
+prints one line with ``val_loss`` at the end of an epoch.
 """
 
 import os
@@ -23,7 +23,7 @@ SRC = HERE.parent / "src"
 
 @dataclass(frozen=True)
 class Epochs:
-    """``first``: seconds from the process's start to the end of epoch 1; ``seconds``: of each epoch from 2 on."""
+    """``first``: seconds from the process's start to the end of epoch 1; ``seconds``: of each later epoch."""
 
     first: float
     seconds: list[float]
@@ -31,13 +31,13 @@ class Epochs:
 
 
 def run(command: Sequence[str], cores: int | None = None) -> Epochs:
-    """Run a Python script to its end, in an empty directory with an MLflow store of its own.
+    """Run a Python script to its end, in an empty folder with a new MLflow store.
 
     Args:
-        cores: number of processor cores that it may use; all, if it is not given.
+        cores: number of processor cores for the script; all if None.
 
     Raises:
-        RuntimeError: with what it printed, if it fails.
+        RuntimeError: with the script's output, if it fails.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         return _run(command, Path(folder), cores)
@@ -51,7 +51,7 @@ def _run(command: Sequence[str], folder: Path, cores: int | None) -> Epochs:
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
     }
     ends, losses, printed = [], [], []
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=folder,
@@ -59,25 +59,25 @@ def _run(command: Sequence[str], folder: Path, cores: int | None) -> Epochs:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=partial(_keep_to, cores) if cores else None,
+        preexec_fn=partial(_limit_cores, cores) if cores else None,
     ) as process:
         for line in process.stdout or ():
             printed.append(line)
-            found = re.search(r"^(?!best).*\bval_loss:? ([^\s,]+)", line)
-            if found:
+            match = re.search(r"^(?!best).*\bval_loss:? ([^\s,]+)", line)
+            if match:
                 ends.append(time.perf_counter())
-                losses.append(float(found[1]))
+                losses.append(float(match[1]))
     if process.returncode or not ends:
         raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{''.join(printed[-20:])}")
-    return Epochs(ends[0] - begun, [end - start for start, end in pairwise(ends)], losses)
+    return Epochs(ends[0] - start, [end - before for before, end in pairwise(ends)], losses)
 
 
-def _keep_to(cores: int) -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # only Linux has it
+def _limit_cores(cores: int) -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # Linux only
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], digits: int = 3) -> str:
-    """A Markdown table; numbers stand right, with so many significant digits."""
+    """Format a Markdown table; numbers are right-aligned, with ``digits`` significant digits."""
 
     def cell(value: object) -> str:
         return f"{value:#.{digits}g}".rstrip(".") if isinstance(value, float) else str(value)
@@ -87,7 +87,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], digits: int = 3
 
 
 def write(name: str, text: str) -> None:
-    """Print a result and keep it in bench/out."""
+    """Print a result and write it to bench/out."""
     print(f"\n{text}\n", flush=True)
     OUT.mkdir(exist_ok=True)
     (OUT / name).write_text(text + "\n")

@@ -1,10 +1,10 @@
-"""How often the promotion gate lets a version pass that is worse by the margin, and how often one that is equal.
+"""Measure how often the promotion gate passes a version that is worse by the margin, and an equal version.
 
 python bench/gate.py
 python bench/gate.py --store=sqlite:///mlflow.db
 
-Before: the percentile bootstrap of the differences, row by row. After: ``noninferiority.decide``. Beside it other
-bounds of the same capped losses. With a store, the rows of its evaluations' predictions are drawn, pair by pair. Four
+Before: the percentile bootstrap of the differences, row by row. After: ``noninferiority.decide``, beside other bounds
+of the same capped losses. With a store, rows are drawn from the predictions of its evaluations, pair by pair. Four
 minutes.
 """
 
@@ -32,7 +32,7 @@ Pair = tuple[np.ndarray, np.ndarray]  # losses of the version and of the champio
 
 
 def logits(rng: np.random.Generator, size: int) -> Pair:
-    """Two models that share most of what they know, as trainings of two seeds do: differences scatter by 0.4."""
+    """Losses of two models as of trainings with two seeds: mostly shared, differences scatter by 0.4."""
     shared = rng.normal(2.2, 2.2, size)
     return tuple(np.logaddexp(0, -shared - rng.normal(0, 0.8, size)) for _ in range(2))
 
@@ -62,38 +62,38 @@ POPULATIONS: dict[str, Callable[[np.random.Generator, int], Pair]] = {
 
 
 def worse(pair: Pair, margin: float) -> Pair:
-    """Move the losses of one by a constant, so that the version is worse by the margin, counted up to the cap."""
+    """Shift the losses so that the version is worse by exactly the margin, after the cap."""
 
-    def moved(by: float) -> Pair:
+    def shift(by: float) -> Pair:
         return pair[0] + max(by, 0.0), pair[1] + max(-by, 0.0)
 
-    def beyond(by: float) -> float:
-        version, champion = moved(by)
+    def excess(by: float) -> float:
+        version, champion = shift(by)
         return float(np.mean(np.minimum(version, MAX_NATS) - np.minimum(champion, MAX_NATS))) - margin
 
-    return moved(brentq(beyond, -36, 36, xtol=1e-12))
+    return shift(brentq(excess, -36, 36, xtol=1e-12))
 
 
 def equal(pair: Pair) -> Pair:
-    """Make both the same: every row stands there once as it is and once the other way round."""
+    """Make both equally good: each row twice, the second time with the losses swapped."""
     return np.concatenate(pair), np.concatenate(pair[::-1])
 
 
 def draws(pair: Pair, rows: int, samples: int, rng: np.random.Generator) -> Iterator[Pair]:
     for _ in range(samples):
-        places = rng.integers(0, len(pair[0]), rows)
-        yield pair[0][places], pair[1][places]
+        indices = rng.integers(0, len(pair[0]), rows)
+        yield pair[0][indices], pair[1][indices]
 
 
-def passes(one: Pair, margin: float, confidence: float, copies: int = 1) -> bool:
-    """Ask the gate."""
-    version, champion = (np.tile(losses, copies) for losses in one)
-    texts = None if copies == 1 else np.tile(np.arange(len(one[0])), copies)
+def passes(pair: Pair, margin: float, confidence: float, copies: int = 1) -> bool:
+    """Whether the gate promotes the version."""
+    version, champion = (np.tile(losses, copies) for losses in pair)
+    texts = None if copies == 1 else np.tile(np.arange(len(pair[0])), copies)
     return decide(version, champion, margin, confidence, MAX_NATS, texts).promoted
 
 
 def percentile(x: np.ndarray, confidence: float, copies: int = 1) -> np.ndarray:
-    """Give the bound of each column of x [n, samples] by a percentile bootstrap, as the gate did before."""
+    """Compute the bound of each column of x [n, samples] by a percentile bootstrap, the former gate."""
     return np.quantile(_resampled(x, copies)[0], confidence, axis=0)
 
 
@@ -114,13 +114,13 @@ def _resampled(x: np.ndarray, copies: int = 1) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bernstein(x: np.ndarray, confidence: float) -> np.ndarray:
-    """Maurer and Pontil 2009, of values between -MAX_NATS and MOST_NATS."""
+    """Compute the bound of Maurer and Pontil 2009 for values between -MAX_NATS and MAX_NATS."""
     n, log = len(x), np.log(2 / (1 - confidence))
     return x.mean(0) + np.sqrt(2 * x.var(0, ddof=1) * log / n) + 7 * 2 * MAX_NATS * log / (3 * (n - 1))
 
 
 def students(x: np.ndarray, confidence: float) -> np.ndarray:
-    """Student's, and on top the worst that n rows cannot show: the cap in so few rows that none of n may be one."""
+    """Compute Student's bound plus the worst that n rows may not show: the cap in rows too rare to be drawn."""
     n, mean = len(x), x.mean(0)
     unseen = -np.log(1 - confidence) * (MAX_NATS - np.minimum(mean, 0)) / n
     return mean + student.ppf(confidence, n - 1) * x.std(0, ddof=1) / np.sqrt(n) + unseen
@@ -136,13 +136,13 @@ def false_passes(samples: int, few: int) -> Iterator[str]:
         line: list[str] = []
         for n in ROWS:
             for margin, confidence in sorted({(m, 0.95) for m in MARGINS} | {(0.05, c) for c in CONFIDENCES}):
-                found = list(draws(worse(pool, margin), n, samples, rng))
-                share = float(np.mean([passes(one, margin, confidence) for one in found]))
+                pairs = list(draws(worse(pool, margin), n, samples, rng))
+                share = float(np.mean([passes(pair, margin, confidence) for pair in pairs]))
                 ratios[confidence, n] = max(ratios[confidence, n], share)
                 if confidence == 0.95:
                     by_margin[margin, n] = max(by_margin[margin, n], share)
                 if (margin, confidence) == (0.02, 0.95):
-                    x = np.stack([a - b for a, b in found[:few]], axis=1)
+                    x = np.stack([a - b for a, b in pairs[:few]], axis=1)
                     line.append(f"{np.mean(percentile(x, 0.95) <= 0.02):.3f} / {share:.3f}")
         rows.append([name, *line])
         print(name, line, flush=True)
@@ -157,9 +157,9 @@ def copied(samples: int, few: int) -> Iterator[str]:
     rng, rows = np.random.default_rng(2), []
     pool = worse(POPULATIONS["exponential"](rng, POOL), 0.05)
     for n in ROWS:
-        found = list(draws(pool, n, samples, rng))
-        x = np.stack([a - b for a, b in found[:few]], axis=1)
-        after = np.mean([passes(one, 0.05, 0.95, copies=5) for one in found])
+        pairs = list(draws(pool, n, samples, rng))
+        x = np.stack([a - b for a, b in pairs[:few]], axis=1)
+        after = np.mean([passes(pair, 0.05, 0.95, copies=5) for pair in pairs])
         rows.append([f"{n:,} texts", f"{np.mean(percentile(x, 0.95, copies=5) <= 0.05):.3f}", f"{after:.3f}"])
     yield "Five copies of each text, worse by the margin of 0.05\n\n" + epochs.table(["", "before", "after"], rows)
 
@@ -170,14 +170,15 @@ def power(pairs: dict[str, Pair], samples: int, few: int, sizes: tuple[int, ...]
     bounds = (percentile, studentised, bernstein, students)
     for name, pair in pairs.items():
         for n in sizes:
-            found = list(draws(equal(pair), n, samples, rng))
-            capped = np.stack([np.minimum(a, MAX_NATS) - np.minimum(b, MAX_NATS) for a, b in found[:few]], axis=1)
-            shares = [np.mean([passes(one, 0.02, 0.95) for one in found])]
+            drawn = list(draws(equal(pair), n, samples, rng))
+            capped = np.stack([np.minimum(a, MAX_NATS) - np.minimum(b, MAX_NATS) for a, b in drawn[:few]], axis=1)
+            shares = [np.mean([passes(rows_of_pair, 0.02, 0.95) for rows_of_pair in drawn])]
             shares += [np.mean(bound(capped, 0.95) <= 0.02) for bound in bounds]
             rows.append([f"{name}, {n:,} rows", *(f"{share:.3f}" for share in shares)])
             print(rows[-1], flush=True)
-            lost = np.mean([passes(one, 0.02, 0.95) for one in draws(worse(equal(pair), 0.02), n, samples, rng)])
-            false.append([f"{name}, {n:,} rows", f"{lost:.3f}"])
+            worse_pairs = draws(worse(equal(pair), 0.02), n, samples, rng)
+            share = np.mean([passes(rows_of_pair, 0.02, 0.95) for rows_of_pair in worse_pairs])
+            false.append([f"{name}, {n:,} rows", f"{share:.3f}"])
     head = ["an equal version", "the gate", "percentile", "studentised", "Bernstein", "Student and the unseen"]
     yield "Equal versions that pass, margin 0.02, at 95 %\n\n" + epochs.table(head, rows)
     yield "The same, made worse by the margin\n\n" + epochs.table(["", "passes"], false)
@@ -189,7 +190,7 @@ def stored(uri: str) -> dict[str, Pair]:
     import pandas as pd
 
     mlflow.set_tracking_uri(uri)
-    found = {}
+    losses_by_rows = {}
     for run in mlflow.search_runs(
         search_all_experiments=True, filter_string="tags.verb = 'evaluate'", output_format="list"
     ):
@@ -197,8 +198,8 @@ def stored(uri: str) -> dict[str, Pair]:
         if file.exists():
             table = pd.read_parquet(file).sort_values(["text_sha256", "label"], ignore_index=True)
             key = tuple(table["text_sha256"])
-            found.setdefault(key, []).append(compute_log_losses(table["label"], table["probability"]))
-    losses = max(found.values(), key=len)
+            losses_by_rows.setdefault(key, []).append(compute_log_losses(table["label"], table["probability"]))
+    losses = max(losses_by_rows.values(), key=len)
     return {f"stored pair {a + 1}, {b + 1}": (losses[a], losses[b]) for a, b in combinations(range(len(losses)), 2)}
 
 

@@ -1,4 +1,4 @@
-"""How an epoch's cost grows with the reviews, their length, the batch and the cores.
+"""Measure how an epoch's time grows with the reviews, their length, the batch size and the cores.
 
 make bench
 python bench/growth.py
@@ -22,16 +22,17 @@ CASES = {
 def main() -> None:
     """Measure, print and write bench/out/growth.md."""
     file, rows = str(ids.prepare()), []
-    for what, cases in CASES.items():
+    for dimension, cases in CASES.items():
         base = None
         for value, flags in cases.items():
-            cores = int(value) if what == "cores" else None
+            cores = int(value) if dimension == "cores" else None
             if cores and (not hasattr(os, "sched_getaffinity") or cores > len(os.sched_getaffinity(0))):
                 continue
-            found = epochs.run([str(epochs.HERE / "ours.py"), file, f"--epochs={EPOCHS}", *flags], cores=cores)
-            base = base or median(found.seconds)
-            rows.append([f"{what} {value}", median(found.seconds), min(found.seconds), median(found.seconds) / base])
-            print(f"{what} {value}: {', '.join(f'{second:.2f}' for second in found.seconds)} s", flush=True)
+            command = [str(epochs.HERE / "ours.py"), file, f"--epochs={EPOCHS}", *flags]
+            seconds = epochs.run(command, cores=cores).seconds
+            base = base or median(seconds)
+            rows.append([f"{dimension} {value}", median(seconds), min(seconds), median(seconds) / base])
+            print(f"{dimension} {value}: {', '.join(f'{second:.2f}' for second in seconds)} s", flush=True)
     head = ["this project, without tracking", "median, s", "minimum, s", "times the first"]
     epochs.write("growth.md", f"{epochs.table(head, rows)}\n\nEpochs 2 to {EPOCHS} of one process each.")
 

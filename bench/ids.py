@@ -1,4 +1,4 @@
-"""The reviews as ids for those who do not read them by themselves: the same rows and words as ``data=reviews`` has."""
+"""The reviews as ids for peers that do not read text: the rows and words of ``data=reviews``."""
 
 import sys
 from pathlib import Path
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 FILE = HERE / "out" / "ids.npz"
-LONGEST = 800  # words kept; fewer are the last columns of these
+LONGEST = 800  # words kept of a review; a shorter maxlen takes the last columns
 
 
 def prepare() -> Path:
-    """Write train and validation part, ids int32 [n, 800] and labels [n], unless they are newer than their code."""
-    made_by = [
+    """Write the train and validation parts, ids int32 [n, 800] and labels [n], unless the file is up to date."""
+    code = [
         HERE.parent / "src" / "imdb_conv1d" / f"{name}.py" for name in ("tokenizer", "dataset", "sources", "readers")
     ]
-    if not FILE.exists() or FILE.stat().st_mtime < max(path.stat().st_mtime for path in made_by):
+    if not FILE.exists() or FILE.stat().st_mtime < max(path.stat().st_mtime for path in code):
         sys.path.insert(0, str(HERE.parent / "src"))
         from imdb_conv1d import dataset, sources, tokenizer
         from imdb_conv1d.parameters import TrainParameters
@@ -33,21 +33,23 @@ def prepare() -> Path:
         tokenizer.write_vocabulary(vocabulary, tokenizer.make_vocabulary(words[0], parameters.max_features))
         x, x_validation = (tokenizer.encode(part, tokenizer.make_lookup(vocabulary), LONGEST) for part in words)
         labels = {"y": train["label"].to_numpy(np.int32), "y_validation": validation["label"].to_numpy(np.int32)}
-        aside = FILE.with_name("partial.npz")
-        np.savez(aside, x=x, x_validation=x_validation, **labels)
-        aside.replace(FILE)
+        partial = FILE.with_name("partial.npz")
+        np.savez(partial, x=x, x_validation=x_validation, **labels)
+        partial.replace(FILE)
     return FILE
 
 
 def load(file: str, maxlen: int = 400, times: int = 1) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Ids int32 [n, maxlen] and labels float32 [n] of both parts, the rows repeated ``times`` times."""
-    with np.load(file) as found:
-        parts = [(found[f"x{part}"][:, -maxlen:], found[f"y{part}"].astype(np.float32)) for part in ("", "_validation")]
+    """Read ids int32 [n, maxlen] and labels float32 [n] of both parts, the rows repeated ``times`` times."""
+    with np.load(file) as arrays:
+        parts = [
+            (arrays[f"x{part}"][:, -maxlen:], arrays[f"y{part}"].astype(np.float32)) for part in ("", "_validation")
+        ]
     return tuple((np.tile(ids, (times, 1)), np.tile(labels, times)) for ids, labels in parts)
 
 
 def shuffled(x: np.ndarray, y: np.ndarray, seed: int) -> "tf.data.Dataset":
-    """Batches of 32 rows, in another order in each epoch: given arrays and a seed, Keras's fit repeats one order."""
+    """Make batches of 32 rows in another order in each epoch: with arrays and a seed, Keras's fit repeats one order."""
     import tensorflow as tf
 
     ids, labels = tf.constant(x), tf.constant(y)

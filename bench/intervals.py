@@ -1,4 +1,4 @@
-"""How often intervals hold the mean, and how often verdicts on two equal classifiers are wrong.
+"""Measure how often intervals contain the mean, and how often verdicts on two equal classifiers are wrong.
 
 python bench/intervals.py
 
@@ -74,14 +74,14 @@ POPULATIONS: dict[str, tuple[Draw, float]] = {
 
 
 def percentile(x: np.ndarray) -> np.ndarray:
-    """Give the intervals [2, samples] of the columns of x [n, samples] by a percentile bootstrap."""
+    """Compute the intervals [2, samples] of the columns of x [n, samples] by a percentile bootstrap."""
     rng, n = np.random.default_rng(0), len(x)
     counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(BOOTSTRAP)])
     return np.quantile(counts / n @ x, [0.025, 0.975], axis=0)
 
 
 def coverage(sizes: tuple[int, ...], samples: int) -> Iterator[str]:
-    """Yield the table of coverage, of the share that is given, and of the mean width."""
+    """Yield the table of coverage, share of intervals given, and mean width."""
     rng, rows = np.random.default_rng(1), []
     for name, (draw, mean) in POPULATIONS.items():
         line = []
@@ -100,14 +100,14 @@ def coverage(sizes: tuple[int, ...], samples: int) -> Iterator[str]:
 
 
 def equal(rng: np.random.Generator, rows: int, spread: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels and the probabilities of two classifiers that are equally good."""
+    """Draw labels and the probabilities of two equally good classifiers."""
     labels, shared = rng.integers(0, 2, rows), rng.normal(1.5, 1.5, rows)
     logits = [(2 * labels - 1) * (shared + rng.normal(0, spread, rows)) for _ in range(2)]
     return labels, *(1 / (1 + np.exp(-logit)) for logit in logits)
 
 
 def verdicts(sizes: tuple[int, ...], samples: int) -> Iterator[str]:
-    """Yield how often one of two equal classifiers is said to be better."""
+    """Yield the table of how often a verdict prefers one of two equal classifiers."""
     rng, rows = np.random.default_rng(2), []
     for spread in (0.3, 0.8, 2.0):
         line = []

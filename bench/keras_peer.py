@@ -1,8 +1,8 @@
-"""The article's model as a plain Keras script, alone or tracked by what MLflow brings along for Keras.
+"""The article's model as a plain Keras script, alone or tracked by MLflow's autolog or callback.
 
 python bench/keras_peer.py bench/out/ids.npz 3 7 none|autolog|callback [anew]
 
-With ``anew``, each epoch has another order of the reviews. As a user writes it, with a seed, each has the same.
+With ``anew``, each epoch has another order of the reviews; a usual script with a seed repeats one order.
 """
 
 import sys

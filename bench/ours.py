@@ -1,4 +1,4 @@
-"""A training of this project from ids, without MLflow, to measure what its cost depends on.
+"""Train from ids with this project and without MLflow, to measure what an epoch's time depends on.
 
 python bench/ours.py bench/out/ids.npz --epochs 3 [--times 2] [a parameter of src/train.py]
 """
@@ -21,7 +21,7 @@ from tracked.training import reproducibility
 
 
 def main() -> None:
-    """Train, and say at the end how much memory it took."""
+    """Train, and print the peak memory."""
     parser = argparse.ArgumentParser()
     parser.add_argument("file")
     parser.add_argument("--times", type=int, default=1)

@@ -1,9 +1,9 @@
-"""Seconds of a whole epoch, training, validation, checkpoint and tracking included, beside what others do.
+"""Measure the seconds of a whole epoch, with training, validation, checkpoint and tracking, beside other tools.
 
 make bench
 python bench/peers.py
 
-The processes alternate, since a machine's speed drifts; medians and minima are over all rounds.
+The processes alternate, since a machine's speed drifts; medians and minima are of all rounds.
 """
 
 import importlib.util
@@ -43,14 +43,15 @@ def main() -> None:
     first: dict[str, list[float]] = {}
     for number in range(ROUNDS):
         for name, command in commands(file, EPOCHS, 7).items():
-            found = epochs.run(command)
-            seconds.setdefault(name, []).extend(found.seconds)
-            first.setdefault(name, []).append(found.first)
-            print(f"round {number + 1}  {name}: {', '.join(f'{value:.2f}' for value in found.seconds)} s", flush=True)
+            measured = epochs.run(command)
+            seconds.setdefault(name, []).extend(measured.seconds)
+            first.setdefault(name, []).append(measured.first)
+            values = ", ".join(f"{value:.2f}" for value in measured.seconds)
+            print(f"round {number + 1}  {name}: {values} s", flush=True)
     plain = seconds["plain Keras"]
     rows = [
-        [name, median(found), min(found), median(plain) / median(found), min(plain) / min(found), median(first[name])]
-        for name, found in seconds.items()
+        [name, median(own), min(own), median(plain) / median(own), min(plain) / min(own), median(first[name])]
+        for name, own in seconds.items()
     ]
     head = [
         "a whole epoch",
@@ -66,13 +67,13 @@ def main() -> None:
 
 
 def draw(seconds: dict[str, list[float]]) -> None:
-    """Each epoch as a point, the median as a bar."""
+    """Draw each epoch as a point, the median as a bar."""
     figure, axes = plt.subplots(figsize=(8, 0.6 * len(seconds) + 1.2), layout="constrained")
-    for place, (name, found) in enumerate(seconds.items()):
-        ours = name.startswith("this")
-        axes.barh(place, median(found), color="tab:blue" if ours else "lightgray", zorder=1)
-        axes.scatter(found, [place] * len(found), s=14, color="black", zorder=2)
-        axes.annotate(f"  {median(found):.1f} s", (0, place), va="center", color="white" if ours else "black")
+    for y, (name, values) in enumerate(seconds.items()):
+        is_own = name.startswith("this")
+        axes.barh(y, median(values), color="tab:blue" if is_own else "lightgray", zorder=1)
+        axes.scatter(values, [y] * len(values), s=14, color="black", zorder=2)
+        axes.annotate(f"  {median(values):.1f} s", (0, y), va="center", color="white" if is_own else "black")
     axes.set_yticks(range(len(seconds)), seconds)
     axes.invert_yaxis()
     axes.set_xlim(0, max(map(max, seconds.values())) * 1.05)

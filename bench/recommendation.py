@@ -1,11 +1,11 @@
-"""How often what replay recommends holds: the share of made-up trainings that the recommended rule serves.
+"""Measure how often replay's recommendation holds: the share of simulated trainings that the rule serves.
 
 python bench/recommendation.py
 
 Before: the shortest patience whose mean regret is within the tolerance in 95 % of bootstrap samples, over the runs that
-answer every patience up to the longest that five of them answer. After: ``recommendation.recommend``. What is said is
-right if the rule serves 90 % of 2,000 fresh trainings that wait as long as is said; before, if their mean regret
-against the longest patience that was answered is within the tolerance. Ten minutes.
+answer every patience up to the longest that five of them answer. After: ``recommendation.recommend``. A recommendation
+is right if the rule serves 90 % of 2,000 new trainings that wait as long as it names; before, if their mean regret
+against the longest answered patience is within the tolerance. Ten minutes.
 """
 
 import sys
@@ -28,7 +28,7 @@ Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 
 def _falling(rng: np.random.Generator, runs: int, noise: np.ndarray) -> np.ndarray:
-    """Losses [runs, epochs] that fall to a lowest point somewhere and rise, with noise."""
+    """Draw losses [runs, epochs] that fall to a minimum and rise, with noise."""
     steps, lowest = np.arange(1, LENGTH + 1), rng.gamma(4, 2, (runs, 1)) + 1
     return 0.3 + 0.05 * np.log(steps / lowest) ** 2 + noise
 
@@ -42,7 +42,7 @@ def heavy(rng: np.random.Generator, runs: int) -> np.ndarray:
 
 
 def second(chance: float) -> Draw:
-    """Make so many of the trainings fall once more, after 2 to 40 epochs."""
+    """Make a share ``chance`` of the trainings fall again, after 2 to 40 epochs."""
 
     def draw(rng: np.random.Generator, runs: int) -> np.ndarray:
         values = single(rng, runs)
@@ -54,7 +54,7 @@ def second(chance: float) -> Draw:
 
 
 def plateaus(rng: np.random.Generator, runs: int) -> np.ndarray:
-    """Losses that improve by rare steps, the rarer the later."""
+    """Draw losses that improve in steps, ever more rarely."""
     steps = rng.random((runs, LENGTH)) < 1 / (1 + np.arange(LENGTH) / 3)
     return 1 - 0.01 * np.cumsum(steps, 1) + np.abs(rng.normal(0, 0.002, (runs, LENGTH)))
 
@@ -67,7 +67,7 @@ POPULATIONS: dict[str, Draw] = {
     "half fall again": second(0.5),
     "plateaus": plateaus,
 }
-# The patience that the runs have, one after the other, and the epochs at most.
+# The patiences of the runs, in turn, and the maximum of epochs.
 DESIGNS: dict[str, tuple[list[int | None], int]] = {
     "patience 20": ([20], LENGTH),
     "patience 3, 10 and 20": ([3, 10, 20], LENGTH),
@@ -77,26 +77,27 @@ DESIGNS: dict[str, tuple[list[int | None], int]] = {
 
 
 def histories(values: np.ndarray, patiences: list[int | None], limit: int) -> list[History]:
-    """Cut long trainings where their own patience or the epochs end them."""
+    """Cut long trainings where their own patience or the maximum of epochs ends them."""
     own = [patiences[number % len(patiences)] for number in range(len(values))]
-    whole = [
+    uncut = [
         History(str(number), "", "val_loss", "min", row[:limit], np.arange(limit) * 1.0, own[number], 0.0)
         for number, row in enumerate(values)
     ]
     ends = np.full(len(values), limit)
-    for patience in {one for one in own if one is not None}:
-        places = [number for number, one in enumerate(own) if one == patience]
-        stops = replay([whole[place] for place in places], [patience], [0.0])["stopped_epoch"]
-        ends[places] = stops.fillna(limit).astype(int)
+    for patience in set(own) - {None}:
+        numbers = [number for number, other in enumerate(own) if other == patience]
+        stops = replay([uncut[number] for number in numbers], [patience], [0.0])["stopped_epoch"]
+        ends[numbers] = stops.fillna(limit).astype(int)
     return [
-        replace(one, values=one.values[:end], seconds=one.seconds[:end]) for one, end in zip(whole, ends, strict=True)
+        replace(history, values=history.values[:end], seconds=history.seconds[:end])
+        for history, end in zip(uncut, ends, strict=True)
     ]
 
 
 def before(table: pd.DataFrame, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Recommend as before: the patience, and the longest one that its runs answer."""
-    told = (~table["censored"].astype(bool)).groupby([table["run_id"], table["patience"]]).all().unstack()
-    up_to = told.cummin(axis=1)
+    """Recommend as before: the patience, and the longest patience that its runs answer."""
+    answered = (~table["censored"].astype(bool)).groupby([table["run_id"], table["patience"]]).all().unstack()
+    up_to = answered.cummin(axis=1)
     enough = up_to.sum()[up_to.sum() >= 5]
     if not len(enough):
         return None
@@ -106,33 +107,33 @@ def before(table: pd.DataFrame, rng: np.random.Generator) -> tuple[int, int] | N
         regret = group["regret"].to_numpy(dtype=float)
         of_all = table.loc[(table["patience"] == patience) & ~table["censored"], "regret"].to_numpy(dtype=float)
         if (group["epochs_saved"].astype(int) > 0).all() and of_all.mean() <= TOLERANCE:
-            sure = min(
-                (one[rng.integers(0, len(one), (500, len(one)))].mean(1) <= TOLERANCE).mean()
-                for one in (regret, of_all)
+            confidence = min(
+                (values[rng.integers(0, len(values), (500, len(values)))].mean(1) <= TOLERANCE).mean()
+                for values in (regret, of_all)
             )
-            if sure >= 0.95:
+            if confidence >= 0.95:
                 return int(patience), int(longest)
     return None
 
 
 def truth(draw: Draw, rng: np.random.Generator) -> Callable[[int, int], tuple[float, float]]:
-    """Give for a patience and a longer wait the share of fresh trainings that are served, and their mean regret."""
+    """Make a function of a patience and a longer wait: the share of new trainings served, and their mean regret."""
     fresh = histories(draw(rng, FRESH), [None], LENGTH)
     kept = replay(fresh, GRID, [0.0]).pivot(index="run_id", columns="patience", values="best_value")
-    best = pd.Series({one.run_id: one.values.min() for one in fresh})
-    kept = kept.apply(lambda column: column.fillna(best))  # one that has not stopped has seen all
+    best = pd.Series({history.run_id: history.values.min() for history in fresh})
+    kept = kept.apply(lambda column: column.fillna(best))  # a training without a stop has all epochs
 
-    def asked(patience: int, wait: int) -> tuple[float, float]:
+    def judge(patience: int, wait: int) -> tuple[float, float]:
         regret = kept[patience] - kept.get(wait, best)
         return float((regret <= TOLERANCE).mean()), float(regret.mean())
 
-    return asked
+    return judge
 
 
 def calibration(
     sizes: tuple[int, ...], trials: int, designs: Iterable[str] = DESIGNS, populations: Iterable[str] = POPULATIONS
 ) -> Iterator[str]:
-    """Yield the table: of so many recommendations with the claim of 95 %, the share that does not hold."""
+    """Yield the table: of the recommendations that claim 95 %, the share that does not hold."""
     rng = np.random.default_rng(1)
     truths = {name: truth(POPULATIONS[name], rng) for name in populations}
     rows = []
@@ -141,19 +142,19 @@ def calibration(
         for population in truths:
             line = []
             for size in sizes:
-                said, wrong = [0, 0], [0, 0]
+                recommended, wrong = [0, 0], [0, 0]
                 for _ in range(trials):
                     table = replay(histories(POPULATIONS[population](rng, size), patiences, limit), GRID, [0.0])
                     old, new = before(table, rng), recommend(table, TOLERANCE)
                     if old:
-                        said[0] += 1
+                        recommended[0] += 1
                         wrong[0] += truths[population](*old)[1] > TOLERANCE
                     if new.patience is not None:
-                        said[1] += 1
+                        recommended[1] += 1
                         wrong[1] += truths[population](new.patience, new.wait)[0] < SHARE
                 cells = [
                     f"{100 * bad / trials:.0f} of {100 * all_ / trials:.0f}"
-                    for bad, all_ in zip(wrong, said, strict=True)
+                    for bad, all_ in zip(wrong, recommended, strict=True)
                 ]
                 line.append(" / ".join(cells))
             rows.append([f"{design}; {population}", *line])

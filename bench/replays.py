@@ -1,10 +1,10 @@
-"""What a replay of many trainings costs, and how that grows with their number, their epochs and the rules.
+"""Measure the time of a replay of many trainings, by their number, their epochs and the rules.
 
 make bench
 python bench/replays.py
 
-The store is SQLite, filled through MLflow's own client. Measured are whole processes of ``src/replay.py``, from start
-to exit, and in this process its parts: the reading of the histories, the rules, the pooling. All cases alternate.
+The store is SQLite, filled by MLflow's client. Measured are whole processes of ``src/replay.py``, from start to exit,
+and in this process the parts: reading the histories, the rules, the pooling. All cases alternate.
 """
 
 import os
@@ -28,7 +28,7 @@ DELTAS = (0.0, 0.0001, 0.001, 0.01, 0.1)
 
 @dataclass(frozen=True)
 class Case:
-    """So many runs of so many epochs, and a grid of patiences 1 to ``patiences`` by five values of min_delta."""
+    """Runs of equal length, and a grid of patiences 1 to ``patiences`` by five values of min_delta."""
 
     runs: int
     epochs: int
@@ -37,7 +37,7 @@ class Case:
 
     @property
     def experiment(self) -> str:
-        """Its name; cases that differ in the rules alone share their histories."""
+        """The MLflow experiment; cases that differ only in the rules share their histories."""
         return f"{self.runs} runs of {self.epochs} epochs"
 
 
@@ -51,25 +51,25 @@ CASES = [
 
 
 def fill(case: Case) -> None:
-    """Record made-up trainings: a loss that falls, is lowest somewhere, and rises, with noise."""
+    """Record simulated trainings: a loss that falls to a minimum and rises, with noise."""
     import mlflow
 
     from helpers.recording import record
 
     draw = np.random.default_rng(7)
-    where = mlflow.create_experiment(case.experiment)
+    experiment_id = mlflow.create_experiment(case.experiment)
     steps = np.arange(1, case.epochs + 1)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for number in range(case.runs):
         lowest = draw.integers(2, case.epochs // 2)
         values = 0.3 + 0.3 * np.log(steps / lowest) ** 2 / 10 + draw.normal(0, 0.002, case.epochs)
         rule = {"monitor": "val_loss", "mode": "min", "patience": 100, "min_delta": 0.0001, "seed": number}
-        record(values.tolist(), rule, {"verb": "train"}, experiment=where, name=f"seed={number}")
-    print(f"{case.experiment} recorded in {time.perf_counter() - begun:.0f} s", flush=True)
+        record(values.tolist(), rule, {"verb": "train"}, experiment=experiment_id, name=f"seed={number}")
+    print(f"{case.experiment} recorded in {time.perf_counter() - start:.0f} s", flush=True)
 
 
 def measure(case: Case) -> None:
-    """Add to the seconds of a case: the whole process, and its parts."""
+    """Measure a case once, the whole process and its parts, and add the seconds to it."""
     from imdb_conv1d.experiment import EXPERIMENT
     from tracked.analysis import recommendation, rule_replay
     from tracked.runs import metric_history, queries
@@ -79,10 +79,10 @@ def measure(case: Case) -> None:
     command = [sys.executable, str(epochs.SRC / "replay.py"), f"--experiment={case.experiment}", *flags]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     marks.append(time.perf_counter())
-    found = queries.find_trainings(EXPERIMENT, case.experiment)
-    read = metric_history.read_all(found.runs, "auto", "auto", lambda line: None, all_of_them=True)
+    trainings = queries.find_trainings(EXPERIMENT, case.experiment)
+    histories = metric_history.read_all(trainings.runs, "auto", "auto", lambda line: None, all_of_them=True)
     marks.append(time.perf_counter())
-    table = rule_replay.replay(read, range(1, case.patiences + 1), DELTAS)
+    table = rule_replay.replay(histories, range(1, case.patiences + 1), DELTAS)
     marks.append(time.perf_counter())
     recommendation.pool_rules(table)
     recommendation.recommend(table, 0.001)

@@ -1,4 +1,4 @@
-"""Where the milliseconds of one step go, and how near the convolution is to the processor's limit.
+"""Measure the parts of a training step, and how near the convolution is to the processor's limit.
 
 make bench
 python bench/step.py
@@ -21,7 +21,7 @@ from imdb_conv1d.parameters import TrainParameters
 from tracked.training import reproducibility
 
 WARM, STEPS = 320, 160
-PARTS = {  # by the name and kind of an operation; the first that fits
+PARTS = {  # by parts of an operation's name; the first match counts
     "forward: convolution": ("Conv2D",),
     "forward: maximum and its place": ("fused_convolution",),
     "forward and back: dropout of the embeddings": ("/dropout_1/",),
@@ -34,7 +34,7 @@ PARTS = {  # by the name and kind of an operation; the first that fits
 
 
 def profile() -> tuple[float, dict[str, float], float]:
-    """Milliseconds a step, those of all threads by part, and operations of a step's forward convolution."""
+    """Measure milliseconds a step, those of all threads by part, and count the forward convolution's operations."""
     reproducibility.make_repeatable(7)
 
     import tensorflow as tf
@@ -52,10 +52,10 @@ def profile() -> tuple[float, dict[str, float], float]:
     iterator = iter(data)
 
     def steps(number: int) -> float:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(number // networks.STEPS_PER_CALL):
             network.train_function(iterator)
-        return (time.perf_counter() - begun) * 1000 / number
+        return (time.perf_counter() - start) * 1000 / number
 
     steps(WARM)
     milliseconds = steps(STEPS)
@@ -64,10 +64,10 @@ def profile() -> tuple[float, dict[str, float], float]:
         tf.profiler.experimental.start(folder)
         steps(STEPS)
         tf.profiler.experimental.stop()
-        return milliseconds, _parts(next(Path(folder).rglob("*.xplane.pb"))), operations
+        return milliseconds, _sum_by_part(next(Path(folder).rglob("*.xplane.pb"))), operations
 
 
-def _parts(path: Path) -> dict[str, float]:
+def _sum_by_part(path: Path) -> dict[str, float]:
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     space = xplane_pb2.XSpace()
@@ -84,15 +84,15 @@ def _parts(path: Path) -> dict[str, float]:
 
 
 def peak() -> float:
-    """Floating-point operations a second of a large matrix multiplication."""
+    """Measure the floating-point operations a second of a large matrix multiplication."""
     import tensorflow as tf
 
     a, b = tf.random.normal((2048, 2048)), tf.random.normal((2048, 2048))
     seconds = []
     for _ in range(20):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         tf.matmul(a, b).numpy()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return 2 * 2048**3 / min(seconds)
 
 

@@ -1,4 +1,4 @@
-"""The same model and data in PyTorch.
+"""The article's model as a PyTorch script.
 
 python bench/torch_peer.py bench/out/ids.npz 3 7
 """
@@ -21,7 +21,7 @@ class Classifier(nn.Module):
     def __init__(self):
         super().__init__()
         self.embedding = nn.Embedding(5000, 50)
-        nn.init.uniform_(self.embedding.weight, -0.05, 0.05)  # as in Keras; the rest begins as PyTorch does
+        nn.init.uniform_(self.embedding.weight, -0.05, 0.05)  # as in Keras; the rest has PyTorch's initial values
         self.convolution = nn.Conv1d(50, 250, 3)
         self.hidden, self.output = nn.Linear(250, 250), nn.Linear(250, 1)
         self.dropout = nn.Dropout(0.2)

@@ -1,11 +1,11 @@
-"""What tracking costs: epochs whose metrics go to MLflow beside epochs whose metrics do not, in one training.
+"""Measure the time of tracking: epochs with and without calls to MLflow, in one training.
 
 make bench
 python bench/tracking.py
 
-Every other epoch leaves out the calls to MLflow and nothing else. The metrics of an epoch are delivered while the next
-one trains, so it is this next epoch that pays. Once on a new run, and once from epoch 10,001 on, on a run that holds
-10,000 points of each metric. Against SQLite, and against an MLflow server on the same machine, whose own work counts.
+Every other epoch omits only the calls to MLflow. An epoch's metrics are sent while the next epoch trains, so their time
+counts there. Measured on a new run, and from epoch 10,001 on a run with 10,000 points of each metric; with SQLite, and
+with an MLflow server on the same machine, whose own work counts.
 """
 
 import gc
@@ -39,19 +39,19 @@ METRICS = (
 
 
 def fill(run_id: str) -> None:
-    """Give a run 10,000 points of each metric."""
+    """Log 10,000 points of each metric to a run."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
     client, now = MlflowClient(), round(time.time() * 1000)
-    for begin in range(1, POINTS + 1, 100):
-        steps = range(begin, begin + 100)
+    for first in range(1, POINTS + 1, 100):
+        steps = range(first, first + 100)
         points = [Metric(name, 1 / step, now + step, step) for name in (*METRICS, "epoch_seconds") for step in steps]
         client.log_batch(run_id, metrics=points)
 
 
 def train(parts: tuple, after: int, name: str) -> list[object]:
-    """Train pairs of epochs, the first of each with its predecessor's metrics on their way; a row of the table."""
+    """Train pairs of epochs, the first of each while metrics are sent; returns a row of the table."""
     import mlflow
 
     from imdb_conv1d import networks
@@ -68,13 +68,13 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
         log_batch = run.client.log_batch
 
         def timed(*arguments: object, **more: object) -> None:
-            begun = time.perf_counter()
+            start = time.perf_counter()
             log_batch(*arguments, **more)
-            calls.append(time.perf_counter() - begun)
+            calls.append(time.perf_counter() - start)
 
         run.client.log_batch = timed
 
-        def deliver(step: int, milliseconds: int, values: dict[str, float]) -> None:
+        def log_epoch(step: int, milliseconds: int, values: dict[str, float]) -> None:
             seconds[step] = values["epoch_seconds"]
             if step % 2:
                 run.log_epoch(step, milliseconds, values)
@@ -84,14 +84,14 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
         fit = trainee.fit
         trainee.fit = lambda callbacks, first, last: fit(callbacks, after + first, after + last)
         gc.collect()
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        trainer = Trainer(EXPERIMENT, parameters, run.folder, deliver, Signals())
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        trainer = Trainer(EXPERIMENT, parameters, run.folder, log_epoch, Signals())
         trainer.restore(trainee)
         trainer.fit()
         run.flush()
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory) / 1024
         run.close()
-    steps = sorted(seconds)[1:]  # without the first, which prepares
+    steps = sorted(seconds)[1:]  # without the first, which warms up
     pairs = [(seconds[step], seconds[step + 1]) for step in steps[::2] if step + 1 in seconds]
     ratios = [with_calls / without - 1 for with_calls, without in pairs]
     return [
