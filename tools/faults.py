@@ -124,7 +124,7 @@ def fingerprint(subject: Subject, folder: Path, run_id: str) -> dict[str, Any]:
         for point in history
     }
     times = [point.timestamp for point in sorted(points.get("loss", []), key=lambda point: point.step)]
-    found: dict[str, Any] = {
+    contents: dict[str, Any] = {
         "steps": steps,
         "values": values,
         "in order": times == sorted(times),
@@ -139,28 +139,28 @@ def fingerprint(subject: Subject, folder: Path, run_id: str) -> dict[str, Any]:
     name = run.data.params["model_name"]
     versions = [version for version in client.search_model_versions(f"name = '{name}'") if version.run_id == run_id]
     models = [model for model in client.search_logged_models(["0"]) if model.source_run_id == run_id]
-    found |= {"versions": len(versions), "models": [str(model.status) for model in models]}
+    contents |= {"versions": len(versions), "models": [str(model.status) for model in models]}
     try:
         candidate = client.get_model_version_by_alias(name, "candidate")
         model_id = (candidate.source or "").removeprefix("models:/")
-        found["candidate"] = [candidate.run_id == run_id, [model.model_id for model in models] == [model_id]]
-        found["version's tags"] = dict(candidate.tags)
+        contents["candidate"] = [candidate.run_id == run_id, [model.model_id for model in models] == [model_id]]
+        contents["version's tags"] = dict(candidate.tags)
         model = mlflow.pyfunc.load_model(f"models:/{name}@candidate")
-        found["predictions"] = model.predict(subject.inputs()).tobytes()
+        contents["predictions"] = model.predict(subject.inputs()).tobytes()
         path = Path(mlflow.artifacts.download_artifacts(f"models:/{name}@candidate"))
-        found["weights"] = [array.tobytes() for array in weights(keras, path / "extra_files" / "best.keras")]
+        contents["weights"] = [array.tobytes() for array in weights(keras, path / "extra_files" / "best.keras")]
     except mlflow.MlflowException as error:
-        found["candidate"] = str(error)
+        contents["candidate"] = str(error)
     # The artifacts.
     artifacts = Path(mlflow.artifacts.download_artifacts(run_id=run_id))
-    found["artifacts"] = sorted(str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file())
+    contents["artifacts"] = sorted(str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file())
     for table, column in (("history.csv", "epoch_seconds"), ("early_stopping.csv", "time")):
         if (artifacts / table).exists():
             rows = list(csv.DictReader((artifacts / table).open()))
-            found[table] = [{key: value for key, value in row.items() if key != column} for row in rows]
+            contents[table] = [{key: value for key, value in row.items() if key != column} for row in rows]
     if (artifacts / "checkpoint" / "best.keras").exists():
-        found["checkpoint"] = [array.tobytes() for array in weights(keras, artifacts / "checkpoint" / "best.keras")]
-    return found
+        contents["checkpoint"] = [array.tobytes() for array in weights(keras, artifacts / "checkpoint" / "best.keras")]
+    return contents
 
 
 def weights(keras: Any, path: Path) -> list[Any]:
@@ -179,24 +179,24 @@ def count_runs(folder: Path) -> int:
 # --- the process that kills -------------------------------------------------------------------------------------------
 
 
-def compare(found: dict[str, Any], wanted: dict[str, Any]) -> Outcome:
+def compare(actual: dict[str, Any], expected: dict[str, Any]) -> Outcome:
     """Compare a training's fingerprint with the uninterrupted training's."""
     outcome = Outcome()
-    for name, steps in wanted["steps"].items():
-        counts = found["steps"].get(name, Counter())
+    for name, steps in expected["steps"].items():
+        counts = actual["steps"].get(name, Counter())
         outcome.lost += [f"{name} at {step}" for step in steps if not counts[step]]
         outcome.doubled += [f"{name} at {step}" for step in counts if counts[step] > 1]
         outcome.other += [f"{name} at {step} is too much" for step in counts if step not in steps]
-    outcome.bits += [f"{key}: {found['values'].get(key)}" for key, value in wanted["values"].items() if
-                     key in found["values"] and found["values"][key] != value]  # fmt: skip
+    outcome.bits += [f"{key}: {actual['values'].get(key)}" for key, value in expected["values"].items() if
+                     key in actual["values"] and actual["values"][key] != value]  # fmt: skip
     for key in ("predictions", "weights", "checkpoint", "history.csv", "early_stopping.csv"):
-        if found.get(key) != wanted[key]:
+        if actual.get(key) != expected[key]:
             outcome.bits.append(key)
     for key in ("versions", "models", "candidate", "version's tags"):
-        if found.get(key) != wanted[key]:
-            outcome.versions.append(f"{key}: {found.get(key)}")
+        if actual.get(key) != expected[key]:
+            outcome.versions.append(f"{key}: {actual.get(key)}")
     rest = ("in order", "status", "stop_reason", "parameters", "tags", "datasets", "folder left", "artifacts")
-    outcome.other += [f"{key}: {found[key]}, not {wanted[key]}" for key in rest if found[key] != wanted[key]]
+    outcome.other += [f"{key}: {actual[key]}, not {expected[key]}" for key in rest if actual[key] != expected[key]]
     return outcome
 
 
@@ -311,12 +311,12 @@ def work(
     """Train, kill, resume and compare in child processes; returns the kills, the outcomes, the number of trainings."""
     chance = random.Random(seed)
     runner = Trainings(subject, folder, chance, name)
-    wanted, seconds = {}, {}
+    expected, seconds = {}, {}
     for scenario in scenarios:
         tried = runner.attempt(runner.new(scenario), None, "", 0, False)
         if tried.code:
             raise RuntimeError(f"the reference failed: {tried.log.read_text()}")
-        wanted[scenario] = in_child(fingerprint, subject, folder, tried.run_id)
+        expected[scenario] = in_child(fingerprint, subject, folder, tried.run_id)
         seconds[scenario] = tried.seconds
     landed: list[Landed] = []
     problems: list[tuple[str, Outcome]] = []
@@ -327,7 +327,7 @@ def work(
         scenario = chance.choice(scenarios)
         run_id, hit, missed, problem = runner.train(scenario, kills, seconds[scenario])
         landed += hit
-        outcome = compare(in_child(fingerprint, subject, folder, run_id), wanted[scenario])
+        outcome = compare(in_child(fingerprint, subject, folder, run_id), expected[scenario])
         if problem:
             outcome.other.append(problem)
         problems.append((f"{run_id} ({scenario}): {', '.join(f'{k.at} ({k.when:.2f})' for k in kills)}", outcome))

@@ -1,4 +1,4 @@
-"""What the benchmark measures with; its figures decide no test."""
+"""The tools of the benchmarks; no test depends on a measured time."""
 
 import subprocess
 import sys
@@ -35,21 +35,21 @@ def script(folder: Path, text: str) -> list[str]:
     return [str(path)]
 
 
-def test_every_peers_lines_are_epochs_and_no_others(tmp_path: Path) -> None:
+def test_run_of_a_peer_reads_an_epoch_from_each_of_its_lines(tmp_path: Path) -> None:
     text = f"import time\nfor line in {LINES!r}:\n    time.sleep(0.2)\n    print(line)\n"
-    found = epochs.run(script(tmp_path, text))
-    assert found.val_loss == [0.3491, 0.2909, 0.3170]
-    assert len(found.seconds) == 2
-    assert min(found.seconds) > 0.15
-    assert found.first > 0.35
+    measured = epochs.run(script(tmp_path, text))
+    assert measured.val_loss == [0.3491, 0.2909, 0.3170]
+    assert len(measured.seconds) == 2
+    assert min(measured.seconds) > 0.15
+    assert measured.first > 0.35
 
 
-def test_a_peer_that_fails_is_shown(tmp_path: Path) -> None:
+def test_run_of_a_failing_peer_raises_its_output(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"exit 3\n.*no such data"):
         epochs.run(script(tmp_path, "print('no such data'); raise SystemExit(3)"))
 
 
-def test_a_peer_has_a_store_of_its_own_that_is_removed(tmp_path: Path) -> None:
+def test_run_of_a_peer_has_its_own_store_and_removes_it(tmp_path: Path) -> None:
     note = tmp_path / "note"
     text = f"import os; open({str(note)!r}, 'w').write(os.environ['MLFLOW_TRACKING_URI']); print('val_loss 1.0')"
     epochs.run(script(tmp_path, text))
@@ -59,13 +59,13 @@ def test_a_peer_has_a_store_of_its_own_that_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process choose its cores")
-def test_a_peer_may_be_held_to_one_core(tmp_path: Path) -> None:
+def test_run_with_one_core_limits_the_peer(tmp_path: Path) -> None:
     text = "import os; print('val_loss', float(len(os.sched_getaffinity(0))))"
     assert epochs.run(script(tmp_path, text), cores=1).val_loss == [1.0]
 
 
 class Recorder(keras.Model):
-    """Notes the labels of all batches that a fit gives it."""
+    """Record the labels of all batches of a fit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Recorder(keras.Model):
 
 
 def orders(seed: int) -> list[list[int]]:
-    """The rows of two epochs of a fit; each label is its row's number."""
+    """The order of rows in two epochs of a fit; each label is its row's number."""
     keras.utils.set_random_seed(seed)
     model = Recorder()
     model.compile(run_eagerly=True)
@@ -85,7 +85,7 @@ def orders(seed: int) -> list[list[int]]:
     return [model.seen[:70], model.seen[70:]]
 
 
-def test_batches_shuffled_anew_have_another_order_in_each_epoch_and_the_same_by_seed() -> None:
+def test_shuffled_batches_differ_by_epoch_and_repeat_by_seed() -> None:
     first, second = orders(7)
     assert sorted(first) == sorted(second) == list(range(70))
     assert first != second
@@ -96,14 +96,14 @@ def test_batches_shuffled_anew_have_another_order_in_each_epoch_and_the_same_by_
     assert np.array_equal(x[:, 0], y)
 
 
-def test_in_the_table_of_learning_plain_keras_shuffles_each_epoch_anew_and_for_speed_it_is_as_users_write_it() -> None:
+def test_plain_keras_shuffles_each_epoch_for_accuracy_only() -> None:
     assert accuracy.commands("ids.npz", 7)["plain Keras"][-2:] == ["none", "anew"]
     assert peers.commands("ids.npz", 4, 7)["plain Keras"][-1] == "none"
     assert set(accuracy.commands("ids.npz", 7)) >= {"this project", "this project, fused=false", "plain Keras"}
     assert not [name for name in accuracy.commands("ids.npz", 7) if name.startswith("plain Keras, ")]
 
 
-def test_a_replay_is_measured_on_the_runs_that_it_says(store: str) -> None:
+def test_measured_replay_reads_the_runs_of_its_case(store: str) -> None:
     case = replays.Case(runs=3, epochs=20, patiences=2)
     replays.fill(case)
     replays.measure(case)
@@ -119,17 +119,17 @@ def test_a_replay_is_measured_on_the_runs_that_it_says(store: str) -> None:
 
 @pytest.fixture(scope="module")
 def few_ids(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of made-up ids, in the form of the reviews'."""
+    """A file of random ids, in the form of the reviews'."""
     rng, path = np.random.default_rng(1), tmp_path_factory.mktemp("ids") / "ids.npz"
     sizes = {"": 1024, "_validation": 40}
     padded = {part: np.arange(ids.LONGEST) < rng.integers(600, 790, (rows, 1)) for part, rows in sizes.items()}
-    made = {f"x{part}": np.where(mask, 0, rng.integers(1, 5000, mask.shape)) for part, mask in padded.items()}
+    x = {f"x{part}": np.where(mask, 0, rng.integers(1, 5000, mask.shape)) for part, mask in padded.items()}
     labels = {f"y{part}": rng.integers(0, 2, rows) for part, rows in sizes.items()}
-    np.savez(path, **{name: array.astype(np.int32) for name, array in (made | labels).items()})
+    np.savez(path, **{name: array.astype(np.int32) for name, array in (x | labels).items()})
     return path
 
 
-def test_a_training_without_mlflow_is_one_from_ids(few_ids: Path) -> None:
+def test_training_from_ids_without_mlflow_prints_its_epochs(few_ids: Path) -> None:
     script, flags = str(epochs.HERE / "ours.py"), ["--epochs=2", "--times=2", "--maxlen=50", "--filters=8"]
     assert len(epochs.run([script, str(few_ids), *flags]).val_loss) == 2
 
@@ -146,28 +146,28 @@ def test_a_training_without_mlflow_is_one_from_ids(few_ids: Path) -> None:
         ),
     ],
 )
-def test_what_a_training_costs_is_measured_on_one(
+def test_measurements_of_a_small_training_make_tables(
     script: str, size: dict[str, int], rows: list[str], few_ids: Path, tmp_path: Path
 ) -> None:
-    """In a process of its own, since it sets up TensorFlow and MLflow; with fewer rows, and what is printed apart."""
+    """In another process, since each script sets up TensorFlow and MLflow; with fewer rows."""
     code = (
         f"import sys; sys.path.insert(0, {str(epochs.HERE)!r}); import epochs, ids, {script}\n"
         f"epochs.OUT = epochs.Path({str(tmp_path)!r}); ids.prepare = lambda: {str(few_ids)!r}\n"
         f"vars({script}).update({size!r}); {script}.main()"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
     table = (tmp_path / f"{script}.md").read_text()
     assert not [row for row in rows if f"\n| {row} |" not in table]
 
 
-def test_the_table_is_markdown() -> None:
+def test_table_is_markdown() -> None:
     assert epochs.table(["a", "b"], [["x", 1234.5], ["y", 0.012345]]).splitlines() == [
         "| a | b |", "| --- | ---: |", "| x | 1.23e+03 |", "| y | 0.0123 |",
     ]  # fmt: skip
 
 
-def test_the_gates_simulations_are_worse_by_the_margin_and_make_tables() -> None:
+def test_gate_simulations_are_worse_by_the_margin_and_make_tables() -> None:
     rng = np.random.default_rng(1)
     for draw in gate.POPULATIONS.values():
         version, champion = gate.worse(draw(rng, 1000), 0.05)
@@ -178,7 +178,7 @@ def test_the_gates_simulations_are_worse_by_the_margin_and_make_tables() -> None
     assert texts[3].splitlines()[-1].startswith("| a pair, 50 rows | 0.000 |")
 
 
-def test_the_intervals_and_verdicts_of_few_samples_make_tables() -> None:
+def test_intervals_and_verdicts_of_few_samples_make_tables() -> None:
     (text,) = intervals.coverage((2, 40), 4)
     assert len(text.splitlines()) == 2 + len(intervals.POPULATIONS)
     assert " / none |" in text.splitlines()[2]
@@ -186,6 +186,6 @@ def test_the_intervals_and_verdicts_of_few_samples_make_tables() -> None:
     assert text.splitlines()[2].startswith("| logits apart by 0.3 | ")
 
 
-def test_the_recommendations_of_one_trial_make_a_table() -> None:
+def test_recommendations_of_one_trial_make_a_table() -> None:
     (text,) = recommendation.calibration((8,), 1, ["patience 3, 10 and 20"], ["one minimum"])
-    assert text.splitlines()[2].endswith(" / 0 of 0 |")  # eight are too few
+    assert text.splitlines()[2].endswith(" / 0 of 0 |")  # eight runs are too few

@@ -19,18 +19,18 @@ def gone() -> int:
 
 
 @pytest.mark.parametrize("pid", [2**31, 2**63, 10**30, 0, -1, -(2**40)])
-def test_a_number_that_no_process_can_have_is_dead(pid: int) -> None:
+def test_holder_with_an_impossible_pid_is_dead(pid: int) -> None:
     assert replace(HERE, pid=pid).is_dead
     assert not replace(HERE, pid=pid, host="elsewhere").is_dead
 
 
-def test_a_process_of_this_system_is_here() -> None:
+def test_holder_of_this_system_is_here() -> None:
     assert HERE.is_here
     assert not HERE.is_dead
     assert replace(HERE, pid=gone(), start="").is_dead
 
 
-def test_a_record_without_a_system_is_judged_by_its_host_name() -> None:
+def test_holder_without_a_system_is_judged_by_its_host_name() -> None:
     former = replace(HERE, system="")
     assert former.is_here
     assert not former.is_dead
@@ -38,7 +38,7 @@ def test_a_record_without_a_system_is_judged_by_its_host_name() -> None:
     assert replace(former, pid=gone(), start="").is_dead
 
 
-def test_a_container_of_the_same_host_name_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_holder_in_another_container_of_the_host_name_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tracked.training.holder.identify_system", lambda: "machine boot container")
     here = Holder(gone(), socket.gethostname(), "now", "1", "machine boot container")
     assert here.is_here
@@ -49,12 +49,12 @@ def test_a_container_of_the_same_host_name_is_not_here(monkeypatch: pytest.Monke
         assert not other.is_dead, system
 
 
-def test_a_process_of_an_earlier_boot_of_this_machine_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_holder_of_an_earlier_boot_of_this_machine_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tracked.training.holder.identify_system", lambda: "machine boot host")
     before = Holder(os.getpid(), socket.gethostname(), "now", "", "machine earlier host")
     assert not before.is_here
     assert before.is_dead
-    # Containers share a host's name, and of images one /etc/machine-id; without one, no machine is known again.
+    # Containers may share a host name and /etc/machine-id; without the latter, a machine cannot be recognized.
     assert not replace(before, system="machine earlier container").is_dead
     assert not replace(before, system="other earlier host").is_dead
     assert not replace(before, host="elsewhere").is_dead
@@ -62,10 +62,10 @@ def test_a_process_of_an_earlier_boot_of_this_machine_is_dead(monkeypatch: pytes
     assert not replace(before, system="- earlier host").is_dead
 
 
-def test_the_system_of_two_processes_is_the_same_and_shows_no_machine_id() -> None:
+def test_system_of_two_processes_is_equal_and_hides_the_machine_id() -> None:
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}; from tracked.training import holder; print(holder.identify_system())"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert told == identify_system()
-    assert len(told.split()) == (3 if sys.platform == "linux" else 0)
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert other == identify_system()
+    assert len(other.split()) == (3 if sys.platform == "linux" else 0)
