@@ -206,8 +206,8 @@ def test_resume_latest_of_a_killed_training_resumes_it(uri: str, place: Path, tr
 def test_ctrl_c_prints_a_command_that_resumes(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
     run_id, last, status = interrupted(uri, place, signal.SIGINT, "--patience=20", "--model_name=ctrl-c")
     assert status == 130, last
-    assert last.startswith("to go on: ")
-    pasted = last.removeprefix("to go on: ")
+    assert last.startswith("to resume: ")
+    pasted = last.removeprefix("to resume: ")
     done = subprocess.run(pasted, shell=True, cwd=place, env=environment(uri), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     run = mlflow.get_run(run_id)

@@ -38,7 +38,7 @@ def breaks_off_and_goes_on(trainings: Trainings, before: str, between: str, afte
     assert done.returncode == 0, done.stdout + done.stderr
     first, second = Path("first.log").read_text(), Path("second.log").read_text()
     assert json.loads(done.stdout) == [1, 0], first + second
-    assert first.splitlines()[-1].startswith("to go on: "), first
+    assert first.splitlines()[-1].startswith("to resume: "), first
     return first, second
 
 
@@ -92,7 +92,7 @@ def test_train_completes_if_the_artifact_folder(
     }[fault]
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "elsewhere")
     first, _ = breaks_off_and_goes_on(trainings, fill, make_room, "cp -r 'artifacts here' kept")
-    assert "MLflow could not be told everything; missing in run" in first
+    assert "not everything could be logged; missing in run" in first
     assert "best.keras" in first.splitlines()[-2]
     shutil.rmtree(place)
     Path("kept").rename(place)

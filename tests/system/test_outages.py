@@ -144,7 +144,7 @@ def test_server_lost_at_the_end_leaves_a_command_that_completes_the_run(
         if thread.name == "delivery":
             thread.join(30)
     (resume_note,) = error.value.__notes__
-    assert resume_note.startswith("to go on: ")
+    assert resume_note.startswith("to resume: ")
     proxy.come_back()
     mlflow.set_tracking_uri(proxy.uri)
     trainings.resume(*resume_note.split()[-2:])

@@ -1,1 +1,1 @@
-"""All that is said to MLflow and asked of it."""
+"""Reading from MLflow and logging to it."""

@@ -1,4 +1,4 @@
-"""The tracking store and the registry: whether they answer, and how long a call may take."""
+"""The connection to the tracking store and the registry: a check before any work, and time limits of calls."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from mlflow.exceptions import MlflowException
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 
-ANSWER_SECONDS = 4  # for the first call to a server: a mistyped address is told within ten seconds
-FINAL = {
+ANSWER_SECONDS = 4  # time limit of the first call: a mistyped address is refused within ten seconds
+PERMANENT = {
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE",
     "PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED",
 }  # fmt: skip
@@ -24,12 +24,12 @@ DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def require_answers() -> None:
-    """Make sure that the tracking store and the registry answer, before any work.
+    """Require that the tracking store and the registry answer, before any work.
 
     Raises:
-        UserError: if one does not.
+        UserError: if one of them does not.
     """
-    # Delivery tries again by itself: a single call need not insist for minutes, as MLflow's default does.
+    # The outbox retries by itself: a single call need not take minutes, as with MLflow's defaults.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     address, name = "", "MLFLOW_TRACKING_URI"
@@ -43,7 +43,7 @@ def require_answers() -> None:
                 address, name = mlflow.get_registry_uri(), "MLFLOW_REGISTRY_URI"
                 _require_database(address)
                 client.search_registered_models(max_results=1)
-        except Exception as error:  # whatever a store raises, it cannot be worked with
+        except Exception as error:  # whatever a store raises, the work cannot begin
             if urlsplit(address).scheme in ("", "file") and is_permanent_error(error):
                 # An mlflow command of an older version gives its own folder ./mlruns.
                 raise UserError(
@@ -55,10 +55,10 @@ def require_answers() -> None:
 
 
 def require_model_store() -> None:
-    """Make sure that the servers can store a model, before any work. One that names no version is let through.
+    """Require that the servers can store a model, before any work. A server that names no version passes.
 
     Raises:
-        UserError: if one is older than ``MODELS_SINCE``.
+        UserError: if a server is older than ``MODELS_SINCE``.
     """
     addresses = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "MLFLOW_REGISTRY_URI": mlflow.get_registry_uri()}
     for name, address in addresses.items():
@@ -103,40 +103,40 @@ def tracking_uri() -> str:
 
 @contextmanager
 def brief_calls() -> Iterator[None]:
-    """Within, a call to a server is tried once and given up after a few seconds."""
+    """Let MLflow try a call once, for a few seconds."""
     with _settings(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT=str(ANSWER_SECONDS)):
         yield
 
 
 @contextmanager
 def single_calls() -> Iterator[None]:
-    """Within, MLflow itself does not try again: after a lost answer it would make a second run, or a second version."""
+    """Keep MLflow from retrying: after a lost answer it would create a second run, or a second version."""
     with _settings(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):
         yield
 
 
 @contextmanager
 def _settings(**values: str) -> Iterator[None]:
-    usual = {name: os.environ.get(name) for name in values}
+    former = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
         yield
     finally:
-        for name, value in usual.items():
+        for name, value in former.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def is_permanent_error(error: BaseException | None) -> bool:
-    """Whether the server has understood a call and will never take it.
+    """Whether a server will refuse a call however often it is repeated.
 
-    By MLflow's codes and not by HTTP's: it reports a database that is short of connections as 400.
+    MLflow's error codes decide, not HTTP's: MLflow reports a database that is short of connections as 400.
     """
-    return isinstance(error, MlflowException) and error.error_code in FINAL
+    return isinstance(error, MlflowException) and error.error_code in PERMANENT
 
 
 @contextmanager
 def suppress_missing() -> Iterator[None]:
-    """Within, it is no error that something does not exist."""
+    """Ignore errors that say that something does not exist."""
     try:
         yield
     except MlflowException as error:
@@ -145,7 +145,7 @@ def suppress_missing() -> Iterator[None]:
 
 
 def _require_database(address: str) -> None:
-    """Knock at a database server's port: MLflow itself would try for minutes."""
+    """Connect to a database server's port once: MLflow itself would try for minutes."""
     parts = urlsplit(address)
     port = DATABASE_PORTS.get(parts.scheme.partition("+")[0])
     if port and parts.hostname:

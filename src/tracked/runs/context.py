@@ -1,4 +1,4 @@
-"""A run around the work of a verb: what is said of it, the status that it is left with, how to go on."""
+"""A run around a verb's work: its tags, its final status, and the command that resumes a training."""
 
 import json
 import shlex
@@ -29,7 +29,7 @@ from tracked.runs.writer import Run
 from tracked.training.holder import Holder
 from tracked.training.run_folder_lock import HeldError
 
-PATIENCE_AFTER_ERROR = 15.0  # seconds without a success; whoever ends a process kills it if it takes much longer
+PATIENCE_AFTER_ERROR = 15.0  # seconds without a success: a process that takes longer to end may be killed
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -43,24 +43,24 @@ def run(
     experiment_id: str | None = None,
     training: TrainingStart | None = None,
 ) -> Iterator[Run]:
-    """A run around a verb's work: new, the one that ``mlflow run`` has made for it, or an earlier one that goes on.
+    """Open a run around a verb's work: a new run, the run of ``mlflow run``, or the run of a resumed training.
 
-    With ``experiment_id`` the run is of that experiment; where ``mlflow run`` has made one of another experiment, a new
-    one is made, and the former says where it is. Within another run it is shown as that one's child.
+    With ``experiment_id`` the run is in that MLflow experiment; a run that ``mlflow run`` has created in another one
+    links to it. Within another run, the run is that one's child.
 
-    Left without an error it is FINISHED, with Ctrl-C or SIGTERM KILLED, else FAILED; the tag ``stop_reason`` says why,
-    and lasts where ``mlflow run`` writes over the status. Parameters that are already recorded stay as they are.
+    The final status is FINISHED, KILLED after Ctrl-C or SIGTERM, else FAILED. The tag ``stop_reason`` keeps the reason
+    where ``mlflow run`` overwrites the status. Parameters that the run has already are not logged again.
 
-    A ``training`` has a folder of its own, held by this process. It is removed just before the run is FINISHED;
-    otherwise the command that goes on is noted at the error that ends it.
+    A ``training`` has a run folder, held by this process and removed just before the run is FINISHED. An error that
+    ends the training carries the command that resumes it, as a note.
 
     Raises:
-        UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is made.
-        RunFailed: if something that was said could not be stored.
+        UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is created.
+        RunFailed: if not everything could be logged.
     """
     with signals.hold():
-        token, me = uuid.uuid4().hex, Holder.this_process()
-        launch = {"token": token} | asdict(me) | dict(training.launch if training else {})
+        token, process = uuid.uuid4().hex, Holder.this_process()
+        launch = {"token": token} | asdict(process) | dict(training.launch if training else {})
         if training:
             training.folder_lock.sign(token)
         active, is_new = run_start.start(
@@ -91,7 +91,7 @@ def run(
             except RunFailed as lost:
                 warn(f"error: {lost}")
             if training and record.stop_reason not in (NOT_A_NUMBER, OTHER_HISTORY):
-                error.add_note(f"to go on: {_again(record.id, active)}")
+                error.add_note(f"to resume: {_resume_command(record.id, active)}")
         raise
     finally:
         with signals.hold():
@@ -102,12 +102,12 @@ def run(
                 _end(record, status)
             except RunFailed as error:
                 if training:
-                    error.add_note(f"to go on: {_again(record.id, active)}")
+                    error.add_note(f"to resume: {_resume_command(record.id, active)}")
                 raise
 
 
 def _folder(training: TrainingStart | None, run_id: str, token: str) -> Path | None:
-    """The training's folder, held by this process; None for another verb."""
+    """Hold the training's run folder; None for another verb."""
     if training is None:
         return None
     folder = training.folder_lock.folder or training.root / run_id
@@ -115,29 +115,29 @@ def _folder(training: TrainingStart | None, run_id: str, token: str) -> Path | N
         return training.folder_lock.take(folder, token)
     except (OSError, HeldError) as error:
         run_start.end_active_run("FAILED")
-        raise RunFailed(f"nothing can be kept in {folder} ({one_line(error)})") from error
+        raise RunFailed(f"the run folder {folder} cannot be used ({one_line(error)})") from error
 
 
 def _end(record: Run, status: Status) -> None:
     with brief_calls():
         run_start.end_active_run(status)
         try:
-            # Not before its last epoch, which a clock that was set back since would say.
+            # Not before the last epoch: the clock may have been set back.
             now = max(time.time_ns() // 1_000_000, record.milliseconds)
             ending = partial(record.client.set_terminated, record.id, status, now)
             with_retries(f"ending run {record.id} as {status}", ending, seconds=PATIENCE_AFTER_ERROR)
         except RunFailed as error:
             if status == "FINISHED":
                 raise
-            warn(f"error: {error}")  # another error is on its way, which says more
+            warn(f"error: {error}")  # another error is being raised, which says more
 
 
-def _again(run_id: str, active: mlflow.ActiveRun) -> str:
-    """The command that goes on with a training, from this process's folder."""
+def _resume_command(run_id: str, active: mlflow.ActiveRun) -> str:
+    """The command that resumes a training, for this process's working directory."""
     if ENTRY_POINT in active.data.tags:
-        manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "local")  # the one that it does not note
-        chosen = [] if manager == "conda" else ["--env-manager", manager]
-        return shlex.join(["mlflow", "run", str(Path.cwd()), "--run-id", run_id, *chosen])
+        manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "local")  # the only one without a tag
+        options = [] if manager == "conda" else ["--env-manager", manager]
+        return shlex.join(["mlflow", "run", str(Path.cwd()), "--run-id", run_id, *options])
     here = Path.cwd()
     python, script = (
         str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,4 +1,4 @@
-"""Evaluations in the store: which there are of a training or of a model version, and the predictions they hold."""
+"""Find the evaluations of trainings and model versions, and read their predictions."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -38,20 +38,20 @@ COLUMNS = ["id", "loss", "key", "seen"]  # of all predictions, once they are rea
 
 
 def loss_of_rows(owner: Experiment) -> str:
-    """Say what the loss of a row is: losses of another kind are not compared."""
+    """Describe the loss of a row: losses of different kinds are not compared."""
     return f"{owner.terms.loss} in {owner.terms.unit}"
 
 
 def seen_metric(owner: Experiment) -> str:
-    """Name the metric that counts the rows that a model was trained or chosen on; it is lacking if that is unknown."""
+    """Name the metric that counts seen rows; an evaluation lacks it where that number is unknown."""
     return fill(TEST_ROWS_SEEN, owner)
 
 
 def search_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
-    """An experiment's runs of a verb, wherever they are, the newest first.
+    """Find an experiment's runs of a verb in all MLflow experiments, the newest first.
 
     Args:
-        conditions: further ones in MLflow's search language, such as ``tags.name = 'value'``.
+        conditions: further conditions in MLflow's search language, such as ``tags.name = 'value'``.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -60,13 +60,14 @@ def search_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
 
 
 def _runs_of(verb: str, *conditions: str) -> list[Run]:
-    found = with_retries("reading the experiments", mlflow.search_experiments)
-    experiments = [one.experiment_id for one in found]
+    experiments = [
+        experiment.experiment_id for experiment in with_retries("reading the experiments", mlflow.search_experiments)
+    ]
     return search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.{VERB} = '{verb}'", *conditions]))
 
 
 def are_private(owner: Experiment, data_digest: str) -> bool:
-    """Whether a training on these data forbids to store their inputs, so that no other model's evaluation may."""
+    """Whether some training on these data forbids storing their inputs: then no evaluation may store them."""
     if not owner.inputs_switch:
         return False
     forbids = f"params.{owner.inputs_switch} = 'false'"  # whichever experiment's training says so
@@ -74,14 +75,14 @@ def are_private(owner: Experiment, data_digest: str) -> bool:
 
 
 def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
-    """An evaluation of each training that has one: the newest on the rows on which most of them have one.
+    """Choose an evaluation of each training: the newest on the rows on which most trainings have one.
 
-    Where a training has none on those, it is the newest. Evaluations that tell what the model had seen come before
-    those that do not, and last come those on rows that it had.
+    A training without an evaluation on those rows gets its newest. Evaluations without seen rows come first, then
+    those where the number is unknown, then those with seen rows.
 
     Args:
-        trainings: by the id of a training's run, the ids of its registered models: a run may hold other models, which
-            somebody has added. Where there are none, any model of the run is taken for the training's.
+        trainings: the ids of the registered models, by the training's run id: users may add other models to a run.
+            Without ids, any model of the run counts as the training's.
     """
     by_training: dict[str, dict[str, Run]] = {}
     for run in reversed(search_verb(owner, "evaluate", FINISHED)):
@@ -94,17 +95,17 @@ def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str
     )
     most = common.most_common(1)[0][0] if common else ""
 
-    def preference(one: tuple[str, Run]) -> tuple[bool, bool, bool, int]:
-        rows, run = one
+    def preference(item: tuple[str, Run]) -> tuple[bool, bool, bool, int]:
+        rows, run = item
         return not count_leaked(owner, run), rows == most, count_leaked(owner, run) is not None, run.info.start_time
 
     return {training: max(found.items(), key=preference)[1] for training, found in by_training.items()}
 
 
 def count_leaked(owner: Experiment, run: Run) -> int | None:
-    """How many of the rows of an evaluation the model was trained or chosen on; None where that is not known.
+    """Count the seen rows of an evaluation; None where the number is unknown.
 
-    Of an earlier version's evaluation, at least so many.
+    For evaluations of earlier versions, the number is a lower bound.
     """
     if seen_metric(owner) in run.data.metrics:
         return int(run.data.metrics[seen_metric(owner)])
@@ -112,36 +113,36 @@ def count_leaked(owner: Experiment, run: Run) -> int | None:
 
 
 def find_for_model(owner: Experiment, stored: StoredModel, *conditions: str) -> Run | None:
-    """The newest evaluation of a model that has its predictions, None if there is none.
+    """Find the newest evaluation of a model that holds predictions; None if there is none.
 
-    A version's name and number do not name a model: they begin again when a registered model is deleted. An evaluation
-    whose losses are of another kind than the experiment's now does not count.
+    A version's name and number do not identify a model: numbers restart when a registered model is deleted.
+    Evaluations with another kind of loss than the experiment's do not count.
 
     Args:
-        conditions: further ones, as for :func:`search_verb`.
+        conditions: further conditions, as for :func:`search_verb`.
     """
     by = f"tags.{TRAINING_RUN_ID} = '{stored.run_id}'" if stored.run_id else f"tags.{MODEL_ID} = '{stored.model_id}'"
-    found = search_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
-    now = loss_of_rows(owner)
-    found = [run for run in found if run.data.tags.get(LOSS_OF_ROWS, now) == now]
-    return next((run for run in found if _is_of(run, stored) and _has_predictions(run)), None)
+    runs = search_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
+    loss = loss_of_rows(owner)
+    runs = [run for run in runs if run.data.tags.get(LOSS_OF_ROWS, loss) == loss]
+    return next((run for run in runs if _is_of(run, stored) and _has_predictions(run)), None)
 
 
 def _is_of(run: Run, stored: StoredModel) -> bool:
-    """Whether an evaluation is of this very model; one that names none is of its training's."""
+    """Whether an evaluation is of this model; an evaluation that names no model is of its training's."""
     return not stored.model_id or _model(run) in ("", stored.model_id)
 
 
 def have_same_loss(first: Run, second: Run) -> bool:
-    """Whether the losses that two evaluations have stored are of one kind, as far as they say it."""
+    """Whether two evaluations have the same kind of loss, as far as they name it."""
     return len({run.data.tags[LOSS_OF_ROWS] for run in (first, second) if LOSS_OF_ROWS in run.data.tags}) < 2
 
 
 def _model(run: Run) -> str:
-    """The id of the model that was evaluated; empty if the evaluation names none."""
+    """The id of the evaluated model; empty if the evaluation names none."""
     if MODEL_ID in run.data.tags:
         return str(run.data.tags[MODEL_ID])
-    # A search leaves out the models that a run used.
+    # Search results lack a run's model inputs.
     call = partial(mlflow.MlflowClient().get_run, run.info.run_id)
     inputs = with_retries(f"reading evaluation {run.info.run_id}", call).inputs
     return str(inputs.model_inputs[0].model_id) if inputs and inputs.model_inputs else ""
@@ -154,18 +155,18 @@ def _has_predictions(run: Run) -> bool:
 
 
 def read_predictions(owner: Experiment, run: Run, folder: Path) -> pd.DataFrame:
-    """What an evaluation predicted, sorted by its rows' id: id, loss, key, seen and, where a row can be right, correct.
+    """Read an evaluation's predictions, sorted by id: id, loss, key, seen and, where a row can be right, correct.
 
-    ``seen`` is missing where it is not known whether the model was trained or chosen on a row.
+    ``seen`` is a missing value where it is unknown.
 
     Raises:
-        RunFailed: if it has no such file that can be read.
+        RunFailed: if the run has no readable file of predictions.
     """
-    place = folder / run.info.run_id
-    place.mkdir(exist_ok=True)
+    target = folder / run.info.run_id
+    target.mkdir(exist_ok=True)
     try:
         file = mlflow.artifacts.download_artifacts(
-            run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=str(place)
+            run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=str(target)
         )
         table = pd.read_parquet(file)
         if (version := run.data.tags.get(EVALUATION_FORMAT, "1")) != FORMAT:
@@ -181,10 +182,10 @@ def read_predictions(owner: Experiment, run: Run, folder: Path) -> pd.DataFrame:
 
 
 def have_same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Whether two tables of :func:`read_predictions` are of the same rows."""
+    """Whether two tables of :func:`read_predictions` have the same rows."""
     return first["id"].equals(second["id"])
 
 
 def find_unseen(first: pd.DataFrame, second: pd.DataFrame) -> pd.Series:
-    """Which rows of two tables of the same rows neither model is known to have seen in its training."""
+    """Mark the rows, of two tables of the same rows, that neither model is known to have seen."""
     return ~(first["seen"].fillna(False) | second["seen"].fillna(False))

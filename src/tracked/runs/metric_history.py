@@ -1,4 +1,4 @@
-"""A metric's history, read from any run that has one value an epoch."""
+"""Read a metric's history from any run that has one value per epoch."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +21,9 @@ from tracked.runs.schema import STOPPED_EPOCH
 from tracked.training.journal import EPOCH_SECONDS
 
 INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
-MAX_PATIENCES = 200  # in the grid that is taken where none is given
-MAX_ROWS = 2_000_000  # of the replayed table; a gigabyte
-AT_ONCE = 100  # histories that are read by one question
+MAX_PATIENCES = 200  # in the default grid
+MAX_ROWS = 2_000_000  # of the replayed table: a gigabyte
+AT_ONCE = 100  # histories that one query reads
 Mode = Literal["auto", "min", "max"]
 
 
@@ -36,26 +36,26 @@ def read(
     lasted: Sequence[Metric] | None = None,
     declared: Mapping[str, Literal["min", "max"]] | None = None,
 ) -> History:
-    """A run's history of ``monitor``, which has steps from 0 or from 1 on; epochs are counted from 1.
+    """Read a run's history of ``monitor``. Steps start at 0 or 1; epochs are counted from 1.
 
     Args:
         monitor: auto is the run's own, else val_loss.
-        mode: auto is the run's own if it watched this metric, else Keras's rule for the name.
-        say: is told what of the run is left out.
-        points: the metric's, in any order, if they are at hand.
-        lasted: those of ``EPOCH_SECONDS`` likewise.
-        declared: what is better of the metrics that an experiment declares, by the name without ``val_``.
+        mode: auto is the run's own if the run monitored this metric, else Keras's rule for the name.
+        say: prints what is left out of the run.
+        points: the metric's points in any order, if they are read already.
+        lasted: the points of ``EPOCH_SECONDS`` likewise.
+        declared: the directions of the experiment's metrics, by the name without ``val_``.
 
     Raises:
-        UserError: if the run has no such metric, less than two epochs, a gap or two values of one epoch, or if nothing
-            tells whether less or more is better.
+        UserError: if the run lacks the metric, has fewer than two epochs, a gap or two values of one epoch, or if the
+            metric's direction is unknown.
         RunFailed: if the store keeps failing.
     """
     run_id, parameters = run.info.run_id, read_parameters(run)
     metric = queries.resolve_monitor(run, monitor)
     if metric not in run.data.metrics:
-        there = ", ".join(sorted(run.data.metrics)) or "no metric at all"
-        raise refusal("monitor", metric, f"what run {run_id} has recorded, which is {there}")
+        recorded = ", ".join(sorted(run.data.metrics)) or "no metric at all"
+        raise refusal("monitor", metric, f"what run {run_id} has recorded, which is {recorded}")
     points = sorted(read_points([run_id], metric)[run_id] if points is None else points, key=lambda point: point.step)
     if _ends_with_restored_weights(run, points):
         say(f"run {run_id}: step {points[-1].step} is no epoch but the best one's values once more, as autolog logs "
@@ -93,13 +93,13 @@ def read_all(
     all_of_them: bool,
     declared: Mapping[str, Literal["min", "max"]] | None = None,
 ) -> list[History]:
-    """The histories of one metric of several runs, as :func:`read`; runs that have none are left out, and told.
+    """Read the histories of one metric of several runs, as :func:`read`; runs without one are named and left out.
 
     Args:
-        all_of_them: raise, instead, what :func:`read` does.
+        all_of_them: raise the error of :func:`read` instead.
 
     Raises:
-        UserError: if no run has one, or they are not of one metric and one mode.
+        UserError: if no run has a history, or the histories differ in metric or mode.
     """
     found = []
     for start in range(0, len(runs), AT_ONCE):
@@ -135,11 +135,11 @@ def read_all(
 def choose_grid(
     histories: Sequence[History], patience: Sequence[int], min_delta: Sequence[float]
 ) -> tuple[list[int], list[float]]:
-    """The patiences and min_deltas to try; where none are given 1 to the longest patience of the runs' own, in growing
-    strides where that is long, and 0 and the runs' own min_delta.
+    """Choose the patiences and min_deltas to try. The default is 1 to the runs' longest patience, in growing strides
+    where that is long, and 0 and the runs' own min_deltas.
 
     Raises:
-        UserError: if none are given and no run has a patience, or if the table would have too many rows.
+        UserError: if neither the command nor a run has a patience, or if the table would have too many rows.
     """
     longest = max((history.patience or 1 for history in histories if history.patience is not None), default=0)
     if not patience:
@@ -159,9 +159,9 @@ def choose_grid(
 
 
 def _seconds(run: Run, points: Sequence[Metric], lasted: Sequence[Metric]) -> np.ndarray:
-    """Seconds of training until the end of each epoch: the sum of what the epochs took, if the run has that of each.
+    """Seconds of training until the end of each epoch: the sum of the epochs' seconds, if the run has all of them.
 
-    Else the time since the run's start, as the points' times say it.
+    Else the time since the run's start, by the points' timestamps.
     """
     took = {point.step: point.value for point in lasted if math.isfinite(point.value) and point.value >= 0}
     if len(took) == len(lasted) and all(point.step in took for point in points):

@@ -1,4 +1,4 @@
-"""The points of a metric, of many runs at a time."""
+"""Read the points of a metric, of many runs at a time."""
 
 import gc
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,18 @@ from mlflow.entities import Metric
 from tracked.console.lines import format_count
 from tracked.runs.outbox import with_retries
 
-MAX_POINTS = 200_000  # of one answer
+MAX_POINTS = 200_000  # of one query
 
 
 def read_points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
-    """The points of a metric, in any order, by run.
+    """Read the points of a metric, in any order, by run id.
 
-    SQLite looks through all runs' points of a metric for those of one run, unless somebody has had it gather
-    statistics: so a database is asked for many runs at a time. MLflow's client cannot, but the store behind it can.
+    For one run, SQLite scans the points of all runs, unless it has statistics. So a database is queried for many runs
+    at a time, which MLflow's store can and its client cannot.
     """
     client = mlflow.MlflowClient()
     store = getattr(getattr(client, "_tracking_client", None), "store", None)  # private to MLflow
-    of_many = getattr(store, "get_metric_history_bulk", None)  # not over HTTP
+    of_many = getattr(store, "get_metric_history_bulk", None)  # absent over HTTP
     if of_many is None or len(run_ids) == 1:
         return {
             run_id: with_retries(
@@ -45,7 +45,7 @@ def read_points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Python's cycle collector looks through a hundred thousand new rows again and again: that is half of the time."""
+    """Disable Python's cycle collector, which takes half of the time on a hundred thousand new objects."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Calls to a server that may fail: made by a thread while the work goes on, or waited for; tried again either way."""
+"""Calls to a server that may fail, retried: by a thread in the background, or while the caller waits."""
 
 import threading
 import time
@@ -11,23 +11,23 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.runs.connection import is_permanent_error
 
-PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before another try, the last one from then on
-HURRY = 2.0  # seconds at most before another try once somebody waits
-BOUND = 300.0  # seconds in which a call that is being made may still succeed: its client has time limits of its own
-# Mistakes in the code, which no other try mends. A ValueError may be an answer that a client cannot read.
+PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a retry; the last one repeats
+HURRY = 2.0  # seconds at most before a retry once :meth:`Outbox.drain` waits
+BOUND = 300.0  # seconds that a call in progress may take: its client has time limits of its own
+# Bugs, which no retry mends. A ValueError may be an answer that a client cannot read.
 MISTAKES = (TypeError, LookupError, AttributeError, NameError, AssertionError)
 Call = Callable[[], object]
 Result = TypeVar("Result")
 
 
 class Outbox:
-    """Delivers calls one after the other, and tries a failing one again until it succeeds or is given up.
+    """Make queued calls one after the other in a thread, each until it succeeds or is dropped.
 
-    A call must be harmless to repeat: when an answer was lost, it is made again.
+    A call must be idempotent: when its answer was lost, it is repeated.
 
     Args:
-        is_permanent: whether an error is the server's final word on a call, so that the next call goes ahead of it.
-        pauses: seconds between tries.
+        is_permanent: whether an error is final, so that its call is dropped and the next one made.
+        pauses: seconds between retries.
     """
 
     def __init__(
@@ -35,36 +35,36 @@ class Outbox:
     ) -> None:
         self._is_permanent, self._pauses = is_permanent, pauses
         self._waiting: deque[tuple[str, Call]] = deque()
-        self._made: tuple[str, Call] | None = None  # the call that is being made
+        self._made: tuple[str, Call] | None = None  # the call in progress
         self._missing: list[str] = []
         self._progress = time.monotonic()  # when a call last succeeded
-        self._wait: tuple[float, float] | None = None  # of somebody who waits: since when, and the patience
+        self._wait: tuple[float, float] | None = None  # start and patience of :meth:`drain`
         self._hurry = self._ended = False
         self._changed = threading.Condition()
         threading.Thread(target=self._work, name="delivery", daemon=True).start()
 
     def add(self, what: str, call: Call) -> None:
-        """Queue a call; ``what`` names it in messages. Returns at once."""
+        """Queue a call, which ``what`` names in messages, and return at once."""
         with self._changed:
             self._waiting.append((what, call))
             self._changed.notify_all()
 
     def drain(self, seconds: float, since: float | None = None, bound: float = BOUND) -> list[str]:
-        """Wait until all is delivered, or nothing was for ``seconds``. Returns the names of what is given up.
+        """Wait until the queue is empty, or no call has succeeded for ``seconds``; returns the names of dropped calls.
 
-        No call is begun after that, but one that is being made is waited for: what is delivered is not given up. An
-        exception that comes in meanwhile, such as an interruption, gives nothing up.
+        No call starts after that; a call in progress is waited for. An exception while waiting, such as an
+        interruption, drops nothing.
 
         Args:
-            since: when the waiting began, by ``time.monotonic``; now, if it is not given.
-            bound: seconds without a success after which a call that is being made is given up as well.
+            since: when the wait began, by ``time.monotonic``; default now.
+            bound: seconds without a success after which a call in progress is dropped as well.
         """
-        begun = time.monotonic() if since is None else since
+        start = time.monotonic() if since is None else since
         with self._changed:
-            self._hurry, self._wait = True, (begun, seconds)
+            self._hurry, self._wait = True, (start, seconds)
             self._changed.notify_all()
             try:
-                while self._waiting and not self._is_over(begun, max(bound, seconds) if self._is_made() else seconds):
+                while self._waiting and not self._is_over(start, max(bound, seconds) if self._is_made() else seconds):
                     self._changed.wait(0.05)
             finally:
                 self._wait = None
@@ -77,23 +77,23 @@ class Outbox:
             self._hurry = False
         return missing
 
-    def _is_over(self, begun: float, seconds: float) -> bool:
-        """Whether nothing has succeeded for so many seconds of waiting."""
-        return time.monotonic() >= max(self._progress, begun) + seconds
+    def _is_over(self, start: float, seconds: float) -> bool:
+        """Whether no call has succeeded for so many seconds since ``start``."""
+        return time.monotonic() >= max(self._progress, start) + seconds
 
     def _is_made(self) -> bool:
-        """Whether the next of the queue is being made just now."""
+        """Whether the first call of the queue is in progress."""
         return bool(self._waiting) and self._waiting[0] is self._made
 
     def end(self) -> None:
-        """Let the thread end. What is still queued is not delivered."""
+        """Let the thread end, and drop what is queued."""
         with self._changed:
             self._ended = True
             self._waiting.clear()
             self._changed.notify_all()
 
     def _next(self) -> tuple[str, Call] | None:
-        """Wait for the next call to make; None at the end."""
+        """Wait for the next call; None at the end."""
         with self._changed:
             self._made = None
             self._changed.notify_all()
@@ -110,13 +110,13 @@ class Outbox:
             try:
                 call()
             except MISTAKES as error:
-                seen = "".join(traceback.format_exception(error)).rstrip()
-                warn(f"MLflow cannot be told {what}, by a mistake in the code; the work goes on\n{seen}")
+                trace = "".join(traceback.format_exception(error)).rstrip()
+                warn(f"a bug keeps {what} from MLflow; the work continues\n{trace}")
                 self._remove(item, missing=True)
             except Exception as error:
                 if not self._is_permanent(error):
                     if not failures:
-                        warn(f"MLflow did not take {what} ({one_line(error)}); trying again while the work goes on")
+                        warn(f"MLflow did not take {what} ({one_line(error)}); retrying while the work continues")
                     self._pause(self._pauses[min(failures, len(self._pauses) - 1)])
                     failures += 1
                     continue
@@ -129,7 +129,7 @@ class Outbox:
             failures = 0
 
     def _remove(self, item: tuple[str, Call], missing: bool) -> None:
-        """Take a call off the queue, unless it was given up while it was being made."""
+        """Take a call off the queue, unless it was dropped while in progress."""
         with self._changed:
             if not missing:
                 self._progress = time.monotonic()
@@ -140,7 +140,7 @@ class Outbox:
             self._changed.notify_all()
 
     def _pause(self, seconds: float) -> None:
-        """Wait before the next try; somebody who begins to wait for the delivery cuts a long pause short."""
+        """Wait before a retry; a call of :meth:`drain` shortens a long pause."""
         with self._changed:
             self._made = None
             self._changed.notify_all()
@@ -156,11 +156,11 @@ def with_retries(
     seconds: float = 60.0,
     pauses: tuple[float, ...] = PAUSES,
 ) -> Result:
-    """Make a call that is waited for, trying again for about ``seconds`` while it fails.
+    """Make a call and return its result, retrying a failure for about ``seconds``.
 
     Raises:
-        RunFailed: naming ``what``, if it is refused or keeps failing.
-        TypeError: or another of ``MISTAKES``, as it is, so that its traceback is seen; ``what`` is noted at it.
+        RunFailed: naming ``what``, if the call is refused or keeps failing.
+        TypeError: or another of ``MISTAKES``, unchanged but for a note with ``what``.
     """
     end, failures = time.monotonic() + seconds, 0
     while True:

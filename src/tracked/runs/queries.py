@@ -1,4 +1,4 @@
-"""Which runs of an experiment are trainings, how each of them stands, and what its parameters were."""
+"""Find trainings in MLflow experiments: their status, their data, the experiment that they are of."""
 
 import os
 from collections import Counter
@@ -31,9 +31,9 @@ from tracked.runs.schema import (
     name_experiment,
 )
 
-MlflowRun: TypeAlias = Run  # a run as the store has it; a writer.Run is one that is being written
-MONITOR = "val_loss"  # what Keras's EarlyStopping watches unless it is told otherwise
-SHOWN = 3  # data told of, where trainings are of several
+MlflowRun: TypeAlias = Run  # a run in the store; a writer.Run is being logged
+MONITOR = "val_loss"  # the default of Keras's EarlyStopping
+SHOWN = 3  # data sets that a sentence names
 TrainingStatus = Literal["finished", "running", "interrupted", "failed"]
 
 
@@ -46,22 +46,22 @@ class Trainings:
 
     @property
     def finished(self) -> list[MlflowRun]:
-        """Those that have finished.
+        """The finished trainings.
 
         Raises:
-            UserError: if none has.
+            UserError: if there is none.
         """
-        found = [run for run in self.runs if status_of(run) == "finished"]
-        if not found:
+        finished = [run for run in self.runs if status_of(run) == "finished"]
+        if not finished:
             raise refusal("experiment", self.experiment.name, "an experiment with a training that has finished")
-        return found
+        return finished
 
 
 def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> list[MlflowRun]:
-    """All runs of the experiments, the newest first.
+    """Find all runs of MLflow experiments, the newest first.
 
     Args:
-        what: what is being done, for an error.
+        what: the work, as an error names it.
         condition: in MLflow's search language.
 
     Raises:
@@ -78,7 +78,7 @@ def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> lis
 
 
 def status_of(run: MlflowRun) -> TrainingStatus:
-    """How a training stands. Tags say it for runs of this project: ``mlflow run`` writes over the status."""
+    """The status of a training; tags decide first, as ``mlflow run`` overwrites the status."""
     if REGISTERED in run.data.tags:
         return "finished"
     if run.info.status in ("RUNNING", "SCHEDULED"):
@@ -89,24 +89,24 @@ def status_of(run: MlflowRun) -> TrainingStatus:
 
 
 def name_data(run: MlflowRun) -> str:
-    """Name what a training's figures were measured on; empty if that is not known.
+    """Name a training's data; empty if unknown.
 
-    Of this project's it is the data's digest with the part that validates, of others' the digests of the data sets
-    that they have logged.
+    For this project's trainings, the name is the data's digest and the share of the validation part; for other runs,
+    the digests of their logged data sets.
     """
     logged = {one.dataset.digest for one in run.inputs.dataset_inputs} if run.inputs else set()
     digest = run.data.tags.get(DATA_DIGEST, "")[:12] or ", ".join(sorted(logged))
     split = read_parameters(run).get("validation_split", "")
     with suppress(ValueError):
-        split = f"{float(split):g}"  # mlflow run keeps the spelling that it was given
+        split = f"{float(split):g}"  # mlflow run stores it as it was typed
     return f"{digest} split {split}" if digest and split else digest
 
 
 def describe_other_data(data: Sequence[str]) -> str:
-    """Say in one sentence that trainings were not measured on the same data, or that it is not known; else empty.
+    """Warn in a sentence that trainings differ in their data, or that the data are unknown; else empty.
 
     Args:
-        data: of each training, what :func:`name_data` returns.
+        data: the results of :func:`name_data`, one per training.
     """
     counts = Counter(data)
     if len(data) < 2 or (len(counts) == 1 and "" not in counts):
@@ -124,44 +124,44 @@ def describe_other_data(data: Sequence[str]) -> str:
 
 
 def resolve_monitor(run: MlflowRun, given: str = "auto") -> str:
-    """The metric that is meant: the one given, or for auto the one that the run watched."""
+    """Resolve the metric: the given one, or for auto the one that the run monitored."""
     return read_parameters(run).get("monitor", MONITOR) if given == "auto" else given
 
 
 def owner_of(owner: Experiment, run: MlflowRun) -> str:
-    """Name the experiment that a run of a verb is of, as ``owner`` sees it."""
+    """Name the experiment of a verb's run, as ``owner`` sees it."""
     return schema.owner_of(owner, run.data.tags.get(EXPERIMENT))
 
 
 def is_own(owner: Experiment, run: MlflowRun) -> bool:
-    """Whether a run of a verb is one of this experiment's."""
+    """Whether a verb's run is this experiment's."""
     return owner_of(owner, run) == owner.name
 
 
 def is_made_for(owner: Experiment, run: MlflowRun) -> bool:
-    """Whether a run that ``mlflow run`` has made and nothing has begun has the parameters of this experiment's train.
+    """Whether a run that ``mlflow run`` has created has the parameters of this experiment's train.
 
-    It has no other name yet.
+    Before the script starts, nothing else names its experiment.
     """
-    own, there = set(owner.Parameters.model_fields), set(run.data.params)
-    return own == there or (owns_untagged(owner) and own <= there)
+    own, recorded = set(owner.Parameters.model_fields), set(run.data.params)
+    return own == recorded or (owns_untagged(owner) and own <= recorded)
 
 
 def is_training(owner: Experiment, run: MlflowRun, metric: str = "auto") -> bool:
-    """Whether a run is one of ``train``, or any other run that has a monitored metric, as in :func:`find_trainings`."""
+    """Whether a run is one of ``train``, or a foreign run with the monitored metric, as in :func:`find_trainings`."""
     tags = run.data.tags
     if run.info.run_id == mlflow_run_id():
-        return False  # made by mlflow run for the verb that asks
+        return False  # created by mlflow run for this verb
     if VERB in tags or tags.get(ENTRY_POINT, "main") != "main":
         return tags.get(VERB) == "train" and is_own(owner, run)
     return resolve_monitor(run, metric) in run.data.metrics
 
 
 def find_experiment(name: str) -> MlflowExperiment:
-    """The experiment of that name; for auto, the one that MLflow's settings name.
+    """Find an MLflow experiment by its name; auto is the one that MLflow's settings name.
 
     Raises:
-        UserError: if there is none, or it is deleted.
+        UserError: if the experiment does not exist, or is deleted.
     """
     client = mlflow.MlflowClient()
     value = os.environ.get("MLFLOW_EXPERIMENT_NAME", "auto") if name == "auto" else name
@@ -177,34 +177,35 @@ def find_experiment(name: str) -> MlflowExperiment:
 
 
 def find_trainings(owner: Experiment, name: str, metric: str = "auto") -> Trainings:
-    """Every training in an MLflow experiment: the runs of ``train``, and any other run that has a monitored metric.
+    """Find every training in an MLflow experiment: runs of ``train``, and foreign runs with a monitored metric.
 
     Args:
-        owner: runs of other experiments' commands are left out.
+        owner: runs of other experiments are left out.
         name: of the MLflow experiment.
-        metric: what another run must have recorded to count; for auto, what its parameters name, else val_loss.
+        metric: what a foreign run must have recorded; for auto, what its parameters name, else val_loss.
 
     Raises:
         UserError: if there is none.
         RunFailed: if the store keeps failing.
     """
-    where = find_experiment(name)
-    everything = search(f"reading the runs of {where.name}", [where.experiment_id])
-    runs = [run for run in everything if is_training(owner, run, metric)]
+    place = find_experiment(name)
+    all_runs = search(f"reading the runs of {place.name}", [place.experiment_id])
+    runs = [run for run in all_runs if is_training(owner, run, metric)]
     if not runs:
-        raise refusal("experiment", where.name, "an experiment with a training")
-    return Trainings(where, runs)
+        raise refusal("experiment", place.name, "an experiment with a training")
+    return Trainings(place, runs)
 
 
 def read_runs(owner: Experiment, ids: Sequence[str], parameter: str) -> Trainings:
-    """The runs with these ids, whatever they are, but another experiment's.
+    """Read the runs with these ids; runs of another experiment are refused.
 
     Args:
         owner: the experiment that asks.
-        parameter: the name of the parameter that the ids come from.
+        parameter: the parameter that has the ids.
 
     Raises:
-        UserError: if one does not exist or is deleted, is named twice, or is of another experiment than the first.
+        UserError: if a run does not exist, is deleted, is named twice, or is in another MLflow experiment than the
+            first.
     """
     client = mlflow.MlflowClient()
     runs: list[MlflowRun] = []

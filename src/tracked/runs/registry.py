@@ -1,4 +1,4 @@
-"""Models in the registry: found by their URI, and whose they are."""
+"""Find models by their URI, and refuse those of another experiment."""
 
 import re
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from tracked.runs.schema import DATA_DIGEST, EXPERIMENT, OF_VERSIONS, name_exper
 class StoredModel:
     """A model found in the registry or at a run.
 
-    ``version`` is empty for a model without one, ``data_digest`` and ``experiment`` for one that does not tell what it
-    was trained on, and by which experiment.
+    ``version`` is empty for a model without a version; ``data_digest`` and ``experiment`` are empty for a model without
+    that metadata.
     """
 
     uri: str
@@ -34,17 +34,17 @@ class StoredModel:
 
     @property
     def title(self) -> str:
-        """What people call it."""
+        """The name for people."""
         return f"{self.name} version {self.version}" if self.version else self.uri
 
     @property
     def short(self) -> str:
-        """The same with what differs first, for the narrow columns of the UI."""
+        """The name with the version first, for the narrow columns of the UI."""
         return f"v{self.version} {self.name}" if self.version else self.uri
 
 
 def find(uri: str) -> StoredModel:
-    """What a models:/ or runs:/ URI means now. An alias is resolved once, so that it can move meanwhile.
+    """Resolve a models:/ or runs:/ URI. An alias is resolved once, so that it may move afterwards.
 
     Raises:
         UserError: if there is no such model, version, alias or run.
@@ -73,34 +73,34 @@ def _version(client: mlflow.MlflowClient, name: str, number: str) -> ModelVersio
 
 
 def require_own_version(owner: Experiment, name: str, version: str) -> None:
-    """Make sure that a version is not another experiment's, by its tags alone: its files may be gone.
+    """Refuse another experiment's version, by its tags alone: its files may be gone.
 
     Raises:
-        UserError: if it is.
+        UserError: if the version is another experiment's.
     """
     _require_tags(owner, mlflow.MlflowClient().get_model_version(name, version))
 
 
 def _trained_on(info: ModelInfo) -> tuple[str, str]:
-    """The digest of a model's data, and its experiment's name; empty where it does not say."""
-    told = info.metadata or {}
-    return str(told.get(DATA_DIGEST, "")), str(told.get(EXPERIMENT, ""))
+    """The digest of a model's data and its experiment's name, from its metadata; empty where missing."""
+    metadata = info.metadata or {}
+    return str(metadata.get(DATA_DIGEST, "")), str(metadata.get(EXPERIMENT, ""))
 
 
 def require_own(owner: Experiment, stored: StoredModel) -> None:
-    """Make sure that a model is not another experiment's.
+    """Refuse another experiment's model.
 
     Raises:
-        UserError: if it is.
+        UserError: if the model is another experiment's.
     """
     _require(owner, owner_of(owner, stored.experiment, bool(stored.data_digest)), stored.title, "model")
 
 
 def require_own_model(owner: Experiment, name: str) -> None:
-    """Make sure that no version of a registered model is another experiment's, by the tags of the newest ones.
+    """Refuse a registered model with another experiment's versions, by the tags of the newest ones.
 
     Raises:
-        UserError: if one is.
+        UserError: if a version is another experiment's.
         RunFailed: if the registry keeps failing.
     """
     search = partial(

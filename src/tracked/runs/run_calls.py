@@ -1,4 +1,4 @@
-"""Calls about a run that are waited for, and tried again: what a command must know or have said before it goes on."""
+"""Calls about a run whose result a command needs before it continues, with retries."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ def get(run_id: str) -> MlflowRun:
     """Read a run again.
 
     Raises:
-        RunFailed: if the store keeps failing, or there is no such run.
+        RunFailed: if the store keeps failing, or the run does not exist.
     """
     return with_retries("reading the run again", partial(mlflow.MlflowClient().get_run, run_id))
 
@@ -25,13 +25,13 @@ def set_tags(what: str, run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run.
 
     Args:
-        what: what is being done, for an error.
+        what: the work, as an error names it.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
-    said = [RunTag(name, value) for name, value in tags.items()]
-    with_retries(what, partial(mlflow.MlflowClient().log_batch, run_id, tags=said))
+    run_tags = [RunTag(name, value) for name, value in tags.items()]
+    with_retries(what, partial(mlflow.MlflowClient().log_batch, run_id, tags=run_tags))
 
 
 def end(run_id: str, status: str) -> None:
@@ -44,7 +44,7 @@ def end(run_id: str, status: str) -> None:
 
 
 def log_epoch(run_id: str, entry: Entry, values: Mapping[str, float]) -> None:
-    """Store some metrics of an epoch.
+    """Log some metrics of an epoch.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -55,7 +55,7 @@ def log_epoch(run_id: str, entry: Entry, values: Mapping[str, float]) -> None:
 
 
 def upload(run_id: str, path: Path, folder: str | None) -> None:
-    """Store a file at a run.
+    """Log a file as an artifact.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -65,34 +65,34 @@ def upload(run_id: str, path: Path, folder: str | None) -> None:
 
 
 def list_files(run_id: str, folder: str) -> list[str]:
-    """List the paths of what a run has in a folder.
+    """List the paths of the artifacts in a folder of a run.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
-    found = with_retries(
+    files = with_retries(
         f"looking for the run's {folder}",
         partial(mlflow.MlflowClient().list_artifacts, run_id, folder),
     )
-    return [file.path for file in found]
+    return [file.path for file in files]
 
 
 def logged_epochs(run: MlflowRun, metrics: Sequence[str]) -> dict[int, Entry]:
-    """What the store has of each epoch.
+    """Read the logged epochs.
 
     Args:
-        metrics: those that an epoch has.
+        metrics: the metrics of an epoch.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
-    client, found = mlflow.MlflowClient(), dict[int, Entry]()
+    client, entries = mlflow.MlflowClient(), dict[int, Entry]()
     for name in metrics:
         if name not in run.data.metrics:
             continue
         read = partial(client.get_metric_history, run.info.run_id, name)
         for point in with_retries(f"reading the epochs of run {run.info.run_id}", read):
             if point.step:
-                entry = found.setdefault(point.step, Entry(point.step, point.timestamp, {}))
+                entry = entries.setdefault(point.step, Entry(point.step, point.timestamp, {}))
                 entry.values.setdefault(name, point.value)
-    return found
+    return entries

@@ -1,4 +1,4 @@
-"""How a run begins: new, as the one that ``mlflow run`` has made, or as an earlier one that goes on."""
+"""Start a run: a new one, the one that ``mlflow run`` has created, or a resumed training's."""
 
 import json
 from collections.abc import Mapping
@@ -33,12 +33,12 @@ from tracked.training.run_folder_lock import RunFolderLock
 
 @dataclass(frozen=True)
 class TrainingStart:
-    """How a training's run begins.
+    """What a training's run starts with.
 
     Args:
-        folder_lock: holds the training's folder below ``root``.
-        launch: what is noted at the run.
-        run_id: of the run that is resumed; empty for a new one.
+        folder_lock: holds the run folder below ``root``.
+        launch: the content of the tag ``launch``.
+        run_id: the resumed run's id; empty for a new run.
     """
 
     folder_lock: RunFolderLock
@@ -50,11 +50,11 @@ class TrainingStart:
 def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
     """Require that the run of :func:`mlflow_run_id` may become a run of this verb; returns it, None if there is none.
 
-    It is one that nothing has begun; train goes on with a training too. What is refused keeps all that it has. Its
-    status alone may change afterwards: ``mlflow run --run-id`` sets it to FAILED after an error.
+    The run must be unused; train also takes a training. A refused run is not changed, but ``mlflow run --run-id`` sets
+    its status to FAILED after an error.
 
     Raises:
-        UserError: if there is no such run, it is another experiment's, another verb's or an earlier one of this verb.
+        UserError: if the run does not exist, is another experiment's, another verb's or a used one of this verb.
         RunFailed: if the store keeps failing.
     """
     run_id = mlflow_run_id()
@@ -82,10 +82,10 @@ def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
 
 
 def read_run(run_id: str) -> MlflowRun:
-    """The run with this id.
+    """Read the run with this id.
 
     Raises:
-        UserError: if there is none, or it is deleted.
+        UserError: if the run does not exist, or is deleted.
         RunFailed: if the store keeps failing.
     """
     try:
@@ -103,44 +103,46 @@ def read_run(run_id: str) -> MlflowRun:
 def start(
     owner: Experiment, verb: str, name: str, experiment_id: str | None, launch: str, run_id: str
 ) -> tuple[mlflow.ActiveRun, bool]:
-    """The run, active, and whether it is a new one.
+    """Start the active run; returns it, and whether it is new.
 
     Args:
-        owner: the experiment that it is of.
-        launch: what is noted with the run before anything is done: JSON with a ``token`` that no other has.
-        run_id: of the run that is resumed; empty for another one.
+        owner: the run's experiment.
+        launch: the tag ``launch``, set before any work: JSON with a unique ``token``.
+        run_id: the resumed run's id; else empty.
 
     Raises:
         UserError: if MLflow's settings name an experiment or a run that cannot be used.
         RunFailed: if the store keeps failing.
     """
-    said = _identify(owner, verb) | {LAUNCH: launch}
-    made = None if run_id else require_own_run(owner, verb)  # asked again: another process may have begun it meanwhile
+    tags = _identify(owner, verb) | {LAUNCH: launch}
+    created = None if run_id else require_own_run(owner, verb)  # again: another process may have used it meanwhile
     try:
-        there = run_id or (made.info.run_id if made and experiment_id in (None, made.info.experiment_id) else "")
-        if there:
-            resume = partial(mlflow.start_run, run_id=there)
-            active = with_retries("going on with the run", resume)
+        existing = run_id or (
+            created.info.run_id if created and experiment_id in (None, created.info.experiment_id) else ""
+        )
+        if existing:
+            resume = partial(mlflow.start_run, run_id=existing)
+            active = with_retries("starting the run", resume)
             forget_mlflow_run_id()
             try:
-                set_tags("noting what the run is", active.info.run_id, said)
+                set_tags("tagging the run", active.info.run_id, tags)
             except Exception:
                 end_active_run("FAILED")
                 raise
             return active, False
         forget_mlflow_run_id()
-        active = _create(name, experiment_id, said)
+        active = _create(name, experiment_id, tags)
     except (MlflowException, RunFailed) as error:
         if isinstance(error, RunFailed) and not is_permanent_error(error.__cause__):
-            raise  # the store answers no more: no mistake of the user's
+            raise  # the store does not answer: not the user's mistake
         raise UserError(
             f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or {RUN_ID_SETTING}: no run can begin ({one_line(error)}); "
             "allowed: an experiment or a run that exists and is not deleted"
         ) from None
-    if made:
+    if created:
         where = f"#/experiments/{active.info.experiment_id}/runs/{active.info.run_id}"
-        tags = {MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
-        set_tags("saying where the run is", made.info.run_id, _identify(owner, verb) | tags)
+        link = {MLFLOW_RUN_NAME: f"see {name}", MLFLOW_RUN_NOTE: f"Logged as [{name}]({where})."}
+        set_tags("linking the run", created.info.run_id, _identify(owner, verb) | link)
     return active, True
 
 
@@ -150,9 +152,9 @@ def _identify(owner: Experiment, verb: str) -> dict[str, str]:
 
 
 def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> mlflow.ActiveRun:
-    """A new run with these tags.
+    """Create a run with these tags.
 
-    One that the store has made, though its answer was lost, is found by what it was begun with.
+    A run whose answer was lost is found by its token.
     """
     inside = mlflow.active_run() is not None
     tried: list[bool] = []
@@ -166,7 +168,7 @@ def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> ml
                 output_format="list",
                 search_all_experiments=experiment_id is None,
             )
-            for surplus in found[:-1]:  # the newest first; an answer that came late may have been to more than one
+            for surplus in found[:-1]:  # the newest first; a late answer may have created several
                 mlflow.MlflowClient().delete_run(surplus.info.run_id)
             if found:
                 return mlflow.start_run(run_id=found[-1].info.run_id, nested=inside)
@@ -174,11 +176,11 @@ def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> ml
         return mlflow.start_run(run_name=name, tags=dict(tags), experiment_id=experiment_id, nested=inside)
 
     with single_calls():
-        return with_retries("beginning a run", attempt)
+        return with_retries("creating a run", attempt)
 
 
 def name_run(owner: Experiment, run: MlflowRun, verb: str) -> None:
-    """Say at a run that ``mlflow run`` has made for a verb without a run of its own what it is.
+    """Tag and name the run that ``mlflow run`` has created for a verb that has no run of its own.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -187,8 +189,8 @@ def name_run(owner: Experiment, run: MlflowRun, verb: str) -> None:
 
 
 def end_active_run(status: str) -> None:
-    """MLflow's own end of the active run, as well as it can be had: left active, it would be FINISHED at the exit."""
-    with suppress(Exception), redirect_stdout(StringIO()):  # it would say again where the run is
+    """End MLflow's active run, ignoring errors: left active, MLflow would set it to FINISHED at exit."""
+    with suppress(Exception), redirect_stdout(StringIO()):  # MLflow would print the run's address again
         mlflow.end_run(status)
 
 

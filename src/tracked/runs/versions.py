@@ -1,4 +1,4 @@
-"""The model versions that trainings have registered."""
+"""Find the model versions that trainings have registered."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,24 +11,24 @@ from tracked.runs.queries import MlflowRun
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import OF_VERSIONS, REGISTERED
 
-AT_ONCE = 100  # runs whose versions are asked for by one question
+AT_ONCE = 100  # runs of one query
 
 
 def find_versions(run_id: str) -> list[ModelVersion]:
-    """The model versions that a training has registered, under whatever name a registered model has by now.
+    """Find the model versions that a training has registered, also where the registered model was renamed.
 
-    Those that others have made from its run or copied are none of them.
+    Copies, and versions that users made from the run, are left out.
     """
     return list(filter(_is_own, mlflow.MlflowClient().search_model_versions(f"run_id = '{run_id}'")))
 
 
 def _is_own(version: ModelVersion) -> bool:
-    # A copy has all the tags, and names a version as its source.
+    # A copy has the same tags, and a version as its source.
     return set(version.tags) >= OF_VERSIONS and (version.source or "").count("/") == 1
 
 
 def find_versions_by_run(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]]:
-    """The model versions of each run, as :func:`find_versions` gives them.
+    """Find the model versions of each run, as :func:`find_versions`.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -48,16 +48,16 @@ def find_versions_by_run(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]
 
 
 def model_ids(versions: Sequence[ModelVersion]) -> set[str]:
-    """The ids of the models that versions of :func:`find_versions` are of."""
+    """The model ids of versions from :func:`find_versions`."""
     return {(one.source or "").removeprefix("models:/") for one in versions}
 
 
 def name_versions(run: MlflowRun, versions: Sequence[ModelVersion]) -> str:
-    """Name a training's versions: by the number, and by the name where it is not the one that the training gave.
+    """Name a training's versions: by number, and by name where the model was renamed.
 
-    One that has been deleted is said to be: its number may be another model's by now.
+    A deleted version is marked: its number may be another model's.
     """
     own = read_parameters(run).get("model_name", "")
-    told = [str(one.version) if one.name == own else f"{one.name} {one.version}" for one in versions]
-    noted = run.data.tags.get(REGISTERED, "")
-    return ", ".join(told) or (f"{noted} (deleted)" if noted else "")
+    names = [str(item.version) if item.name == own else f"{item.name} {item.version}" for item in versions]
+    registered = run.data.tags.get(REGISTERED, "")
+    return ", ".join(names) or (f"{registered} (deleted)" if registered else "")

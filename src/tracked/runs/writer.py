@@ -1,7 +1,7 @@
-"""All that is said to an MLflow run.
+"""Log to an MLflow run without blocking the work.
 
-Runs go where MLflow's own rules put them: neither the tracking URI nor the experiment is set here. What is said of a
-run never stops the work: it is queued, delivered by threads and tried again; what is missing at the end fails the run.
+Calls are queued, made by threads and retried; what is missing at the end fails the run. MLflow's own rules choose the
+tracking URI and the MLflow experiment.
 """
 
 import json
@@ -28,32 +28,32 @@ from tracked.runs.outbox import BOUND, Outbox
 from tracked.runs.schema import DATA_DIGEST, DATA_FOLDER, DATA_ROWS, DATA_SOURCE, MACHINE, VERSIONS
 from tracked.training.files import ENVIRONMENT, ROWS, write_safely
 
-PATIENCE = 60.0  # seconds without a success, after the work, before what is undelivered counts as missing
+PATIENCE = 60.0  # seconds without a success, after the work, before queued calls count as missing
 
 
 def escape_markdown(text: str) -> str:
-    """A text in one line of Markdown that shows it as it is, in a table's cell too."""
+    """Escape a text for one line of Markdown, or a cell of a table."""
     return re.sub(r"([\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
 
 
 def read_environment(tags: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Of the facts with these names, those that :meth:`Run.log_environment` has told in a run's tags."""
-    # A version has no blank; a machine's facts may have, and commas.
+    """Read the values with these names that :meth:`Run.log_environment` has set in a run's tags."""
+    # Versions have no blanks; values of the machine may have blanks and commas.
     begin = re.compile(rf", (?=(?:{'|'.join(map(re.escape, names))}) )")
-    told = [*tags.get(VERSIONS, "").split(", "), *begin.split(tags.get(MACHINE, ""))]
-    found = dict(part.split(" ", 1) for part in told if " " in part)
-    return {name: value for name, value in found.items() if name in names}
+    parts = [*tags.get(VERSIONS, "").split(", "), *begin.split(tags.get(MACHINE, ""))]
+    values = dict(part.split(" ", 1) for part in parts if " " in part)
+    return {name: value for name, value in values.items() if name in names}
 
 
 class Run:
-    """A run that is being written. Its methods queue what they are told and return at once; :meth:`flush` waits.
+    """A run that is being logged. Its methods queue calls and return at once; :meth:`flush` waits.
 
-    ``folder`` is a place for files on their way; it stays on the disk when they did not arrive. What goes to the
-    tracking store does not wait for what goes to the artifact store, which may be another server, or full.
+    ``folder`` has the files until they are logged, and stays on the disk if they were not. The tracking store and the
+    artifact store have a queue each: one of them may be another server, or full.
 
     Args:
-        experiment: the experiment's name, which a temporary folder's begins with.
-        folder: another one than a temporary one.
+        experiment: the experiment's name, the prefix of a temporary folder.
+        folder: in place of a temporary folder.
     """
 
     def __init__(self, run_id: str, experiment: str, folder: Path | None = None) -> None:
@@ -61,28 +61,28 @@ class Run:
         self.client = mlflow.MlflowClient()
         self.folder = folder or Path(tempfile.mkdtemp(prefix=f"{experiment}-"))
         self.missing: list[str] = []
-        self.milliseconds = 0  # the latest time that was said: the run does not end before it
-        self.stop_reason = ""  # why the work of this run ended by itself, once that is known
+        self.milliseconds = 0  # the latest logged time: the run does not end before it
+        self.stop_reason = ""  # why the work ended, once known
         self._records, self._files = Outbox(), Outbox()
 
     def log_params(self, values: Mapping[str, str]) -> None:
-        """Parameters of the run; each can be said once."""
-        said = [Param(name, value) for name, value in values.items()]
-        self._records.add("the parameters", partial(self.client.log_batch, self.id, params=said))
+        """Log parameters, each once per run."""
+        params = [Param(name, value) for name, value in values.items()]
+        self._records.add("the parameters", partial(self.client.log_batch, self.id, params=params))
 
     def set_name(self, name: str) -> None:
-        """The run's name."""
+        """Set the run's name."""
         self._records.add("the name", partial(self.client.update_run, self.id, name=name))
 
     def log_epoch(self, step: int, milliseconds: int, values: Mapping[str, float]) -> None:
-        """An epoch's metrics, with the time at which it ended (UTC). Repeating adds no second point."""
+        """Log an epoch's metrics with its end's time (UTC); a repetition adds no second point."""
         self.milliseconds = milliseconds
         self._points(f"the metrics of epoch {step}", values, milliseconds, step, None)
 
     def log_metrics(
         self, values: Mapping[str, float], milliseconds: int, step: int, model_id: str | None = None
     ) -> None:
-        """Metrics with one value; with ``model_id`` they are also shown at that model."""
+        """Log metrics with one value each, at ``model_id`` too, where one is given."""
         self._points(f"the metrics {', '.join(values)}", values, milliseconds, step, model_id)
 
     def _points(
@@ -92,28 +92,28 @@ class Run:
         self._records.add(what, partial(self.client.log_batch, self.id, metrics=points))
 
     def set_tags(self, values: Mapping[str, object]) -> None:
-        """Tags of the run."""
+        """Set tags of the run."""
         tags = [RunTag(name, str(value)) for name, value in values.items()]
         self._records.add(f"the tags {', '.join(values)}", partial(self.client.log_batch, self.id, tags=tags))
 
     def delete_tags(self, names: Iterable[str]) -> None:
-        """Take tags of the run away; one that is not there is not missed."""
+        """Delete tags of the run; missing ones are ignored."""
 
         def delete(name: str) -> None:
             with suppress_missing():
                 self.client.delete_tag(self.id, name)
 
         for name in names:
-            self._records.add(f"the end of the tag {name}", partial(delete, name))
+            self._records.add(f"the deletion of the tag {name}", partial(delete, name))
 
     def set_version_tags(self, name: str, version: str, tags: Mapping[str, object]) -> None:
-        """Tags of a model version."""
+        """Set tags of a model version."""
         for key, value in tags.items():
             what = f"the tag {key} of {name} version {version}"
             self._records.add(what, partial(self.client.set_model_version_tag, name, version, key, str(value)))
 
     def set_version_line(self, name: str, version: str, begin: str, line: str) -> None:
-        """A line of a model version's description, in place of a former one with the same beginning."""
+        """Set a line of a model version's description, replacing the line with the same beginning."""
 
         def write() -> None:
             former = (self.client.get_model_version(name, version).description or "").split("\n\n")
@@ -123,13 +123,13 @@ class Run:
         self._records.add(f"the description of {name} version {version}", write)
 
     def set_description(self, markdown: str) -> None:
-        """The description that the UI shows with the run."""
+        """Set the description that the UI shows with the run."""
         self.set_tags({MLFLOW_RUN_NOTE: markdown})
 
     def log_input(
         self, name: str, digest: str, context: str, rows: Mapping[str, int], columns: Mapping[str, str]
     ) -> None:
-        """The data as an input of the run. MLflow keeps 36 characters of a digest; the tag has all of them.
+        """Log the data as an input of the run. MLflow stores 36 characters of a digest, the tag all of them.
 
         Args:
             columns: MLflow's type of each column.
@@ -148,68 +148,68 @@ class Run:
         self.set_tags({DATA_SOURCE: name, DATA_DIGEST: digest})
 
     def log_training_data(self, data: Dataset) -> None:
-        """What a training learns from, and how its rows were divided."""
+        """Log a training's data and the number of rows in each part."""
         self.log_input(data.source, data.digest, "training", data.counts, data.columns)
         self.set_tags({DATA_ROWS: data.summary})
 
     def log_training_rows(self, rows: pd.DataFrame) -> None:
-        """What a training saw of each row, without inputs: later runs learn from it what the model knows."""
+        """Log the table of the data's rows, without inputs: evaluations find seen rows by it."""
         path = self.folder / ROWS
         write_safely(path, lambda to: rows.to_parquet(to, index=False))
         self.log_artifact(path, DATA_FOLDER)
 
     def log_environment(self, versions: Mapping[str, str], machine: Mapping[str, str]) -> None:
-        """Package versions and what equal bits depend on: as a file, and as two tags to read."""
+        """Log package versions and the machine, which equal bits depend on, as a file and as two tags."""
         for name, facts in ((VERSIONS, versions), (MACHINE, machine)):
             self.set_tags({name: ", ".join(f"{key} {value}" for key, value in facts.items())})
         self.log_dict({VERSIONS: dict(versions), MACHINE: dict(machine)}, ENVIRONMENT)
 
     def log_model_input(self, model_id: str) -> None:
-        """A logged model as an input of the run."""
+        """Log a model as an input of the run."""
         models = [LoggedModelInput(model_id)]
         self._records.add("the model's link", partial(self.client.log_inputs, self.id, models=models))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """A file in ``self.folder`` as an artifact."""
+        """Log a file in ``self.folder`` as an artifact."""
         self._files.add(path.name, partial(self.client.log_artifact, self.id, str(path), folder))
 
     def log_dict(self, value: object, name: str) -> None:
-        """A dictionary or list as an artifact."""
+        """Log a dictionary or list as a JSON artifact."""
         (self.folder / name).write_text(json.dumps(value, indent=2))
         self.log_artifact(self.folder / name)
 
     def log_figure(self, figure: Figure, name: str) -> None:
-        """A picture as an artifact."""
+        """Log a figure as an artifact."""
         figure.savefig(self.folder / name, dpi=100)
         self.log_artifact(self.folder / name)
 
     def log_table(self, table: pd.DataFrame, name: str) -> None:
-        """A table as an artifact that the UI shows as one: what MlflowClient.log_table writes, which appends."""
+        """Log a table that the UI shows as a table, as MlflowClient.log_table does, without appending."""
         table.to_json(self.folder / name, orient="split", index=False)
         self.log_artifact(self.folder / name)
         self.set_tags({MLFLOW_LOGGED_ARTIFACTS: json.dumps([{"path": name, "type": "table"}])})
 
     def flush(self, patience: float = PATIENCE, *, bound: float = BOUND) -> None:
-        """Wait until all that was said is stored; more can be said afterwards.
+        """Wait until all queued calls are made; more can be queued afterwards.
 
         Args:
-            patience: seconds without a success after which no call to MLflow is begun.
-            bound: seconds without a success after which a call that is being made is no longer waited for.
+            patience: seconds without a success after which no call starts.
+            bound: seconds without a success after which a call in progress is no longer waited for.
 
         Raises:
-            RunFailed: naming what could not be stored.
+            RunFailed: naming what was not logged.
         """
-        begun, before = time.monotonic(), len(self.missing)
+        start, before = time.monotonic(), len(self.missing)
         for queue in (self._records, self._files):
-            self.missing += queue.drain(patience, begun, bound)
+            self.missing += queue.drain(patience, start, bound)
         if missing := self.missing[before:]:
-            raise RunFailed(f"MLflow could not be told everything; missing in run {self.id}: {'; '.join(missing)}")
+            raise RunFailed(f"not everything could be logged; missing in run {self.id}: {'; '.join(missing)}")
 
     def close(self, keep: bool = False) -> None:
-        """Remove ``folder``, unless something did not arrive or it is to be kept."""
+        """Remove ``folder``, unless something was not logged or ``keep`` is set."""
         self._records.end()
         self._files.end()
         if self.missing:
-            warn(f"files that did not arrive are kept in {self.folder}")
+            warn(f"files that were not logged are kept in {self.folder}")
         elif not keep:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -704,7 +704,7 @@ def test_interruption_under_mlflow_run_names_mlflow_run_as_the_command(
     with pytest.raises(Interrupted) as interruption:
         run_train(f"--data={noisy}", signals=SignalAfter(4))
     assert interruption.value.__notes__ == [
-        f"to go on: mlflow run {Path.cwd()} --run-id {created.info.run_id} --env-manager uv"
+        f"to resume: mlflow run {Path.cwd()} --run-id {created.info.run_id} --env-manager uv"
     ]
     monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     with pytest.raises(UserError, match=r"resume: 'latest' is not allowed; allowed: no under mlflow run: mlflow run"):

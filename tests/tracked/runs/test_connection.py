@@ -43,9 +43,7 @@ def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("version", ["2.22.2", "2.22.0rc0", "1.30.1", "0.9", "2.99.99.dev0\n"])
-def test_a_server_that_cannot_store_a_model_is_refused_in_one_line(
-    version: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_that_cannot_store_a_model_is_refused_in_one_line(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with server(version.encode()) as (uri, _):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         with pytest.raises(UserError) as error:
@@ -56,7 +54,7 @@ def test_a_server_that_cannot_store_a_model_is_refused_in_one_line(
     )
 
 
-def test_an_older_registry_beside_a_database_is_refused(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_registry_beside_a_database_is_refused(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with server(b"2.22.2") as (uri, _):
         monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
         with pytest.raises(UserError, match=r"^MLFLOW_REGISTRY_URI: the server 'http\S+' is mlflow 2\.22\.2, which"):
@@ -65,16 +63,14 @@ def test_an_older_registry_beside_a_database_is_refused(store: str, monkeypatch:
 
 @pytest.mark.parametrize("answer", [b"3.0.0", b"3.4.0", b"3.17.2", b"10.0", b"4.0.0.dev0", b"", b"2", b"2.22 or so",
     b"<html>Sign in</html>", b"\xff\xfe", b"2." + b"2" * 10000])  # fmt: skip
-def test_a_newer_server_and_an_answer_that_is_no_version_are_let_through(
-    answer: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_server_or_answer_without_a_version_passes(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     with server(answer) as (uri, seen):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         connection.require_model_store()
     assert seen[0] == "/version"
 
 
-def test_a_refusal_of_version_and_no_answer_are_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_or_unanswered_version_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     with server(b"2.22.2", status=404) as (uri, _):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         connection.require_model_store()
@@ -84,7 +80,7 @@ def test_a_refusal_of_version_and_no_answer_are_let_through(monkeypatch: pytest.
         connection.require_model_store()
 
 
-def test_the_version_is_asked_with_mlflows_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_request_has_mlflows_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "abc")
     with server(b"3.0.0") as (uri, seen):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{uri}/a/prefix")
@@ -92,7 +88,7 @@ def test_the_version_is_asked_with_mlflows_credentials(monkeypatch: pytest.Monke
     assert seen[0] == "/a/prefix/version Bearer abc"
 
 
-def test_without_mlflows_own_calls_no_version_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_version_without_mlflows_private_calls_is_not_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow.utils.credentials", None)
     monkeypatch.delattr("mlflow.utils.credentials")
     with server(b"2.22.2") as (uri, seen):
@@ -101,7 +97,7 @@ def test_without_mlflows_own_calls_no_version_is_asked(monkeypatch: pytest.Monke
     assert seen == []
 
 
-def test_a_training_asks_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_on_an_old_server_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "require_answers", lambda: None)
     with server(b"2.22.2") as (uri, seen):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -110,7 +106,7 @@ def test_a_training_asks_before_any_work(monkeypatch: pytest.MonkeyPatch) -> Non
     assert seen == ["/version"]
 
 
-def test_a_folder_of_files_is_no_server_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_of_files_is_refused_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As an mlflow command of an older version gives it to the script that it starts."""
     for address in (f"file://{tmp_path}/mlruns", str(tmp_path / "mlruns")):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)

@@ -19,7 +19,7 @@ def run(run_id: str) -> mlflow.entities.Run:
     return mlflow.get_run(run_id)
 
 
-def test_steps_from_0_and_from_1_are_epochs_from_1(store: str) -> None:
+def test_steps_from_0_or_1_are_epochs_from_1(store: str) -> None:
     for steps in (range(3), range(1, 4)):
         read = metric_history.read(run(record([0.5, 0.4, 0.6], {"patience": 7, "min_delta": "0.01"}, steps=steps)))
         assert read.values.tolist() == [0.5, 0.4, 0.6]
@@ -34,7 +34,7 @@ def lasted(run_id: str, seconds: dict[int, float]) -> None:
     mlflow.MlflowClient().log_batch(run_id, metrics=told)
 
 
-def test_seconds_are_those_of_the_epochs_and_not_those_in_which_the_training_lay_dead(store: str) -> None:
+def test_seconds_of_a_resumed_training_leave_out_the_time_between(store: str) -> None:
     values = [0.5, 0.4, 0.45, 0.46]
     resumed = record(values, milliseconds=3_600_000)  # an hour between two epochs
     lasted(resumed, {1: 2.0, 2: 1.0, 3: 1.5, 4: 1.5})
@@ -50,9 +50,7 @@ def test_seconds_are_those_of_the_epochs_and_not_those_in_which_the_training_lay
     [{}, {1: 2.0, 2: 1.0}, {1: 2.0, 2: math.nan, 3: 1.0}, {1: 2.0, 2: -1.0, 3: 1.0}, {0: 2.0, 1: 1.0, 2: 1.0}],
     ids=["none", "one is missing", "no number", "less than none", "other steps"],
 )
-def test_seconds_are_those_since_the_start_where_not_every_epoch_says_how_long_it_took(
-    store: str, seconds: dict[int, float]
-) -> None:
+def test_seconds_without_all_epoch_seconds_count_from_the_start(store: str, seconds: dict[int, float]) -> None:
     run_id = record([0.5, 0.4, 0.6])
     lasted(run_id, seconds)
     assert metric_history.read(run(run_id)).seconds.tolist() == [2.0, 4.0, 6.0]
@@ -60,7 +58,7 @@ def test_seconds_are_those_since_the_start_where_not_every_epoch_says_how_long_i
     assert read.seconds.tolist() == [2.0, 4.0, 6.0]
 
 
-def test_an_epoch_that_says_twice_how_long_it_took_says_nothing(store: str) -> None:
+def test_two_epoch_seconds_of_one_epoch_do_not_count(store: str) -> None:
     run_id = record([0.5, 0.4])
     for _ in range(2):
         lasted(run_id, {1: 2.0, 2: 1.0})
@@ -76,7 +74,7 @@ def test_seconds_of_a_foreign_run_whose_clock_was_set_back_are_unknown(store: st
     assert replay([metric_history.read(run(run_id))], [1], [0.0])["seconds_saved"].tolist() == [1.5]
 
 
-def test_the_seconds_of_many_runs_are_one_more_question(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_of_many_runs_are_one_more_query(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [record([0.5, 0.4, 0.6], milliseconds=60_000) for _ in range(5)]
     for number, run_id in enumerate(runs[:4], start=1):
         lasted(run_id, {1: 2.0, 2: 1.0, 3: float(number)})
@@ -94,9 +92,7 @@ def test_the_seconds_of_many_runs_are_one_more_question(store: str, monkeypatch:
     assert [history.seconds[-1] for history in read] == [4.0, 5.0, 6.0, 7.0, 180.0]
 
 
-def test_points_are_read_run_by_run_where_the_clients_store_has_moved(
-    store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_points_without_the_clients_store_are_read_run_by_run(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [record([0.5, 0.4, 0.6]) for _ in range(2)]
     expected = metric_points.read_points(runs, "val_loss")
     client = mlflow.MlflowClient()
@@ -111,7 +107,7 @@ def test_points_are_read_run_by_run_where_the_clients_store_has_moved(
     }
 
 
-def test_the_monitor_and_mode_are_the_runs_own_then_kerass_rule(store: str) -> None:
+def test_monitor_and_mode_by_default_are_the_runs_own_then_kerass_rule(store: str) -> None:
     own = run(record([0.5, 0.4], {"monitor": "val_size", "mode": "max"}, metric="val_size"))
     assert metric_history.read(own).mode == "max"
     assert metric_history.read(own, mode="min").mode == "min"
@@ -125,14 +121,14 @@ def test_the_monitor_and_mode_are_the_runs_own_then_kerass_rule(store: str) -> N
         metric_history.read(unknown)
 
 
-def test_what_is_no_number_in_the_store(store: str) -> None:
+def test_infinite_values_of_the_store_are_infinite(store: str) -> None:
     read = metric_history.read(run(record([math.inf, 0.5, math.nan, -math.inf])))
     assert read.values.tolist()[:2] == [math.inf, 0.5]
     assert math.isnan(read.values[2])
     assert read.values[3] == -math.inf
 
 
-def test_the_restored_weights_that_autolog_logs_are_no_epoch(store: str) -> None:
+def test_restored_weights_of_autolog_are_left_out(store: str) -> None:
     values, told = [0.5, 0.4, 0.6, 0.7, 0.4], []
     run_id = record(values, {"patience": 2}, steps=range(5))
     for name, value in (("stopped_epoch", 3), ("restored_epoch", 1)):
@@ -156,14 +152,16 @@ def test_the_restored_weights_that_autolog_logs_are_no_epoch(store: str) -> None
         ([math.nan, math.nan], [1, 2], "has no finite value of val_loss"),
     ],
 )
-def test_a_history_that_is_none(store: str, values: list[float], steps: list[int], problem: str) -> None:
+def test_history_with_gaps_or_repeats_is_refused(
+    store: str, values: list[float], steps: list[int], problem: str
+) -> None:
     run_id = record(values, steps=steps)
     with pytest.raises(UserError, match=f"^run: '{run_id}' {problem}; allowed: ") as raised:
         metric_history.read(run(run_id))
     assert "\n" not in str(raised.value)
 
 
-def test_a_metric_that_is_not_there_is_refused_by_name(store: str) -> None:
+def test_missing_metric_is_refused_by_name(store: str) -> None:
     run_id = record([0.5, 0.4])
     with pytest.raises(
         UserError, match=rf"monitor: 'f1' .*; allowed: what run {run_id} has recorded, which is val_loss"
@@ -171,7 +169,7 @@ def test_a_metric_that_is_not_there_is_refused_by_name(store: str) -> None:
         metric_history.read(run(run_id), "f1")
 
 
-def test_the_grid_where_none_is_given(store: str) -> None:
+def test_default_grid_follows_from_the_runs(store: str) -> None:
     read = [
         metric_history.read(run(record([0.5, 0.4], {"patience": p, "min_delta": d}))) for p, d in ((3, 0.01), (5, 0))
     ]
@@ -186,7 +184,7 @@ def test_the_grid_where_none_is_given(store: str) -> None:
     assert metric_history.choose_grid([foreign], [1, 2], []) == ([1, 2], [0.0])
 
 
-def test_runs_of_several_metrics_are_not_mixed(store: str) -> None:
+def test_runs_of_several_metrics_are_refused(store: str) -> None:
     a, b = record([0.5, 0.4]), record([0.5, 0.4], {"monitor": "val_accuracy"}, metric="val_accuracy")
     with pytest.raises(
         UserError, match=r"monitor: 'auto' means val_accuracy and val_loss for these runs; allowed: one"
@@ -198,7 +196,7 @@ def test_runs_of_several_metrics_are_not_mixed(store: str) -> None:
     assert len(metric_history.read_all([run(up), run(down)], "auto", "min", print, all_of_them=False)) == 2
 
 
-def test_a_table_too_large_to_hold_is_refused(store: str) -> None:
+def test_grid_with_too_many_rows_is_refused(store: str) -> None:
     read = [metric_history.read(run(record([0.5, 0.4])))] * 3
     with pytest.raises(
         UserError, match=r"patience: 1,000 patiences by 1,000 values of min_delta on 3 runs are 3,000,000"
@@ -207,7 +205,7 @@ def test_a_table_too_large_to_hold_is_refused(store: str) -> None:
     assert len(metric_history.choose_grid(read[:2], range(1000), [n / 10 for n in range(1000)])[0]) == 1000
 
 
-def test_many_histories_are_read_as_each_alone(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_histories_read_together_equal_those_read_alone(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metric_history, "AT_ONCE", 4)
     monkeypatch.setattr(metric_points, "MAX_POINTS", 12)
     told: list[str] = []
@@ -226,7 +224,7 @@ def test_many_histories_are_read_as_each_alone(store: str, monkeypatch: pytest.M
     assert sum("left out: monitor: 'val_loss' is not allowed" in line for line in told) == 1
 
 
-def test_a_baseline_is_told_and_a_signed_min_delta_read(store: str) -> None:
+def test_baseline_is_reported_and_signed_min_delta_read(store: str) -> None:
     told: list[str] = []
     read = metric_history.read(run(record([0.5, 0.4], {"baseline": "0.3", "min_delta": "-0.01"})), say=told.append)
     assert read.min_delta == 0.01  # Keras keeps it negative where less is better
@@ -235,7 +233,7 @@ def test_a_baseline_is_told_and_a_signed_min_delta_read(store: str) -> None:
     assert len(told) == 1
 
 
-def test_how_a_training_stands(store: str) -> None:
+def test_status_of_a_training_follows_from_tags_first(store: str) -> None:
     cases = {
         "finished": record([0.5], tags={"stop_reason": "patience"}),
         "running": record([0.5], status=None),
@@ -246,7 +244,7 @@ def test_how_a_training_stands(store: str) -> None:
     assert queries.status_of(run(record([0.5], status="KILLED"))) == "interrupted"
 
 
-def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trainings_of_an_experiment_leave_out_other_verbs_runs(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = record([0.5], tags={"verb": "train"})
     foreign = record([0.5], {"monitor": "val_f"}, metric="val_f")
     early = record([], tags={"mlflow.project.entryPoint": "main", "verb": "train"}, status="FAILED")
@@ -262,7 +260,7 @@ def test_which_runs_of_an_experiment_are_trainings(store: str, monkeypatch: pyte
             queries.find_trainings(EXPERIMENT, name)
 
 
-def test_parameters_of_mlflow_run_are_read_without_their_quotes(store: str) -> None:
+def test_quoted_parameters_of_mlflow_run_are_unquoted(store: str) -> None:
     quoted = {"data": "'my texts/a.csv'", "patience": "3", "odd": "it's"}
     found = run(record([0.5], quoted, tags={"mlflow.project.entryPoint": "main"}))
     assert run_parameters.read_parameters(found) == {"data": "my texts/a.csv", "patience": "3", "odd": "it's"}

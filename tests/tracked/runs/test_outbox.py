@@ -35,14 +35,14 @@ def wait_for(condition: object, seconds: float = 10) -> None:
         time.sleep(0.005)
 
 
-def test_calls_are_delivered_in_order() -> None:
+def test_calls_are_made_in_order() -> None:
     server, delivery = Server(), Outbox()
     fill(delivery, server, "abcdef")
     assert delivery.drain(10) == []
     assert server.taken == list("abcdef")
 
 
-def test_an_outage_is_made_good_in_order_and_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_calls_after_an_outage_are_made_in_order_and_once(capsys: pytest.CaptureFixture[str]) -> None:
     server, delivery = Server(), Outbox(pauses=(0.01,))
     fill(delivery, server, "a")
     wait_for(lambda: server.taken)
@@ -59,7 +59,7 @@ def test_an_outage_is_made_good_in_order_and_once(capsys: pytest.CaptureFixture[
     assert told.count("MLflow answers again") == 1
 
 
-def test_what_cannot_be_delivered_in_time_is_named() -> None:
+def test_calls_not_made_in_time_are_named() -> None:
     server, delivery = Server(), Outbox(pauses=(0.01,))
     server.down = True
     fill(delivery, server, "abc")
@@ -68,7 +68,7 @@ def test_what_cannot_be_delivered_in_time_is_named() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_a_call_that_hangs_does_not_hold_up_the_end() -> None:
+def test_hanging_call_does_not_delay_the_end() -> None:
     delivery, begun, stuck = Outbox(), threading.Event(), threading.Event()
     delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
     delivery.add("b", lambda: None)
@@ -77,7 +77,7 @@ def test_a_call_that_hangs_does_not_hold_up_the_end() -> None:
     stuck.set()
 
 
-def test_a_call_that_takes_longer_than_the_patience_is_delivered_and_not_missing() -> None:
+def test_call_longer_than_the_patience_is_not_missing() -> None:
     delivery, begun, taken = Outbox(), threading.Event(), []
     delivery.add("slow", lambda: (begun.set(), time.sleep(1.5), taken.append("slow")))
     delivery.add("next", lambda: taken.append("next"))
@@ -86,7 +86,7 @@ def test_a_call_that_takes_longer_than_the_patience_is_delivered_and_not_missing
     assert taken == ["slow", "next"]  # its success begins the patience anew
 
 
-def test_a_call_that_fails_after_the_patience_is_not_made_again() -> None:
+def test_call_that_fails_after_the_patience_is_not_retried() -> None:
     delivery, begun, tries = Outbox(pauses=(0.0,)), threading.Event(), []
 
     def fail_late() -> None:
@@ -103,7 +103,7 @@ def test_a_call_that_fails_after_the_patience_is_not_made_again() -> None:
     assert tries == ["late"]
 
 
-def test_what_was_given_up_while_it_was_being_made_is_named_once() -> None:
+def test_call_dropped_in_progress_is_named_once() -> None:
     delivery, begun, stuck = Outbox(), threading.Event(), threading.Event()
     delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
     begun.wait()
@@ -119,9 +119,7 @@ MISTAKES = [TypeError("no"), KeyError("no"), IndexError("no"), AttributeError("n
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda error: type(error).__name__)
-def test_a_mistake_in_the_code_is_made_once_shown_and_holds_nothing_up(
-    mistake: Exception, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bug_in_a_call_is_shown_and_not_retried(mistake: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     server, delivery, tries = Server(), Outbox(pauses=(0.01,)), []
 
     def mistaken() -> None:
@@ -134,7 +132,7 @@ def test_a_mistake_in_the_code_is_made_once_shown_and_holds_nothing_up(
     assert delivery.drain(1) == ["bad"]
     assert (server.taken, len(tries)) == (["a", "b"], 1)
     told = capsys.readouterr().err
-    assert told.startswith("MLflow cannot be told bad, by a mistake in the code; the work goes on\nTraceback")
+    assert told.startswith("a bug keeps bad from MLflow; the work continues\nTraceback")
     assert "in mistaken" in told
     tries.clear()
     with pytest.raises(type(mistake)) as raised:
@@ -145,7 +143,7 @@ def test_a_mistake_in_the_code_is_made_once_shown_and_holds_nothing_up(
 
 
 @pytest.mark.parametrize("error", [ValueError("no JSON"), OSError(5, "Input/output error"), RuntimeError("no")])
-def test_an_error_that_is_no_mistake_in_the_code_is_tried_again(error: Exception) -> None:
+def test_other_error_of_a_call_is_retried(error: Exception) -> None:
     delivery, tries = Outbox(pauses=(0.01,)), []
 
     def third_time() -> None:
@@ -159,7 +157,7 @@ def test_an_error_that_is_no_mistake_in_the_code_is_tried_again(error: Exception
     assert len(tries) == 6
 
 
-def test_a_refused_call_is_named_and_does_not_hold_up_the_others() -> None:
+def test_refused_call_is_named_and_the_others_made() -> None:
     server, delivery = Server(), Outbox(is_permanent=lambda error: isinstance(error, ValueError), pauses=(0.01,))
 
     def refuse() -> None:
@@ -172,7 +170,7 @@ def test_a_refused_call_is_named_and_does_not_hold_up_the_others() -> None:
     assert server.taken == ["a", "b"]
 
 
-def test_a_long_queue_is_not_given_up_while_it_moves() -> None:
+def test_long_queue_that_moves_is_not_dropped() -> None:
     server, delivery = Server(), Outbox()
     for number in range(30):
         delivery.add(str(number), lambda number=number: (time.sleep(0.05), server.take(str(number))))
@@ -180,7 +178,7 @@ def test_a_long_queue_is_not_given_up_while_it_moves() -> None:
     assert len(server.taken) == 30
 
 
-def test_more_can_be_delivered_after_a_wait() -> None:
+def test_calls_after_a_drain_are_made() -> None:
     server, delivery = Server(), Outbox(pauses=(0.01,))
     fill(delivery, server, "a")
     assert delivery.drain(10) == []
@@ -193,7 +191,7 @@ def test_more_can_be_delivered_after_a_wait() -> None:
     assert server.taken == ["a", "c"]
 
 
-def test_what_was_given_up_in_mid_call_takes_nothing_else_with_it() -> None:
+def test_call_dropped_in_progress_leaves_later_calls() -> None:
     server, delivery, begun, stuck = Server(), Outbox(), threading.Event(), threading.Event()
     delivery.add("a", lambda: (begun.set(), stuck.wait(60)))
     begun.wait()
@@ -204,7 +202,7 @@ def test_what_was_given_up_in_mid_call_takes_nothing_else_with_it() -> None:
     assert server.taken == ["b"]
 
 
-def test_an_interrupted_wait_gives_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_drain_drops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     server, delivery = Server(), Outbox(pauses=(0.01,))
     server.down = True
     fill(delivery, server, "ab")
@@ -221,7 +219,7 @@ def test_an_interrupted_wait_gives_nothing_up(monkeypatch: pytest.MonkeyPatch) -
     assert server.taken == ["a", "b"]
 
 
-def test_two_deliveries_share_one_wait() -> None:
+def test_two_outboxes_share_one_patience() -> None:
     server, begun = Server(), time.monotonic()
     server.down = True
     both = [Outbox(pauses=(0.01,)), Outbox(pauses=(0.01,))]
@@ -231,7 +229,7 @@ def test_two_deliveries_share_one_wait() -> None:
     assert time.monotonic() - begun < 1.8
 
 
-def test_a_call_that_is_waited_for_is_tried_again() -> None:
+def test_with_retries_after_a_failure_returns_the_result() -> None:
     tries = []
 
     def third_time() -> str:
@@ -244,7 +242,7 @@ def test_a_call_that_is_waited_for_is_tried_again() -> None:
     assert len(tries) == 3
 
 
-def test_a_call_that_is_waited_for_gives_up_by_name() -> None:
+def test_with_retries_after_too_many_failures_names_the_call() -> None:
     server = Server()
     server.down = True
     with pytest.raises(RunFailed, match=r"^storing failed \(no answer\)$"):
@@ -256,7 +254,7 @@ def test_a_call_that_is_waited_for_gives_up_by_name() -> None:
     assert server.tries == 1
 
 
-def test_an_error_is_told_in_one_line() -> None:
+def test_error_of_several_lines_is_one_line() -> None:
     assert one_line(ValueError("a\n  b")) == "a b"
     assert one_line(KeyError()) == "KeyError"
     assert len(one_line(ValueError("x" * 1000))) == 300

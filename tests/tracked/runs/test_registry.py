@@ -42,7 +42,7 @@ def log_lengths(signature: ModelSignature = TEXT, **rest: object) -> str:
     return str(run.info.run_id)
 
 
-def test_all_uris_lead_to_the_same_model(store: str) -> None:
+def test_find_by_every_uri_gives_the_same_model(store: str) -> None:
     run_id, client = log_lengths(), mlflow.MlflowClient()
     client.set_registered_model_alias("m", "champion", "1")
     model_id = mlflow.models.get_model_info("models:/m/1").model_id
@@ -54,7 +54,7 @@ def test_all_uris_lead_to_the_same_model(store: str) -> None:
         assert (stored.model_id, stored.run_id, stored.title) == (model_id, run_id, uri)
 
 
-def test_an_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Path) -> None:
+def test_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Path) -> None:
     log_lengths()
     log_lengths()
     client = mlflow.MlflowClient()
@@ -79,7 +79,7 @@ def test_an_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Pat
         f"runs:/{'0' * 32}/model",
     ],
 )
-def test_what_is_not_there_is_named(store: str, uri: str) -> None:
+def test_missing_model_is_named(store: str, uri: str) -> None:
     log_lengths()
     with pytest.raises(UserError, match=f"^model: '{uri}' cannot be found .*; allowed: one that exists") as caught:
         registry.find(uri)
@@ -91,14 +91,14 @@ def fetch(folder: Path, uri: str = "models:/m/1") -> Path:
     return loader.download(EXPERIMENT, registry.find(uri), folder).path
 
 
-def test_a_harmless_model_is_fetched_and_scores(store: str, tmp_path: Path) -> None:
+def test_harmless_model_is_downloaded_and_scores(store: str, tmp_path: Path) -> None:
     log_lengths()
     model = loader.load(str(fetch(tmp_path / "m")))
     found = predict.predict_probabilities(model, pd.Series(["a", "ab"], index=[5, 9]))
     assert found.tolist() == pytest.approx([0.1, 0.2])
 
 
-def test_a_pickled_model_is_not_loaded(store: str, tmp_path: Path) -> None:
+def test_pickled_model_is_refused(store: str, tmp_path: Path) -> None:
     with mlflow.start_run():
         mlflow.pyfunc.log_model(
             name="model", python_model=Pickled(), pip_requirements=["mlflow"], registered_model_name="m"
@@ -108,14 +108,14 @@ def test_a_pickled_model_is_not_loaded(store: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["custom_objects.cloudpickle", "helper.py", "weights.pkl"])
-def test_a_model_with_code_beside_it_is_not_loaded(store: str, tmp_path: Path, name: str) -> None:
+def test_model_with_files_of_code_is_refused(store: str, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("boom")
     log_lengths(extra_files=[str(tmp_path / name)])
     with pytest.raises(UserError, match=f"holds extra_files/{name}, which runs code when loaded; allowed"):
         fetch(tmp_path / "m")
 
 
-def test_a_model_with_code_paths_is_not_loaded(store: str, tmp_path: Path) -> None:
+def test_model_with_code_paths_is_refused(store: str, tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("boom = 1\n")
     log_lengths(code_paths=[str(tmp_path / "helper.py")])
     with pytest.raises(UserError, match="runs code when loaded"):
@@ -129,7 +129,7 @@ def test_a_model_with_code_paths_is_not_loaded(store: str, tmp_path: Path) -> No
         ([TensorSpec(np.dtype(object), (-1,), "a"), TensorSpec(np.dtype(object), (-1,), "b")], "Tensor"),
     ],
 )
-def test_a_model_that_takes_no_text_is_not_loaded(
+def test_model_without_text_input_is_refused(
     store: str, tmp_path: Path, inputs: list[TensorSpec | ColSpec], said: str
 ) -> None:
     log_lengths(ModelSignature(inputs=Schema(inputs)))
@@ -137,21 +137,21 @@ def test_a_model_that_takes_no_text_is_not_loaded(
         fetch(tmp_path / "m")
 
 
-def test_a_model_of_somebody_else_has_no_record(store: str, tmp_path: Path) -> None:
+def test_foreign_model_has_no_metadata(store: str, tmp_path: Path) -> None:
     log_lengths()
     stored = registry.find("models:/m/1")
     assert loader.download(EXPERIMENT, stored, tmp_path).metadata is None
     assert loader.read_training_rows(stored, tmp_path) is None
 
 
-def test_what_is_no_probability_is_refused(store: str, tmp_path: Path) -> None:
+def test_prediction_outside_0_to_1_is_refused(store: str, tmp_path: Path) -> None:
     log_lengths()
     model = loader.load(str(fetch(tmp_path / "m")))
     with pytest.raises(RunFailed, match="does not give a probability between 0 and 1 for each text"):
         predict.predict_probabilities(model, pd.Series(["a text of more than ten letters"]))
 
 
-def test_a_model_that_names_a_module_to_import_is_not_loaded(store: str, tmp_path: Path) -> None:
+def test_model_that_names_a_module_is_refused(store: str, tmp_path: Path) -> None:
     (tmp_path / "keras_module.txt").write_text("antigravity")
     log_lengths(extra_files=[str(tmp_path / "keras_module.txt")])
     with pytest.raises(UserError, match=r"holds keras_module\.txt, which runs code when loaded"):

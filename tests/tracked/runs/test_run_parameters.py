@@ -27,13 +27,13 @@ def run(patience: str, **tags: Any) -> Run:
 
 
 @pytest.mark.parametrize("tags", [{}, {"launch": json.dumps({"parameters": {"patience": "3", "min_delta": "0.0001"}})}])
-def test_parameters_of_a_run_that_stored_3_0_are_those_of_3(store: str, tags: dict[str, str]) -> None:
+def test_parameters_of_a_run_with_3_0_equal_those_with_3(store: str, tags: dict[str, str]) -> None:
     found = run_parameters.read_parameters(run("3.0", **tags))
     assert found == run_parameters.read_parameters(run("3"))
     assert (found["patience"], found["min_delta"]) == ("3", "0.0001")
 
 
-def test_replay_of_a_run_that_stored_3_0_answers_like_3(store: str) -> None:
+def test_replay_of_a_run_with_3_0_equals_that_with_3(store: str) -> None:
     tables = []
     for patience in ("3.0", "3"):
         replay.main([f"--run={run(patience).info.run_id}"], Signals())
@@ -42,19 +42,19 @@ def test_replay_of_a_run_that_stored_3_0_answers_like_3(store: str) -> None:
     assert tables[0].equals(tables[1])
 
 
-def test_compare_of_runs_that_stored_3_0_and_3_shows_no_difference(store: str) -> None:
+def test_compare_of_runs_with_3_0_and_3_shows_no_difference(store: str) -> None:
     assert differing_parameters([run("3.0"), run("3")]) == {}
     assert differing_parameters([run("3.0"), run("4")]) == {"patience": ["3", "4"]}
 
 
-def test_resume_of_a_run_that_stored_3_0_takes_3(store: str) -> None:
+def test_resume_of_a_run_with_3_0_takes_3(store: str) -> None:
     found = [recorded_parameters(Diabetes(), run(patience)) for patience in ("3.0", "3")]
     assert found[0] == found[1]
     assert found[0].patience == 3
 
 
 @pytest.mark.parametrize("patience", ["3.5", "many", "1e400", "nan"])
-def test_a_patience_that_is_no_whole_number_stays_as_it_is_and_is_none(store: str, patience: str) -> None:
+def test_patience_that_is_no_whole_number_is_none(store: str, patience: str) -> None:
     assert run_parameters.read_parameters(run(patience))["patience"] == patience
     assert metric_history.read(run(patience)).patience is None
 
@@ -78,5 +78,5 @@ def test_extended_values_are_read_in_both_forms(store: str, tag: str, extended: 
     assert recorded_parameters(Diabetes(), found).patience == extended.get("patience", 3)
 
 
-def test_one_file_knows_the_setting_that_names_a_run() -> None:
+def test_setting_of_the_run_id_is_in_one_file() -> None:
     assert [path.name for path in SRC.rglob("*.py") if "MLFLOW_RUN_ID" in path.read_text()] == ["connection.py"]

@@ -37,7 +37,7 @@ def everything() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("begun", ["train", "evaluate", "promote", "unfinished"])
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_run_that_a_verb_has_begun_is_no_other_ones(
+def test_used_run_of_another_verb_is_refused(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, verb: str, begun: str
 ) -> None:
     record([0.5, 0.4], tags=TRAINING)
@@ -58,9 +58,7 @@ def test_a_run_that_a_verb_has_begun_is_no_other_ones(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_run_that_mlflow_run_made_for_another_verb_is_refused(
-    store: str, monkeypatch: pytest.MonkeyPatch, verb: str
-) -> None:
+def test_run_of_mlflow_run_for_another_verb_is_refused(store: str, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     record([0.5, 0.4], tags=TRAINING)
     entry = "evaluate" if verb == "train" else "main"
     run_id = record([0.5, 0.4], tags={"mlflow.project.entryPoint": entry}, status=None)
@@ -74,7 +72,7 @@ def test_a_run_that_mlflow_run_made_for_another_verb_is_refused(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_run_that_is_not_there_is_said(store: str, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+def test_missing_run_is_named(store: str, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with pytest.raises(UserError, match=f"^MLFLOW_RUN_ID: no run can begin, as there is no run '{'0' * 32}'; allowed"):
         VERBS[verb]([], Signals())
@@ -82,9 +80,7 @@ def test_a_run_that_is_not_there_is_said(store: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("verb", ["replay", "compare", "unfinished"])
 @pytest.mark.parametrize("is_made", [True, False])
-def test_a_run_that_nothing_has_begun_becomes_the_verbs(
-    store: str, monkeypatch: pytest.MonkeyPatch, verb: str, is_made: bool
-) -> None:
+def test_unused_run_becomes_the_verbs(store: str, monkeypatch: pytest.MonkeyPatch, verb: str, is_made: bool) -> None:
     """As mlflow run makes one, and as a user does."""
     record([0.5, 0.4], RULE, TRAINING)
     made = mlflow.MlflowClient().create_run("0", tags={"mlflow.project.entryPoint": verb} if is_made else {})
@@ -96,7 +92,7 @@ def test_a_run_that_nothing_has_begun_becomes_the_verbs(
 
 
 @pytest.mark.parametrize("verb", ["replay", "compare"])
-def test_a_run_that_is_begun_while_a_verb_works_is_not_taken(
+def test_run_used_by_another_process_meanwhile_is_refused(
     store: str, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     """Two processes were given the same run."""
@@ -117,7 +113,7 @@ def test_a_run_that_is_begun_while_a_verb_works_is_not_taken(
     assert len(everything()) == 2
 
 
-def test_without_mlflows_words_every_name_counts_as_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_name_without_mlflows_words_counts_as_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_start.is_made_up("gifted-crow-512")
     assert not run_start.is_made_up("lstm-big-512")
     monkeypatch.delattr(name_utils, "_GENERATOR_NOUNS")

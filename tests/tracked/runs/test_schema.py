@@ -163,7 +163,7 @@ def test_every_name_of_the_schema_is_used_by_the_code() -> None:
     assert unused(code()) == set()
 
 
-def test_a_name_that_no_code_uses_is_found() -> None:
+def test_unused_name_is_found() -> None:
     text = code()
     assert unused(re.sub(r"\bDECIDING_DIGEST\b", "", text)) == {"deciding_digest"}
     assert unused(re.sub(r"\bROC_AUC\b", "", text)) == {"test_roc_auc"}
@@ -181,10 +181,10 @@ def written_again(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", ["runs", "models", "resume", "verbs", "../imdb_conv1d"])
-def test_a_stored_name_is_written_once(folder: str) -> None:
+def test_stored_names_are_written_once(folder: str) -> None:
     assert written_again(SRC / "tracked" / folder) == []
 
 
-def test_a_name_that_is_written_again_is_found(tmp_path: Path) -> None:
+def test_name_that_is_written_again_is_found(tmp_path: Path) -> None:
     (tmp_path / "report.py").write_text("run.set_tags({'data_digest': digest})")
     assert written_again(tmp_path) == ["report.py: data_digest"]

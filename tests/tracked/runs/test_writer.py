@@ -13,5 +13,5 @@ from tracked.runs.writer import escape_markdown
         ("[x](y) *b* _i_ ~s~ `c` <script> &amp;", "\\[x\\](y) \\*b\\* \\_i\\_ \\~s\\~ \\`c\\` \\<script\\> \\&amp;"),
     ],
 )
-def test_markdown_shows_a_text_as_it_is(text: str, expected: str) -> None:
+def test_escaped_markdown_shows_the_text(text: str, expected: str) -> None:
     assert escape_markdown(text) == expected

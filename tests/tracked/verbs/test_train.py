@@ -318,7 +318,7 @@ def test_undelivered_calls_fail_the_run_and_are_named(
     assert list(points(run, "val_loss")) == [1, 3]
     assert versions() == []
     *_, kept_line = capsys.readouterr().err.strip().splitlines()
-    kept = Path(kept_line.removeprefix("files that did not arrive are kept in "))
+    kept = Path(kept_line.removeprefix("files that were not logged are kept in "))
     assert len(pd.read_csv(kept / "history.csv")) == 3
 
 
