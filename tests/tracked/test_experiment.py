@@ -242,9 +242,13 @@ def test_require_with_lowercase_letters_digits_and_single_hyphens_accepts_the_na
 def test_find_source_files_of_an_interpreters_class_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "typed", ModuleType("typed"))
     assert reproducibility.find_source_files(type("Typed", (Tiny,), {"__module__": "typed"})()) == []
-    beside = reproducibility.find_source_files(Tiny())  # the script's own file, and files imported beside it
-    assert Path(__file__) in beside
-    assert {path.parent for path in beside} == {Path(__file__).parent}
+
+
+def test_find_source_files_of_a_script_has_it_and_files_imported_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "__package__", "")  # a script is in no package
+    files = reproducibility.find_source_files(Tiny())
+    assert Path(__file__) in files
+    assert {path.parent for path in files} == {Path(__file__).parent}
 
 
 # --- what an epoch reports --------------------------------------------------------------------------------------------
