@@ -215,6 +215,19 @@ def test_ctrl_c_prints_a_command_that_resumes(uri: str, place: Path, trained: ml
     assert metrics(run) == metrics(trained)
 
 
+@pytest.mark.parametrize("streams", [">/dev/full 2>&-", "<&- >&- 2>/dev/full"])
+def test_training_with_full_or_closed_streams_is_whole(uri: str, place: Path, streams: str) -> None:
+    """As a daemon or cron may start it."""
+    name = f"streams-{len(streams)}"
+    command = f'"{PYTHON}" "{SCRIPT}" train --epochs=2 --model_name={name} {streams}'
+    done = subprocess.run(["sh", "-c", command], cwd=place, env=environment(uri), stdin=subprocess.DEVNULL, timeout=300)
+    assert done.returncode == 0
+    (version,) = mlflow.MlflowClient().search_model_versions(f"name = '{name}'")
+    run = mlflow.get_run(version.run_id)
+    assert (run.info.status, run.data.tags["registered_version"]) == ("FINISHED", str(version.version))
+    assert [*metrics(run)["val_loss"]] == [1, 2]
+
+
 def virtualenv_name(folder: Path) -> str:
     """Compute the name of a project's environment in mlflow's cache."""
     python = _PythonEnv.from_conda_yaml(load_project(str(folder)).env_config_path)

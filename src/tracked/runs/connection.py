@@ -60,8 +60,9 @@ def require_model_store() -> None:
     Raises:
         UserError: if a server is older than ``MODELS_SINCE``.
     """
-    addresses = {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri(), "MLFLOW_REGISTRY_URI": mlflow.get_registry_uri()}
-    for name, address in addresses.items():
+    # By address: one that is both is asked once, as the tracking store.
+    names = {mlflow.get_registry_uri(): "MLFLOW_REGISTRY_URI"} | {mlflow.get_tracking_uri(): "MLFLOW_TRACKING_URI"}
+    for address, name in names.items():
         version = _server_version(address)
         match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})\S{0,30}", version)
         if match and (int(match[1]), int(match[2])) < MODELS_SINCE:

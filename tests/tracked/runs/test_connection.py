@@ -67,7 +67,7 @@ def test_new_server_or_answer_without_a_version_passes(answer: bytes, monkeypatc
     with server(answer) as (uri, seen):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         connection.require_model_store()
-    assert seen[0] == "/version"
+    assert seen == ["/version"]
 
 
 def test_refused_or_unanswered_version_passes(monkeypatch: pytest.MonkeyPatch) -> None:
