@@ -91,7 +91,7 @@ def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str
             rows = run.data.tags.get(ROWS_DIGEST) or run.data.tags.get(DATA_DIGEST, "")
             by_training.setdefault(training, {})[rows] = run
     common = Counter(
-        rows for found in by_training.values() for rows, run in found.items() if not count_leaked(owner, run)
+        rows for by_rows in by_training.values() for rows, run in by_rows.items() if not count_leaked(owner, run)
     )
     most = common.most_common(1)[0][0] if common else ""
 
@@ -99,7 +99,7 @@ def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str
         rows, run = item
         return not count_leaked(owner, run), rows == most, count_leaked(owner, run) is not None, run.info.start_time
 
-    return {training: max(found.items(), key=preference)[1] for training, found in by_training.items()}
+    return {training: max(by_rows.items(), key=preference)[1] for training, by_rows in by_training.items()}
 
 
 def count_leaked(owner: Experiment, run: Run) -> int | None:

@@ -101,7 +101,7 @@ def read_all(
     Raises:
         UserError: if no run has a history, or the histories differ in metric or mode.
     """
-    found = []
+    results = []
     for start in range(0, len(runs), AT_ONCE):
         some = runs[start : start + AT_ONCE]
         of_metric: dict[str, list[str]] = {}
@@ -113,23 +113,23 @@ def read_all(
         for run in some:
             run_id = run.info.run_id
             try:
-                found.append(read(run, monitor, mode, say, points[run_id], lasted.get(run_id, []), declared))
+                results.append(read(run, monitor, mode, say, points[run_id], lasted.get(run_id, []), declared))
             except UserError as error:
                 if all_of_them:
                     raise
                 say(f"left out: {error}")
         if len(runs) > AT_ONCE:
             say(f"read {start + len(some):,} of {len(runs):,} histories")
-    if not found:
+    if not results:
         one = "a metric that one of the trainings has recorded by the epoch"
         raise refusal("monitor", monitor, f"{one}; none of {len(runs):,} has")
     for name, given in (("monitor", monitor), ("mode", mode)):
-        kinds = sorted({str(getattr(history, name)) for history in found})
+        kinds = sorted({str(getattr(history, name)) for history in results})
         if len(kinds) > 1:
             raise UserError(
                 f"{name}: {given!r} means {' and '.join(kinds)} for these runs; allowed: one of them by name"
             )
-    return found
+    return results
 
 
 def choose_grid(

@@ -37,10 +37,10 @@ def read_points(run_ids: Sequence[str], metric: str) -> dict[str, list[Metric]]:
     if len(rows) == MAX_POINTS:
         middle = len(run_ids) // 2
         return read_points(run_ids[:middle], metric) | read_points(run_ids[middle:], metric)
-    found: dict[str, list[Metric]] = {run_id: [] for run_id in run_ids}
+    points: dict[str, list[Metric]] = {run_id: [] for run_id in run_ids}
     for row in rows:
-        found[row.run_id].append(row)
-    return found
+        points[row.run_id].append(row)
+    return points
 
 
 @contextmanager

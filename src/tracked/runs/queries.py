@@ -112,13 +112,13 @@ def describe_other_data(data: Sequence[str]) -> str:
     if len(data) < 2 or (len(counts) == 1 and "" not in counts):
         return ""
     unknown = counts.pop("", 0)
-    told = [f"{count:,} on {one}" for one, count in counts.most_common(SHOWN)]
+    parts = [f"{count:,} on {one}" for one, count in counts.most_common(SHOWN)]
     if rest := sum(counts.values()) - sum(count for _, count in counts.most_common(SHOWN)):
-        told.append(f"{rest:,} on others")
+        parts.append(f"{rest:,} on others")
     if unknown:
-        told.append(f"{unknown:,} on data that the runs do not name")
+        parts.append(f"{unknown:,} on data that the runs do not name")
     return (
-        f"These {len(data):,} trainings are not all known to be measured on the same data ({'; '.join(told)}): "
+        f"These {len(data):,} trainings are not all known to be measured on the same data ({'; '.join(parts)}): "
         "figures of other data do not compare."
     )
 
@@ -165,15 +165,15 @@ def find_experiment(name: str) -> MlflowExperiment:
     """
     client = mlflow.MlflowClient()
     value = os.environ.get("MLFLOW_EXPERIMENT_NAME", "auto") if name == "auto" else name
-    found: MlflowExperiment | None = None
+    match: MlflowExperiment | None = None
     with suppress(MlflowException):
         if value == "auto":
-            found = client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID", "0"))
+            match = client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID", "0"))
         else:
-            found = client.get_experiment_by_name(value)
-    if found is None or found.lifecycle_stage != "active":
+            match = client.get_experiment_by_name(value)
+    if match is None or match.lifecycle_stage != "active":
         raise refusal("experiment", value, "the name of an experiment that exists and is not deleted")
-    return found
+    return match
 
 
 def find_trainings(owner: Experiment, name: str, metric: str = "auto") -> Trainings:

@@ -53,9 +53,10 @@ def find(uri: str) -> StoredModel:
     try:
         if match := re.fullmatch(r"models:/+([^/@]+)(?:@([^/]+)|/([^/]+))", uri):
             name, alias, number = match.groups()
-            found = client.get_model_version_by_alias(name, alias) if alias else _version(client, name, number)
-            exact = f"models:/{name}/{found.version}"
-            info, version, run_id = mlflow.models.get_model_info(exact), str(found.version), found.run_id or ""
+            registered = client.get_model_version_by_alias(name, alias) if alias else _version(client, name, number)
+            version, run_id = str(registered.version), registered.run_id or ""
+            exact = f"models:/{name}/{version}"
+            info = mlflow.models.get_model_info(exact)
             return StoredModel(exact, name, version, info.model_id or "", run_id, *_trained_on(info))
         info = mlflow.models.get_model_info(uri)
         return StoredModel(uri, "", "", info.model_id or "", info.run_id or "", *_trained_on(info))

@@ -61,20 +61,20 @@ def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
     if not run_id:
         return None
     run = read_run(run_id)
-    begun, made_for = run.data.tags.get(VERB), run.data.tags.get(ENTRY_POINT)
-    if begun and not is_own(owner, run):
+    used_by, entry_point = run.data.tags.get(VERB), run.data.tags.get(ENTRY_POINT)
+    if used_by and not is_own(owner, run):
         of = name_experiment(owner_of(owner, run))
         raise UserError(f"{RUN_ID_SETTING}: run {run_id} is of {of}; allowed: a run of {owner.name!r}")
     foreign = set(run.data.params) - set(owner.Parameters.model_fields)
-    if not begun and made_for == "main" and verb == "train" and foreign and not is_made_for(owner, run):
-        told = ", ".join(sorted(foreign))
+    if not used_by and entry_point == "main" and verb == "train" and foreign and not is_made_for(owner, run):
+        names = ", ".join(sorted(foreign))
         raise UserError(
-            f"{RUN_ID_SETTING}: run {run_id} was made by mlflow run with another experiment's parameters ({told}); "
+            f"{RUN_ID_SETTING}: run {run_id} was made by mlflow run with another experiment's parameters ({names}); "
             f"allowed: a run of {owner.name!r}"
         )
-    if begun == "train" == verb or (not begun and made_for in (None, "main" if verb == "train" else verb)):
+    if used_by == "train" == verb or (not used_by and entry_point in (None, "main" if verb == "train" else verb)):
         return run
-    what = f"is a run of {begun}" if begun else f"was made by mlflow run for {made_for}"
+    what = f"is a run of {used_by}" if used_by else f"was made by mlflow run for {entry_point}"
     allowed = "a training, a run that nothing has begun" if verb == "train" else "a run that nothing has begun"
     raise UserError(
         f"{RUN_ID_SETTING}: run {run_id} {what} and cannot become one of {verb}; allowed: {allowed}, or no --run-id"
@@ -95,8 +95,8 @@ def read_run(run_id: str) -> MlflowRun:
             raise
         run = None
     if run is None or run.info.lifecycle_stage != "active":
-        told = f"{RUN_ID_SETTING}: no run can begin, as there is no run {run_id!r}"
-        raise UserError(f"{told}; allowed: a run that exists and is not deleted")
+        fault = f"{RUN_ID_SETTING}: no run can begin, as there is no run {run_id!r}"
+        raise UserError(f"{fault}; allowed: a run that exists and is not deleted")
     return run
 
 
@@ -162,16 +162,16 @@ def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> ml
     def attempt() -> mlflow.ActiveRun:
         if tried:
             token = json.loads(tags[LAUNCH])["token"]
-            found = mlflow.search_runs(
+            matches = mlflow.search_runs(
                 None if experiment_id is None else [experiment_id],
                 f"tags.{LAUNCH} LIKE '%{token}%'",
                 output_format="list",
                 search_all_experiments=experiment_id is None,
             )
-            for surplus in found[:-1]:  # the newest first; a late answer may have created several
+            for surplus in matches[:-1]:  # the newest first; a late answer may have created several
                 mlflow.MlflowClient().delete_run(surplus.info.run_id)
-            if found:
-                return mlflow.start_run(run_id=found[-1].info.run_id, nested=inside)
+            if matches:
+                return mlflow.start_run(run_id=matches[-1].info.run_id, nested=inside)
         tried.append(True)
         return mlflow.start_run(run_name=name, tags=dict(tags), experiment_id=experiment_id, nested=inside)
 

@@ -33,7 +33,7 @@ def find_versions_by_run(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]
     Raises:
         RunFailed: if the store keeps failing.
     """
-    found: dict[str, list[ModelVersion]] = {run_id: [] for run_id in run_ids}
+    by_run: dict[str, list[ModelVersion]] = {run_id: [] for run_id in run_ids}
     client = mlflow.MlflowClient()
     for start in range(0, len(run_ids), AT_ONCE):
         some = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + AT_ONCE])
@@ -42,9 +42,9 @@ def find_versions_by_run(run_ids: Sequence[str]) -> dict[str, list[ModelVersion]
             call = partial(client.search_model_versions, f"run_id IN ({some})", page_token=token)
             page = with_retries("reading the versions of the trainings", call)
             for version in filter(_is_own, page):
-                found[str(version.run_id)].append(version)
+                by_run[str(version.run_id)].append(version)
             token = page.token or ""
-    return found
+    return by_run
 
 
 def model_ids(versions: Sequence[ModelVersion]) -> set[str]:
