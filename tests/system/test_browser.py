@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from helpers import SRC
+from helpers.recording import record
 from helpers.reviews import TINY, make_reviews
 from helpers.servers import mlflow_server
 from helpers.system import find_chromium
+from helpers.verbs import compare
+from tracked.console.signals import Signals
 
 pytestmark = pytest.mark.needs("Chromium")
 
@@ -148,6 +152,63 @@ def test_comparison_page_without_network_shows_values(server: Server, browser: B
     expect(tab.locator(".hoverlayer text").first).to_contain_text("epoch")
     assert requests == [Path(file).as_uri()]
     assert errors == []
+    context.close()
+
+
+def record_evaluated(seed: int, rate: float, folder: Path) -> str:
+    """Record a finished training and an evaluation of its model, as the verbs do; returns the training's id."""
+    name = f"patience=30 seed={seed} learning_rate={rate:g} data=/data/collected/2026/reviews-of-three-shops.csv.gz"
+    parameters = {"monitor": "val_loss", "mode": "min", "patience": 30, "seed": seed, "learning_rate": rate}
+    tags = {"verb": "train", "stop_reason": "patience", "data_digest": "ab" * 32, "registered_version": str(seed)}
+    values = [0.6912 - epoch / 50 + seed / 100 for epoch in range(12)]
+    training = record(values, parameters, tags, name=name, milliseconds=90_000)
+    tags = {"verb": "evaluate", "training_run_id": training, "rows_digest": "d", "evaluation_format": "3"}
+    evaluation = record([], tags=tags)
+    client, rows = MlflowClient(), range(200)
+    losses = [(row * seed % 17) / 10 for row in rows]
+    table = pd.DataFrame({"id": [f"{row:04}" for row in rows], "loss": losses, "seen": [row < seed for row in rows]})
+    table = table.assign(key=table["id"], correct=table["loss"] < 0.7)
+    table.to_parquet(folder / "predictions.parquet")
+    client.log_artifact(evaluation, str(folder / "predictions.parquet"))
+    metrics = {"test_loss": table["loss"].mean(), "test_accuracy": table["correct"].mean(), "test_reviews_seen": seed}
+    for key, value in metrics.items():
+        client.log_metric(evaluation, key, value)
+    return training
+
+
+# Texts of cells that reach out of the viewport, and elements that scroll sideways.
+OVERFLOW = """() => {
+  const width = document.documentElement.clientWidth;
+  const isOutside = box => box.left < 0 || box.right > width + 0.5;
+  const outside = [...document.querySelectorAll('th, td')].filter(cell => {
+    const range = document.createRange();
+    range.selectNodeContents(cell);
+    return isOutside(cell.getBoundingClientRect()) || isOutside(range.getBoundingClientRect());
+  });
+  const scrolling = [document.documentElement, ...document.querySelectorAll('body, body *')].filter(element =>
+    element.scrollWidth > element.clientWidth && (element === document.documentElement ||
+    ['auto', 'scroll'].includes(getComputedStyle(element).overflowX)));
+  return [...outside.map(cell => cell.innerText), ...scrolling.map(element => element.tagName)];
+}"""
+
+
+def test_comparison_page_of_six_trainings_fits_the_viewport(store: str, browser: Browser, tmp_path: Path) -> None:
+    """At each width: no table cell lies outside of the viewport, and nothing scrolls sideways."""
+    for seed in range(1, 7):
+        record_evaluated(seed, 0.001 / seed, tmp_path)
+    compare.main([], Signals())
+    (run,) = MlflowClient().search_runs(["0"], "tags.verb = 'compare'")
+    file = MlflowClient().download_artifacts(run.info.run_id, "comparison.html", str(tmp_path))
+    context = browser.new_context(viewport={"width": 1200, "height": 1000}, offline=True)
+    page = context.new_page()
+    page.goto(Path(file).as_uri())
+    expect(page.locator("table").first.locator("tbody tr")).to_have_count(6)
+    head = page.locator("table").first.locator("th").all_inner_texts()
+    assert {"seed", "learning_rate", "version", "run_id"} <= set(head)
+    for width in (1200, 1600, 900, 600, 400):
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.reload()
+        assert (width, page.evaluate(OVERFLOW)) == (width, [])
     context.close()
 
 

@@ -1,4 +1,4 @@
-"""The comparison as one HTML page that needs no network: curves to hover over, and the tables."""
+"""Render a comparison as one HTML page that works offline: interactive curves, and tables that fit the window."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,17 +10,24 @@ from tracked.analysis.rule_replay import History
 from tracked.reports.plots import COLORS
 
 MAX_CURVES = 40
+LONG = 14  # characters; longer words may break anywhere
+# Tables never scroll: headers break after underscores, long words (paths, ids) anywhere, and on a narrow screen or with
+# many columns every word may.
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1250px; padding: 0 1rem; color: #222; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 1.5rem 1rem; color: #222; overflow-wrap: anywhere; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; white-space: nowrap; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; } th { background: #f4f4f4; }
-td:first-child, th:first-child { text-align: left; } td:only-child { white-space: normal; }
+table { border-collapse: collapse; font-size: 13px; overflow-wrap: normal; }
+th, td { padding: .3rem .4rem; border-bottom: 1px solid #ddd; text-align: right; } th { background: #f4f4f4; }
+td:first-child, th:first-child { text-align: left; } td.long { overflow-wrap: anywhere; min-width: 8em; }
+table:has(th:nth-child(17)) :is(th, td) { overflow-wrap: anywhere; }
+@media (max-width: 1000px) {
+  table { font-size: 11px; } th, td { padding: .2rem .1rem; overflow-wrap: anywhere; } td.long { min-width: 0; }
+}
 """
 
 
 def draw_curves(histories: Sequence[History], best_epochs: Sequence[int]) -> go.Figure:
-    """Curves of the first ``MAX_CURVES`` histories over each other; a star is the kept epoch, a cross the last one."""
+    """Draw the first ``MAX_CURVES`` histories into one plot, with a star at the best epoch and a cross at the last."""
     figure = go.Figure()
     for number, (history, best) in enumerate(list(zip(histories, best_epochs, strict=True))[:MAX_CURVES]):
         name, group, color = escape(history.run_name or history.run_id), history.run_id, COLORS[number % len(COLORS)]
@@ -50,19 +57,30 @@ def draw_curves(histories: Sequence[History], best_epochs: Sequence[int]) -> go.
 
 
 def render_page(title: str, figure: go.Figure, sections: Sequence[tuple[str, str, pd.DataFrame]]) -> str:
-    """A whole HTML document.
+    """Return a whole HTML document.
 
     Args:
-        sections: heading, a sentence, and a table whose cells are text; one whose table is empty is left out.
+        sections: heading, sentence, and a table whose cells are text. A section with an empty table is left out.
     """
     plot = figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
     parts = [
-        f"<h1>{escape(title)}</h1><p>A star is the epoch that the checkpoint kept, a cross the last one.</p>",
+        f"<h1>{escape(title)}</h1><p>Star: the epoch of the checkpoint. Cross: the last epoch.</p>",
         plot,
     ]
     for heading, sentence, table in sections:
         if len(table):
-            parts.append(f"<h2>{escape(heading)}</h2><p>{escape(sentence)}</p>")
-            parts.append(f'<div class="scroll">{table.to_html(index=False, border=0)}</div>')
+            parts.append(f"<h2>{escape(heading)}</h2><p>{escape(sentence)}</p>{_render_table(table)}")
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _render_table(table: pd.DataFrame) -> str:
+    head = "".join(f"<th>{escape(str(name)).replace('_', '_<wbr>')}</th>" for name in table)
+    rows = ("".join(map(_render_cell, row)) for row in table.itertuples(index=False))
+    body = "".join(f"<tr>{cells}</tr>" for cells in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _render_cell(text: str) -> str:
+    is_long = any(len(word) > LONG for word in text.split())
+    return f"<td{' class=long' if is_long else ''}>{escape(text)}</td>"
