@@ -99,4 +99,6 @@ def read_chosen(source: Source, rows: pd.DataFrame, take: pd.Series) -> Iterator
 
 
 def _make_change_error(source: Source, change: str) -> RunFailed:
-    return RunFailed(f"data: {source.name} changed while it was scored ({change}); no figure is logged; evaluate again")
+    return RunFailed(
+        f"data: {source.name} changed while it was scored ({change}); no metrics are logged; evaluate again"
+    )

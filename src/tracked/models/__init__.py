@@ -1,1 +1,1 @@
-"""Stored models: packaged, registered, loaded, evaluated, promoted."""
+"""Models in the registry: package, register, load, evaluate and promote them."""

@@ -1,4 +1,4 @@
-"""The alias champion: who has it, who had it before, and how it moves."""
+"""The alias champion of a registered model: the version that has it, the former champions, and its moves."""
 
 import json
 import re
@@ -30,156 +30,158 @@ from tracked.runs.schema import (
 )
 from tracked.runs.writer import Run
 
-ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # MLflow's codes for a name, version or alias not there
-KEPT = 100  # of them; a tag's length is limited
+ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # MLflow's codes for a missing name, version or alias
+MAX_HISTORY = 100  # versions: MLflow limits the length of a tag
 
 
 @contextmanager
 def promotion_lock(owner: Experiment, name: str) -> Iterator[None]:
-    """Keep this user's other promotions and rollbacks of the model on this host out, until all is decided and seen.
+    """Keep out this user's other promotions and rollbacks of the model on this host until the outcome is logged.
 
-    Those of other users and hosts are kept out by :func:`promote` alone, which finds another champion.
+    Other users and hosts are not kept out: there, :func:`promote` finds that the champion has changed.
 
     Raises:
-        UserError: if there is no such model.
+        UserError: if the model does not exist.
         RunFailed: if the registry keeps failing, or another promotion does not end.
     """
-    # Not the registry's address, which has several spellings.
-    made = _model(name).creation_timestamp
-    with lock(owner.name, f"{name} of {made}", f"another promotion of {name}"):
+    # The creation time tells registries apart; an address has several spellings.
+    created = _model(name).creation_timestamp
+    with lock(owner.name, f"{name} of {created}", f"another promotion of {name}"):
         yield
 
 
 def current_champion(name: str) -> str:
-    """The version that is the champion now; empty if none is.
+    """Return the champion's version; empty if no version has the alias.
 
     Raises:
         RunFailed: if the registry keeps failing.
     """
     call = partial(mlflow.MlflowClient().get_model_version_by_alias, name, CHAMPION)
-    version = _if_there(f"reading the {CHAMPION} of {name}", call)
+    version = _get_or_none(f"reading the alias {CHAMPION} of {name}", call)
     return str(version.version) if version else ""
 
 
 def find_champions(name: str) -> tuple[str, list[str]]:
-    """The version that is the champion now, empty if none is, and those before it, the last one still existing.
+    """Return the champion's version, empty if none, and the former champions; the last of these still exists.
 
     Raises:
-        UserError: if there is no such model.
+        UserError: if the model does not exist.
         RunFailed: if the registry keeps failing.
     """
-    past, current = _past(name), current_champion(name)
-    return current, _before(name, past, current)
+    history, current = _read_history(name), current_champion(name)
+    return current, _former(name, history, current)
 
 
 def require_not_withdrawn(version: StoredModel, uri: str) -> None:
-    """Make sure that a version which a rollback has withdrawn comes back by its number alone.
+    """Refuse a version that a rollback withdrew, unless ``uri`` gives its number.
 
-    A promotion every night of what an alias names would undo each rollback.
+    Otherwise a nightly promotion of what an alias names would undo each rollback.
 
     Raises:
-        UserError: if one would; its number, given by hand, does.
+        UserError: if the version is withdrawn and ``uri`` does not give its number.
         RunFailed: if the registry keeps failing.
     """
     call = partial(mlflow.MlflowClient().get_model_version, version.name, version.version)
-    found = _if_there(f"reading {version.title}", call)
-    tags = found.tags if found else {}
-    # Earlier versions of this project have no such tag, and say it as the last event alone.
+    registered = _get_or_none(f"reading {version.title}", call)
+    tags = registered.tags if registered else {}
+    # Earlier versions of this project set the tag of the last event only.
     withdrawn = tags.get(WITHDRAWN, str(tags.get(PROMOTION) == "withdrawn").lower()) == "true"
     if withdrawn and not re.fullmatch(r"models:/+[^/@]+/\d+", uri):
         raise UserError(
-            f"model: {uri!r} is version {version.version}, which a rollback has withdrawn; allowed: {version.uri} to "
-            "promote it all the same, or another version"
+            f"model: {uri!r} is version {version.version}, which a rollback withdrew; to promote it anyway, give "
+            f"{version.uri}"
         )
 
 
 def promote(name: str, version: str, former: str) -> bool:
-    """Make a version the champion in place of ``former`` (empty: of none). False, and nothing moved, if that is no
-    longer the champion: somebody on another host was faster.
+    """Move the alias from ``former`` (empty: no version has it) to ``version``.
+
+    Returns:
+        False, with nothing moved, if ``former`` is no longer the champion: another host was faster.
 
     Raises:
-        RunFailed: if the registry keeps failing, or another version was made the champion at the same moment.
+        RunFailed: if the registry keeps failing, or another host moved the alias at the same moment.
     """
     current, before = find_champions(name)
     if current != former:
         return False
-    _move(name, version)
-    _remember(name, [*before, *filter(None, [former]), version])
+    _move_alias(name, version)
+    _write_history(name, [*before, *filter(None, [former]), version])
     if (now := current_champion(name)) != version:
         raise RunFailed(
-            f"version {version} of {name} was made the {CHAMPION}, and version {now or 'none'} took its place at the "
-            "same moment, from another host; promote again to compare it with that one"
+            f"another host moved the {CHAMPION} of {name} to version {now or 'none'} just after version {version} got "
+            "the alias; promote again to compare the two"
         )
     return True
 
 
 def roll_back(name: str, before: list[str]) -> None:
-    """Make the last one of the former champions the champion again, as :func:`find_champions` tells them.
+    """Make the last of the former champions, as :func:`find_champions` returns them, the champion again.
 
-    Those after it are forgotten, so that the next rollback goes further back.
+    Later champions leave the history, so that the next rollback goes one further back.
 
     Raises:
         RunFailed: if the registry keeps failing.
     """
-    _move(name, before[-1])
-    _remember(name, before)
+    _move_alias(name, before[-1])
+    _write_history(name, before)
 
 
 def log_outcome(
     owner: Experiment, run: Run, name: str, version: str, event: str, against: str, sentence: str,
     decision: Decision | None,
 ) -> None:  # fmt: skip
-    """Queue what a promotion or a rollback was for one version, in place of what was said there before.
+    """Queue the outcome of a promotion or a rollback for one version; it replaces the version's former outcome.
 
     Args:
         event: promoted, refused, replaced, defended, restored or withdrawn.
-        against: the other version; empty if there is none.
+        against: the other version; empty for the first champion.
     """
-    said = {PROMOTION: event, PROMOTION_AGAINST: against or "none", PROMOTION_RUN_ID: run.id}
+    tags = {PROMOTION: event, PROMOTION_AGAINST: against or "none", PROMOTION_RUN_ID: run.id}
     digits = owner.terms.digits + 2
-    said[fill(PROMOTION_DIFFERENCE, owner)] = f"{decision.difference:.{digits}f}" if decision else "none"
-    said[fill(PROMOTION_UPPER, owner)] = f"{decision.upper:.{digits}f}" if decision else "none"
+    tags[fill(PROMOTION_DIFFERENCE, owner)] = f"{decision.difference:.{digits}f}" if decision else "none"
+    tags[fill(PROMOTION_UPPER, owner)] = f"{decision.upper:.{digits}f}" if decision else "none"
     if event in ("promoted", "restored", "withdrawn"):
-        said[WITHDRAWN] = str(event == "withdrawn").lower()
-    run.set_version_tags(name, version, said)
+        tags[WITHDRAWN] = str(event == "withdrawn").lower()
+    run.set_version_tags(name, version, tags)
     run.set_version_line(name, version, "Promotion:", sentence)
 
 
-def _before(name: str, past: list[str], current: str) -> list[str]:
-    """The champions before the present one, without those at the end that are deleted.
+def _former(name: str, history: list[str], current: str) -> list[str]:
+    """Return the champions before the current one, without deleted versions at the end.
 
-    A champion by hand may be one of the former ones; then those after it do not count.
+    If somebody gave the alias to a former champion by hand, the champions after that one do not count.
     """
-    before = past[: len(past) - 1 - past[::-1].index(current)] if current in past else list(past)
+    before = history[: len(history) - 1 - history[::-1].index(current)] if current in history else list(history)
     while before and (before[-1] == current or not _exists(name, before[-1])):
         before.pop()
     return before
 
 
 def _model(name: str) -> RegisteredModel:
-    found = _if_there(f"reading {name}", partial(mlflow.MlflowClient().get_registered_model, name))
-    if found is None:
+    model = _get_or_none(f"reading {name}", partial(mlflow.MlflowClient().get_registered_model, name))
+    if model is None:
         raise refusal("model_name", name, "a model in the registry")
-    return found
+    return model
 
 
-def _past(name: str) -> list[str]:
+def _read_history(name: str) -> list[str]:
     with suppress(ValueError):
-        found = json.loads(_model(name).tags.get(CHAMPIONS, "[]"))
-        if isinstance(found, list):
-            return [str(version) for version in found]
+        history = json.loads(_model(name).tags.get(CHAMPIONS, "[]"))
+        if isinstance(history, list):
+            return [str(version) for version in history]
     return []
 
 
 def _exists(name: str, version: str) -> bool:
     call = partial(mlflow.MlflowClient().get_model_version, name, version)
-    return _if_there(f"reading version {version} of {name}", call) is not None
+    return _get_or_none(f"reading version {version} of {name}", call) is not None
 
 
-def _if_there(what: str, call: Callable[[], Result]) -> Result | None:
-    """The answer to a question; None if the registry says that there is no such thing."""
+def _get_or_none(what: str, call: Callable[[], Result]) -> Result | None:
+    """Make a call with retries; None if what it reads does not exist in the registry."""
 
-    def ask() -> Result | None:
+    def attempt() -> Result | None:
         try:
             return call()
         except MlflowException as error:
@@ -187,15 +189,18 @@ def _if_there(what: str, call: Callable[[], Result]) -> Result | None:
                 return None
             raise
 
-    return with_retries(what, ask)
+    return with_retries(what, attempt)
 
 
-def _move(name: str, version: str) -> None:
+def _move_alias(name: str, version: str) -> None:
     call = partial(mlflow.MlflowClient().set_registered_model_alias, name, CHAMPION, version)
-    with_retries(f"making version {version} the {CHAMPION} of {name}", call)
+    with_retries(f"moving the alias {CHAMPION} of {name} to version {version}", call)
 
 
-def _remember(name: str, past: list[str]) -> None:
-    """After the move: killed in between, the alias is right, and the last one told is the former champion."""
-    call = partial(mlflow.MlflowClient().set_registered_model_tag, name, CHAMPIONS, json.dumps(past[-KEPT:]))
-    with_retries(f"noting the champions of {name}", call)
+def _write_history(name: str, history: list[str]) -> None:
+    """Store the champions, after the alias has moved.
+
+    After a kill in between, the alias is right and the last version of the history is the former champion.
+    """
+    call = partial(mlflow.MlflowClient().set_registered_model_tag, name, CHAMPIONS, json.dumps(history[-MAX_HISTORY:]))
+    with_retries(f"logging the champions of {name}", call)

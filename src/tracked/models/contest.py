@@ -1,4 +1,4 @@
-"""What a promotion compares with what; nothing is written."""
+"""Which version a promotion compares with which, and on which rows. Reads only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ from tracked.runs.schema import ROWS_DIGEST
 
 @dataclass(frozen=True, eq=False)
 class Contest:
-    """A version, what it is compared with, and the rows for that.
+    """A version, the champion that it is compared with, and the rows of the comparison.
 
-    ``holder`` is the version that has the alias, empty where none has it. ``champion`` is what defends the place: the
-    holder, or the last champion that still exists; None if nothing is to be compared, since the version itself is the
-    holder or the last champion (``again``), or there never was one. ``rows_digest`` names the rows, ``subject`` and
-    the ``models``, by version, are at hand where an evaluation is lacking.
+    ``current`` is the version that has the alias; empty if none has. ``champion`` is the current one or, if the alias
+    is unset, the last one that still exists. It is None where nothing is compared: the version itself is the current
+    or last champion (``again``), or the model never had one. ``rows_digest`` identifies the rows; ``subject`` and
+    ``models`` (by version) serve to make a missing evaluation.
     """
 
     version: StoredModel
-    holder: str
+    current: str
     champion: StoredModel | None = None
     again: bool = False
     rows_digest: str = ""
@@ -33,31 +33,31 @@ class Contest:
 
 
 def set_up_contest(owner: Experiment, version: StoredModel, data: str, folder: Path) -> Contest:
-    """What has to be compared with what; writes nothing.
+    """Find the champion and the rows to compare a version on; download both models unless their evaluations exist.
 
     Args:
-        data: the parameter; auto is the test part of what ``version`` was trained on.
-        folder: where models may lie that have to be evaluated.
+        data: the parameter; auto is the test part of the data that ``version`` was trained on.
+        folder: for the downloaded models.
 
     Raises:
-        UserError: if an evaluation is lacking and the data for it is not at hand.
+        UserError: if an evaluation is missing and its data cannot be found.
     """
-    holder, before = champions.find_champions(version.name)
-    defender = holder or (before or [""])[-1]
+    current, before = champions.find_champions(version.name)
+    defender = current or (before or [""])[-1]
     if defender in ("", version.version):
-        return Contest(version, holder, again=bool(defender))
+        return Contest(version, current, again=bool(defender))
     champion = registry.find(f"models:/{version.name}/{defender}")
     if data == "auto":
         own = evaluations.find_for_model(
             owner, version, "params.data = 'auto'", f"tags.{ROWS_DIGEST} != ''", evaluations.IS_WHOLE
         )
         if own and find_evaluation(owner, champion, own.data.tags[ROWS_DIGEST]):
-            return Contest(version, holder, champion, rows_digest=own.data.tags[ROWS_DIGEST])
+            return Contest(version, current, champion, rows_digest=own.data.tags[ROWS_DIGEST])
     models = {stored.version: loader.download(owner, stored, folder / stored.version) for stored in (version, champion)}
     subject = evaluation.find_subject(owner, version, models[version.version].metadata, data)
-    return Contest(version, holder, champion, False, subject.part.rows_digest, subject, models)
+    return Contest(version, current, champion, False, subject.part.rows_digest, subject, models)
 
 
 def find_evaluation(owner: Experiment, stored: StoredModel, rows_digest: str) -> MlflowRun | None:
-    """Find the newest evaluation of that very model on the rows, if it tells what the model had seen of them."""
+    """Find the newest evaluation of exactly this model on the rows, in a format that tells which rows it has seen."""
     return evaluations.find_for_model(owner, stored, f"tags.{ROWS_DIGEST} = '{rows_digest}'", evaluations.IS_WHOLE)

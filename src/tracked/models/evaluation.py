@@ -1,4 +1,4 @@
-"""One evaluation: which rows are predicted, and a run with what came out. Each can be refused before a run begins."""
+"""Find the rows of an evaluation, and predict and score them in a run. Mistakes are refused before the run starts."""
 
 import tempfile
 import time
@@ -10,7 +10,6 @@ from mlflow.exceptions import MlflowException
 
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line, say
-from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment, Part
 from tracked.models import loader, predictions
@@ -23,37 +22,37 @@ from tracked.training import reproducibility
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """Rows to predict, and whether they are the test part of what the model was trained on."""
+    """Rows to predict, and whether they are the test part of the model's training data."""
 
     part: Part
     own_test_part: bool
 
-    def for_another(self, record: ModelMetadata | None) -> "Subject":
-        """The same rows for another model, trained on what ``metadata`` says."""
-        own = self.own_test_part and record is not None and record.data_digest == self.part.digest
+    def for_another(self, metadata: ModelMetadata | None) -> "Subject":
+        """Return the same rows for another model, with the metadata of its training."""
+        own = self.own_test_part and metadata is not None and metadata.data_digest == self.part.digest
         return replace(self, own_test_part=own)
 
 
-def find_subject(owner: Experiment, stored: StoredModel, record: ModelMetadata | None, name: str) -> Subject:
-    """The rows that ``data`` means for a model.
+def find_subject(owner: Experiment, stored: StoredModel, metadata: ModelMetadata | None, name: str) -> Subject:
+    """Find the rows to predict with a model.
 
     Args:
-        name: the parameter data; auto is the test part of what the model was trained on.
+        name: the parameter data; auto is the test part of the model's training data.
 
     Raises:
-        UserError: if they are not at hand, are not what the model was trained on (for auto), or cannot be scored.
+        UserError: if the data cannot be found, differ from the training data (for auto), or have no rows to predict.
     """
     own_test_part = name == "auto"
-    if own_test_part and not record:
-        raise refusal("data", "auto", f"the name or path of data, since {stored.title} has no record of its training")
-    part = owner.load_part(record.data_source if own_test_part and record else name, whole=not own_test_part)
-    if own_test_part and record and part.digest != record.data_digest:
+    if own_test_part and not metadata:
+        raise UserError(f"data: {stored.title} does not name its training data; give the name or path of data")
+    part = owner.load_part(metadata.data_source if own_test_part and metadata else name, whole=not own_test_part)
+    if own_test_part and metadata and part.digest != metadata.data_digest:
         raise UserError(
-            f"data: {part.source} is not what {stored.title} was trained on (digest {part.digest[:12]}, "
-            f"not {record.data_digest[:12]}); allowed: the same data for auto, or a path"
+            f"data: {part.source} differs from what {stored.title} was trained on (digest "
+            f"{metadata.data_digest[:12]} -> {part.digest[:12]}); restore it, or give the path of other data"
         )
     if not part.count:
-        raise UserError(f"data: {part.source} has no {owner.terms.rows} to predict; allowed: data that has some")
+        raise UserError(f"data: {part.source} has no {owner.terms.rows} to predict; give other data")
     say(f"data: {part.source}, {part.count:,} of {part.total:,} {owner.terms.rows}, digest {part.digest[:12]}")
     return Subject(part, own_test_part)
 
@@ -62,13 +61,17 @@ def evaluate(
     owner: Experiment,
     stored: StoredModel,
     model: DownloadedModel,
-    chosen: Subject,
+    subject: Subject,
     parameters: Mapping[str, str],
     signals: Signals,
 ) -> str:
-    """Predict the rows with the model in a run of ``evaluate``; returns the run's id."""
+    """Predict and score the rows in a run of ``evaluate``; returns the run's id.
+
+    Raises:
+        RunFailed: if the model cannot predict the rows, or they cannot be scored.
+    """
     reproducibility.import_tensorflow()
-    part, loaded = chosen.part, loader.load(str(model.path))
+    part, loaded = subject.part, loader.load(str(model.path))
     with tempfile.TemporaryDirectory(prefix=f"{owner.name}-") as folder:
         trained_on = loader.read_trained_on(stored, model.metadata, Path(folder))
     pieces = owner.predict(loaded, part, trained_on)
@@ -87,25 +90,21 @@ def evaluate(
             run.set_tags({schema.TRAINING_RUN_ID: stored.run_id})
         started = time.perf_counter()
         try:
-            found = predictions.write(
-                pieces, part.count, run.folder / schema.PREDICTIONS, lambda n: _progress(owner, n)
+            predicted = predictions.write(
+                pieces, part.count, run.folder / schema.PREDICTIONS, lambda n: say(f"scored {n:,} {owner.terms.rows}")
             )
-        except MlflowException as error:  # such as an input that its signature does not take
-            # What comes before is the input itself, which may be private.
-            why = str(error).rpartition("Error: ")[2] if "Error: " in str(error) else type(error).__name__
-            told = f"{stored.title} cannot predict these {owner.terms.rows} ({one_line(ValueError(why))})"
-            raise RunFailed(told) from None
+        except MlflowException as error:  # such as an input that the signature does not take
+            # The text before the cause is the input itself, which may be private.
+            cause = str(error).rpartition("Error: ")[2] if "Error: " in str(error) else type(error).__name__
+            problem = f"{stored.title} cannot predict these {owner.terms.rows} ({one_line(ValueError(cause))})"
+            raise RunFailed(problem) from None
         seconds = time.perf_counter() - started
         switch = owner.inputs_switch
         may_show = not switch or (parameters.get(switch) != "false" and not (model.metadata and model.metadata.private))
         may_show = may_show and not evaluations.are_private(owner, part.digest)
         say(
             evaluation_report.log_report(
-                run, owner, stored, found.rows, found.worst, seconds, may_show, chosen.own_test_part
+                run, owner, stored, predicted.rows, predicted.worst, seconds, may_show, subject.own_test_part
             )
         )
     return run.id
-
-
-def _progress(owner: Experiment, rows: int) -> None:
-    say(f"scored {rows:,} {owner.terms.rows}")

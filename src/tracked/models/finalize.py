@@ -1,4 +1,4 @@
-"""What makes a training complete that has come to its end: its figures, its model, its version, a tag that says so."""
+"""Complete a training: its model, its version, its totals, and last the tag that marks it complete."""
 
 from tracked.console.signals import Signals
 from tracked.experiment import Dataset
@@ -11,13 +11,13 @@ from tracked.training.trainer import Trainer
 
 
 def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -> str:
-    """Store the best checkpoint as a model, compare it, register it, and note it at the run; returns what it is called.
+    """Store the best checkpoint as a model, check it, register it, and log it at the run; returns the version's title.
 
-    Each step finds what an earlier attempt has done of it, and leaves it or does it anew. What is done last says that
-    all of it is done.
+    After a kill at any step, another call completes the work: a registered version is kept, a model without one is
+    replaced. The tag ``REGISTERED`` is set last, so a run that has it is complete.
 
     Raises:
-        Interrupted: if a signal comes before the model is registered; one that comes later undoes nothing.
+        Interrupted: if a signal comes before the model is registered; a later signal undoes nothing.
         RunFailed: naming the step that failed.
     """
     experiment, parameters = trainer.experiment, trainer.parameters
@@ -28,17 +28,17 @@ def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -
         checkpoint = run.folder / BEST
         package = experiment.package(parameters, data, run.folder, checkpoint)
         switch = experiment.inputs_switch
-        about = {switch: getattr(parameters, switch)} if switch else {}
-        about |= {DATA_SOURCE: data.source, DATA_DIGEST: data.digest, EXPERIMENT: experiment.name}
-        step, said = trainer.best_epoch, parameters.as_strings()
-        model_id = publisher.store_model(name, package, checkpoint, step, said, about)
+        metadata = {switch: getattr(parameters, switch)} if switch else {}
+        metadata |= {DATA_SOURCE: data.source, DATA_DIGEST: data.digest, EXPERIMENT: experiment.name}
+        strings = parameters.as_strings()
+        model_id = publisher.store_model(name, package, checkpoint, trainer.best_epoch, strings, metadata)
         publisher.require_same_loss(model_id, package, trainer.best[f"val_{experiment.metrics[0].name}"])
     tags = {BEST_EPOCH: str(trainer.best_epoch), BEST_VALUE.format(monitor=monitor): repr(trainer.best[monitor])}
     tags |= {DATA_DIGEST: data.digest, EXPERIMENT: experiment.name}
-    signals.hold_until_exit()  # from here on the work is done: a signal no longer undoes it
+    signals.hold_until_exit()  # a signal must not leave a version half registered
     version = publisher.register(name, model_id, run.id, training_report.describe(data, trainer), tags)
     title = f"{version.name} version {version.version}"
-    training_report.log_totals(run, trainer, model_id)  # once no epoch can follow: MLflow cannot take a figure back
+    training_report.log_totals(run, trainer, model_id)  # MLflow cannot delete a metric: only once no epoch can follow
     run.set_description(training_report.describe(data, trainer, f"Registered as **{title}**."))
     run.flush()
     run.set_tags({REGISTERED: version.version})

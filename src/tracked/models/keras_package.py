@@ -1,4 +1,4 @@
-"""A Keras network as it is, packaged to be registered."""
+"""Package a plain Keras network for the registry."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,15 +18,15 @@ def package_keras(
     """Package a checkpoint of a network with one input and one output.
 
     Args:
-        validation: inputs [n, …] and targets [n, …], by which the stored model is checked.
-        loss: of targets and outputs, [n]; its mean is what the network reports as val_loss, without the penalty of
-            regularizers.
+        validation: inputs [n, …] and targets [n, …]; the stored model is checked on these.
+        loss: takes targets and outputs, returns the loss of each row, [n]. Its mean must be the network's val_loss
+            without the regularizers' penalty.
     """
     inputs, targets = validation
     model = keras.saving.load_model(checkpoint)
 
     def mean_loss(loaded: PyFuncModel) -> float:
-        penalty = sum(map(float, model.losses))  # of regularizers, which Keras's loss holds
+        penalty = sum(map(float, model.losses))  # Keras adds it to val_loss
         return float(np.mean(loss(targets, np.asarray(loaded.predict(inputs))))) + penalty
 
     return Package(

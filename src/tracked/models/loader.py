@@ -1,6 +1,7 @@
-"""Models of the registry on this machine: downloaded, checked for foreign code, loaded."""
+"""Download models of the registry, refuse those that bring code, load the others."""
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -21,15 +22,23 @@ from tracked.runs.registry import StoredModel, require_own
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, ROWS
 
-# What MLflow would unpickle or import from a model's folder: any of it may run code of whoever made the model.
-CODE_ENDINGS = (".pkl", ".pickle", ".cloudpickle", ".joblib", ".dill", ".py", ".pyc", ".so", ".h5")
+# All that a model's folder may hold: MLflow's descriptions, checkpoints, and SavedModels with their assets. MLflow
+# unpickles or imports other files, some of them by their name alone; legacy .h5 files hold code, too.
+DATA_FILE = re.compile(
+    r"MLmodel|registered_model_meta|.*\.(json|ya?ml|txt|md|csv|tsv|vocab|model|pb|pbtxt|keras|index)|"
+    r".*\.data-\d{5}-of-\d{5}"
+)
+LOADER = "mlflow.tensorflow"
+# MLflow imports the module that this file names.
+MODULE_FILE = "keras_module.txt"
+MODULES = {"keras", "tensorflow.keras", "keras._tf_keras.keras", "keras.api._tf_keras.keras"}
 
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a training has written into its model's metadata about its data.
+    """The part of a model's metadata that describes its training data.
 
-    ``private`` tells whether it forbids to store their inputs.
+    ``private``: True if the training forbids storing the rows' inputs with runs.
     """
 
     data_source: str
@@ -39,7 +48,7 @@ class ModelMetadata:
 
 @dataclass(frozen=True)
 class DownloadedModel:
-    """A model on the disk. ``metadata`` is None for a model that no experiment has trained."""
+    """A model on the disk. ``metadata`` is None for a model that this project did not train."""
 
     path: Path
     metadata: ModelMetadata | None
@@ -48,63 +57,68 @@ class DownloadedModel:
 def download(owner: Experiment, stored: StoredModel, folder: Path) -> DownloadedModel:
     """Download a model and make sure that loading it runs no code but TensorFlow's.
 
+    Args:
+        folder: an empty one, or one to be made: all of its files are checked.
+
     Raises:
-        UserError: if it names a pickle or a loader of its own, is another experiment's, or cannot be evaluated by this.
+        UserError: if the model cannot be downloaded, has a loader, a module or a file that is not known to be harmless,
+            belongs to another experiment, or cannot be evaluated by this experiment.
     """
     uri = stored.uri
     try:
         path = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
         meta = Model.load(str(path))
     except (MlflowException, OSError) as error:
-        raise UserError(f"model: {uri!r} cannot be downloaded ({one_line(error)}); allowed: a complete model") from None
-    advice = "allowed: a model that this project trained, or a SavedModel or .keras file logged by mlflow.tensorflow"
+        raise UserError(f"model: {uri!r} cannot be downloaded ({one_line(error)}); give a complete model") from None
+    advice = f"allowed: a model that this project trained, or a SavedModel or .keras file logged by {LOADER}"
     flavor = meta.flavors.get("python_function", {})
     loader = flavor.get("loader_module")
-    if loader != "mlflow.tensorflow":
-        raise UserError(f"model: {uri!r} is loaded by {loader}, which runs code that comes with it; {advice}")
-    files = [file for file in path.rglob("*") if file.is_file()]
-    codes = [str(file.relative_to(path)) for file in files if file.name.lower().endswith(CODE_ENDINGS)]
-    # MLflow imports the module that this file names, whichever it is.
-    codes += [
-        file.name for file in files if file.name == "keras_module.txt" and "keras" not in file.read_text().split(".")
-    ]
-    if codes or flavor.get("code"):
-        raise UserError(f"model: {uri!r} holds {(codes or ['code'])[0]}, which runs code when loaded; {advice}")
+    if loader != LOADER:
+        raise UserError(f"model: {uri!r} is loaded by {loader}, which may run code from the model's folder; {advice}")
+    suspects = [str(file.relative_to(path)) for file in path.rglob("*") if file.is_file() and not _is_data(file)]
+    if suspects or flavor.get("code"):
+        raise UserError(f"model: {uri!r} holds {(suspects or ['code'])[0]}, which may run code when loaded; {advice}")
     inputs = meta.signature.inputs.inputs if meta.signature and meta.signature.inputs else []
     require_own(owner, stored)
     if fault := owner.explain_mismatch(inputs):
         raise UserError(f"model: {uri!r} {fault}")
-    told = meta.metadata or {}
-    if not {DATA_SOURCE, DATA_DIGEST} <= set(told):
+    metadata = meta.metadata or {}
+    if not {DATA_SOURCE, DATA_DIGEST} <= set(metadata):
         return DownloadedModel(path, None)
-    private = bool(owner.inputs_switch) and not told.get(owner.inputs_switch, True)
-    return DownloadedModel(path, ModelMetadata(told[DATA_SOURCE], told[DATA_DIGEST], private))
+    private = bool(owner.inputs_switch) and not metadata.get(owner.inputs_switch, True)
+    return DownloadedModel(path, ModelMetadata(metadata[DATA_SOURCE], metadata[DATA_DIGEST], private))
+
+
+def _is_data(file: Path) -> bool:
+    if file.name == MODULE_FILE:
+        return file.read_text() in MODULES
+    return DATA_FILE.fullmatch(file.name) is not None
 
 
 def load(uri: str) -> PyFuncModel:
-    """Load a model by MLflow's general interface: one of our own, or one that :func:`download` has checked."""
+    """Load a model through mlflow.pyfunc. The model must be this training's own or checked by :func:`download`."""
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     model = mlflow.pyfunc.load_model(uri)
     if keras := sys.modules.get("keras"):
-        keras.config.disable_interactive_logging()  # its progress bars would mix into the output
+        keras.config.disable_interactive_logging()  # progress bars would mix into the output
     return model
 
 
-def read_trained_on(stored: StoredModel, record: ModelMetadata | None, folder: Path) -> TrainedOn:
-    """Tell what is known of a model's training.
+def read_trained_on(stored: StoredModel, metadata: ModelMetadata | None, folder: Path) -> TrainedOn:
+    """Read what is known of a model's training: its rows, its data's digest and its parameters.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
-    rows, digest = read_training_rows(stored, folder), record.data_digest if record else ""
+    rows, digest = read_training_rows(stored, folder), metadata.data_digest if metadata else ""
     if rows is None:
         return TrainedOn(None, digest)
-    run = with_retries("reading the training", partial(mlflow.MlflowClient().get_run, stored.run_id))
+    run = with_retries("reading the training's run", partial(mlflow.MlflowClient().get_run, stored.run_id))
     return TrainedOn(rows, digest, read_parameters(run))
 
 
 def read_training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None:
-    """The table of its rows that a model's training has left (``Dataset.rows``); None if it is not there.
+    """Read the table of rows that a model's training logged (``Dataset.rows``); None if the run has no such table.
 
     Raises:
         RunFailed: if the store keeps failing.
@@ -119,5 +133,5 @@ def read_training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None
                 return None
             raise
 
-    path = with_retries("reading what the model was trained on", attempt) if stored.run_id else None
+    path = with_retries("reading the training's rows", attempt) if stored.run_id else None
     return None if path is None else pd.read_parquet(path)

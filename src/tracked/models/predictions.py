@@ -1,4 +1,4 @@
-"""The predictions of an evaluation: streamed into a file, checked row by row, the worst ones kept to look at."""
+"""Write an evaluation's predictions to a file as they come, check each row, and keep the worst rows to look at."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line
 from tracked.runs.evaluations import COLUMNS
 
-WORST = 50  # rows that are kept to look at
-LOSS = " loss"  # a column beside the inputs, of which none is called so
-PROGRESS = 5000  # rows between two calls of ``progress``
+WORST = 50  # rows
+LOSS = " loss"  # a column beside the inputs; the blank keeps it apart from theirs
+PROGRESS = 5000  # rows between calls of ``progress``
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model predicts of a part, a row each in the order of the data.
+    """A model's predictions of a part.
 
-    ``rows`` has what ``Experiment.predict`` yields, ``seen`` a missing value where it is not known. ``worst`` are the
-    inputs of the rows with the largest loss; only of rows that are not right, where a row can be right.
+    ``rows``: what ``Experiment.predict`` yields, in the order of the data; ``seen`` is missing where it is unknown.
+    ``worst``: the inputs of the ``WORST`` rows with the largest loss, without correct rows.
     """
 
     rows: pd.DataFrame
@@ -33,16 +33,16 @@ class Predictions:
 def write(
     pieces: Iterable[tuple[pd.DataFrame, pd.DataFrame]], count: int, path: Path, progress: Callable[[int], None]
 ) -> Predictions:
-    """Write the predictions to a Parquet file.
+    """Write predictions to a Parquet file, piece by piece.
 
     Args:
         pieces: what ``Experiment.predict`` yields.
-        count: how many rows the part has.
-        progress: is told the number of rows so far.
+        count: the number of rows that the part has.
+        progress: called with the number of rows so far.
 
     Raises:
-        RunFailed: if a column is lacking, or another one in a later piece, a loss is no number from 0 on, an id comes
-            twice, or rows are missing.
+        RunFailed: if a column is missing, the columns change between pieces, a loss is not a finite number of 0 or
+            more, an id occurs twice, or the number of rows is not ``count``.
     """
     tables: list[pd.DataFrame] = []
     worst, done = pd.DataFrame({LOSS: []}), 0
@@ -50,14 +50,14 @@ def write(
     try:
         for table, inputs in pieces:
             if table.empty:
-                continue  # its columns may have other types
-            table = _checked(table)
+                continue  # an empty table's columns may have other types
+            table = _check(table)
             content = pa.Table.from_pandas(table, preserve_index=False)
             writer = writer or pq.ParquetWriter(path, content.schema)
             if not content.schema.equals(writer.schema):
                 raise RunFailed(
-                    f"from row {done + 1:,} on, the predictions have other columns ({_told(content.schema)}, and "
-                    f"{_told(writer.schema)} before); no figure is logged"
+                    f"the columns of the predictions change at row {done + 1:,} ({_format_schema(writer.schema)} -> "
+                    f"{_format_schema(content.schema)}); no metrics are logged"
                 )
             writer.write_table(content)
             tables.append(table)
@@ -67,41 +67,46 @@ def write(
             done += len(table)
             if done // PROGRESS > (done - len(table)) // PROGRESS:
                 progress(done)
-    except (ValueError, pa.ArrowException) as error:  # columns that differ from piece to piece, say
-        raise RunFailed(f"the predictions cannot be stored ({one_line(error)}); no figure is logged") from error
+    except (ValueError, pa.ArrowException) as error:  # such as values that a column's type does not take
+        raise RunFailed(f"the predictions cannot be written ({one_line(error)}); no metrics are logged") from error
     finally:
         if writer:
             writer.close()
     if not tables or done != count:
-        raise RunFailed(f"the predictions are of {done:,} rows, and the part has {count:,}; no figure is logged")
+        raise RunFailed(f"the predictions have {done:,} rows, but the part has {count:,}; no metrics are logged")
     rows = pd.concat(tables, ignore_index=True)
-    if (twice := rows["id"].duplicated()).any():
-        name = rows["id"][twice].iloc[0]
-        raise RunFailed(f"the predictions have the id {name!r} twice; no figure is logged")
+    if (repeated := rows["id"].duplicated()).any():
+        name = rows["id"][repeated].iloc[0]
+        raise RunFailed(f"the predictions have the id {name!r} twice; no metrics are logged")
     return Predictions(rows, worst.drop(columns=LOSS))
 
 
-def _told(schema: pa.Schema) -> str:
+def _format_schema(schema: pa.Schema) -> str:
     return ", ".join(f"{field.name} {field.type}" for field in schema)
 
 
-def _checked(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a key and with what was seen, in types that do not depend on its values."""
+def _check(table: pd.DataFrame) -> pd.DataFrame:
+    """Check ids and losses, and add ``key`` and ``seen``, in types that do not depend on the values.
+
+    Raises:
+        RunFailed: if id or loss is missing, or a loss is not a finite number of 0 or more.
+    """
     for name in ("id", "loss"):
         if name not in table:
             raise RunFailed(
-                f"the predictions have no column {name!r} but {', '.join(map(str, table))}; no figure is logged"
+                f"the predictions lack the column {name!r} (they have {', '.join(map(str, table))}); "
+                "no metrics are logged"
             )
     loss = pd.to_numeric(table["loss"], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     wrong = ~(np.isfinite(loss) & (loss >= 0))
     if wrong.any():
-        place = int(wrong.argmax())
-        what = f"the loss of row {table['id'].iloc[place]!r} is {loss[place]}"
-        raise RunFailed(f"{what}, no finite number from 0 on; no figure is logged")
-    told = table.assign(
+        first = int(wrong.argmax())
+        fact = f"the loss of row {table['id'].iloc[first]!r} is {loss[first]}"
+        raise RunFailed(f"{fact}, not a finite number of 0 or more; no metrics are logged")
+    checked = table.assign(
         id=table["id"].astype(str),
         loss=loss,
         key=(table["key"] if "key" in table else table["id"]).astype(str),
         seen=table.get("seen"),
     ).astype({"seen": "boolean"})
-    return told[[*COLUMNS, *(name for name in told if name not in COLUMNS)]]
+    return checked[[*COLUMNS, *(name for name in checked if name not in COLUMNS)]]

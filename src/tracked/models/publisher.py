@@ -1,4 +1,4 @@
-"""The best checkpoint becomes a version of the registered model: stored, loaded back, compared, then registered."""
+"""Store a training's best checkpoint as a model, load it back and check its loss, then register it as a version."""
 
 import json
 import re
@@ -26,22 +26,22 @@ from tracked.runs.outbox import with_retries
 from tracked.runs.schema import CANDIDATE, STORED_BY
 from tracked.training.reproducibility import model_requirements
 
-# Of the loss, relative to it where it is more than 1: what float32 and another batch size can explain, and no more.
+# Of the stored model's loss: relative where the loss is above 1, absolute below. Covers float32 and other batch sizes.
 TOLERANCE = 1e-5
 
 
 def store_model(
     name: str, package: Package, checkpoint: Path, step: int, parameters: dict[str, str], metadata: Mapping[str, object]
 ) -> str:
-    """Store what an experiment has packaged as a model, with the checkpoint beside it; returns the model's id.
+    """Store an experiment's package and its checkpoint as a model of the active run; returns the model's id.
 
-    The active run is the model's source.
+    Models that earlier attempts of this training stored are deleted, unless a version holds them.
 
     Args:
-        metadata: goes into the model, so that it is known even if the run is gone.
+        metadata: stored with the model, so that it outlives the run.
 
     Raises:
-        RunFailed: if it cannot be stored; what was stored in part is deleted.
+        RunFailed: if the model cannot be stored; partly stored models are deleted.
     """
     active = mlflow.active_run()
     inputs, outputs = (Schema([TensorSpec(np.dtype(kind), shape)]) for kind, shape in (package.inputs, package.outputs))
@@ -49,7 +49,7 @@ def store_model(
     def attempt() -> str:
         info = mlflow.tensorflow.log_model(
             package.model,
-            # What a registered model's name may have, and a stored one's may not.
+            # A registered model's name may have these characters, a stored model's may not.
             name=re.sub(r"[/:.%\"']", "-", name),
             signature=ModelSignature(inputs=inputs, outputs=outputs),
             input_example=package.example,
@@ -57,7 +57,7 @@ def store_model(
             extra_files=[str(checkpoint)],
             params=parameters,
             metadata=dict(metadata),
-            tags={STORED_BY: active.info.run_id} if active else None,  # part of the model's creation
+            tags={STORED_BY: active.info.run_id} if active else None,  # set when the model is created, so none lacks it
             step=step,
         )
         return str(info.model_id)
@@ -66,26 +66,32 @@ def store_model(
     try:
         model_id = with_retries("storing the model", attempt)
     finally:
-        with suppress(RunFailed):  # the store may be what failed
-            with_retries("deleting what was stored in part", partial(_delete_others, model_id), seconds=10)
+        with suppress(RunFailed):  # the store itself may have failed
+            with_retries("deleting partly stored models", partial(_delete_others, model_id), seconds=10)
     return model_id
 
 
 def _delete_others(model_id: str) -> None:
-    """Delete what the active training has stored beside this model: tries that broke off, or whose answer was lost.
+    """Delete the other models that the active training stored: attempts that broke off or whose answer was lost.
 
-    What others have logged at its run stays, and what a version holds.
+    Models without ``STORED_BY`` stay, since others logged them; and so do models that a version holds.
     """
     client, active = mlflow.MlflowClient(), mlflow.active_run()
-    if active is not None:
-        own = f"tags.{STORED_BY} = '{active.info.run_id}'"
-        for model in client.search_logged_models([active.info.experiment_id], own):
-            if model.model_id != model_id and not _is_held(client, model):
-                client.delete_logged_model(model.model_id)
+    if active is None:
+        return
+    own, models, token = f"tags.{STORED_BY} = '{active.info.run_id}'", list[LoggedModel](), None
+    while token != "":
+        page = client.search_logged_models([active.info.experiment_id], own, page_token=token)
+        models += page
+        token = page.token or ""
+    for model in models:
+        if model.model_id != model_id and not _is_held(client, model):
+            client.delete_logged_model(model.model_id)
 
 
 def _is_held(client: mlflow.MlflowClient, model: LoggedModel) -> bool:
-    """Whether a version of any name holds a stored model; a copy of a version names that one, and has its files."""
+    """True if a version of any registered model holds a stored model, directly or as the copy of a version."""
+    # A copy names the copied version as its source, and has the model's files.
     of_run = client.search_model_versions(f"run_id = '{model.source_run_id}'")
     if model.artifact_location in [client.get_model_version_download_uri(one.name, one.version) for one in of_run]:
         return True
@@ -93,20 +99,21 @@ def _is_held(client: mlflow.MlflowClient, model: LoggedModel) -> bool:
 
 
 def require_same_loss(model_id: str, package: Package, logged: float) -> None:
-    """Load the stored model back and score the validation part; a model that differs is deleted.
+    """Load the stored model back and compare its validation loss with the one that training logged.
 
     Args:
         logged: the loss of the checkpoint's epoch.
 
     Raises:
-        RunFailed: if the loss differs by more than ``TOLERANCE``, or the experiment finds another fault.
+        RunFailed: if the losses differ by more than ``TOLERANCE`` × max(1, ``logged``), or the experiment finds another
+            fault; the model is deleted.
     """
     uri = f"models:/{model_id}"
     model = with_retries("loading the stored model", partial(loader.load, uri))
     try:
         loss = package.loss(model)
         if not abs(loss - logged) <= TOLERANCE * max(1.0, abs(logged)):
-            raise ValueError(f"scores the validation part with a loss of {loss:.7f}, not {logged:.7f} as in training")
+            raise ValueError(f"has a validation loss of {loss:.7f}, but training logged {logged:.7f}")
     except (ValueError, MlflowException) as error:
         with suppress(Exception):
             mlflow.MlflowClient().delete_logged_model(model_id)
@@ -115,25 +122,26 @@ def require_same_loss(model_id: str, package: Package, logged: float) -> None:
 
 
 def find_registered(name: str, run_id: str) -> str:
-    """The id of the stored model that a training has registered before; empty if it has not."""
+    """Return the id of the model that a training has already registered; empty if none."""
     find = partial(_version_of, name, run_id)
     version = with_retries(f"looking for a version of {name}", find)
     return (version.source or "").removeprefix("models:/") if version else ""
 
 
 def _version_of(name: str, run_id: str) -> ModelVersion | None:
-    """A training's first version: of this name, or else of the one that the registered model was renamed to."""
-    found = versions.find_versions(run_id)
-    return min(found, key=lambda one: (one.name != name, int(one.version)), default=None)
+    """Return a training's first version: of this name, or of the name that the registered model was renamed to."""
+    registered = versions.find_versions(run_id)
+    return min(registered, key=lambda one: (one.name != name, int(one.version)), default=None)
 
 
 def register(name: str, model_id: str, run_id: str, description: str, tags: dict[str, str]) -> ModelVersion:
-    """Make a stored model the next version of ``name`` and its candidate; returns the version.
+    """Register a stored model as the next version of ``name`` and move the alias candidate to it.
 
-    The alias comes last, so that what it names is complete. Each step can be repeated: an answer may have been lost.
+    The alias moves after the version is complete. Each step may be repeated, since an answer may be lost; a training
+    gets one version, however often it is registered.
 
     Args:
-        tags: with all of ``schema.OF_VERSIONS``.
+        tags: of the version, with all of ``schema.OF_VERSIONS``.
 
     Raises:
         RunFailed: naming the step that failed.
@@ -142,8 +150,8 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
     source = f"models:/{model_id}"
 
     def create_version() -> ModelVersion:
-        if found := _version_of(name, run_id):
-            return found
+        if registered := _version_of(name, run_id):
+            return registered
         try:
             client.create_registered_model(name)
         except MlflowException as error:
@@ -152,8 +160,8 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
         return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 
     with single_calls():
-        made = with_retries(f"registering a version of {name}", create_version)
-    name, version = made.name, str(made.version)
+        created = with_retries(f"registering a version of {name}", create_version)
+    name, version = created.name, str(created.version)
 
     def move_alias() -> None:
         try:
@@ -162,14 +170,14 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
             newest = None
-        # A training that goes on after its registration must not take the alias from one that came after it.
+        # A training that is resumed after its registration must not take the alias from a newer version.
         if newest is None or int(newest.version) < int(version):
             client.set_registered_model_alias(name, CANDIDATE, version)
 
-    # As mlflow.register_model does, which takes no description: the UI's tables find the version by it.
-    named = {MLFLOW_MODEL_VERSIONS: json.dumps([{"name": name, "version": int(version)}])}
-    with_retries(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, named))
-    with_retries(f"{name} version {version} is registered, but giving it the alias {CANDIDATE}", move_alias)
+    # The UI's tables find the version by this tag; mlflow.register_model sets it, but takes no description.
+    link = {MLFLOW_MODEL_VERSIONS: json.dumps([{"name": name, "version": int(version)}])}
+    with_retries(f"linking {name} version {version}", partial(client.set_logged_model_tags, model_id, link))
+    with_retries(f"{name} version {version} is registered, but moving the alias {CANDIDATE} to it", move_alias)
 
     def delete_others() -> None:
         others = [one for one in versions.find_versions(run_id) if one.name == name and str(one.version) != version]
@@ -178,6 +186,6 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
             if str(other.version) not in aliased:
                 client.delete_model_version(name, other.version)
 
-    # A call that the client had given up may have been answered by a second version since.
-    with_retries(f"looking for other versions of run {run_id}", delete_others)
-    return made
+    # The server may have carried out a call that the client gave up and repeated.
+    with_retries(f"deleting other versions of run {run_id}", delete_others)
+    return created

@@ -1,1 +1,1 @@
-"""Tables, figures and pages."""
+"""Log the tables, plots, pages and descriptions of each verb."""

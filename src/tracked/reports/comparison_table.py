@@ -1,4 +1,4 @@
-"""Trainings side by side: one table, from their runs, their histories and their evaluations."""
+"""Rank trainings in one table, from their runs, histories and evaluations, and format tables for people."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from tracked.runs.schema import BEST_EPOCH, ROWS_DIGEST, STOP_REASON, VERB
 
 
 def fixed_columns(owner: Experiment) -> list[str]:
-    """Name the columns that every comparison of an experiment has."""
+    """List the columns that every comparison of an experiment has."""
     return [
         "run_id", "run_name", "state", "data", "best_value", "best_epoch", "stopped_epoch", "stop_reason", "seconds",
         *_scores(owner), f"test_{owner.terms.rows}", "test_seen", "test_rows", "evaluation_run_id", "version",
@@ -25,11 +25,11 @@ def _scores(owner: Experiment) -> list[str]:
 
 
 def differing_parameters(runs: Sequence[MlflowRun]) -> dict[str, list[str]]:
-    """The parameters in which the runs differ, each with its value of every run; empty where a run has none."""
-    told = [read_parameters(run) for run in runs]
-    names = dict.fromkeys(name for one in told for name in one)
-    values = {name: [one.get(name, "") for one in told] for name in names}
-    return {name: column for name, column in values.items() if len(set(column)) > 1}
+    """Return the parameters that differ between the runs, each with a value per run; empty where a run lacks it."""
+    parameters = [read_parameters(run) for run in runs]
+    names = dict.fromkeys(name for values in parameters for name in values)
+    columns = {name: [values.get(name, "") for values in parameters] for name in names}
+    return {name: column for name, column in columns.items() if len(set(column)) > 1}
 
 
 def rank_trainings(
@@ -39,19 +39,19 @@ def rank_trainings(
     evaluations: Mapping[str, MlflowRun],
     versions: Mapping[str, str],
 ) -> pd.DataFrame:
-    """One row a finished training, the best first: of those on the data that most have, then of those on other data.
+    """Rank finished trainings, one row each, the best first; those on the most common data before those on other data.
 
     Args:
-        runs: all that are compared; the parameters that differ among them have a column each.
-        histories: by run id, of one metric; runs without one come last.
-        evaluations: by run id; the test figures are theirs.
-        versions: by run id, as people read them.
+        runs: all that are compared; each parameter that differs between them gets a column.
+        histories: by run id, of one metric; runs without a history come last.
+        evaluations: by run id; the source of the test scores.
+        versions: by run id, as text.
 
     Returns:
-        :func:`fixed_columns`, and the parameters. data names what the training's figures are of, test_rows what the
-        test figures are of, and test_seen how many of those the model had seen in its training; empty or missing where
-        that is not known. best_value is the metric at best_epoch, the epoch that the checkpoint keeps; seconds are
-        those of training until the last epoch's end, as a history has them.
+        :func:`fixed_columns` and the parameters. data: what the training was measured on; test_rows: the digest of the
+        test rows; test_seen: how many of the test rows the model has seen. These three are empty or missing where
+        unknown. best_value: the metric at best_epoch, the checkpoint's epoch. seconds: training time until the last
+        epoch's end, from the history.
     """
     rows = []
     for run in runs:
@@ -63,7 +63,7 @@ def rank_trainings(
             "data": name_data(run),
         }
         if history is not None:
-            # A training of this project may watch another metric than the one that is compared.
+            # A training of this project may have monitored another metric than the compared one.
             kept = int(run.data.metrics.get(BEST_EPOCH, 0)) if VERB in tags else 0
             best = kept or history.best_epoch
             row |= {
@@ -84,10 +84,10 @@ def rank_trainings(
         table[name if name not in fixed_columns(owner) else f"param_{name}"] = column
     for name in ("best_epoch", "stopped_epoch", f"test_{owner.terms.rows}", "test_seen"):
         table[name] = table[name].astype("Int64")
-    less = next(iter(histories.values())).mode == "min" if histories else True
-    table = table.sort_values("best_value", ascending=less, kind="stable", ignore_index=True)
+    is_min = next(iter(histories.values())).mode == "min" if histories else True
+    table = table.sort_values("best_value", ascending=is_min, kind="stable", ignore_index=True)
     known = table["data"].where(table["data"] != "")
-    groups = known.map(known.value_counts()).fillna(0)  # what is on unknown data comes last
+    groups = known.map(known.value_counts()).fillna(0)  # trainings on unknown data come last
     order = table.assign(size=groups, first=table.groupby("data", sort=False).ngroup())
     return table.loc[order.sort_values(["size", "first"], ascending=[False, True], kind="stable").index].reset_index(
         drop=True
@@ -95,7 +95,7 @@ def rank_trainings(
 
 
 def format_table(owner: Experiment, table: pd.DataFrame) -> pd.DataFrame:
-    """The table for people: test figures that leak are marked, as are those of which it is not known."""
+    """Format the table for people; test scores on rows that the model has seen, or may have seen, are marked."""
     marked = format_cells(table)
     for name in _scores(owner):
         if name in marked:
@@ -107,7 +107,7 @@ def format_table(owner: Experiment, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def list_others(runs: Sequence[MlflowRun]) -> pd.DataFrame:
-    """Trainings that have not finished: run_id, run_name, state and stop_reason."""
+    """List unfinished trainings: run_id, run_name, state and stop_reason."""
     rows = [
         {"run_id": run.info.run_id, "run_name": run.info.run_name or "", "state": status_of(run),
          "stop_reason": run.data.tags.get(STOP_REASON, "")}
@@ -117,17 +117,17 @@ def list_others(runs: Sequence[MlflowRun]) -> pd.DataFrame:
 
 
 def fit_to_width(table: pd.DataFrame, width: int) -> str:
-    """A table of text that is at most ``width`` characters wide: later columns are left out, long names shortened."""
+    """Format a table in at most ``width`` characters: long names are shortened, then the last columns dropped."""
     cells = format_cells(table)
     while True:
         text = cells.to_string(index=False)
-        over = max(map(len, text.splitlines())) - width
-        if over <= 0:
+        excess = max(map(len, text.splitlines())) - width
+        if excess <= 0:
             return text
         longest = cells["run_name"].str.len().max()
-        fewest = 12 if len(cells.columns) <= 5 else 40  # characters of a name, which columns give way to
-        if longest > fewest:
-            cells["run_name"] = [shorten(name, max(longest - over, fewest)) for name in cells["run_name"]]
+        shortest = 12 if len(cells.columns) <= 5 else 40  # characters of a name; below it, columns are dropped
+        if longest > shortest:
+            cells["run_name"] = [shorten(name, max(longest - excess, shortest)) for name in cells["run_name"]]
         elif len(cells.columns) > 2:
             cells = cells[cells.columns[:-1]]
         else:
@@ -135,12 +135,12 @@ def fit_to_width(table: pd.DataFrame, width: int) -> str:
 
 
 def format_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as text, cell by cell."""
+    """Format a table cell by cell."""
     return pd.DataFrame({name: [format_cell(str(name), value) for value in table[name]] for name in table})
 
 
 def shorten_names(names: Sequence[str]) -> list[str]:
-    """Names of runs without the words that all of them have; whole where nothing else is left."""
+    """Drop the words that all names share; a name of only such words stays whole."""
     words = [name.split() for name in names]
     common = set(words[0]).intersection(*words[1:]) if words else set()
     return [
@@ -149,12 +149,12 @@ def shorten_names(names: Sequence[str]) -> list[str]:
 
 
 def shorten(text: str, size: int) -> str:
-    """A text of at most ``size`` characters."""
+    """Cut a text to at most ``size`` characters, with an ellipsis."""
     return text if len(text) <= size else f"{text[: size - 1]}…"
 
 
 def format_cell(column: str, value: object) -> str:
-    """A value as people read it; what is missing is a dash."""
+    """Format a value for people; a missing value is a dash."""
     if value is None or value is pd.NA or value != value or value == "":
         return "-"
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""What an evaluation leaves at its run: scores, pictures, predictions, the worst rows."""
+"""Log an evaluation: scores, plots, predictions and the worst rows."""
 
 import time
 
@@ -35,25 +35,28 @@ def log_report(
     with_inputs: bool,
     own_test_part: bool,
 ) -> str:
-    """Queue everything; returns a few lines for the terminal.
+    """Queue the evaluation's results; returns lines for the terminal.
 
     Args:
-        predictions: what ``Experiment.predict`` yields, all of it; missing in ``seen`` is what is not known.
+        predictions: all that ``Experiment.predict`` yields; ``seen`` is missing where it is unknown.
         worst: the inputs of the worst rows.
-        seconds: what reading and predicting took.
-        with_inputs: whether they may be stored.
-        own_test_part: whether the rows are the test part of the model's own data: those figures stand at its version,
-            in its description and as tags, since the UI shows no metrics there.
+        seconds: the time of reading and predicting.
+        with_inputs: whether inputs may be stored.
+        own_test_part: whether the rows are the test part of the model's own data. Only then the scores are also logged
+            at its version, in the description and as tags, since the UI shows no metrics there.
+
+    Raises:
+        RunFailed: if the rows cannot be scored; no metrics are logged.
     """
     rows, count = owner.terms.rows, len(predictions)
     try:
         scores = owner.score(predictions)
     except ValueError as error:
-        raise RunFailed(f"these {rows} cannot be scored ({one_line(error)}); no figure is logged") from error
-    if lacking := [name for name in owner.headline if name not in scores]:
-        told = f"experiment {owner.name!r} gives no score {lacking[0]!r}, which its headline names"
-        raise RunFailed(f"{told}; no figure is logged")
-    found = {TEST_SCORE.format(score=name): value for name, value in scores.items()}
+        raise RunFailed(f"these {rows} cannot be scored ({one_line(error)}); no metrics are logged") from error
+    if missing := [name for name in owner.headline if name not in scores]:
+        problem = f"experiment {owner.name!r} returns no score {missing[0]!r}, which its headline lists"
+        raise RunFailed(f"{problem}; no metrics are logged")
+    metrics = {TEST_SCORE.format(score=name): value for name, value in scores.items()}
     counts = {
         fill(TEST_ROWS, owner): float(count),
         fill(TEST_ROWS_DISTINCT, owner): float(predictions["key"].nunique()),
@@ -63,18 +66,18 @@ def log_report(
     if predictions["seen"].notna().all():
         leaked = int(predictions["seen"].sum())
         counts |= {seen_metric(owner): float(leaked), fill(TEST_ROWS_UNSEEN, owner): float(count - leaked)}
-        others = _scores_of(owner, predictions[~predictions["seen"].astype(bool)])
-        found |= {TEST_SCORE_UNSEEN.format(score=name): value for name, value in others.items()}
+        unseen = _score_or_nothing(owner, predictions[~predictions["seen"].astype(bool)])
+        metrics |= {TEST_SCORE_UNSEEN.format(score=name): value for name, value in unseen.items()}
         line = f"The model has seen none of these {rows} in its training."
         if leaked:
             mark = f", of which the model has seen {leaked:,} in its training"
-            short = f", {leaked:,} seen in training"  # a title has no room for more
+            short = f", {leaked:,} seen in training"  # for the titles of plots
             line = f"The model has seen {leaked:,} of these {rows} in its training; over the other {count - leaked:,}: "
-            line += owner.summarize(others) if others else "no figures, since they cannot be scored by themselves"
+            line += owner.summarize(unseen) if unseen else "no scores, since they cannot be scored by themselves"
             line += "."
     now = round(time.time() * 1000)
-    # A model shows no data beside its figures: its own test part is the one that they may be taken for.
-    run.log_metrics(found | counts, now, step=0, model_id=(stored.model_id or None) if own_test_part else None)
+    # The UI shows a model's metrics without their data: only scores of its own test part may stand there.
+    run.log_metrics(metrics | counts, now, step=0, model_id=(stored.model_id or None) if own_test_part else None)
     run.log_metrics({TEST_SECONDS: seconds}, now, step=0)
     run.log_artifact(run.folder / PREDICTIONS)
     for name, figure in owner.draw(predictions, short).items():
@@ -84,16 +87,16 @@ def log_report(
         run.log_table(shown, MISTAKES)
     lines = [f"{owner.summarize(scores)} on {count:,} {rows}{mark}", line]
     if stored.version and own_test_part:
-        figures = {TEST_HEADLINE.format(headline=name): scores[name] for name in owner.headline}
-        tags = {**figures, seen_metric(owner): "unknown" if leaked is None else leaked, EVALUATION_RUN_ID: run.id}
+        headline = {TEST_HEADLINE.format(headline=name): scores[name] for name in owner.headline}
+        tags = {**headline, seen_metric(owner): "unknown" if leaked is None else leaked, EVALUATION_RUN_ID: run.id}
         run.set_version_tags(stored.name, stored.version, tags)
         run.set_version_line(stored.name, stored.version, "Test part:", f"{lines[0]}. {line}")
     run.set_description("\n\n".join([f"{stored.title}: {lines[0]}.", line]))
     return "\n".join([*lines, f"read and scored in {seconds:.1f} s"])
 
 
-def _scores_of(owner: Experiment, predictions: pd.DataFrame) -> dict[str, float]:
-    """The scores of some rows; none if they cannot be scored by themselves."""
+def _score_or_nothing(owner: Experiment, predictions: pd.DataFrame) -> dict[str, float]:
+    """Score some rows; an empty dictionary if they cannot be scored by themselves."""
     try:
         return owner.score(predictions) if len(predictions) else {}
     except ValueError:

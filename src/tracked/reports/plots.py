@@ -1,4 +1,4 @@
-"""Pictures: tables and arrays to matplotlib figures. Nothing is shown or saved here."""
+"""Draw matplotlib figures of a training. Nothing is shown or saved."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ COLORS = (BLUE, ORANGE, GREEN, RED, "#6a3d9a", "#0e7c86", "#a05a2c", "#c2508f", 
 def draw_training(
     history: pd.DataFrame, metrics: Sequence[str], monitor: str, best_epoch: int, stopped_epoch: int, reason: str
 ) -> Figure:
-    """Each metric over the epochs, of training and validation, with the best and the last epoch marked.
+    """Draw each metric over the epochs, for training and validation; the best and the last epoch are marked.
 
     Args:
-        history: one row an epoch with the columns epoch and, of each metric, NAME and val_NAME.
-        best_epoch: the checkpoint's epoch, 0 if there is none.
+        history: one row per epoch, with epoch and, for each metric, NAME and val_NAME.
+        best_epoch: the checkpoint's epoch; 0 if there is no checkpoint.
     """
     figure = Figure(figsize=(5.5 * len(metrics), 4.8), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, len(metrics), squeeze=False)[0]

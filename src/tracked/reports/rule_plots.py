@@ -1,4 +1,4 @@
-"""Pictures of replayed rules: tables to matplotlib figures. Nothing is shown or saved here."""
+"""Draw matplotlib figures of replayed rules. Nothing is shown or saved."""
 
 from collections.abc import Sequence
 
@@ -11,34 +11,34 @@ from matplotlib.ticker import MaxNLocator
 from tracked.analysis.rule_replay import History
 from tracked.reports.plots import BLUE, COLORS, GREEN, GREY
 
-MAX_CELLS = 160  # that numbers are written into
+MAX_CELLS = 160  # of a heat map with numbers in its cells
 FAINT = 0.25
 
 
 def draw_heat_map(table: pd.DataFrame, title: str) -> Figure:
-    """Regret, and the epoch of the stop, over patience and min_delta; grey where nothing tells.
+    """Draw regret and stopping epoch over patience and min_delta; rules that no run answers are grey.
 
     Args:
-        table: patience, min_delta, regret and epochs, one row a rule; both are NaN where no run answers.
+        table: patience, min_delta, regret and epochs, one row per rule; the last two are NaN where no run answers.
     """
     columns = table["patience"].nunique()
     figure = Figure(figsize=(min(max(8.0, 0.42 * columns + 2), 18), 5.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True)
-    _cells(upper, table, "regret", "regret", "{:.3g}", "Reds")
-    _cells(lower, table, "epochs", "stops after epoch", "{:.4g}", "Blues")
+    _draw_cells(upper, table, "regret", "regret", "{:.3g}", "Reds")
+    _draw_cells(lower, table, "epochs", "stops after epoch", "{:.4g}", "Blues")
     lower.set_xlabel("patience")
     figure.suptitle(title, fontsize=12)
     return figure
 
 
-def _cells(ax: Axes, table: pd.DataFrame, value: str, label: str, shown: str, colors: str) -> None:
+def _draw_cells(ax: Axes, table: pd.DataFrame, value: str, label: str, template: str, colors: str) -> None:
     grid = table.pivot(index="min_delta", columns="patience", values=value).astype(float)
     finite = grid.where(np.isfinite(grid))
     ax.set_facecolor("#dddddd")
-    # From 0 on, where nothing is lost: that is white, also where it is so everywhere.
-    most = np.nanmax(finite, initial=0.0) or 1.0
+    # Zero is white, also where every value is zero.
+    largest = np.nanmax(finite, initial=0.0) or 1.0
     cells = np.ma.masked_invalid(grid.to_numpy())
-    mesh = ax.pcolormesh(cells, cmap=colors, vmin=0, vmax=most, edgecolors="white", linewidth=0.5)
+    mesh = ax.pcolormesh(cells, cmap=colors, vmin=0, vmax=largest, edgecolors="white", linewidth=0.5)
     ax.figure.colorbar(mesh, ax=ax, label=label, fraction=0.03, pad=0.01)
     every = max(1, len(grid.columns) // 30)
     ax.set_xticks(np.arange(0, len(grid.columns), every) + 0.5, [str(p) for p in grid.columns[::every]])
@@ -47,14 +47,16 @@ def _cells(ax: Axes, table: pd.DataFrame, value: str, label: str, shown: str, co
     ax.tick_params(length=0)
     if grid.size <= MAX_CELLS:
         for (row, column), number in np.ndenumerate(grid.to_numpy()):
-            text, dark = shown.format(number), 0.6 * most < number < np.inf
+            text, dark = template.format(number), 0.6 * largest < number < np.inf
             text = {"nan": "?", "inf": "∞"}.get(text, text)
             ink = "white" if dark else "black"
             ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7, color=ink)
 
 
 def draw_curve(history: History, table: pd.DataFrame) -> Figure:
-    """A history with the stops of the smallest min_delta's rules drawn in; told are those that keep another epoch.
+    """Draw a history and where the rules of the smallest min_delta stop it.
+
+    Labelled are the rules whose checkpoint differs from that of the next shorter patience, and the longest patience.
 
     Args:
         table: the rows of this history.
@@ -65,16 +67,16 @@ def draw_curve(history: History, table: pd.DataFrame) -> Figure:
     ax.plot(epochs, history.values, color=GREY, marker="o" if len(epochs) < 60 else None, ms=3)
     best = history.best_epoch
     value = history.values[best - 1]
-    ax.plot([best], [value], "*", color=GREEN, ms=14, label=f"best of all: epoch {best}, {value:.4f}")
+    ax.plot([best], [value], "*", color=GREEN, ms=14, label=f"best: epoch {best}, {value:.4f}")
     min_delta = table["min_delta"].min()
     rows = table[(table["min_delta"] == min_delta) & ~table["censored"]].sort_values("patience")
     for stopped in rows["stopped_epoch"].unique():
         ax.axvline(stopped, color=GREY, lw=0.8, alpha=FAINT)
     kept = rows["best_epoch"].fillna(0).astype(int)
-    told = rows[(kept != kept.shift()) | ~rows["min_delta"].duplicated(keep="last")]
-    for color, (_, rule) in zip(COLORS, told.iterrows(), strict=False):
+    labelled = rows[(kept != kept.shift()) | ~rows["min_delta"].duplicated(keep="last")]
+    for color, (_, rule) in zip(COLORS, labelled.iterrows(), strict=False):
         keeps = "none" if pd.isna(rule["best_epoch"]) else f"epoch {rule['best_epoch']}, {rule['best_value']:.4f}"
-        label = f"patience {rule['patience']} stops after {rule['stopped_epoch']} and keeps {keeps}"
+        label = f"patience {rule['patience']} stops after epoch {rule['stopped_epoch']}, keeps {keeps}"
         ax.axvline(rule["stopped_epoch"], color=color, lw=1.6, ls="--", label=label)
     ax.set_xlabel("epoch")
     ax.set_ylabel(history.monitor)
@@ -86,10 +88,10 @@ def draw_curve(history: History, table: pd.DataFrame) -> Figure:
 
 
 def draw_pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended: int | None) -> Figure:
-    """Draw mean regret and mean epoch of the stop over patience, with 95 % intervals, a line a min_delta.
+    """Draw mean regret and mean stopping epoch over patience, with 95 % intervals, one line per min_delta.
 
-    A line breaks where other runs answer than before, since means of other runs are not comparable; the number of runs
-    stands where a piece begins.
+    A line breaks where the set of answering runs changes, since means over different runs do not compare; each piece
+    starts with its number of runs.
 
     Args:
         table: what ``recommendation.pool_rules`` returns.
@@ -97,7 +99,7 @@ def draw_pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended:
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes: Sequence[Axes] = figure.subplots(1, 2)
     for ax, value, label in zip(
-        axes, ("regret", "epochs"), (f"mean regret of {metric}", "mean epoch of the stop"), strict=True
+        axes, ("regret", "epochs"), (f"mean regret of {metric}", "mean stopping epoch"), strict=True
     ):
         for color, (min_delta, group) in zip(COLORS, table[table["runs"] > 0].groupby("min_delta"), strict=False):
             label_once = f"min_delta {min_delta:g}"
@@ -113,12 +115,12 @@ def draw_pooled(table: pd.DataFrame, metric: str, tolerance: float, recommended:
         if recommended is not None:
             ax.axvline(recommended, color=GREEN, lw=1.4, ls="--", label=f"recommended: {recommended}")
         ax.set_xlabel("patience")
-        ax.set_title(f"{label}, and of how many runs")
+        ax.set_title(f"{label} (numbers: runs)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(alpha=FAINT)
         ax.set_ylim(bottom=0)
-    told = table[["regret", "regret_high"]].to_numpy(dtype=float)
-    axes[0].set_ylim(0, 1.2 * np.max(told, where=np.isfinite(told), initial=tolerance) or 1.0)
+    regrets = table[["regret", "regret_high"]].to_numpy(dtype=float)
+    axes[0].set_ylim(0, 1.2 * np.max(regrets, where=np.isfinite(regrets), initial=tolerance) or 1.0)
     axes[0].axhline(tolerance, color=BLUE, lw=1, ls=":", label=f"tolerance {tolerance:g}")
     axes[0].legend(fontsize=9, frameon=False)
     return figure

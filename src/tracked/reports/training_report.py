@@ -1,4 +1,4 @@
-"""What a training leaves at its run when it has ended, whatever ended it."""
+"""Log a training's end, however it ended: tags, description, tables, plots and the best checkpoint."""
 
 import shutil
 from pathlib import Path
@@ -20,19 +20,19 @@ REASONS = {
     "patience": "no improvement of more than {min_delta} for {patience} epochs",
     "epochs": "all {epochs} epochs are trained",
     NOT_A_NUMBER: "a loss is not a finite number",
-    "interrupted": "it was interrupted",
-    "error": "an error ended it",
+    "interrupted": "interrupted",
+    "error": "an error",
 }
 
 
 def log_report(run: Run, data: Dataset, trainer: Trainer) -> None:
-    """Queue the tags, the description, tables, the picture of the curves and the best checkpoint.
+    """Queue the tags, the description, tables, the plot of the curves and the best checkpoint.
 
-    The figures of the whole are queued only where no epoch can follow: MLflow cannot take a figure back.
+    The totals are queued only if no epoch can follow, since MLflow cannot delete a metric.
 
     Raises:
-        RunFailed: if they cannot be made, and nothing else has gone wrong. Else a line says so: what ended the training
-            must not be hidden by its report.
+        RunFailed: if a file cannot be written after a training that ended by itself. After any other end a warning is
+            printed instead, so that the report does not hide what ended the training.
     """
     run.stop_reason = trainer.reason
     run.set_tags({STOP_REASON: trainer.reason})
@@ -40,18 +40,18 @@ def log_report(run: Run, data: Dataset, trainer: Trainer) -> None:
         if trainer.reason == NOT_A_NUMBER:
             log_totals(run, trainer)
         run.set_description(describe(data, trainer, "Nothing is registered."))
-        _files(run, trainer)
-    except Exception as error:  # a full disk, say
-        problem = f"not all tables and pictures of the training could be made ({one_line(error)})"
+        _log_files(run, trainer)
+    except Exception as error:  # such as a full disk
+        problem = f"some tables or plots of the training could not be written ({one_line(error)})"
         if trainer.reason in COMPLETED:
             raise RunFailed(problem) from error
         warn(problem)
 
 
-def _files(run: Run, trainer: Trainer) -> None:
-    best = _linked(trainer.checkpoint_path, run.folder / BEST) if trainer.best_epoch else None
+def _log_files(run: Run, trainer: Trainer) -> None:
+    best = _link(trainer.checkpoint_path, run.folder / BEST) if trainer.best_epoch else None
     if trainer.stopped_epoch < max(trainer.recorder.logged, default=0):
-        return  # it began anew, and has not come as far as the checkpoint and the tables that the run has
+        return  # the run already has the checkpoint and tables of later epochs, from before a new start
     if best:
         run.log_artifact(best, CHECKPOINT_FOLDER)
     entries, monitor = trainer.entries, trainer.parameters.monitor
@@ -64,8 +64,8 @@ def _files(run: Run, trainer: Trainer) -> None:
         run.log_figure(plots.draw_training(history, names, monitor, *ended), CURVES)
 
 
-def _linked(source: Path, path: Path) -> Path:
-    """The same file under another name; a copy where the disk has no links."""
+def _link(source: Path, path: Path) -> Path:
+    """Link a file under another name; copy it where the disk has no hard links."""
     path.unlink(missing_ok=True)
     try:
         path.hardlink_to(source)
@@ -75,29 +75,29 @@ def _linked(source: Path, path: Path) -> Path:
 
 
 def log_totals(run: Run, trainer: Trainer, model_id: str | None = None) -> None:
-    """Queue the figures of the whole training; with ``model_id``, they are shown at the model as well."""
+    """Queue the totals of the training; with ``model_id``, also for the model."""
     values = {STOPPED_EPOCH: float(trainer.stopped_epoch), BEST_EPOCH: float(trainer.best_epoch)}
     if trainer.best:
         values[BEST_VALUE.format(monitor=trainer.parameters.monitor)] = trainer.best[trainer.parameters.monitor]
-    # At step 0, since the UI draws such a metric as bars, a run each, and any other as a curve, here of one point. A
-    # point that is sent again with the same time is no second one.
+    # At step 0 the UI draws a bar per run; at another step, a curve of one point. The same timestamp makes a repeated
+    # point the same point.
     run.log_metrics(values, trainer.recorder.milliseconds, 0, model_id)
 
 
 def summarize(trainer: Trainer) -> str:
-    """One line: the best epoch and where and why the training ended."""
-    why = REASONS[trainer.reason].format(**trainer.parameters.as_strings())
-    ended = f"ended after epoch {trainer.stopped_epoch}: {why}"
+    """Summarize in one line: the best epoch, and when and why the training ended."""
+    reason = REASONS[trainer.reason].format(**trainer.parameters.as_strings())
+    ended = f"ended after epoch {trainer.stopped_epoch}: {reason}"
     if not trainer.best_epoch:
         return ended
     best = trainer.best
     names = [f"val_{metric.name}" for metric in trainer.experiment.metrics]
-    shown = ", ".join(f"{name} {best[name]:.4f}" for name in names)
-    return f"best epoch {trainer.best_epoch}: {shown}; {ended}"
+    values = ", ".join(f"{name} {best[name]:.4f}" for name in names)
+    return f"best epoch {trainer.best_epoch}: {values}; {ended}"
 
 
 def describe(data: Dataset, trainer: Trainer, registered: str = "") -> str:
-    """A few lines of Markdown that say what came out; ``registered`` is one of them."""
+    """Describe the outcome in a few lines of Markdown, with the line ``registered`` if it is not empty."""
     line = summarize(trainer)
     lines = [
         f"{line[0].upper()}{line[1:]}.",

@@ -1,4 +1,4 @@
-"""What an evaluation takes from an experiment's predictions, and what it refuses; what earlier versions have stored."""
+"""Predictions of an evaluation: checked, written, read back from every format; faulty ones fail the run."""
 
 import hashlib
 import os
@@ -31,7 +31,7 @@ Piece = tuple[pd.DataFrame, pd.DataFrame]
 
 
 def piece(ids: list[Any], losses: list[Any], **columns: Any) -> Piece:
-    """Predictions of some rows, and inputs that name them."""
+    """Return predictions of some rows, and inputs with their ids."""
     return pd.DataFrame({"id": ids, "loss": losses, **columns}), pd.DataFrame({"input": ids})
 
 
@@ -44,42 +44,43 @@ FAULTS: dict[str, tuple[list[Piece], int, str]] = {
     "an id twice": ([piece(["a", "b", "a"], [1, 2, 3])], 3, "the predictions have the id 'a' twice"),
     "an id twice, in two pieces": ([piece(["a"], [1]), piece(["b"], [2]), piece(["b"], [2])], 3, "have the id 'b' twi"),
     "an id twice, as number and text": ([piece([7, "7"], [1, 2])], 2, "have the id '7' twice"),
-    "a loss that is NaN": ([piece(["a", "b"], [1, np.nan])], 2, "the loss of row 'b' is nan, no finite number"),
+    "a loss that is NaN": ([piece(["a", "b"], [1, np.nan])], 2, "the loss of row 'b' is nan, not a finite number"),
     "a loss that is missing": (
         [piece(["a", "b"], pd.array([1.0, None], dtype="Float64"))], 2, "the loss of row 'b' is nan"),
-    "a loss that is none": ([piece(["a", "b"], [1, None])], 2, "the loss of row 'b' is nan"),
+    "a loss that is None": ([piece(["a", "b"], [1, None])], 2, "the loss of row 'b' is nan"),
     "a loss that is text": ([piece(["a", "b"], [1, "much"])], 2, "the loss of row 'b' is nan"),
-    "an infinite loss": ([piece(["a"], [np.inf])], 1, "the loss of row 'a' is inf, no finite number from 0 on"),
-    "a loss of less than nothing": ([piece(["a", "b"], [0, -1e-9])], 2, "the loss of row 'b' is -1e-09"),
-    "a loss of less than nothing, later": ([piece(["a"], [0]), piece(["b"], [-1])], 2, "the loss of row 'b' is -1.0"),
+    "an infinite loss": ([piece(["a"], [np.inf])], 1, "the loss of row 'a' is inf, not a finite number of 0 or more"),
+    "a negative loss": ([piece(["a", "b"], [0, -1e-9])], 2, "the loss of row 'b' is -1e-09"),
+    "a negative loss in a later piece": ([piece(["a"], [0]), piece(["b"], [-1])], 2, "the loss of row 'b' is -1.0"),
     "no loss": (
-        [(pd.DataFrame({"id": ["a"], "error": [1]}), pd.DataFrame({"x": [1]}))], 1, "no column 'loss' but id, error"),
-    "no id": ([(pd.DataFrame({"loss": [1]}), pd.DataFrame({"x": [1]}))], 1, "the predictions have no column 'id' but"),
-    "fewer rows": ([piece(["a", "b"], [1, 2])], 3, "the predictions are of 2 rows, and the part has 3"),
-    "more rows": ([piece(["a", "b"], [1, 2])], 1, "the predictions are of 2 rows, and the part has 1"),
-    "no rows": ([], 3, "the predictions are of 0 rows, and the part has 3"),
-    "a column that a later piece lacks": (
-        [piece(["a"], [1], guess=[0.5]), piece(["b"], [1])], 2, "from row 2 on, the predictions have other columns"),
+        [(pd.DataFrame({"id": ["a"], "error": [1]}), pd.DataFrame({"x": [1]}))], 1,
+        "the predictions lack the column 'loss' (they have id, error)"),
+    "no id": ([(pd.DataFrame({"loss": [1]}), pd.DataFrame({"x": [1]}))], 1, "the predictions lack the column 'id'"),
+    "fewer rows": ([piece(["a", "b"], [1, 2])], 3, "the predictions have 2 rows, but the part has 3"),
+    "more rows": ([piece(["a", "b"], [1, 2])], 1, "the predictions have 2 rows, but the part has 1"),
+    "no rows": ([], 3, "the predictions have 0 rows, but the part has 3"),
+    "a column that is missing in a later piece": (
+        [piece(["a"], [1], guess=[0.5]), piece(["b"], [1])], 2, "the predictions change at row 2 (id"),
     "a column of another type later": (
-        [piece(["a"], [1], guess=[1]), piece(["b"], [1], guess=["b"])], 2, "from row 2 on, the predictions have other"),
+        [piece(["a"], [1], guess=[1]), piece(["b"], [1], guess=["b"])], 2, "the predictions change at row 2 (id"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_are_no_predictions_is_refused_in_one_line(tmp_path: Path, fault: str) -> None:
-    pieces, count, told = FAULTS[fault]
+def test_write_of_faulty_predictions_fails_in_one_line(tmp_path: Path, fault: str) -> None:
+    pieces, count, message = FAULTS[fault]
     with pytest.raises(RunFailed) as failed:
         write(tmp_path, *pieces, count=count)
-    assert told in str(failed.value)
-    assert str(failed.value).endswith("; no figure is logged")
+    assert message in str(failed.value)
+    assert str(failed.value).endswith("; no metrics are logged")
     assert "\n" not in str(failed.value)
 
 
-def test_predictions_are_stored_with_a_key_and_with_what_was_seen(tmp_path: Path) -> None:
-    found = write(
+def test_write_of_predictions_adds_key_and_seen(tmp_path: Path) -> None:
+    written = write(
         tmp_path, piece([1, 2], [1, 0], guess=[0.5, 0.7]), piece([3], [2.5], guess=[0.1]), piece([], [], guess=[])
     )
-    for table in (found.rows, pd.read_parquet(tmp_path / "p.parquet")):
+    for table in (written.rows, pd.read_parquet(tmp_path / "p.parquet")):
         assert list(table) == ["id", "loss", "key", "seen", "guess"]
         assert table["id"].tolist() == table["key"].tolist() == ["1", "2", "3"]
         assert table["loss"].tolist() == [1, 0, 2.5]
@@ -87,7 +88,7 @@ def test_predictions_are_stored_with_a_key_and_with_what_was_seen(tmp_path: Path
         assert table["seen"].isna().all()
 
 
-def test_what_is_not_known_to_be_seen_stays_unknown(tmp_path: Path) -> None:
+def test_write_of_rows_with_unknown_seen_keeps_it_missing(tmp_path: Path) -> None:
     pieces = [
         piece(["a", "b"], [1, 2], seen=[True, False]),
         piece(["c", "d"], [1, 2], seen=[None, True]),
@@ -95,8 +96,8 @@ def test_what_is_not_known_to_be_seen_stays_unknown(tmp_path: Path) -> None:
         piece(["f"], [1]),
     ]
     expected = [True, False, pd.NA, True, pd.NA, pd.NA]
-    found = write(tmp_path, *pieces)
-    for table in (found.rows, pd.read_parquet(tmp_path / "p.parquet")):
+    written = write(tmp_path, *pieces)
+    for table in (written.rows, pd.read_parquet(tmp_path / "p.parquet")):
         assert str(table["seen"].dtype) == "boolean"
         assert table["seen"].equals(pd.Series(expected, dtype="boolean"))
     assert str(pq.read_schema(tmp_path / "p.parquet").field("seen").type) == "bool"
@@ -107,38 +108,38 @@ LOSSES = st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0, 1e-300, 1e
 
 @given(LOSSES.filter(lambda pieces: sum(map(len, pieces))), st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_the_worst_rows_are_those_of_the_whole(
-    tmp_path_factory: pytest.TempPathFactory, pieces: list[list[float]], tells_right: bool
+def test_worst_rows_of_pieces_are_those_of_the_whole_part(
+    tmp_path_factory: pytest.TempPathFactory, pieces: list[list[float]], has_correct: bool
 ) -> None:
-    """In the order of their losses; of equal ones the first, however the rows are cut into pieces."""
-    made, start = [], 0
+    """Ordered by loss; of equal losses the first row comes first, however the part is cut into pieces."""
+    tables, start = [], 0
     for losses in pieces:
         ids = [f"row {number}" for number in range(start, start + len(losses))]
-        right = {"correct": [loss < 0.5 for loss in losses]} if tells_right else {}
-        made.append(piece(ids, losses, **right))
+        correct = {"correct": [loss < 0.5 for loss in losses]} if has_correct else {}
+        tables.append(piece(ids, losses, **correct))
         start += len(losses)
-    found = write(tmp_path_factory.mktemp("worst"), *made)
-    whole = pd.concat([table for table, _ in made], ignore_index=True)
-    candidates = whole[~whole["correct"].astype(bool)] if tells_right else whole
+    written = write(tmp_path_factory.mktemp("worst"), *tables)
+    whole = pd.concat([table for table, _ in tables], ignore_index=True)
+    candidates = whole[~whole["correct"].astype(bool)] if has_correct else whole
     expected = candidates.astype({"loss": float}).nlargest(predictions.WORST, "loss")
-    assert found.worst["input"].tolist() == expected["id"].tolist()
-    assert list(found.worst) == ["input"]
-    assert len(found.rows) == len(whole)
+    assert written.worst["input"].tolist() == expected["id"].tolist()
+    assert list(written.worst) == ["input"]
+    assert len(written.rows) == len(whole)
 
 
-def test_progress_is_told_now_and_then(tmp_path: Path) -> None:
-    told: list[int] = []
+def test_progress_is_reported_every_5000_rows(tmp_path: Path) -> None:
+    calls: list[int] = []
     pieces = [piece([f"{start + n}" for n in range(2000)], [1.0] * 2000) for start in range(0, 12_000, 2000)]
-    predictions.write(pieces, 12_000, tmp_path / "p.parquet", told.append)
-    assert told == [6000, 10_000]
+    predictions.write(pieces, 12_000, tmp_path / "p.parquet", calls.append)
+    assert calls == [6000, 10_000]
 
 
-# Through the verb, with an experiment whose predictions are none.
+# Through the verb, with an experiment whose predictions are faulty.
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
-    """A folder with a store that has one training of the diabetes experiment and its version."""
+    """Return a folder with a store that holds one training of the diabetes experiment and its version."""
     assert not any(name.startswith("MLFLOW_RUN") for name in os.environ)
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
@@ -147,7 +148,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iter
 
 
 def evaluate_with(change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
-    """Evaluate with an experiment whose predictions are changed."""
+    """Evaluate with the diabetes experiment, its predictions changed."""
 
     class Changed(Diabetes):
         def predict(self, model: Any, part: Any, trained_on: TrainedOn) -> Iterator[Any]:
@@ -160,26 +161,35 @@ def evaluate_with(change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
 
 CHANGES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "an id twice": (lambda t: t.assign(id=[*t["id"][:-1], t["id"][0]]), "twice"),
-    "a loss that is NaN": (lambda t: t.assign(loss=[np.nan, *t["loss"][1:]]), "is nan, no finite number from 0 on"),
-    "an infinite loss": (lambda t: t.assign(loss=[*t["loss"][:-1], np.inf]), "is inf, no finite number from 0 on"),
-    "a negative loss": (lambda t: t.assign(loss=-t["loss"]), "no finite number from 0 on"),
-    "no loss": (lambda t: t.drop(columns="loss"), "have no column 'loss' but id, key, target, predicted, seen"),
-    "fewer rows": (lambda t: t.iloc[:-1], "are of 146 rows, and the part has 147"),
+    "a loss that is NaN": (
+        lambda t: t.assign(loss=[np.nan, *t["loss"][1:]]),
+        "is nan, not a finite number of 0 or more",
+    ),
+    "an infinite loss": (
+        lambda t: t.assign(loss=[*t["loss"][:-1], np.inf]),
+        "is inf, not a finite number of 0 or more",
+    ),
+    "a negative loss": (lambda t: t.assign(loss=-t["loss"]), "not a finite number of 0 or more"),
+    "no loss": (
+        lambda t: t.drop(columns="loss"),
+        "lack the column 'loss' (they have id, key, target, predicted, seen)",
+    ),
+    "fewer rows": (lambda t: t.iloc[:-1], "have 146 rows, but the part has 147"),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_an_evaluation_by_what_are_no_predictions_fails_and_logs_no_figure(
+def test_evaluation_with_faulty_predictions_fails_and_logs_no_metrics(
     trained: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     monkeypatch.chdir(trained)
     mlflow.set_tracking_uri(f"sqlite:///{trained}/mlflow.db")
-    changed, told = CHANGES[change]
+    changed, message = CHANGES[change]
     client = mlflow.MlflowClient()
     before = client.get_model_version("diabetes", "1")
     with pytest.raises(RunFailed) as failed:
         evaluate_with(changed)
-    assert told in str(failed.value)
+    assert message in str(failed.value)
     assert "\n" not in str(failed.value)
     (run,) = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)
     assert (run.info.status, run.data.metrics) == ("FAILED", {})
@@ -187,22 +197,22 @@ def test_an_evaluation_by_what_are_no_predictions_fails_and_logs_no_figure(
     assert client.list_artifacts(run.info.run_id) == []
     after = client.get_model_version("diabetes", "1")
     assert (after.tags, after.description) == (before.tags, before.description)
-    at_the_model = client.get_logged_model(before.source.removeprefix("models:/")).metrics or []
-    assert not [metric.key for metric in at_the_model if metric.key.startswith("test_")]
+    model_metrics = client.get_logged_model(before.source.removeprefix("models:/")).metrics or []
+    assert not [metric.key for metric in model_metrics if metric.key.startswith("test_")]
 
 
-# What earlier versions have stored.
+# Formats of earlier versions of this project.
 
 
 class Guesses:
-    """A model that finds a text positive by its hash."""
+    """A model whose probability follows from a text's hash."""
 
     def predict(self, texts: np.ndarray) -> np.ndarray:
         return np.array([int(hashlib.sha256(text.encode()).hexdigest()[:4], 16) / 65536 for text in texts])
 
 
 def reviews_with_copies() -> pd.DataFrame:
-    """Reviews of which some are there twice, some under both labels, and some in other bytes."""
+    """Return reviews with copies: some exact, some under both labels, some in other bytes."""
     texts = [f"a film about {n} friends" for n in range(12)]
     texts += [texts[0], texts[0], texts[3], texts[4].upper()]
     labels = [0, 1] * 6 + [0, 1, 1, 0]
@@ -210,7 +220,7 @@ def reviews_with_copies() -> pd.DataFrame:
 
 
 def predicted(folder: Path, seen: list[str] | None) -> pd.DataFrame:
-    """Predictions of those reviews, of a model that was trained on the texts of ``seen``."""
+    """Predict those reviews with a model that was trained on the texts of ``seen``."""
     table = reviews_with_copies()
     source = sources.Source("made up", "", lambda: (table.iloc[at : at + 5] for at in range(0, len(table), 5)))
     rows = dataset.index_rows(source)
@@ -228,7 +238,7 @@ def predicted(folder: Path, seen: list[str] | None) -> pd.DataFrame:
 COMMON = ["id", "loss", "key", "seen", "correct"]
 
 
-def test_predictions_of_format_2_are_read_as_they_would_be_stored_now(tmp_path: Path) -> None:
+def test_upgrade_of_format_2_equals_the_current_format(tmp_path: Path) -> None:
     new = predicted(tmp_path, seen=["a film about 3 friends"])
     assert new["seen"].sum() == 2
     assert new["id"].is_unique
@@ -238,7 +248,7 @@ def test_predictions_of_format_2_are_read_as_they_would_be_stored_now(tmp_path: 
     assert np.array_equal(upgraded["loss"], new["loss"])  # to the last bit
 
 
-def test_predictions_without_a_format_tell_neither_words_nor_what_was_seen(tmp_path: Path) -> None:
+def test_upgrade_of_predictions_without_a_format_has_no_words_and_unknown_seen(tmp_path: Path) -> None:
     new = predicted(tmp_path, seen=["a film about 3 friends"])
     upgraded = EXPERIMENT.upgrade_predictions(new[["text_sha256", "label", "probability"]], "1")
     assert upgraded["seen"].isna().all()
@@ -247,26 +257,26 @@ def test_predictions_without_a_format_tell_neither_words_nor_what_was_seen(tmp_p
     pd.testing.assert_frame_equal(upgraded[columns], new[columns], check_dtype=False)
 
 
-def stored(folder: Path, table: pd.DataFrame, **tags: str) -> mlflow.entities.Run:
-    """An evaluation with predictions as they are."""
+def log_evaluation(folder: Path, table: pd.DataFrame, **tags: str) -> mlflow.entities.Run:
+    """Log an evaluation with exactly these predictions."""
     run_id = record([], tags={"verb": "evaluate", **tags})
     table.to_parquet(folder / "predictions.parquet")
     mlflow.MlflowClient().log_artifact(run_id, str(folder / "predictions.parquet"))
     return mlflow.get_run(run_id)
 
 
-def test_evaluations_of_all_formats_are_read_as_one(store: str, tmp_path: Path) -> None:
+def test_evaluations_of_all_formats_are_read_alike(store: str, tmp_path: Path) -> None:
     new = predicted(tmp_path, seen=["a film about 3 friends"])
     old = new[["text_sha256", "label", "probability", "words", "seen"]].sample(frac=1, random_state=1)
-    found = [
+    tables = [
         evaluations.read_predictions(EXPERIMENT, run, tmp_path)
         for run in (
-            stored(tmp_path, new, evaluation_format="3"),
-            stored(tmp_path, old.astype({"seen": bool}), evaluation_format="2"),
-            stored(tmp_path, old[["text_sha256", "label", "probability"]]),
+            log_evaluation(tmp_path, new, evaluation_format="3"),
+            log_evaluation(tmp_path, old.astype({"seen": bool}), evaluation_format="2"),
+            log_evaluation(tmp_path, old[["text_sha256", "label", "probability"]]),
         )
     ]
-    third, second, first = found
+    third, second, first = tables
     pd.testing.assert_frame_equal(second, third)
     assert evaluations.have_same_rows(first, third)
     assert first["loss"].equals(third["loss"])
@@ -274,19 +284,22 @@ def test_evaluations_of_all_formats_are_read_as_one(store: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("version", ["4", "next"])
-def test_predictions_of_a_later_version_are_not_read(store: str, tmp_path: Path, version: str) -> None:
+def test_read_of_predictions_in_a_later_format_fails(store: str, tmp_path: Path, version: str) -> None:
     new = predicted(tmp_path, seen=None)
-    run = stored(tmp_path, new[["id", "loss"]], evaluation_format=version)
+    run = log_evaluation(tmp_path, new[["id", "loss"]], evaluation_format=version)
     with pytest.raises(
         RunFailed, match=r"has no predictions\.parquet that can be read \(.*\); delete that run"
-    ) as told:
+    ) as failed:
         evaluations.read_predictions(EXPERIMENT, run, tmp_path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(failed.value)
 
 
-def test_an_experiment_that_never_stored_other_predictions_reads_none(store: str, tmp_path: Path) -> None:
+def test_read_of_format_2_by_an_experiment_without_former_formats_fails(store: str, tmp_path: Path) -> None:
     table = pd.DataFrame({"id": ["a"], "loss": [1.0], "key": ["a"], "seen": [False]})
-    run = stored(tmp_path, table, evaluation_format="2", experiment="diabetes")
+    run = log_evaluation(tmp_path, table, evaluation_format="2", experiment="diabetes")
     with pytest.raises(RunFailed, match="format 2 of predictions is unknown to this experiment"):
         evaluations.read_predictions(Diabetes(), run, tmp_path)
-    assert len(evaluations.read_predictions(Diabetes(), stored(tmp_path, table, evaluation_format="3"), tmp_path)) == 1
+    assert (
+        len(evaluations.read_predictions(Diabetes(), log_evaluation(tmp_path, table, evaluation_format="3"), tmp_path))
+        == 1
+    )

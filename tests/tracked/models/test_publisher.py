@@ -1,6 +1,7 @@
-"""What others make from a training's run, and what its completion makes of it: both are there afterwards."""
+"""Completing a training: its model and version are stored once, checked, and leave those of others alone."""
 
 import dataclasses
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tracked.experiment import Package
 from tracked.models import loader, publisher
 from tracked.models.keras_package import package_keras
 from tracked.reports import training_report
+from tracked.runs.schema import STORED_BY
 from tracked.training.table_dataset import TableDataset
 
 from diabetes import Diabetes  # isort: skip  # its folder is on the path since verbs is imported
@@ -27,30 +29,30 @@ NAME = "imdb-conv1d"
 
 
 def log_checkpoint(run: Run, **named: Any) -> str:
-    """What a user does with the checkpoint of a training that broke off, at its run; returns the model's id."""
+    """Log the checkpoint of a broken-off training at its run, as a user would; returns the model's id."""
     network = keras.saving.load_model(next(folder(run).glob("best-*.keras")))
     with mlflow.start_run(run_id=run.info.run_id):
         return str(mlflow.tensorflow.log_model(network, name="mine", pip_requirements=["tensorflow"], **named).model_id)
 
 
 def models(run: Run) -> set[str]:
-    """The ids of the models at a run."""
-    found = mlflow.search_logged_models([run.info.experiment_id], output_format="list")
-    return {model.model_id for model in found if model.source_run_id == run.info.run_id}
+    """Return the ids of the models at a run."""
+    logged = mlflow.search_logged_models([run.info.experiment_id], output_format="list")
+    return {model.model_id for model in logged if model.source_run_id == run.info.run_id}
 
 
 def registered_at(run: Run) -> dict[tuple[str, str], str]:
-    """The sources of all versions that name a run, by name and version."""
-    found = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
-    return {(version.name, str(version.version)): version.source for version in found}
+    """Return the sources of all versions of a run, by name and version."""
+    registered = mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
+    return {(version.name, str(version.version)): version.source for version in registered}
 
 
 def fail(*arguments: Any, **named: Any) -> None:
     raise RunFailed("it broke off")
 
 
-def broken_off_after(owner: Any, name: str, data: Path) -> Run:
-    """A training that has stopped by its rule, and whose completion ends where it would call this."""
+def break_off_at(owner: Any, name: str, data: Path) -> Run:
+    """Return a training that ran to its end and broke off where its completion calls ``owner.name``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, fail)
         with pytest.raises(RunFailed, match="it broke off"):
@@ -58,7 +60,7 @@ def broken_off_after(owner: Any, name: str, data: Path) -> Run:
     return last_run()
 
 
-def test_versions_that_a_user_made_from_the_run_are_neither_taken_nor_deleted(
+def test_resume_with_a_users_versions_of_the_run_keeps_them_and_registers_its_own(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run, client = break_off(noisy, 2), mlflow.MlflowClient()
@@ -75,7 +77,7 @@ def test_versions_that_a_user_made_from_the_run_are_neither_taken_nor_deleted(
     assert client.get_logged_model(theirs[0]).name == "mine"
 
 
-def test_a_version_that_a_user_made_from_the_run_forbids_no_more_epochs(store: str, noisy: Path) -> None:
+def test_resume_with_a_users_version_of_the_run_can_extend_epochs(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
     log_checkpoint(run, registered_model_name=NAME)
     resume("--resume", run.info.run_id, "--epochs=3")
@@ -83,7 +85,7 @@ def test_a_version_that_a_user_made_from_the_run_forbids_no_more_epochs(store: s
     assert mlflow.get_run(run.info.run_id).data.metrics["stopped_epoch"] == 3
 
 
-def test_a_model_that_a_user_logged_at_the_run_stays(
+def test_resume_with_a_users_model_at_the_run_keeps_it(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
     run = break_off(noisy, 2)
@@ -94,18 +96,30 @@ def test_a_model_that_a_user_logged_at_the_run_stays(
     assert len(models(run)) == 2
 
 
-def test_a_model_that_broke_off_before_its_registration_is_deleted(store: str, noisy: Path) -> None:
-    run = broken_off_after(publisher, "require_same_loss", noisy)
+def test_resume_before_the_registration_replaces_the_stored_model(store: str, noisy: Path) -> None:
+    run = break_off_at(publisher, "require_same_loss", noisy)
     (stored,) = models(run)
     resume("--resume", run.info.run_id)
     ((_, source),) = registered_at(run).items()
     assert {f"models:/{model}" for model in models(run)} == {source} != {f"models:/{stored}"}
 
 
+def test_attempts_on_later_pages_of_a_search_are_deleted(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store returns two models a page, of five that the training stored."""
+    client, search = mlflow.MlflowClient(), mlflow.MlflowClient.search_logged_models
+    monkeypatch.setattr(mlflow.MlflowClient, "search_logged_models", partialmethod(search, max_results=2))
+    with mlflow.start_run() as run:
+        tags = {STORED_BY: run.info.run_id}
+        ids = [client.create_logged_model("0", "m", run.info.run_id, tags).model_id for _ in range(5)]
+        by_others = client.create_logged_model("0", "m", run.info.run_id).model_id
+        for kept in (ids[2], ids[2], ""):
+            publisher._delete_others(kept)
+            assert models(run) == {by_others, *filter(None, [kept])}
+
+
 @pytest.mark.parametrize("how", ["registered", "copied, and the first deleted"])
-def test_a_model_that_a_user_has_registered_by_hand_stays(store: str, noisy: Path, how: str) -> None:
-    """One that the training had stored and not registered."""
-    run, client = broken_off_after(publisher, "require_same_loss", noisy), mlflow.MlflowClient()
+def test_resume_with_a_stored_model_that_a_user_registered_keeps_it(store: str, noisy: Path, how: str) -> None:
+    run, client = break_off_at(publisher, "require_same_loss", noisy), mlflow.MlflowClient()
     (stored,) = models(run)
     mlflow.register_model(f"models:/{stored}", "theirs")
     if "copied" in how:
@@ -119,24 +133,24 @@ def test_a_model_that_a_user_has_registered_by_hand_stays(store: str, noisy: Pat
     assert registered_at(run) == before | {(NAME, "1"): f"models:/{ours}"}
 
 
-def test_a_registered_model_that_was_renamed_meanwhile_gets_no_second_version(store: str, noisy: Path) -> None:
-    run, client = broken_off_after(training_report, "figures", noisy), mlflow.MlflowClient()
+def test_resume_after_the_registered_model_was_renamed_adds_no_version(store: str, noisy: Path) -> None:
+    run, client = break_off_at(training_report, "log_totals", noisy), mlflow.MlflowClient()
     (stored,) = models(run)
     client.rename_registered_model(NAME, "renamed")
     resume("--resume", run.info.run_id)
     assert registered_at(run) == {("renamed", "1"): f"models:/{stored}"}
     assert [model.name for model in client.search_registered_models()] == ["renamed"]
     assert client.get_model_version_by_alias("renamed", "candidate").version == 1
-    found = mlflow.get_run(run.info.run_id)
-    assert (found.info.status, found.data.tags["registered_version"]) == ("FINISHED", "1")
-    assert "Registered as **renamed version 1**" in found.data.tags["mlflow.note.content"]
+    resumed = mlflow.get_run(run.info.run_id)
+    assert (resumed.info.status, resumed.data.tags["registered_version"]) == ("FINISHED", "1")
+    assert "Registered as **renamed version 1**" in resumed.data.tags["mlflow.note.content"]
 
 
 @pytest.mark.parametrize(("alias", "left"), [("", ["1"]), ("champion", ["1", "2"])])
-def test_of_two_versions_of_a_training_the_second_goes_unless_an_alias_names_it(
+def test_second_version_of_a_training_is_deleted_unless_it_has_an_alias(
     store: str, noisy: Path, alias: str, left: list[str]
 ) -> None:
-    run, client = broken_off_after(training_report, "figures", noisy), mlflow.MlflowClient()
+    run, client = break_off_at(training_report, "log_totals", noisy), mlflow.MlflowClient()
     first = client.get_model_version(NAME, "1")
     client.create_model_version(NAME, first.source, run.info.run_id, dict(first.tags))
     by_hand = client.create_model_version(NAME, first.source, run.info.run_id)
@@ -147,9 +161,9 @@ def test_of_two_versions_of_a_training_the_second_goes_unless_an_alias_names_it(
     assert mlflow.get_run(run.info.run_id).data.tags["registered_version"] == "1"
 
 
-def test_a_version_whose_model_has_no_mark_yet_is_the_trainings_own(store: str, noisy: Path) -> None:
-    """As of a training that was registered before models got a mark."""
-    run, client = broken_off_after(training_report, "figures", noisy), mlflow.MlflowClient()
+def test_resume_with_a_registered_model_without_the_tag_keeps_it(store: str, noisy: Path) -> None:
+    """As a training that was registered before models got the tag."""
+    run, client = break_off_at(training_report, "log_totals", noisy), mlflow.MlflowClient()
     (stored,) = models(run)
     for name in client.get_logged_model(stored).tags:
         client.delete_logged_model_tag(stored, name)
@@ -158,13 +172,13 @@ def test_a_version_whose_model_has_no_mark_yet_is_the_trainings_own(store: str, 
     assert models(run) == {stored}
 
 
-# The stored model's loss is the training's: relative to it where it is above 1.
+# The stored model's loss must be the training's: relative to it above 1, absolute below.
 
 
 class Thousands(Diabetes):
-    """The same patients with a score in thousandths: its losses are tens of thousands."""
+    """The diabetes experiment with targets times 1,000: its losses are tens of thousands."""
 
-    off = 0.0  # by how much the stored model's loss is told to differ, relative to it
+    off = 0.0  # relative error added to the stored model's loss
 
     def load(self, parameters: Any, source: str) -> TableDataset:
         whole = super().load(parameters, source)
@@ -172,26 +186,26 @@ class Thousands(Diabetes):
         return TableDataset(whole.source, table, whole.target, whole.test)
 
     def package(self, parameters: Any, dataset: Any, folder: Path, checkpoint: Path) -> Package:
-        made = super().package(parameters, dataset, folder, checkpoint)
-        return dataclasses.replace(made, loss=lambda model: made.loss(model) * (1 + self.off))
+        package = super().package(parameters, dataset, folder, checkpoint)
+        return dataclasses.replace(package, loss=lambda model: package.loss(model) * (1 + self.off))
 
 
 @pytest.mark.parametrize("off", [1e-7, -1e-7])
-def test_a_loss_of_thousands_may_differ_by_what_rounding_does(
+def test_stored_model_with_a_large_loss_off_by_rounding_is_registered(
     store: str, monkeypatch: pytest.MonkeyPatch, off: float
 ) -> None:
     monkeypatch.setattr(Thousands, "off", off)
     Verb("train", Thousands()).main(["--epochs=1"], Signals())
     run = last_run()
     assert run.data.metrics["val_loss"] > 10_000
-    assert abs(off) * run.data.metrics["val_loss"] > publisher.TOLERANCE  # more than it may where it is below 1
+    assert abs(off) * run.data.metrics["val_loss"] > publisher.TOLERANCE  # more than the absolute tolerance
     ((_, source),) = registered_at(run).items()
     assert models(run) == {source.removeprefix("models:/")}
     assert run.data.tags["registered_version"] == "1"
 
 
 @pytest.mark.parametrize("off", [1e-4, -1e-4])
-def test_a_loss_of_thousands_that_differs_by_more_is_refused_and_its_model_deleted(
+def test_stored_model_with_a_large_loss_off_by_more_is_refused_and_deleted(
     store: str, monkeypatch: pytest.MonkeyPatch, off: float
 ) -> None:
     monkeypatch.setattr(Thousands, "off", off)
@@ -199,10 +213,10 @@ def test_a_loss_of_thousands_that_differs_by_more_is_refused_and_its_model_delet
         Verb("train", Thousands()).main(["--epochs=1"], Signals())
     run = last_run()
     logged = run.data.metrics["val_loss"]
-    told = str(failed.value)
-    assert told.startswith("the stored model scores the validation part with a loss of ")
-    assert told.endswith(f", not {logged:.7f} as in training; nothing is registered")
-    assert "\n" not in told
+    message = str(failed.value)
+    assert message.startswith("the stored model has a validation loss of ")
+    assert message.endswith(f", but training logged {logged:.7f}; nothing is registered")
+    assert "\n" not in message
     assert run.info.status == "FAILED"
     assert "registered_version" not in run.data.tags
     assert models(run) == set()
@@ -213,19 +227,19 @@ def test_a_loss_of_thousands_that_differs_by_more_is_refused_and_its_model_delet
 @pytest.mark.parametrize(
     ("logged", "off", "passes"),
     [
-        (5000.0, 0.04, True),  # 8e-6 of it
+        (5000.0, 0.04, True),  # relative 8e-6
         (5000.0, 0.06, False),
         (5000.0, -0.06, False),
         (0.5, 0.9e-5, True),
         (0.5, 1.1e-5, False),
-        (0.001, 0.9e-5, True),  # below 1 it is not relative: rounding is not, either
+        (0.001, 0.9e-5, True),  # absolute below 1, as rounding errors are
         (0.001, 1.1e-5, False),
         (0.0, 1.1e-5, False),
         (5000.0, float("nan"), False),
         (5000.0, float("inf"), False),
     ],
 )
-def test_how_far_a_stored_models_loss_may_be_off(
+def test_stored_models_loss_within_the_tolerance_passes_and_beyond_is_deleted(
     store: str, monkeypatch: pytest.MonkeyPatch, logged: float, off: float, passes: bool
 ) -> None:
     deleted: list[str] = []
@@ -235,40 +249,40 @@ def test_how_far_a_stored_models_loss_may_be_off(
     if passes:
         publisher.require_same_loss("m-1", package, logged)
     else:
-        with pytest.raises(RunFailed, match=r"^the stored model scores .*; nothing is registered$"):
+        with pytest.raises(RunFailed, match=r"^the stored model has a validation loss .*; nothing is registered$"):
             publisher.require_same_loss("m-1", package, logged)
     assert deleted == ([] if passes else ["m-1"])
 
 
-def test_a_fault_that_the_experiment_finds_is_told_and_the_model_deleted(
+def test_fault_found_by_the_experiment_is_reported_and_the_model_deleted(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(model: Any) -> float:
         raise ValueError("answers twice")
 
-    made = Diabetes.package
-    monkeypatch.setattr(Diabetes, "package", lambda *told: dataclasses.replace(made(*told), loss=refuse))
+    package = Diabetes.package
+    monkeypatch.setattr(Diabetes, "package", lambda *args: dataclasses.replace(package(*args), loss=refuse))
     with pytest.raises(RunFailed, match=r"^the stored model answers twice; nothing is registered"):
         Verb("train", Diabetes()).main(["--epochs=1"], Signals())
     assert models(last_run()) == set()
 
 
-def test_a_packaged_network_is_scored_by_the_mean_of_its_rows_losses(tmp_path: Path) -> None:
+def test_loss_of_a_packaged_network_is_the_mean_over_its_rows(tmp_path: Path) -> None:
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     network.save(tmp_path / "best.keras")
     rng = np.random.default_rng(0)
     inputs, targets = rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=(7, 2)).astype(np.float32)
-    made = package_keras(tmp_path / "best.keras", (inputs, targets), lambda y, p: ((y - p) ** 2).sum(axis=1))
-    assert (made.inputs, made.outputs) == ((np.float32, (-1, 3)), (np.float32, (-1, 2)))
-    assert made.example.shape == (2, 3)
-    assert not made.example.any()  # nothing of the data is shown
-    assert made.checked == "the 7 rows of the validation part"
+    package = package_keras(tmp_path / "best.keras", (inputs, targets), lambda y, p: ((y - p) ** 2).sum(axis=1))
+    assert (package.inputs, package.outputs) == ((np.float32, (-1, 3)), (np.float32, (-1, 2)))
+    assert package.example.shape == (2, 3)
+    assert not package.example.any()  # no row of the data
+    assert package.checked == "the 7 rows of the validation part"
     expected = ((targets - network(inputs).numpy()) ** 2).sum(axis=1).mean()
-    assert made.loss(Plain(made.model)) == pytest.approx(expected, rel=1e-6)
+    assert package.loss(Plain(package.model)) == pytest.approx(expected, rel=1e-6)
 
 
 class Plain:
-    """A network as MLflow gives it."""
+    """A network with the interface of a loaded pyfunc model."""
 
     def __init__(self, network: keras.Model) -> None:
         self.predict = lambda inputs: network(inputs).numpy()

@@ -1,3 +1,5 @@
+"""Plots of a training and of an evaluation: their curves, labels and titles."""
+
 import numpy as np
 import pandas as pd
 
@@ -18,7 +20,7 @@ HISTORY = pd.DataFrame(
 METRICS = ["loss", "accuracy"]
 
 
-def test_the_training_picture_marks_the_best_and_the_last_epoch() -> None:
+def test_training_plot_marks_the_best_and_the_last_epoch() -> None:
     figure = plots.draw_training(HISTORY, METRICS, "val_loss", best_epoch=2, stopped_epoch=4, reason="patience")
     assert labels_of(figure) == [
         "training", "validation", "best epoch 2: 0.2700", "last epoch 4 (patience)",
@@ -29,18 +31,18 @@ def test_the_training_picture_marks_the_best_and_the_last_epoch() -> None:
     assert curves["best epoch 2: 0.2700"] == [[2, 0.27]]
 
 
-def test_a_training_without_a_checkpoint_has_no_best_epoch() -> None:
+def test_training_plot_without_a_checkpoint_has_no_best_epoch() -> None:
     assert not any(
         "best" in label for label in labels_of(plots.draw_training(HISTORY, METRICS, "val_loss", 0, 4, "not_a_number"))
     )
 
 
-def test_the_confusion_picture_shows_the_counts() -> None:
+def test_confusion_plot_shows_the_counts() -> None:
     figure = evaluation_plots.draw_confusion([1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.6, 0.1])
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "1", "1", "2"]
 
 
-def test_curves_are_those_of_the_scores() -> None:
+def test_curves_of_an_evaluation_match_its_scores() -> None:
     labels, probabilities = [1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.6, 0.1]
     assert "model (AUC = 0.83)" in labels_of(evaluation_plots.draw_roc(labels, probabilities))
     assert "model (AP = 0.92)" in labels_of(evaluation_plots.draw_precision_recall(labels, probabilities))
@@ -50,7 +52,7 @@ def test_curves_are_those_of_the_scores() -> None:
     assert [bar.get_height() for bar in figure.axes[1].patches] == [0, 1, 0, 0, 1, 0, 1, 0, 1, 1]
 
 
-def test_pictures_of_figures_with_leaks_are_marked() -> None:
+def test_plot_titles_with_seen_rows_are_marked() -> None:
     labels, probabilities = np.array([0, 1, 0, 1]), np.array([0.2, 0.8, 0.6, 0.9])
     bins = compute_calibration(labels, probabilities)
     for mark in ("", ", 2 seen in training"):

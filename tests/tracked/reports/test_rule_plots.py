@@ -1,4 +1,4 @@
-"""What is drawn of replayed rules."""
+"""Plots of replayed rules: their curves, cells and labels."""
 
 import numpy as np
 import pytest
@@ -12,19 +12,19 @@ VALUES = [0.6, 0.5, 0.45, 0.46, 0.44, 0.47, 0.48, 0.42, 0.5, 0.5, 0.5, 0.41, 0.5
 HISTORY = History("r", "patience=2", "val_loss", "min", np.array(VALUES), np.arange(14.0))
 
 
-def test_the_curve_tells_the_patiences_that_keep_another_epoch() -> None:
+def test_curve_labels_the_patiences_that_keep_another_epoch() -> None:
     figure = rule_plots.draw_curve(HISTORY, replay([HISTORY], range(1, 6), [0.0, 0.02]))
     assert labels_of(figure) == [
-        "best of all: epoch 12, 0.4100",
-        "patience 1 stops after 4 and keeps epoch 3, 0.4500",
-        "patience 2 stops after 7 and keeps epoch 5, 0.4400",
-        "patience 3 stops after 11 and keeps epoch 8, 0.4200",
+        "best: epoch 12, 0.4100",
+        "patience 1 stops after epoch 4, keeps epoch 3, 0.4500",
+        "patience 2 stops after epoch 7, keeps epoch 5, 0.4400",
+        "patience 3 stops after epoch 11, keeps epoch 8, 0.4200",
     ]
     line = next(line for line in figure.axes[0].lines if len(line.get_xdata()) == 14)
     assert line.get_ydata().tolist() == VALUES
 
 
-def test_the_heat_map_shows_regret_and_stops_and_leaves_the_censored_open() -> None:
+def test_heat_map_shows_regret_and_stops_and_marks_censored_rules() -> None:
     table = replay([HISTORY], [1, 3, 9], [0.0])
     figure = rule_plots.draw_heat_map(table.assign(epochs=table["stopped_epoch"].astype(float)), "title")
     regret, stops = figure.axes[:2]
@@ -33,7 +33,7 @@ def test_the_heat_map_shows_regret_and_stops_and_leaves_the_censored_open() -> N
     assert regret.collections[0].get_array().compressed().tolist() == pytest.approx([0.04, 0.01])
 
 
-def test_the_pooled_picture_has_a_line_a_min_delta_and_the_recommendation() -> None:
+def test_pooled_plot_has_a_line_per_min_delta_and_the_recommendation() -> None:
     table = replay([HISTORY, HISTORY], [1, 2, 9], [0.0, 0.02])
     figure = rule_plots.draw_pooled(pool_rules(table), "val_loss", tolerance=0.01, recommended=2)
     assert labels_of(figure) == ["min_delta 0", "min_delta 0.02", "recommended: 2", "tolerance 0.01"]
@@ -42,8 +42,8 @@ def test_the_pooled_picture_has_a_line_a_min_delta_and_the_recommendation() -> N
     assert first.get_ydata().tolist() == pytest.approx([0.04, 0.03])
 
 
-def test_the_pooled_line_breaks_where_other_runs_answer() -> None:
-    """Of seven runs three end after patience 2: their mean is not drawn into one line with that of the other four."""
+def test_pooled_line_breaks_where_the_answering_runs_change() -> None:
+    """Three of seven runs answer up to patience 2 only: the mean of seven and the mean of four are separate lines."""
     short = [History(f"s{n}", "", "val_loss", "min", np.array([0.5, 0.6, 0.6]), np.arange(3.0)) for n in range(3)]
     long = [History(f"l{n}", "", "val_loss", "min", np.array(VALUES), np.arange(14.0)) for n in range(4)]
     pool = pool_rules(replay([*short, *long], [1, 2, 3], [0.0]))
@@ -54,7 +54,7 @@ def test_the_pooled_line_breaks_where_other_runs_answer() -> None:
     assert labels_of(figure) == ["min_delta 0", "tolerance 0.01"]
 
 
-def test_what_is_lost_without_limit_or_not_at_all_can_be_drawn() -> None:
+def test_infinite_and_zero_regret_can_be_drawn() -> None:
     none_kept = History("n", "", "val_loss", "min", np.array([np.nan, np.nan, 0.5, 0.6, 0.6]), np.arange(5.0))
     flat = History("f", "", "val_loss", "min", np.array([0.5, 0.6, 0.6, 0.6, 0.6]), np.arange(5.0))
     pool = pool_rules(replay([none_kept, none_kept], [1, 2], [0.0]))

@@ -260,7 +260,7 @@ def test_resume_after_a_failed_registration_registers_without_training(
 
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refuse)
-        with pytest.raises(RunFailed, match="giving it the alias candidate failed"):
+        with pytest.raises(RunFailed, match="moving the alias candidate to it failed"):
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()
     assert run.data.tags["error"]
@@ -924,7 +924,7 @@ def test_full_disk_fails_the_training_and_the_report_lacks_the_epoch(
     assert failure.value.__notes__[-1].endswith(f"--resume {run.info.run_id}")
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "error")
     assert "No space left" in run.data.tags["error"]
-    assert f"nded after epoch {epoch - 1}: an error ended it" in run.data.tags["mlflow.note.content"]
+    assert f"nded after epoch {epoch - 1}: an error." in run.data.tags["mlflow.note.content"]
     assert ("Best epoch 1:" in run.data.tags["mlflow.note.content"]) == (epoch == 2)
     assert len(table(run, "early_stopping.csv")) == epoch - 1
     assert set(points(run, "val_loss") if epoch > 1 else {}) == set(range(1, epoch))
@@ -1067,7 +1067,7 @@ def test_resume_after_a_failed_report_completes_it(
 
     with monkeypatch.context() as patch:
         patch.setattr("tracked.reports.plots.draw_training", full)
-        with pytest.raises(RunFailed, match="not all tables and pictures of the training could be made"):
+        with pytest.raises(RunFailed, match="some tables or plots of the training could not be written"):
             run_train(f"--data={noisy}", *ARGUMENTS)
     run = last_run()
     assert (run.info.status, versions()) == ("FAILED", [])

@@ -61,7 +61,7 @@ def test_alias_that_moves_meanwhile_changes_nothing(store: str, tmp_path: Path) 
     client.set_registered_model_alias("m", "candidate", "1")
     stored = registry.find("models:/m@candidate")
     client.set_registered_model_alias("m", "candidate", "2")
-    fetched = loader.download(EXPERIMENT, stored, tmp_path)
+    fetched = loader.download(EXPERIMENT, stored, tmp_path / "m")
     assert mlflow.models.Model.load(str(fetched.path)).model_id == stored.model_id
     assert registry.find("models:/m/1") == stored
 
@@ -103,7 +103,7 @@ def test_pickled_model_is_refused(store: str, tmp_path: Path) -> None:
         mlflow.pyfunc.log_model(
             name="model", python_model=Pickled(), pip_requirements=["mlflow"], registered_model_name="m"
         )
-    with pytest.raises(UserError, match=r"is loaded by mlflow\.pyfunc\.model, which runs code that comes"):
+    with pytest.raises(UserError, match=r"is loaded by mlflow\.pyfunc\.model, which may run code from the model's"):
         fetch(tmp_path / "m")
 
 
@@ -111,14 +111,14 @@ def test_pickled_model_is_refused(store: str, tmp_path: Path) -> None:
 def test_model_with_files_of_code_is_refused(store: str, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("boom")
     log_lengths(extra_files=[str(tmp_path / name)])
-    with pytest.raises(UserError, match=f"holds extra_files/{name}, which runs code when loaded; allowed"):
+    with pytest.raises(UserError, match=f"holds extra_files/{name}, which may run code when loaded; allowed"):
         fetch(tmp_path / "m")
 
 
 def test_model_with_code_paths_is_refused(store: str, tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("boom = 1\n")
     log_lengths(code_paths=[str(tmp_path / "helper.py")])
-    with pytest.raises(UserError, match="runs code when loaded"):
+    with pytest.raises(UserError, match="may run code when loaded"):
         fetch(tmp_path / "m")
 
 
@@ -140,7 +140,7 @@ def test_model_without_text_input_is_refused(
 def test_foreign_model_has_no_metadata(store: str, tmp_path: Path) -> None:
     log_lengths()
     stored = registry.find("models:/m/1")
-    assert loader.download(EXPERIMENT, stored, tmp_path).metadata is None
+    assert loader.download(EXPERIMENT, stored, tmp_path / "m").metadata is None
     assert loader.read_training_rows(stored, tmp_path) is None
 
 
@@ -154,5 +154,5 @@ def test_prediction_outside_0_to_1_is_refused(store: str, tmp_path: Path) -> Non
 def test_model_that_names_a_module_is_refused(store: str, tmp_path: Path) -> None:
     (tmp_path / "keras_module.txt").write_text("antigravity")
     log_lengths(extra_files=[str(tmp_path / "keras_module.txt")])
-    with pytest.raises(UserError, match=r"holds keras_module\.txt, which runs code when loaded"):
+    with pytest.raises(UserError, match=r"holds extra_files/keras_module\.txt, which may run code when loaded"):
         fetch(tmp_path / "m")

@@ -125,7 +125,7 @@ def test_compare_ranks_trainings_and_pairs_their_evaluations(
     for text in (out, note):
         assert "both differences are significant" in text
         assert "not paired, other rows" in text
-    compared, apart = out.split("not finished, and not compared:")
+    compared, apart = out.split("unfinished, not compared:")
     assert compared.index("seed=7") < compared.index("seed=8") < compared.index("seed=9")
     for state, run_id in unfinished.items():
         assert run_id not in compared
@@ -133,7 +133,7 @@ def test_compare_ranks_trainings_and_pairs_their_evaluations(
         assert state in artifact(run, "comparison.html").read_text()
     assert "| run_name | best_value | best_epoch | stopped_epoch | test_accuracy | seed | test_loss | seconds |" in note
     assert "| patience=3 seed=7 | 0.3000 | 3 | 4 | 1.0000 | 7 | 0.3000 | 8 |" in note
-    assert "Not finished: 3." in note
+    assert "Unfinished: 3." in note
     assert run.info.status == "FINISHED"
 
 
@@ -284,7 +284,7 @@ def test_compare_of_trainings_on_other_data_ranks_them_apart(
     assert table["run_id"].tolist() == [better, worse, easy, split, unknown]
     assert table["data"].fillna("").tolist() == ["hardhardhard"] * 2 + ["easyeasyeasy", "hardhardhard split 0.5", ""]
     (sentence,) = pd.read_csv(artifact(run, "pairs.csv"))["sentence"]
-    assert sentence.endswith("They were trained on other data.")
+    assert sentence.endswith("They were trained on different data.")
     sentence = (
         "These 5 trainings are not all known to be measured on the same data (2 on hardhardhard; 1 on easyeasyeasy; "
     )

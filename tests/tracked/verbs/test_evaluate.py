@@ -228,7 +228,7 @@ def test_evaluate_on_changed_data_warns(trained: Path) -> None:
     path.write_text(before.replace("n0x7,", "n0x7 changed,"))
     try:
         with pytest.raises(
-            UserError, match=r"is not what imdb-conv1d version 1 was trained on .*; allowed: the same data"
+            UserError, match=r"differs from what imdb-conv1d version 1 was trained on .*; restore it, or"
         ):
             run_evaluate()
     finally:
@@ -293,7 +293,7 @@ def test_predict_on_data_that_change_between_readings_fails(tmp_path: Path, chan
     with pytest.raises(RunFailed, match=r"^data: made up changed while it was scored \(") as failed:
         predictions.write(pieces, part.count, tmp_path / "p.parquet", lambda done: None)
     assert message in str(failed.value)
-    assert str(failed.value).endswith("; no figure is logged; evaluate again")
+    assert str(failed.value).endswith("; no metrics are logged; evaluate again")
     assert "\n" not in str(failed.value)
 
 

@@ -170,7 +170,7 @@ def test_promote_on_seen_reviews_alone_is_undecided(
     seen.assign(text=seen["text"] + "\n").to_csv(tmp_path / "disguised.csv", index=False)
     assert run_promote(1, WIDE, f"--data={tmp_path / 'disguised.csv'}") == 3
     out = capsys.readouterr().out
-    assert "left out are 320 reviews that a training has seen, 320 the version's and 320 the champion's" in out
+    assert "320 reviews that a training has seen are left out (320 seen by the version, 320 by the champion)" in out
     assert champion() == "3"
     run = runs("promote")[0]
     assert "decisions_on_these_reviews" not in run.data.metrics
@@ -186,7 +186,7 @@ def test_promote_with_seen_reviews_decides_on_those_that_neither_has_seen(
     assert found["test_reviews"] == 80  # of 400
     evaluated = {one.data.tags["model_version"]: one.data.metrics for one in runs("evaluate")}
     assert evaluated["1"]["test_reviews"] == 400
-    assert "left out are 320 reviews that a training has seen" in capsys.readouterr().out
+    assert "320 reviews that a training has seen are left out" in capsys.readouterr().out
 
 
 def test_promote_on_copied_texts_counts_them_once(versions: Path, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_promote_with_unpaired_predictions_fails() -> None:
         evaluate.main([model(version)], Signals())
     path = predictions_of(2)
     pd.read_parquet(path).iloc[1:].to_parquet(path)
-    with pytest.raises(RunFailed, match=r"the evaluations \w+ and \w+ are not of the same reviews"):
+    with pytest.raises(RunFailed, match=r"the evaluations \w+ and \w+ do not have the same reviews; delete both"):
         run_promote(2, WIDE)
     path.write_bytes(b"no table")
     with pytest.raises(RunFailed, match=r"has no predictions\.parquet that can be read \(.*\); delete that run"):
@@ -410,7 +410,7 @@ def test_promote_after_deletion_of_the_champion_compares_with_the_former_one(
     assert run_promote(3) == 3
     out = capsys.readouterr().out
     assert "version 3 does not replace version 1, the last one that still exists, as champion: " in out
-    assert "; no version has the alias until one is promoted, or a rollback gives it to 1." in out
+    assert "; no version has the alias until a promotion, or a rollback to version 1." in out
     assert champion() == ""
     assert run_promote(1) == 0
     assert f"Promoted: {NAME} version 1 is the champion again; no version had the alias." in capsys.readouterr().out
@@ -564,14 +564,14 @@ def test_promote_with_an_alias_that_moves_meanwhile_compares_again(monkeypatch: 
 
 def test_promote_with_an_alias_that_moves_at_the_same_moment_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     run_promote(3)
-    remember = champions._remember
+    write_history = champions._write_history
 
     def somebody_else(name: str, past: list[str]) -> None:
-        remember(name, past)
+        write_history(name, past)
         mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "1")
 
-    monkeypatch.setattr(champions, "_remember", somebody_else)
-    with pytest.raises(RunFailed, match="version 2 of imdb-conv1d was made the champion, and version 1 took its place"):
+    monkeypatch.setattr(champions, "_write_history", somebody_else)
+    with pytest.raises(RunFailed, match="moved the champion of imdb-conv1d to version 1 just after version 2 got"):
         run_promote(2, WIDE)
     assert runs("promote")[0].info.status == "FAILED"
 
@@ -581,7 +581,7 @@ def test_rollback_after_a_kill_between_alias_and_its_tag_finds_the_former_champi
 ) -> None:
     run_promote(3)
     with monkeypatch.context() as patch:
-        patch.setattr(champions, "_remember", lambda *_: (_ for _ in ()).throw(RunFailed("killed")))
+        patch.setattr(champions, "_write_history", lambda *_: (_ for _ in ()).throw(RunFailed("killed")))
         with pytest.raises(RunFailed, match="killed"):
             run_promote(1, WIDE)
     assert champion() == "1"
@@ -679,7 +679,7 @@ def test_promote_of_a_withdrawn_version_by_alias_is_refused() -> None:
     client.set_registered_model_alias(NAME, "candidate", "2")
     rollback.main([], Signals())
     with pytest.raises(
-        UserError, match=r"^model: 'models:/imdb-conv1d@candidate' is version 2, which a rollback has with"
+        UserError, match=r"^model: 'models:/imdb-conv1d@candidate' is version 2, which a rollback withdrew"
     ):
         promote.main([WIDE], Signals())
     assert run_promote(2, NARROW) in (0, 3)  # by its number; either outcome
@@ -689,7 +689,7 @@ def test_promote_of_a_withdrawn_version_by_alias_is_refused() -> None:
         client.set_registered_model_alias(NAME, "candidate", "2")
         if uri.endswith("latest"):
             client.delete_model_version(NAME, "3")
-        with pytest.raises(UserError, match="which a rollback has withdrawn"):
+        with pytest.raises(UserError, match="which a rollback withdrew"):
             promote.main([f"--model={uri}", WIDE], Signals())
     assert champion() == "1"
     assert run_promote(2, WIDE) == 0
@@ -711,7 +711,7 @@ def test_rollback_during_a_waiting_promotion_counts(monkeypatch: pytest.MonkeyPa
             yield
 
     monkeypatch.setattr(champions, "promotion_lock", after_a_rollback)
-    with pytest.raises(UserError, match="which a rollback has withdrawn"):
+    with pytest.raises(UserError, match="which a rollback withdrew"):
         promote.main([WIDE], Signals())
     assert champion() == "1"
 

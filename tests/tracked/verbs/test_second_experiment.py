@@ -182,10 +182,10 @@ def test_promote_with_seen_patients_leaves_them_out(
     assert metrics["test_patients"] == 147
     assert {one.data.metrics["test_patients"] for one in runs("evaluate")} == {147 + 236}
     assert {one.data.metrics["test_patients_seen"] for one in runs("evaluate")} == {236}
-    assert "left out are 236 patients that a training has seen" in capsys.readouterr().out
+    assert "236 patients that a training has seen are left out" in capsys.readouterr().out
     monkeypatch.setattr(Whole, "shown", ("train", "validation"))
     assert verb.main([model(2)], Signals()) == 3
-    assert "no patient is left that neither has seen in its training; left out are 295" in capsys.readouterr().out
+    assert "no patient is left that neither has seen in its training; 295" in capsys.readouterr().out
     assert champions.current_champion(NAME) == "1"
 
 

@@ -190,7 +190,7 @@ def test_interrupted_training_keeps_its_epochs_and_registers_nothing(store: str,
     run = last_run()
     assert run.info.status == "KILLED"
     assert run.data.tags["stop_reason"] == "interrupted"
-    assert "ended after epoch 2: it was interrupted" in run.data.tags["mlflow.note.content"]
+    assert "ended after epoch 2: interrupted" in run.data.tags["mlflow.note.content"]
     assert "stopped_epoch" not in run.data.metrics  # MLflow could not remove it on resume
     assert set(points(run, "val_loss")) == {1, 2}
     assert len(table(run, "early_stopping.csv")) == 2
@@ -216,7 +216,7 @@ def test_signal_before_the_first_epochs_end_is_reported(store: str, reviews_csv:
         run_train(f"--data={reviews_csv}", signals=SignalAfter(3, signal.SIGINT))
     run = last_run()
     assert run.info.status == "KILLED"
-    assert "Ended after epoch 0: it was interrupted" in run.data.tags["mlflow.note.content"]
+    assert "Ended after epoch 0: interrupted" in run.data.tags["mlflow.note.content"]
     assert len(table(run, "early_stopping.csv")) == 0
     assert "checkpoint/best.keras" not in artifacts(run)
 
@@ -267,11 +267,11 @@ def test_stored_model_with_another_loss_is_not_registered(
         return network
 
     monkeypatch.setattr(keras.saving, "load_model", another_network)
-    with pytest.raises(RunFailed, match="the stored model scores the validation part with a loss of"):
+    with pytest.raises(RunFailed, match="the stored model has a validation loss of"):
         run_train(f"--data={reviews_csv}", "--epochs=2")
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
-    assert run.data.tags["error"].startswith("the stored model scores")
+    assert run.data.tags["error"].startswith("the stored model has")
     assert versions() == []
     assert list(mlflow.search_logged_models(output_format="list")) == []
 
@@ -578,7 +578,7 @@ def test_failing_figure_loses_neither_checkpoint_nor_stop_reason(
     assert (last_run().info.status, last_run().data.tags["stop_reason"]) == ("KILLED", "interrupted")
     assert "checkpoint/best.keras" in artifacts(last_run())
     assert (
-        "not all tables and pictures of the training could be made (No space left on device)" in capsys.readouterr().err
+        "some tables or plots of the training could not be written (No space left on device)" in capsys.readouterr().err
     )
 
 
@@ -589,11 +589,11 @@ def test_failing_registration_is_named_and_keeps_the_stop_reason(
         raise mlflow.MlflowException("not allowed", error_code=mlflow.exceptions.PERMISSION_DENIED)
 
     monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", refuse)
-    with pytest.raises(RunFailed, match="version 1 is registered, but giving it the alias candidate failed"):
+    with pytest.raises(RunFailed, match="version 1 is registered, but moving the alias candidate to it failed"):
         run_train(f"--data={reviews_csv}", "--epochs=1")
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
-    assert "giving it the alias candidate failed (not allowed)" in run.data.tags["error"]
+    assert "moving the alias candidate to it failed (not allowed)" in run.data.tags["error"]
 
 
 def test_run_name_that_looks_generated_is_kept(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
