@@ -17,8 +17,8 @@ def environment(server: str) -> dict[str, str]:
     return {**os.environ, "MLFLOW_TRACKING_URI": server, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
-def wait_until(condition: Callable[[], object], process: "subprocess.Popen[str]") -> Any:
-    end = time.monotonic() + 120
+def wait_until(condition: Callable[[], object], process: "subprocess.Popen[str]", seconds: float = 120) -> Any:
+    end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         if found := condition():
             return found
