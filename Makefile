@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate ui test lint faults bench bench-accuracy docs wheel format lock clean
+.PHONY: help train resume unfinished evaluate ui test lint faults bench bench-accuracy docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -51,6 +51,9 @@ bench-accuracy: $(VENV)/ready-dev ## compare the best val_loss of the implementa
 
 docs: $(VENV)/ready ## generate the pages of docs/ that follow from the code
 	@$(RUN) tools/make_docs.py
+
+notebooks: $(VENV)/ready-dev ## execute the notebooks in place, on trainings made for them: 4 minutes
+	@$(RUN) tools/make_notebooks.py
 
 wheel: $(VENV)/ready ## build the package tracked into dist/
 	@rm -rf build src/*.egg-info
