@@ -52,7 +52,7 @@ bench-accuracy: $(VENV)/ready-dev ## compare the best val_loss of the implementa
 docs: $(VENV)/ready ## generate the pages of docs/ that follow from the code
 	@$(RUN) tools/make_docs.py
 
-notebooks: $(VENV)/ready-dev ## execute the notebooks in place, on trainings made for them: 4 minutes
+notebooks: $(VENV)/ready-dev ## execute the notebooks in place, on trainings made for them: minutes
 	@$(RUN) tools/make_notebooks.py
 
 wheel: $(VENV)/ready ## build the package tracked into dist/
