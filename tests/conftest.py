@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 from helpers import system
 from helpers.reviews import TINY, make_noisy_reviews, make_reviews
+from helpers.shared import make_once
 from helpers.stores import copied_store
 
 if TYPE_CHECKING:
@@ -53,19 +55,41 @@ def reviews_csv(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny reviews with a quarter of the labels wrong, so that a training has a best epoch and stops early."""
-    path = tmp_path_factory.mktemp("noisy") / "noisy.csv"
-    make_noisy_reviews(200).to_csv(path, index=False)
-    return path
+
+    def write(folder: Path) -> Path:
+        make_noisy_reviews(200).to_csv(folder / "noisy.csv", index=False)
+        return folder / "noisy.csv"
+
+    return make_once(tmp_path_factory, "noisy", write)
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store, made once, as creating its tables takes seconds."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    """An empty SQLite store."""
 
-    folder = tmp_path_factory.mktemp("store")
-    SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
-    return folder / "mlflow.db"
+    def create(folder: Path) -> Path:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
+        return folder / "mlflow.db"
+
+    return make_once(tmp_path_factory, "store", create)
+
+
+def train_uninterrupted(
+    factory: pytest.TempPathFactory, store: Path, name: str, train: Callable[[], None]
+) -> dict[str, dict[int, float]]:
+    """Train without an interruption, once for all workers; the metrics by name and step."""
+    from helpers import resuming
+
+    def make(folder: Path) -> dict[str, dict[int, float]]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("MLFLOW_RUN_ID", raising=False)
+            with copied_store(store, folder, patch):
+                train()
+                return resuming.metrics(resuming.last_run())
+
+    return make_once(factory, name, make)
 
 
 @pytest.fixture(scope="session")
@@ -73,11 +97,8 @@ def straight(tmp_path_factory: pytest.TempPathFactory, empty_store: Path, noisy:
     """The metrics of an uninterrupted training, by name and step."""
     from helpers import resuming
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_RUN_ID", raising=False)
-        with copied_store(empty_store, tmp_path_factory.mktemp("straight"), patch):
-            resuming.run_train(f"--data={noisy}", *resuming.ARGUMENTS)
-            return resuming.metrics(resuming.last_run())
+    train = partial(resuming.run_train, f"--data={noisy}", *resuming.ARGUMENTS)
+    return train_uninterrupted(tmp_path_factory, empty_store, "straight", train)
 
 
 @pytest.fixture
@@ -98,15 +119,11 @@ def imdb(noisy: Path, straight: dict[str, dict[int, float]]) -> "Trainings":
 @pytest.fixture(scope="session")
 def diabetes(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> "Trainings":
     """Trainings of the second experiment, diabetes."""
-    from helpers import resuming
     from helpers.trainings import Trainings
 
     trainings = Trainings("diabetes", ["--learning_rate=0.1"], 9, {})  # stops after epoch 6, keeps epoch 3
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_RUN_ID", raising=False)
-        with copied_store(empty_store, tmp_path_factory.mktemp("uninterrupted"), patch):
-            trainings.train()
-            trainings.uninterrupted.update(resuming.metrics(resuming.last_run()))
+    metrics = train_uninterrupted(tmp_path_factory, empty_store, "diabetes", trainings.train)
+    trainings.uninterrupted.update(metrics)
     return trainings
 
 

@@ -141,7 +141,7 @@ def test_server_lost_at_the_end_leaves_a_command_that_completes_the_run(
         with pytest.raises(RunFailed) as error:
             trainings.train()
     for thread in set(threading.enumerate()) - before:  # they end with a process
-        if thread.name == "delivery":
+        if thread.name == "outbox":
             thread.join(30)
     (resume_note,) = error.value.__notes__
     assert resume_note.startswith("to resume: ")

@@ -41,7 +41,7 @@ class Outbox:
         self._wait: tuple[float, float] | None = None  # start and patience of :meth:`drain`
         self._hurry = self._ended = False
         self._changed = threading.Condition()
-        threading.Thread(target=self._work, name="delivery", daemon=True).start()
+        threading.Thread(target=self._work, name="outbox", daemon=True).start()
 
     def add(self, what: str, call: Call) -> None:
         """Queue a call, which ``what`` names in messages, and return at once."""

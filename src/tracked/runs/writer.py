@@ -160,8 +160,8 @@ class Run:
 
     def log_environment(self, versions: Mapping[str, str], machine: Mapping[str, str]) -> None:
         """Log package versions and the machine, which equal bits depend on, as a file and as two tags."""
-        for name, facts in ((VERSIONS, versions), (MACHINE, machine)):
-            self.set_tags({name: ", ".join(f"{key} {value}" for key, value in facts.items())})
+        for name, values in ((VERSIONS, versions), (MACHINE, machine)):
+            self.set_tags({name: ", ".join(f"{key} {value}" for key, value in values.items())})
         self.log_dict({VERSIONS: dict(versions), MACHINE: dict(machine)}, ENVIRONMENT)
 
     def log_model_input(self, model_id: str) -> None:

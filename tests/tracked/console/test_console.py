@@ -163,10 +163,10 @@ def call(name):
     if len(tries) < 3:
         raise ConnectionError("no answer")
     taken.append(name)
-delivery = Outbox(is_permanent=lambda error: isinstance(error, ValueError), pauses=(0.01,))
+outbox = Outbox(is_permanent=lambda error: isinstance(error, ValueError), pauses=(0.01,))
 for name in ("a", "bad", "b"):
-    delivery.add(name, lambda name=name: call(name))
-missing = delivery.drain(10)
+    outbox.add(name, lambda name=name: call(name))
+missing = outbox.drain(10)
 lines.say(f"{taken} {missing}")
 """
     assert run_unread(code) == (0, "['a', 'b'] ['bad']\n")

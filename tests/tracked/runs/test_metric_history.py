@@ -30,8 +30,8 @@ def test_steps_from_0_or_1_are_epochs_from_1(store: str) -> None:
 
 def lasted(run_id: str, seconds: dict[int, float]) -> None:
     """Log how long epochs took."""
-    told = [Metric("epoch_seconds", value, 1_700_000_000_000, step) for step, value in seconds.items()]
-    mlflow.MlflowClient().log_batch(run_id, metrics=told)
+    lines = [Metric("epoch_seconds", value, 1_700_000_000_000, step) for step, value in seconds.items()]
+    mlflow.MlflowClient().log_batch(run_id, metrics=lines)
 
 
 def test_seconds_of_a_resumed_training_leave_out_the_time_between(store: str) -> None:
@@ -129,13 +129,13 @@ def test_infinite_values_of_the_store_are_infinite(store: str) -> None:
 
 
 def test_restored_weights_of_autolog_are_left_out(store: str) -> None:
-    values, told = [0.5, 0.4, 0.6, 0.7, 0.4], []
+    values, lines = [0.5, 0.4, 0.6, 0.7, 0.4], []
     run_id = record(values, {"patience": 2}, steps=range(5))
     for name, value in (("stopped_epoch", 3), ("restored_epoch", 1)):
         mlflow.MlflowClient().log_metric(run_id, name, value)
-    read = metric_history.read(run(run_id), say=told.append)
+    read = metric_history.read(run(run_id), say=lines.append)
     assert read.values.tolist() == values[:4]
-    assert "step 4 is no epoch but the best one's values once more" in told[0]
+    assert "step 4 is no epoch but the best one's values once more" in lines[0]
     plain = record(values, {"patience": 2}, steps=range(5))  # the same values, but nothing was restored
     assert len(metric_history.read(run(plain)).values) == 5
 
@@ -208,29 +208,29 @@ def test_grid_with_too_many_rows_is_refused(store: str) -> None:
 def test_histories_read_together_equal_those_read_alone(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metric_history, "AT_ONCE", 4)
     monkeypatch.setattr(metric_points, "MAX_POINTS", 12)
-    told: list[str] = []
+    lines: list[str] = []
     runs = [run(record([0.5, math.nan, 0.4 - n / 100, *[0.6] * n])) for n in range(6)]
     runs += [run(record([0.7, 0.8], {"monitor": "val_size", "mode": "min"}, metric="val_size"))]
     with pytest.raises(UserError, match="monitor: 'auto' means val_loss and val_size"):
-        metric_history.read_all(runs, "auto", "min", told.append, all_of_them=False)
-    found = metric_history.read_all(runs, "val_loss", "min", told.append, all_of_them=False)
+        metric_history.read_all(runs, "auto", "min", lines.append, all_of_them=False)
+    found = metric_history.read_all(runs, "val_loss", "min", lines.append, all_of_them=False)
     for history, one in zip(found, runs[:6], strict=True):
         alone = metric_history.read(one)
         assert history.run_id == alone.run_id
         assert np.array_equal(history.values, alone.values, equal_nan=True)
         assert np.array_equal(history.seconds, alone.seconds)
-    assert "read 4 of 7 histories" in told
-    assert "read 7 of 7 histories" in told
-    assert sum("left out: monitor: 'val_loss' is not allowed" in line for line in told) == 1
+    assert "read 4 of 7 histories" in lines
+    assert "read 7 of 7 histories" in lines
+    assert sum("left out: monitor: 'val_loss' is not allowed" in line for line in lines) == 1
 
 
 def test_baseline_is_reported_and_signed_min_delta_read(store: str) -> None:
-    told: list[str] = []
-    read = metric_history.read(run(record([0.5, 0.4], {"baseline": "0.3", "min_delta": "-0.01"})), say=told.append)
+    lines: list[str] = []
+    read = metric_history.read(run(record([0.5, 0.4], {"baseline": "0.3", "min_delta": "-0.01"})), say=lines.append)
     assert read.min_delta == 0.01  # Keras keeps it negative where less is better
-    assert "its EarlyStopping had a baseline, 0.3; the rules here have none" in told[0]
-    metric_history.read(run(record([0.5, 0.4], {"baseline": "None"})), say=told.append)
-    assert len(told) == 1
+    assert "its EarlyStopping had a baseline, 0.3; the rules here have none" in lines[0]
+    metric_history.read(run(record([0.5, 0.4], {"baseline": "None"})), say=lines.append)
+    assert len(lines) == 1
 
 
 def test_status_of_a_training_follows_from_tags_first(store: str) -> None:

@@ -47,10 +47,10 @@ def test_used_run_of_another_verb_is_refused(
         VERBS[verb](TINY, Signals())
         return
     before = everything()
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         VERBS[verb]([], Signals())
     allowed = "a training, a run that nothing has begun" if verb == "train" else "a run that nothing has begun"
-    assert str(told.value) == (
+    assert str(caught.value) == (
         f"MLFLOW_RUN_ID: run {run_id} is a run of {begun} and cannot become one of {verb}; "
         f"allowed: {allowed}, or no --run-id"
     )

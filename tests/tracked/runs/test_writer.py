@@ -1,4 +1,4 @@
-"""What a run is told, where no store is needed for it."""
+"""What a run logs, as far as no store is needed for it."""
 
 import pytest
 

@@ -498,12 +498,12 @@ def test_signal_before_registration_leaves_a_full_report(
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(publisher, "register"), (mlflow.MlflowClient, "create_model_version"), (writer.Run, "settle")],
+    [(publisher, "register"), (mlflow.MlflowClient, "create_model_version"), (writer.Run, "flush")],
 )
 def test_signal_during_registration_is_ignored(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
 ) -> None:
-    if name == "settle":  # the second one, at the very end
+    if name == "flush":  # the second one, at the very end
         hold = Signals.hold_until_exit
         monkeypatch.setattr(Signals, "hold_until_exit", lambda self: (hold(self), then_kill(monkeypatch, owner, name)))
     else:
