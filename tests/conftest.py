@@ -12,9 +12,11 @@ import pytest
 from helpers import system
 from helpers.reviews import TINY, make_noisy_reviews, make_reviews
 from helpers.shared import make_once
-from helpers.stores import copied_store
+from helpers.stores import copied_store, move_store
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from helpers.trainings import Trainings
 
 collect_ignore = [] if "wheel" in os.environ.get("EXTRAS", "").split() else ["system/test_installed_wheel.py"]
@@ -106,6 +108,32 @@ def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The URI of a fresh SQLite store for this test."""
     with copied_store(empty_store, tmp_path, monkeypatch) as uri:
         yield uri
+
+
+@pytest.fixture
+def interrupted(
+    store: str, empty_store: Path, noisy: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], "Run"]:
+    """Gives the store, while it is empty, a training that was interrupted after so many epochs; returns its run.
+
+    The training is made once for all tests, and copied. To interrupt one in the test itself, use ``break_off``.
+    """
+    import mlflow
+
+    from helpers import resuming
+
+    def train(epochs: int, folder: Path) -> Path:
+        with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
+            resuming.break_off(noisy, epochs)
+        mlflow.set_tracking_uri(store)
+        return folder
+
+    def copy(epochs: int) -> "Run":
+        folder = make_once(tmp_path_factory, f"interrupted-{epochs}", partial(train, epochs))
+        move_store(folder, tmp_path)
+        return resuming.last_run()
+
+    return copy
 
 
 @pytest.fixture(scope="session")

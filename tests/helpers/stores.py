@@ -1,8 +1,9 @@
 """Separate stores for tests."""
 
 import shutil
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,19 @@ def copied_store(source: Path, folder: Path, patch: pytest.MonkeyPatch) -> Itera
     while mlflow.active_run():
         mlflow.end_run()
     mlflow.set_tracking_uri(None)
+
+
+def move_store(source: Path, target: Path) -> None:
+    """Copy a folder's store and its files into another folder, whose store is empty and may be open; paths follow."""
+    with closing(sqlite3.connect(source / "mlflow.db")) as old, closing(sqlite3.connect(target / "mlflow.db")) as new:
+        old.backup(new)
+        columns = new.execute(
+            "SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' "
+            "AND (c.type LIKE '%CHAR%' OR c.type LIKE '%TEXT%')"
+        ).fetchall()
+        for table, column in columns:
+            where = f'UPDATE "{table}" SET "{column}" = replace("{column}", ?, ?) WHERE instr("{column}", ?)'
+            new.execute(where, (str(source), str(target), str(source)))
+        new.commit()
+    ignored = shutil.ignore_patterns("mlflow.db*")
+    shutil.copytree(source, target, ignore=ignored, dirs_exist_ok=True)

@@ -24,6 +24,7 @@ from mlflow.entities import Run
 
 from helpers.resuming import (
     ARGUMENTS,
+    Interrupt,
     assert_same_run,
     break_off,
     folder,
@@ -53,9 +54,9 @@ SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
 
 
 def test_resume_after_interruptions_continues_the_same_run(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+    interrupted: Interrupt, straight: dict[str, dict[int, float]]
 ) -> None:
-    run = break_off(noisy, 2)
+    run = interrupted(2)
     assert set(run.data.metrics) & SUMMARY == set()
     with pytest.raises(Interrupted):
         resume("--resume=latest", signals=SignalAfter(4))
@@ -67,19 +68,23 @@ def test_resume_after_interruptions_continues_the_same_run(
 
 
 def test_resume_without_an_epoch_restarts_under_the_run_id(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+    interrupted: Interrupt, straight: dict[str, dict[int, float]]
 ) -> None:
-    run = break_off(noisy, 0)
+    run = interrupted(0)
     resume("--resume=latest")
     assert_same_run(run, straight)
 
 
 @pytest.mark.parametrize("version", ["0.0.1", None])
 def test_resume_under_another_version_of_the_package_is_exact_and_warns_of_nothing(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str], version: str
+    store: str,
+    interrupted: Interrupt,
+    straight: dict[str, dict[int, float]],
+    capsys: pytest.CaptureFixture[str],
+    version: str,
 ) -> None:
     """Earlier versions have no tag."""
-    run, client = break_off(noisy, 2), mlflow.MlflowClient()
+    run, client = interrupted(2), mlflow.MlflowClient()
     assert run.data.tags["tracked_version"] == __version__
     client.delete_tag(run.info.run_id, "tracked_version")
     if version:
@@ -126,9 +131,9 @@ def test_resume_with_wide_embeddings_gives_equal_bits(store: str, noisy: Path) -
 
 
 def test_resume_latest_takes_the_newest_dead_unfinished_training(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+    store: str, noisy: Path, interrupted: Interrupt, straight: dict[str, dict[int, float]]
 ) -> None:
-    older = break_off(noisy, 1)
+    older = interrupted(1)
     newer = break_off(noisy, 1, "--epochs=3", "--seed=8")
     with holding(newer):
         resume("--resume=latest")
@@ -140,9 +145,9 @@ def test_resume_latest_takes_the_newest_dead_unfinished_training(
 
 
 def test_resume_of_a_held_training_is_refused_with_its_holder(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+    interrupted: Interrupt, straight: dict[str, dict[int, float]]
 ) -> None:
-    run = break_off(noisy, 1)
+    run = interrupted(1)
     with holding(run) as other:
         with pytest.raises(
             UserError,
@@ -199,9 +204,9 @@ def test_resume_after_a_loss_that_is_not_a_number_is_refused(store: str, noisy: 
     ],
 )
 def test_resume_with_another_parameter_value_is_refused_without_changes(
-    store: str, noisy: Path, arguments: list[str], message: str
+    interrupted: Interrupt, arguments: list[str], message: str
 ) -> None:
-    run = break_off(noisy, 1)
+    run = interrupted(1)
     before = sorted(folder(run).iterdir())
     with pytest.raises(UserError, match=f"^{message}"):
         resume("--resume", run.info.run_id, *arguments)
@@ -210,9 +215,9 @@ def test_resume_with_another_parameter_value_is_refused_without_changes(
 
 
 def test_resume_with_recorded_values_and_defaults_is_accepted(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]]
+    store: str, noisy: Path, interrupted: Interrupt, straight: dict[str, dict[int, float]]
 ) -> None:
-    run = break_off(noisy, 1)
+    run = interrupted(1)
     defaults = [f"--{name}={value}" for name, value in TrainParameters().as_strings().items()]
     resume("--resume", run.info.run_id, *defaults, *ARGUMENTS, f"--data={noisy}", *TINY)
     assert_same_run(run, straight)
@@ -226,7 +231,10 @@ def test_resume_with_extended_epochs_and_patience_tags_the_run(
         resume("--resume=latest", "--epochs=50", signals=SignalAfter(2))
     resume("--resume=latest", "--patience=3", "--epochs=60")
     resumed = mlflow.get_run(run.info.run_id)
-    assert json.loads(resumed.data.tags["raised"]) == {"epochs": 60, "patience": 3}
+    extended = json.loads(resumed.data.tags["raised"])
+    # Earlier versions of the project read the sentence.
+    sentence = re.findall(r"(\w+) to (\d+) after epoch", extended.pop("sentence"))
+    assert {name: int(value) for name, value in sentence} == extended == {"epochs": 60, "patience": 3}
     assert resumed.data.tags["resumed"] == "after epoch 1, after epoch 1"
     assert run_parameters.read_parameters(resumed)["patience"] == "3"  # as replay and compare read it
     assert (resumed.data.params["patience"], resumed.data.params["epochs"]) == ("1", "2")
@@ -389,10 +397,10 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     ],
 )
 def test_resume_from_a_snapshot_of_other_data_is_refused(
-    store: str, noisy: Path, change: Callable[[dict[str, Any]], object], message: str
+    interrupted: Interrupt, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     """An earlier version resumed with changed data and tagged the run with them."""
-    run = break_off(noisy, 3)
+    run = interrupted(3)
     for path in list(folder(run).glob("epoch-*.npz")):
         rewrite(path, change)
     _, _, tags, metrics, artifacts, files = state(run)
@@ -410,8 +418,8 @@ def test_resume_from_a_snapshot_of_other_data_is_refused(
     }
 
 
-def test_snapshot_metadata_have_the_keys_of_format_1(store: str, noisy: Path) -> None:
-    run = break_off(noisy, 3)
+def test_snapshot_metadata_have_the_keys_of_format_1(interrupted: Interrupt) -> None:
+    run = interrupted(3)
     digest = run.data.tags["data_digest"]
     for path in folder(run).glob("epoch-*.npz"):
         metadata = snapshot_file.unpack(int(path.name.split("-")[1]), path).metadata
@@ -476,13 +484,13 @@ def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
 @pytest.mark.parametrize("change", [change_machine, None])
 def test_resume_with_an_epoch_that_differs_from_the_logged_one_fails(
     store: str,
-    noisy: Path,
+    interrupted: Interrupt,
     straight: dict[str, dict[int, float]],
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[pytest.MonkeyPatch], None] | None,
     epoch: int,
 ) -> None:
-    run = break_off(noisy, 3)
+    run = interrupted(3)
     _, _, tags, _, artifacts, _ = state(run)
     before, seconds = metrics(run), points(run, "epoch_seconds")
     shutil.rmtree(folder(run))
@@ -518,9 +526,9 @@ def test_resume_with_an_epoch_that_differs_from_the_logged_one_fails(
     assert_same_run(run, straight)
 
 
-def test_resume_from_a_snapshot_with_other_epochs_than_the_runs_is_refused(store: str, noisy: Path) -> None:
+def test_resume_from_a_snapshot_with_other_epochs_than_the_runs_is_refused(interrupted: Interrupt) -> None:
     """As if the training had been resumed elsewhere."""
-    run = break_off(noisy, 2)
+    run = interrupted(2)
     client = mlflow.MlflowClient()
     (point,) = (point for point in client.get_metric_history(run.info.run_id, "loss") if point.step == 2)
     other = client.create_run("0", tags=run.data.tags)
@@ -578,9 +586,9 @@ def change_network(path: Path) -> None:
     Snapshots(path.parent, lambda metadata: ["best-2.keras"]).write(snapshot_file.Snapshot(3, metadata, arrays))
 
 
-def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_it(store: str, noisy: Path) -> None:
+def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_it(interrupted: Interrupt) -> None:
     """An earlier snapshot would not fit either, and this one would be set aside."""
-    run = break_off(noisy, 3)
+    run = interrupted(3)
     (newest,) = folder(run).glob("epoch-3-*.npz")
     change_network(newest)
     before, kept = metrics(run), {path.name for path in folder(run).iterdir()}
@@ -601,12 +609,12 @@ def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, replace_by_a_pickle, change_format])
 def test_resume_with_an_unusable_snapshot_uses_the_one_before_and_logs_once(
     store: str,
-    noisy: Path,
+    interrupted: Interrupt,
     straight: dict[str, dict[int, float]],
     capsys: pytest.CaptureFixture[str],
     damage: Callable[[Path], None],
 ) -> None:
-    run = break_off(noisy, 3)
+    run = interrupted(3)
     before = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
     (newest,) = folder(run).glob("epoch-3-*.npz")
     damage(newest)
@@ -626,9 +634,13 @@ def test_resume_with_an_unusable_snapshot_uses_the_one_before_and_logs_once(
 
 @pytest.mark.parametrize("lost", ["folder", "both snapshots", "journal", "checkpoint"])
 def test_resume_without_a_usable_snapshot_restarts_at_epoch_1_and_logs_once(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str], lost: str
+    store: str,
+    interrupted: Interrupt,
+    straight: dict[str, dict[int, float]],
+    capsys: pytest.CaptureFixture[str],
+    lost: str,
 ) -> None:
-    run = break_off(noisy, 3)
+    run = interrupted(3)
     run_folder = folder(run)
     if lost == "folder":
         shutil.rmtree(run_folder)
@@ -666,9 +678,9 @@ def test_training_whose_folder_is_removed_fails_and_can_be_resumed(
 
 
 def test_resume_after_a_clock_set_back_keeps_times_in_order(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+    interrupted: Interrupt, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = break_off(noisy, 2)
+    run = interrupted(2)
     now = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: now() - 3_600 * 10**9)
     monkeypatch.setattr(time, "time", lambda: now() / 1e9 - 3600)
@@ -727,9 +739,9 @@ def test_resume_of_a_run_with_invalid_parameters_is_refused(store: str) -> None:
 
 
 def test_resume_of_a_training_on_another_host_is_refused(
-    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+    interrupted: Interrupt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = break_off(noisy, 1)
+    run = interrupted(1)
     client, run_folder = mlflow.MlflowClient(), folder(run)
     launch = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "snapshots": "/there", "token": "another"}
     client.set_tag(run.info.run_id, "launch", json.dumps(launch))
@@ -758,9 +770,13 @@ def test_resume_of_a_training_on_another_host_is_refused(
 
 
 def test_resume_after_a_change_of_the_setting_finds_the_former_folder(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: str,
+    interrupted: Interrupt,
+    straight: dict[str, dict[int, float]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = break_off(noisy, 1)
+    run = interrupted(1)
     assert folder(run).parent == tmp_path / "snapshots"
     monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "elsewhere"))
     with pytest.raises(Interrupted):
@@ -876,8 +892,8 @@ def test_resume_with_a_default_that_differs_from_the_run_warns(
     assert not [line for line in lines if line.startswith("seed")]
 
 
-def test_resume_tags_the_run_with_its_own_process(store: str, noisy: Path, tmp_path: Path) -> None:
-    run = break_off(noisy, 1)
+def test_resume_tags_the_run_with_its_own_process(interrupted: Interrupt, tmp_path: Path) -> None:
+    run = interrupted(1)
     first = run_parameters.read_launch(run)
     assert (first["pid"], first["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(first | {"pid": 1, "host": "there"}))
@@ -889,9 +905,9 @@ def test_resume_tags_the_run_with_its_own_process(store: str, noisy: Path, tmp_p
 
 
 def test_resume_interrupted_before_the_restore_leaves_the_report(
-    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
+    interrupted: Interrupt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = break_off(noisy, 2)
+    run = interrupted(2)
     before = mlflow.get_run(run.info.run_id).data.tags["mlflow.note.content"]
     monkeypatch.setattr("imdb_conv1d.tokenizer.encode", lambda *_: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
     with pytest.raises(Interrupted):
@@ -966,9 +982,9 @@ def test_second_version_of_a_late_call_is_removed(store: str, noisy: Path, monke
     assert [version.version for version in versions()] == [1]
 
 
-def test_resume_beyond_the_stop_fails(store: str, noisy: Path) -> None:
+def test_resume_beyond_the_stop_fails(interrupted: Interrupt) -> None:
     """As if the tag of the extended patience had been deleted."""
-    run = break_off(noisy, 4)
+    run = interrupted(4)
     launch = run_parameters.read_launch(run)
     launch["parameters"]["patience"] = "0"
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(launch))
@@ -1001,7 +1017,7 @@ def test_unused_run_of_mlflow_run_with_extended_patience_is_tagged(
     monkeypatch.setenv("MLFLOW_RUN_ID", created.info.run_id)
     with pytest.raises(Interrupted):
         train.main(["--patience=3"], SignalAfter(6))
-    assert mlflow.get_run(created.info.run_id).data.tags["raised"] == '{"patience": 3}'
+    assert mlflow.get_run(created.info.run_id).data.tags["raised"].startswith('{"patience": 3, ')
     resume("--resume", created.info.run_id)
     run = mlflow.get_run(created.info.run_id)
     assert points(run, "val_loss") == straight["val_loss"]
@@ -1009,14 +1025,14 @@ def test_unused_run_of_mlflow_run_with_extended_patience_is_tagged(
 
 
 def test_resume_of_a_run_with_other_metrics_ignores_them(
-    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
+    interrupted: Interrupt, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """MLflow's system metrics count their own steps."""
-    run = break_off(noisy, 1)
+    run = interrupted(1)
     for step in range(1, 9):
         mlflow.MlflowClient().log_metric(run.info.run_id, "system/cpu", 0.5, timestamp=step, step=step)
     resume("--resume=latest")
-    assert "came out as" not in capsys.readouterr().err
+    assert "differs from its logged metrics" not in capsys.readouterr().err
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_loss")
     assert min(point.timestamp for point in history) > 10**12
     assert {point.step: point.value for point in history} == straight["val_loss"]
@@ -1046,9 +1062,9 @@ def test_resume_with_damaged_rows_writes_them_again(store: str, noisy: Path) -> 
     assert rows_of(run).equals(before)
 
 
-def test_resume_of_a_training_that_stores_its_model_on_another_host_is_refused(store: str, noisy: Path) -> None:
+def test_resume_of_a_training_that_stores_its_model_on_another_host_is_refused(interrupted: Interrupt) -> None:
     """The tag stop_reason is set before the model is stored and does not mean that the process ended."""
-    run = break_off(noisy, 1)
+    run = interrupted(1)
     launch = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "token": "another"}
     for name, value in {"launch": json.dumps(launch), "stop_reason": "patience"}.items():
         mlflow.MlflowClient().set_tag(run.info.run_id, name, value)
