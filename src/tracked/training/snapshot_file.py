@@ -49,7 +49,7 @@ def unpack(epoch: int, path: Path) -> Snapshot:
         OSError: if the file cannot be read.
     """
     content = path.read_bytes()
-    match = NAME.match(path.name)
+    match = NAME.fullmatch(path.name)
     if match is None or hashlib.sha256(content).hexdigest() != match[2]:
         raise ValueError("damaged: the content does not match the SHA-256 in the name")
     try:

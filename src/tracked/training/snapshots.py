@@ -90,7 +90,7 @@ class Snapshots:
 
     def _files(self) -> list[tuple[int, Path]]:
         """Epochs and files, the newest first."""
-        files = [(int(match[1]), path) for path in self.folder.glob("*") if (match := NAME.match(path.name))]
+        files = [(int(match[1]), path) for path in self.folder.glob("*") if (match := NAME.fullmatch(path.name))]
         return sorted(files, reverse=True)
 
     def _set_aside(self, paths: Sequence[Path]) -> Path:

@@ -457,3 +457,16 @@ def test_write_to_a_full_disk_leaves_the_earlier_snapshots(tmp_path: Path) -> No
     assert os.WEXITSTATUS(status) == 7
     assert is_same(Snapshots(tmp_path).load_newest(accept), 2)
     assert all(path.name.startswith("epoch-") for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", [".part", ".bak", "~", ".npz"])
+def test_write_beside_a_file_that_only_begins_like_a_snapshot_keeps_two_snapshots(tmp_path: Path, ending: str) -> None:
+    snapshots = write_snapshots(tmp_path, 2)
+    (second,) = tmp_path.glob("epoch-2-*.npz")
+    other = tmp_path / f"{second.name}{ending}"
+    other.write_bytes(b"half a copy")
+    snapshots.write(snapshot(3))
+    assert second.exists()
+    next(tmp_path.glob("epoch-3-*.npz")).write_bytes(b"damaged")
+    assert is_same(Snapshots(tmp_path).load_newest(accept), 2)
+    assert other.exists()
