@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tracked.console.errors import RunFailed
-from tracked.console.lines import format_duration, say
+from tracked.console.lines import format_duration, one_line, say
 
 WAIT_SECONDS = 1800.0  # a promotion may evaluate two models
-SHARED = Path("/tmp")  # for users without a writable home
+SHARED = Path("/tmp")
 
 
 @contextmanager
@@ -30,11 +30,9 @@ def lock(experiment: str, resource: str, title: str, seconds: float | None = Non
         seconds: the longest wait; None: ``WAIT_SECONDS``.
 
     Raises:
-        RunFailed: if another process still holds the lock after the wait.
-        OSError: if no private folder can be made.
+        RunFailed: if another process still holds the lock after the wait, or no folder can hold a lock.
     """
-    path = _private_folder(experiment) / f"{hashlib.sha256(resource.encode()).hexdigest()[:16]}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = _open(experiment, f"{hashlib.sha256(resource.encode()).hexdigest()[:16]}.lock", title)
     try:
         _wait(descriptor, title, WAIT_SECONDS if seconds is None else seconds)
         with suppress(OSError):  # a full disk; the line is informative only
@@ -44,6 +42,28 @@ def lock(experiment: str, resource: str, title: str, seconds: float | None = Non
         yield
     finally:
         os.close(descriptor)
+
+
+def _open(experiment: str, name: str, title: str) -> int:
+    """Open the lock's file in the first folder that can hold a lock; it may be held already.
+
+    ``/tmp`` comes first: it is local, and the same for a shell and for a daemon without a home.
+    """
+    reasons = []
+    for folder in (SHARED / f"{experiment}-locks-{os.getuid()}", find_state_folder(experiment) / "locks"):
+        try:
+            _make_private(folder)
+            descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            try:
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except OSError:  # a file system without locks
+                os.close(descriptor)
+                raise
+        except (OSError, RuntimeError) as error:  # RuntimeError: the home is unknown
+            reasons.append(one_line(error))
+    raise RunFailed(f"{title} cannot be kept out: no folder can hold a lock ({'; '.join(reasons)})")
 
 
 def _wait(descriptor: int, title: str, seconds: float) -> None:
@@ -68,21 +88,9 @@ def find_state_folder(experiment: str) -> Path:
     return Path(state).expanduser() / experiment
 
 
-def _private_folder(experiment: str) -> Path:
-    """Make a private folder of this user.
-
-    Raises:
-        OSError: if neither the user's state folder nor ``/tmp`` is writable.
-    """
-    with suppress(OSError, RuntimeError):  # a home that is read-only or unknown
-        return _make_private(find_state_folder(experiment) / "locks")
-    return _make_private(SHARED / f"{experiment}-locks-{os.getuid()}")
-
-
-def _make_private(folder: Path) -> Path:
+def _make_private(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to another user; remove it")
     folder.chmod(0o700)
-    return folder

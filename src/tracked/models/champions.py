@@ -115,14 +115,16 @@ def promote(name: str, version: str, former: str) -> bool:
     return True
 
 
-def roll_back(name: str, before: list[str]) -> None:
+def roll_back(name: str, champion: str, before: list[str]) -> None:
     """Make the last of the former champions, as :func:`find_champions` returns them, the champion again.
 
     Later champions leave the history, so that the next rollback goes one further back.
 
     Raises:
-        RunFailed: if the registry keeps failing.
+        RunFailed: if the registry keeps failing, or ``champion`` is no longer the champion; nothing is moved then.
     """
+    if (current := current_champion(name)) != champion:
+        raise RunFailed(f"the {CHAMPION} of {name} is now version {current or 'none'}; roll back again")
     _move_alias(name, before[-1])
     _write_history(name, before)
 

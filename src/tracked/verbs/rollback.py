@@ -37,7 +37,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
             sentence = f"Rolled back: {name} version {former} is the {CHAMPION} again{replaced}"
             run.flush()  # fail before the alias moves if the store accepts nothing
             signals.hold_until_exit()
-            champions.roll_back(name, history)
+            champions.roll_back(name, current, history)
             run.set_description(sentence)
             run.set_tags({MODEL_NAME: name, MODEL_VERSION: former, CHAMPION_VERSION: current or "none"})
             champions.log_outcome(experiment, run, name, former, "restored", current, sentence, None)

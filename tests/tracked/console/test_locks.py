@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import re
 import signal
@@ -13,7 +15,8 @@ from tracked.console import locks
 from tracked.console.errors import RunFailed
 
 HOLD = (
-    "import sys, time; sys.path.insert(0, sys.argv[1]); from tracked.console import locks\n"
+    "import pathlib, sys; sys.path.insert(0, sys.argv[1]); from tracked.console import locks\n"
+    "locks.SHARED = pathlib.Path(sys.argv[2])\n"
     "with locks.lock('an-experiment', 'x', 'another promotion of m'):\n"
     "    print('held', flush=True)\n"
     "    sys.stdin.readline()\n"
@@ -29,7 +32,11 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def holding(umask: int = 0) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(SRC)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, umask=umask
+        [sys.executable, "-c", HOLD, str(SRC), str(locks.SHARED)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        umask=umask,
     )
     assert process.stdout.readline() == "held\n"
     return process
@@ -45,11 +52,11 @@ def test_lock_of_a_killed_process_is_free(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_lock_file_with_any_umask_is_private(state: Path, umask: int) -> None:
+def test_lock_file_with_any_umask_is_private(tmp_path: Path, umask: int) -> None:
     former = os.umask(umask)
     try:
         with locks.lock("an-experiment", "x", "another promotion of m"):
-            (path,) = state.rglob("*.lock")
+            (path,) = tmp_path.rglob("*.lock")
             assert path.stat().st_mode & 0o077 == path.parent.stat().st_mode & 0o077 == 0
     finally:
         os.umask(former)
@@ -80,18 +87,48 @@ def test_lock_released_during_the_wait_is_taken() -> None:
             assert time.monotonic() < start + 30
 
 
-def test_lock_without_a_writable_home_uses_a_private_folder_or_fails(
-    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state.touch()  # no folder can be made below
+def test_lock_without_a_usable_shared_folder_is_in_the_state_folder_or_fails(tmp_path: Path, state: Path) -> None:
+    (tmp_path / "shared").touch()  # no folder can be made below
+    with locks.lock("an-experiment", "x", "another promotion of m"):
+        (path,) = state.rglob("*.lock")
+        assert path.parent == state / "an-experiment" / "locks"
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.touch()
+    with (
+        pytest.raises(RunFailed, match=r"^another promotion of m cannot be kept out: no folder can hold a lock \("),
+        locks.lock("an-experiment", "x", "another promotion of m"),
+    ):
+        pass
+
+
+def test_lock_folder_of_another_user_is_not_used(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with locks.lock("an-experiment", "x", "another promotion of m"):
         (folder,) = (tmp_path / "shared").iterdir()
         assert folder.name == f"an-experiment-locks-{os.getuid()}"
         assert folder.stat().st_mode & 0o777 == 0o700
+        assert list(folder.iterdir())
+        assert not state.exists()
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     folder.rename(folder.with_name("an-experiment-locks-12345"))  # as if made by another user
     with (
-        pytest.raises(PermissionError, match="belongs to another user; remove it"),
+        pytest.raises(RunFailed, match=r"belongs to another user; remove it"),
         locks.lock("an-experiment", "x", "it"),
     ):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_lock_on_a_file_system_without_locks_uses_the_other_folder(
+    tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    flock = fcntl.flock
+
+    def refuse(descriptor: int, operation: int) -> None:
+        if str(tmp_path / "shared") in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(number, "no locks here")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locks.lock("an-experiment", "x", "another promotion of m"):
+        assert list(state.rglob("*.lock"))
