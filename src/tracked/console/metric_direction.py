@@ -23,12 +23,12 @@ HIGHER_IS_BETTER = _names("""
     g_mean iou io_u miou giou jaccard similarity dice_score dice_coefficient dice_coef tversky_index psnr ssim
     bleu sacrebleu gleu rouge rougel rouge_l rougelsum meteor chrf chrf++ bertscore cider spice comet em exact_match
     inception silhouette calinski_harabasz homogeneity completeness v_measure ari ami nmi rand fowlkes_mallows
-    likelihood log_prob elbo reward top1 top5 ks
+    likelihood log_prob elbo reward hamming_score ks
 """)
 # How a metric is averaged, or where it is cut off: no metric of its own.
 QUALIFIERS = _names("""
     score scores value metric index coefficient coef percent pct mean avg average median sum total macro micro weighted
-    samples binary multiclass ovr ovo top at k
+    samples binary multiclass ovr ovo top top1 top5 at k
 """)
 
 
@@ -41,7 +41,13 @@ def infer_mode(monitor: str) -> Literal["min", "max"] | None:
     words = re.findall(r"[a-z0-9]+\+*", re.sub(r"^(val|test|train|eval)[^a-z0-9]", "", monitor.lower()))
     if words[:1] == ["d2"]:  # d2_log_loss_score: the share of a loss that is explained
         return "max"
-    turned = words[:1] in (["neg"], ["negative"])
+    if "at" in words[1:] and (mode := _infer(words[: words.index("at", 1)])):  # fpr_at_95_tpr: the former counts
+        return mode
+    return _infer(words) or ("max" if {"top1", "top5"} & set(words) else None)
+
+
+def _infer(words: list[str]) -> Literal["min", "max"] | None:
+    words, turned = words.copy(), words[:1] in (["neg"], ["negative"])
     while words:
         mode = _mode_of_ending(words)
         if mode and turned:
@@ -63,4 +69,7 @@ def _mode_of_ending(words: list[str]) -> Literal["min", "max"] | None:
             return "min"
         if end in HIGHER_IS_BETTER:
             return "max"
-    return "min" if last.endswith(("loss", "error", "crossentropy")) else None  # mlogloss, merror
+    if last.endswith(("loss", "error", "crossentropy")):  # mlogloss, merror
+        return "min"
+    is_joined = last.endswith(("accuracy", "acc", "auc", "precision", "recall", "f1score", "iou"))  # binaryaccuracy
+    return "max" if is_joined and not last.startswith(("in", "im")) else None  # inaccuracy, imprecision

@@ -11,7 +11,8 @@ LOWER = """
     word_error_rate false_positive_rate fpr hamming_loss hinge squared_hinge log_cosh logcosh kl_divergence
     kullback_leibler poisson mean_poisson_deviance gamma_deviance cosine_distance edit_distance fid lpips crps
     pinball bits_per_byte davies_bouldin_score eval/loss test_loss loss_mean zero_one_loss neg_log_likelihood
-    negative_log_likelihood train/rec_loss huber false_negative_rate fnr
+    negative_log_likelihood train/rec_loss huber false_negative_rate fnr fpr_at_95_tpr fpr_at_tpr95 error_top1
+    test_error_top5 error_rate_top1 top5_error
 """
 HIGHER = """
     accuracy val_accuracy acc balanced_accuracy top_k_categorical_accuracy top_5_accuracy accuracy_top_5 top5 auc
@@ -24,12 +25,13 @@ HIGHER = """
     dice_coefficient dice_score psnr ssim cosine_similarity pearson spearman pearson_correlation kendall_tau
     concordance_index c_index gini explained_variance explained_variance_score silhouette_score adjusted_rand_score
     log_likelihood elbo episode_reward inception_score neg_mean_squared_error neg_log_loss neg_brier_score
+    hamming_score val_f1score rocauc prauc meaniou valacc BinaryAccuracy MulticlassF1Score BinaryPrecision
     d2_log_loss_score d2_absolute_error_score specificity tpr true_negative_rate v_measure_score
 """
 UNKNOWN = """
     size val_size epoch_seconds lr learning_rate temperature variance entropy dice score my_score anomaly_score sum
     mean mean_metric_wrapper true_positives gradient_norm accuracy_std loss_ratio accuracy_drop bitmap scatter
-    inaccuracy shelter officer 12 _ é top_k
+    inaccuracy imprecision shelter officer 12 _ é top_k
 """
 
 
@@ -52,6 +54,8 @@ def test_a_prefix_a_number_or_a_qualifier_changes_no_direction(name: str) -> Non
     mode = "min" if name in LOWER_IS_BETTER else "max"
     for prefix in ("", "val_", "test_", "eval/", "Train "):
         for ending in ("", "_1", "@10", *(f"_{qualifier}" for qualifier in QUALIFIERS)):
+            if name + ending in HIGHER_IS_BETTER - {name}:  # hamming_score, beside hamming
+                continue
             full = f"{prefix}{name}{ending}"
             assert (infer_mode(full), infer_mode(full.upper())) == (mode, mode), full
 
