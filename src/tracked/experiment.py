@@ -27,6 +27,9 @@ TRAIN_METHODS = ("load", "build", "package")
 EVALUATE_METHODS = ("load_part", "predict", "score")
 
 
+FORMER_ATTRIBUTES = {"files": "file_patterns", "former_seen": "legacy_seen_metric", "find_fault": "explain_mismatch"}
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric of an epoch: reported as ``name`` for the training part and ``val_NAME`` for the validation part."""
@@ -347,6 +350,9 @@ def require(experiment: Experiment, methods: Sequence[str] = ()) -> None:
     for attribute in ("name", "Parameters", "metrics"):
         if not getattr(experiment, attribute, None):
             raise UserError(f"experiment {name!r} lacks {attribute}; it needs name, Parameters and metrics")
+    for former, current in FORMER_ATTRIBUTES.items():
+        if hasattr(experiment, former):
+            raise UserError(f"experiment {name!r}: {former} is now called {current}; rename it")
     if not NAME.fullmatch(name):
         raise UserError(f"experiment: {name!r} is not allowed; allowed: lowercase letters, digits and single hyphens")
     if "patience" not in getattr(experiment.Parameters, "model_fields", ()):

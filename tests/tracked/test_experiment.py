@@ -107,6 +107,13 @@ class Wider(Tiny):
         return super().build(parameters.model_copy(update={"units": 4}), dataset, folder, resumed_tags)
 
 
+class OtherwiseSplit(Tiny):
+    """The same name and rows with other parts, as after a change of the code."""
+
+    def load(self, parameters: Parameters, source: str) -> Any:
+        return TableDataset("made up", ROWS, "target", validation=0.3)
+
+
 def fit(experiment: Experiment, *arguments: str, signals: Signals | None = None) -> Run:
     Verb("train", experiment).main(arguments, signals or Signals())
     return last_run()
@@ -276,7 +283,7 @@ def test_train_with_undeclared_metrics_fails_at_the_first_epoch(
         fit(experiment, "--epochs=2")
     text = one_line(error)
     assert text.startswith(message)
-    assert text.endswith("; the epoch is discarded")
+    assert text.endswith("; the epoch is discarded; change the experiment's metrics")
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"], run.data.tags["error"]) == ("FAILED", "error", text)
     assert run.data.metrics == {}
@@ -286,6 +293,13 @@ def test_train_with_undeclared_metrics_fails_at_the_first_epoch(
     # Once the experiment declares its metrics, the run resumes from the start.
     fit(Tiny(), "--resume", run.info.run_id)
     assert (now(run).info.status, set(metrics(now(run))["val_error"])) == ("FINISHED", {1, 2})
+
+
+def test_experiment_with_an_attribute_of_a_former_name_is_refused() -> None:
+    former = type("Former", (Tiny,), {"find_fault": lambda self, inputs: ""})()
+    with pytest.raises(UserError) as error:
+        fit(former, "--epochs=1")
+    assert str(error.value) == "experiment 'tiny': find_fault is now called explain_mismatch; rename it"
 
 
 # --- what there is to learn from --------------------------------------------------------------------------------------
@@ -381,11 +395,28 @@ def test_resume_with_another_network_is_refused_and_changes_nothing(store: str) 
         assert set(before["val_loss"]) == {1, 2}
         assert files(run) == kept
         assert mlflow.MlflowClient().search_model_versions("name = 'tiny'") == []
-    with pytest.raises(UserError, match=r"^resume: no resumable run in experiment"):
+    advice = f"or restore the code, packages and machine of run {run.info.run_id} and resume that"
+    with pytest.raises(UserError, match=rf"^resume: no resumable run in experiment .*, {advice}$"):
         fit(Wider(), "--resume=latest")
     fit(Tiny(), "--resume", run.info.run_id)  # the original network
     assert metrics(now(run)) == metrics(whole)
     assert now(run).info.status == "FINISHED"
+
+
+def test_resume_with_another_split_is_refused_and_changes_nothing(store: str) -> None:
+    whole = fit(Tiny(), "--epochs=4", "--model_name=whole")
+    run = interrupt(Tiny(), CHECKS * 2 + 1, "--epochs=4")
+    before, kept = everything(run), files(run)
+    with pytest.raises(UserError) as error:
+        fit(OtherwiseSplit(), "--resume", run.info.run_id)
+    assert str(error.value) == (
+        f"data: made up is split otherwise than when run {run.info.run_id} was trained on it "
+        "(41 train, 10 validation -> 36 train, 15 validation); "
+        "restore the split, or start a new training without --resume or --run-id"
+    )
+    assert (everything(run), files(run)) == (before, kept)
+    fit(Tiny(), "--resume", run.info.run_id)
+    assert metrics(now(run)) == metrics(whole)
 
 
 def test_restore_of_a_state_with_other_types_names_the_types() -> None:

@@ -16,8 +16,8 @@ from tracked.console.parameters import (
 from tracked.experiment import Experiment
 
 MODEL_NAME = r"[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*"
-MAX_NAME = 256  # characters that a registry's database holds
-ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$", max_length=MAX_NAME),
+MAX_NAME = 256  # characters that a database holds, but SQLite; earlier trainings may have longer names
+ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$"),
     Field(description="Name in the model registry", json_schema_extra={"allowed":
     "a name of at most 256 characters without blanks, quotes and /, : or @, not of dots alone"})]  # fmt: skip
 Mode = Literal["min", "max"]

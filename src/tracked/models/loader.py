@@ -22,7 +22,7 @@ from tracked.runs.registry import StoredModel, require_own
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, ROWS
 
-# All that a model's folder may hold: MLflow's descriptions, checkpoints, and SavedModels with their assets. MLflow
+# All that a model's folder may hold beside the assets of a SavedModel: MLflow's descriptions and checkpoints. MLflow
 # unpickles or imports other files, some of them by their name alone; legacy .h5 files hold code, too.
 DATA_FILE = re.compile(
     r"MLmodel|registered_model_meta|.*\.(json|ya?ml|txt|md|csv|tsv|vocab|model|pb|pbtxt|keras|index)|"
@@ -92,7 +92,8 @@ def download(owner: Experiment, stored: StoredModel, folder: Path) -> Downloaded
 def _is_data(file: Path) -> bool:
     if file.name == MODULE_FILE:
         return file.read_text() in MODULES
-    return DATA_FILE.fullmatch(file.name) is not None
+    is_asset = file.parent.name == "assets" and (file.parent.parent / "saved_model.pb").is_file()
+    return is_asset or DATA_FILE.fullmatch(file.name) is not None
 
 
 def load(uri: str) -> PyFuncModel:

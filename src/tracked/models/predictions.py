@@ -48,7 +48,10 @@ def write(
     worst, done = pd.DataFrame({LOSS: []}), 0
     writer: pq.ParquetWriter | None = None
     try:
-        for table, inputs in pieces:
+        for piece in pieces:
+            if not (isinstance(piece, tuple) and len(piece) == 2):
+                raise RunFailed("predict must yield pairs of tables, predictions and inputs; no metrics are logged")
+            table, inputs = piece
             if table.empty:
                 continue  # an empty table's columns may have other types
             table = _check(table)

@@ -117,7 +117,8 @@ def require_same_loss(model_id: str, package: Package, logged: float) -> None:
     except (ValueError, MlflowException) as error:
         with suppress(Exception):
             mlflow.MlflowClient().delete_logged_model(model_id)
-        raise RunFailed(f"the stored model {one_line(error)}; nothing is registered") from error
+        advice = "nothing is registered; compare the loss in package with the one in build, then resume"
+        raise RunFailed(f"the stored model {one_line(error)}; {advice}") from error
     say(f"loaded back, the stored model scores {package.checked} with a loss of {loss:.7f}")
 
 

@@ -1,6 +1,5 @@
 """Plan a resume: find the training, hold its run folder, check its parameters and data."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from tracked.console.errors import UserError
 from tracked.console.lines import one_line, say
 from tracked.console.parameters import refusal
 from tracked.console.train_parameters import TrainCommand, TrainParameters
-from tracked.experiment import Experiment
+from tracked.experiment import SEEN_PARTS, Dataset, Experiment
 from tracked.resume import resume_parameters, training_status
 from tracked.runs import queries, run_calls, run_parameters, run_start
 from tracked.runs.connection import tracking_uri
@@ -74,7 +73,8 @@ class ResumePlan:
         resumes = [*filter(None, tags.get(RESUMED, "").split(", ")), f"after epoch {after}"]
         new_tags = {RESUMED: ", ".join(resumes[-MAX_RESUMED:])}
         if self.extended:
-            new_tags[EXTENDED] = json.dumps(run_parameters.read_extended(self.run) | self.extended)
+            extended = run_parameters.read_extended(self.run) | self.extended
+            new_tags[EXTENDED] = run_parameters.format_extended(extended, after)
         run_calls.set_tags("tagging the run as resumed", self.id, new_tags)
 
 
@@ -113,24 +113,32 @@ def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLo
     return ResumePlan(owner, run, recorded, extended, source, logged)
 
 
-def require_same_data(plan: ResumePlan, name: str, digest: str) -> None:
-    """Check the data against the run's digest tag, or the newest snapshot's if the tag is missing.
+def require_same_data(plan: ResumePlan, data: Dataset) -> None:
+    """Check the data, and the size of each part, against those of the run.
 
-    Must be called before the run is changed.
+    The digest is the run's tag, or the newest snapshot's if the tag is missing; the parts' sizes are the snapshot's,
+    which earlier versions of the project did not write. Must be called before the run is changed.
 
     Raises:
-        UserError: if the data changed.
+        UserError: if the data or the parts changed.
         OSError: if a snapshot cannot be read.
     """
-    former = plan.run.data.tags.get(DATA_DIGEST)
-    if former is None:
-        folder = training_status.find_folder(plan.owner, plan.run)
-        former = Snapshots(folder).read_metadata().get(FINGERPRINT, {}).get("data", digest)
-    if former != digest:
-        change = f"changed since run {plan.id} was trained on it (digest {former[:12]} -> {digest[:12]})"
-        raise UserError(
-            f"data: {name} {change}; restore the data, or start a new training without --resume or --run-id"
-        )
+    folder = training_status.find_folder(plan.owner, plan.run)
+    snapshot = Snapshots(folder).read_metadata().get(FINGERPRINT, {})
+    former = plan.run.data.tags.get(DATA_DIGEST, snapshot.get("data", data.digest))
+    advice = "or start a new training without --resume or --run-id"
+    if former != data.digest:
+        change = f"changed since run {plan.id} was trained on it (digest {former[:12]} -> {data.digest[:12]})"
+        raise UserError(f"data: {data.source} {change}; restore the data, {advice}")
+    former, parts = snapshot.get("parts", describe_parts(data)), describe_parts(data)
+    if former != parts:
+        change = f"is split otherwise than when run {plan.id} was trained on it ({former} -> {parts})"
+        raise UserError(f"data: {data.source} {change}; restore the split, {advice}")
+
+
+def describe_parts(data: Dataset) -> str:
+    """Describe the size of each part that a training sees."""
+    return ", ".join(f"{data.counts[part]:,} {part}" for part in SEEN_PARTS)
 
 
 def lock_folder(owner: Experiment, folder: Path, folder_lock: RunFolderLock, held: Callable[[str], UserError]) -> None:
@@ -165,10 +173,15 @@ def _require_writable(owner: Experiment, root: Path) -> None:
 
 def _find_latest(owner: Experiment) -> MlflowRun:
     experiment = queries.find_experiment("auto")
-    for training in training_status.find_unfinished(owner, experiment.experiment_id):
-        if not training.obstacle and training.is_dead and training.reason != OTHER_HISTORY:  # would differ again
+    trainings = training_status.find_unfinished(owner, experiment.experiment_id)
+    resumable = [training for training in trainings if not training.obstacle and training.is_dead]
+    for training in resumable:
+        if training.reason != OTHER_HISTORY:  # would differ again
             return training.run
-    raise UserError(f"resume: no resumable run in experiment {experiment.name}; start one without --resume")
+    error = f"resume: no resumable run in experiment {experiment.name}; start one without --resume"
+    if resumable:
+        error += f", or restore the code, packages and machine of run {resumable[0].id} and resume that"
+    raise UserError(error)
 
 
 def finish(plan: ResumePlan, folder_lock: RunFolderLock) -> None:

@@ -10,8 +10,9 @@ from tracked import __version__
 from tracked.analysis.early_stopping import OTHER_HISTORY
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.lines import say
+from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
-from tracked.console.train_parameters import TrainCommand, TrainParameters, extract_training
+from tracked.console.train_parameters import MAX_NAME, TrainCommand, TrainParameters, extract_training
 from tracked.experiment import Dataset, Experiment
 from tracked.resume import resume_plan
 from tracked.resume.resume_plan import ResumePlan
@@ -108,12 +109,14 @@ def start_or_resume(
             yield None
             return
         parameters = plan.parameters if plan else extract_training(command, experiment)
+        if not (plan and plan.has_begun):
+            require_short_name(parameters.model_name)
         registry.require_own_model(experiment, parameters.model_name)
         data = experiment.load(parameters, plan.source if plan else "")
         require_rows(data)
         say(data.summary)
         if plan:
-            resume_plan.require_same_data(plan, data.source, data.digest)
+            resume_plan.require_same_data(plan, data)
         reproducibility.make_repeatable(parameters.seed)
         _import_training_code()
         # Without this resume's extensions, which count from the epoch that log_resume tags.
@@ -123,6 +126,16 @@ def start_or_resume(
         with context.run(experiment, "train", name, texts, signals, training=start) as run:
             say(f"run {run.id} {name!r}")
             yield _make_training(experiment, parameters, data, plan, run, signals)
+
+
+def require_short_name(name: str) -> None:
+    """Require that any store's registry holds the model's name.
+
+    Raises:
+        UserError: if it is longer.
+    """
+    if len(name) > MAX_NAME:
+        raise refusal("model_name", name, f"a name of at most {MAX_NAME} characters")
 
 
 def require_rows(data: Dataset) -> None:
@@ -170,7 +183,7 @@ def _make_training(
 
     code = reproducibility.digest_code(*reproducibility.find_source_files(experiment))
     versions, machine = reproducibility.package_versions(), reproducibility.describe_machine()
-    fingerprint = {"data": data.digest, "code": code} | machine | versions
+    fingerprint = {"data": data.digest, "parts": resume_plan.describe_parts(data), "code": code} | machine | versions
     log_environment = partial(run.log_environment, versions, machine)
     logged, tags = (plan.logged, plan.run.data.tags) if plan else ({}, {})
     is_environment_logged = not logged

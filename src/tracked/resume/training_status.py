@@ -55,7 +55,7 @@ class ResumableRun:
             life = "unknown here whether alive"
         advice = f"not resumable: the run {self.obstacle}" if self.obstacle else f"resume with: --resume {self.id}"
         if self.reason == OTHER_HISTORY:
-            advice += ", on the machine and with the packages that its epochs were trained with"
+            advice += ", with the code, the packages and the machine that its epochs were trained with"
         return [
             f"{self.id}  {self.run.info.run_name}",
             f"    started {started}, last epoch {self.last_epoch}, status {self.run.info.status}; {life}",

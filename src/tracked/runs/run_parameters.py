@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -40,6 +41,12 @@ def _spell(name: str, value: str) -> str:
         if NUMBERS.get(name) is int and number.is_integer():
             return str(int(number))
     return value
+
+
+def format_extended(extended: Mapping[str, int], epoch: int) -> str:
+    """Format the tag of extended parameters: JSON, with a sentence that earlier versions of this project read."""
+    sentence = ", ".join(f"{name} to {value} after epoch {epoch}" for name, value in extended.items())
+    return json.dumps({**extended, "sentence": sentence})
 
 
 def read_extended(run: Run) -> dict[str, int]:

@@ -39,8 +39,8 @@ TRAINING_TAGS = {
     (VERSIONS := "versions"): "versions of Python and of the packages that a result depends on",
     (MACHINE := "machine"): "what equal bits depend on beside them: CPU, threads, GPUs, settings, platform",
     (RESUMED := "resumed"): "after which epoch the training was resumed, each time",
-    (EXTENDED := "raised"): 'JSON: the last value of each parameter that was extended, such as `{"patience": 5}`; '
-    "earlier versions wrote `patience to 5 after epoch 3`",
+    (EXTENDED := "raised"): 'JSON: the last value of each parameter that was extended, such as `{"patience": 5}`, '
+    "and a sentence, `patience to 5 after epoch 3`, which earlier versions wrote alone",
     (REGISTERED := "registered_version"): "the number of the model version; set last: with this tag the training is "
     "complete, whatever the status is",
     (CLOSED := "closed"): "true once `unfinished` has closed the training",

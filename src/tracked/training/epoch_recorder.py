@@ -140,7 +140,7 @@ class EpochRecorder(keras.callbacks.Callback):
         Raises:
             RunFailed: naming the first metric that is not declared, or not reported.
         """
-        declared = f"(declared: {', '.join(self.metrics)}); the epoch is discarded"
+        declared = f"(declared: {', '.join(self.metrics)}); the epoch is discarded; change the experiment's metrics"
         for name in values:
             if name not in self.metrics:
                 raise RunFailed(f"epoch {epoch} reports the undeclared metric {name!r} {declared}")
@@ -169,6 +169,7 @@ class EpochRecorder(keras.callbacks.Callback):
 
     def _line(self, step: int, values: dict[str, float], state: State) -> str:
         shown = "  ".join(f"{name} {values[name]:.4f}" for name in self.metrics)
-        saved = "saved" if self.checkpoint.best_epoch == step else f"best is epoch {self.checkpoint.best_epoch}"
+        best = self.checkpoint.best_epoch
+        saved = "saved" if best == step else f"best is epoch {best}" if best else "nothing saved"
         waited = f"waited {state.wait} of {self.stopping.rule.patience}" if state.wait else "improved"
         return f"epoch {step}  {shown}  {values[EPOCH_SECONDS]:.1f} s  {waited}, {saved}"

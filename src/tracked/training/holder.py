@@ -39,7 +39,8 @@ class Holder:
     def is_here(self) -> bool:
         """Whether the PID is of this host, boot and container, as far as both systems are known."""
         system = identify_system()
-        is_same = self.system == system or not (self.system and system)
+        # The boot and the PID namespace: images may have machine ids of their own.
+        is_same = self.system.split()[1:] == system.split()[1:] or not (self.system and system)
         return self.host == socket.gethostname() and is_same
 
     @property

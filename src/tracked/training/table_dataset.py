@@ -26,6 +26,7 @@ class TableDataset:
         test: share of the test rows; ``validation``: share of the validation rows in the rest.
 
     Raises:
+        ValueError: if the target is no column, or a column is not numeric.
         UserError: if a part has no row.
     """
 
@@ -36,6 +37,12 @@ class TableDataset:
     validation: float = 0.2
 
     def __post_init__(self) -> None:
+        if self.target not in self.table:
+            raise ValueError(f"target: {self.target!r} is not a column of {self.source}")
+        if texts := [
+            str(name) for name, dtype in self.table.dtypes.items() if not pd.api.types.is_numeric_dtype(dtype)
+        ]:
+            raise ValueError(f"{self.source}: column {texts[0]!r} is not numeric; convert it to numbers")
         for part in PARTS:
             if not self.counts[part]:
                 raise UserError(f"data: {self.source} has no rows in its {part} part; allowed: data with more rows")

@@ -112,7 +112,8 @@ class Trainer:
         for name, value in former.items():
             if (current := self.fingerprint.get(name)) != value:
                 change = f"{value!r} -> {current!r}"
-                warn(f"{name} changed since {since} ({change}): results may differ in the last bits")
+                effect = "the next epochs may differ" if name == "code" else "results may differ in the last bits"
+                warn(f"{name} changed since {since} ({change}): {effect}")
                 self.recorder.changes.append(f"{name} {change}")
 
     def fit(self) -> None:

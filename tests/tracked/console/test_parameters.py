@@ -122,7 +122,6 @@ def _section(title: str) -> str:
         ("--seed 4294967296", "seed: '4294967296' is not allowed; allowed: a whole number from 0 to 4294967295"),
         ("--model_name a/b", "model_name: 'a/b' is not allowed; allowed: a name of at most 256"),
         ("--model_name ..", "model_name: '..' is not allowed; allowed: a name of at most 256"),
-        (f"--model_name {'x' * 257}", f"model_name: '{'x' * 257}' is not allowed; allowed: a name of at most 256"),
         ("--model_name a@b", "model_name: 'a@b' is not allowed; allowed: a name of at most 256"),
         ("--epochs 99999999999999999999", "epochs: '99999999999999999999' is not allowed; allowed: a whole number"),
         ("--log_texts False", "log_texts: 'False' is not allowed; allowed: true or false"),
@@ -153,8 +152,8 @@ def test_parse_of_both_flag_forms_gives_the_same_parameters() -> None:
     assert TrainParameters.parse(["--patience=3"]).patience == 3
 
 
-def test_parse_of_a_model_name_of_256_characters_is_allowed() -> None:
-    assert TrainParameters.parse(["--model_name", "x" * 256]).model_name == "x" * 256
+def test_parse_of_a_long_model_name_of_an_earlier_training_is_allowed() -> None:
+    assert TrainParameters.parse(["--model_name", "x" * 300]).model_name == "x" * 300
 
 
 def test_direction_with_mode_auto_follows_the_monitor() -> None:

@@ -76,6 +76,12 @@ def test_write_of_faulty_predictions_fails_in_one_line(tmp_path: Path, fault: st
     assert "\n" not in str(failed.value)
 
 
+def test_write_of_tables_that_are_no_pairs_fails(tmp_path: Path) -> None:
+    """Without a yield, predict returns the pair itself."""
+    with pytest.raises(RunFailed, match=r"^predict must yield pairs of tables, predictions and inputs; no metrics"):
+        write(tmp_path, *piece(["a"], [1]), count=1)
+
+
 def test_write_of_predictions_adds_key_and_seen(tmp_path: Path) -> None:
     written = write(
         tmp_path, piece([1, 2], [1, 0], guess=[0.5, 0.7]), piece([3], [2.5], guess=[0.1]), piece([], [], guess=[])

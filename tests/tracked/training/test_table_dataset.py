@@ -148,6 +148,13 @@ def test_dataset_of_one_repeated_row_is_refused() -> None:
         TableDataset("made up", frame(np.ones((100, 3))), "y")
 
 
+def test_dataset_with_an_unknown_target_or_texts_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^target: 'digit' is not a column of made up$"):
+        TableDataset("made up", distinct(30), "digit")
+    with pytest.raises(ValueError, match=r"^made up: column 'y' is not numeric; convert it to numbers$"):
+        TableDataset("made up", distinct(30).astype({"y": str}), "y")
+
+
 def test_digest_after_any_change_of_values_or_names_differs() -> None:
     table = distinct(30)
     digests = {TableDataset("made up", table, "y").digest}
