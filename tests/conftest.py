@@ -12,7 +12,7 @@ import pytest
 from helpers import system
 from helpers.reviews import TINY, make_noisy_reviews, make_reviews
 from helpers.shared import make_once
-from helpers.stores import copied_store, move_store
+from helpers.stores import copied_store, move_store, replace_paths
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -127,6 +127,7 @@ def interrupted(
 
     def train(epochs: int, folder: Path) -> Path:
         with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
+            replace_paths(folder / "mlflow.db", empty_store.parent, folder)  # artifacts of its own
             resuming.break_off(noisy, epochs)
         mlflow.set_tracking_uri(store)
         return folder

@@ -261,7 +261,7 @@ BAD = {
     "replay": ("--patience=-1", "patience: '-1' is not allowed; allowed: auto, or whole numbers from 0"),
     "compare": ("--mode=up", "mode: 'up' is not allowed; allowed: auto, min or max"),
     "promote": ("--margin=-1", "margin: '-1' is not allowed; allowed: a finite number, 0 or more"),
-    "rollback": ("--model_name=a/b", "model_name: 'a/b' is not allowed; allowed: a name without blanks"),
+    "rollback": ("--model_name=a/b", "model_name: 'a/b' is not allowed; allowed: a name of at most 256 characters"),
     "unfinished": ("--colour=red", "colour: unknown parameter (given 'red'); allowed: experiment, close"),
 }
 

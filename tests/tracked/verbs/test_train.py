@@ -475,7 +475,7 @@ def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None
     [
         (tokenizer, "encode", 0),
         (BestCheckpoint, "on_epoch_end", 1),  # within the last epoch's end
-        (plots, "training", 1),  # while the report is made
+        (plots, "draw_training", 1),  # while the report is made
         (Outbox, "drain", 1),  # while queued calls are made
         (publisher, "store_model", 1),
         (publisher, "require_same_loss", 1),
