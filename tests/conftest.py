@@ -12,7 +12,7 @@ import pytest
 from helpers import system
 from helpers.reviews import TINY, make_noisy_reviews, make_reviews
 from helpers.shared import make_once
-from helpers.stores import copied_store, move_store, replace_paths
+from helpers.stores import copied_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -114,30 +114,11 @@ def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def interrupted(
-    store: str, empty_store: Path, noisy: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[int], "Run"]:
-    """Gives the store, while it is empty, a training that was interrupted after so many epochs; returns its run.
-
-    The training is made once for all tests, and copied. To interrupt one in the test itself, use ``break_off``.
-    """
-    import mlflow
-
+def interrupted(store: str, noisy: Path) -> Callable[[int], "Run"]:
+    """Interrupts a training after so many epochs; returns its run."""
     from helpers import resuming
 
-    def train(epochs: int, folder: Path) -> Path:
-        with pytest.MonkeyPatch.context() as patch, copied_store(empty_store, folder, patch):
-            replace_paths(folder / "mlflow.db", empty_store.parent, folder)  # artifacts of its own
-            resuming.break_off(noisy, epochs)
-        mlflow.set_tracking_uri(store)
-        return folder
-
-    def copy(epochs: int) -> "Run":
-        folder = make_once(tmp_path_factory, f"interrupted-{epochs}", partial(train, epochs))
-        move_store(folder, tmp_path)
-        return resuming.last_run()
-
-    return copy
+    return partial(resuming.break_off, noisy)
 
 
 @pytest.fixture(scope="session")
