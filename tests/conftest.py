@@ -15,8 +15,6 @@ from helpers.shared import make_once
 from helpers.stores import copied_store
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from helpers.trainings import Trainings
 
 collect_ignore = [] if "wheel" in os.environ.get("EXTRAS", "").split() else ["system/test_installed_wheel.py"]
@@ -111,14 +109,6 @@ def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The URI of a fresh SQLite store for this test."""
     with copied_store(empty_store, tmp_path, monkeypatch) as uri:
         yield uri
-
-
-@pytest.fixture
-def interrupted(store: str, noisy: Path) -> Callable[[int], "Run"]:
-    """Interrupts a training after so many epochs; returns its run."""
-    from helpers import resuming
-
-    return partial(resuming.break_off, noisy)
 
 
 @pytest.fixture(scope="session")

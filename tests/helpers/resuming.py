@@ -2,10 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
 
 import mlflow
 import pytest
@@ -19,7 +18,6 @@ from tracked.console.signals import Signals
 from tracked.training import run_folder
 from tracked.training.snapshots import Snapshots
 
-Interrupt: TypeAlias = Callable[[int], Run]  # of the fixture interrupted
 ARGUMENTS = ["--patience=3", "--epochs=60"]  # on the noisy reviews it stops after epoch 5 and keeps epoch 2
 
 

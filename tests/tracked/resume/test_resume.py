@@ -24,7 +24,6 @@ from mlflow.entities import Run
 
 from helpers.resuming import (
     ARGUMENTS,
-    Interrupt,
     assert_same_run,
     break_off,
     folder,
@@ -54,9 +53,9 @@ SUMMARY = {"stopped_epoch", "best_epoch", "best_val_loss"}
 
 
 def test_resume_after_interruptions_continues_the_same_run(
-    interrupted: Interrupt, straight: dict[str, dict[int, float]]
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
-    run = interrupted(2)
+    run = break_off(noisy, 2)
     assert set(run.data.metrics) & SUMMARY == set()
     with pytest.raises(Interrupted):
         resume("--resume=latest", signals=SignalAfter(4))
@@ -68,9 +67,9 @@ def test_resume_after_interruptions_continues_the_same_run(
 
 
 def test_resume_without_an_epoch_restarts_under_the_run_id(
-    interrupted: Interrupt, straight: dict[str, dict[int, float]]
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
-    run = interrupted(0)
+    run = break_off(noisy, 0)
     resume("--resume=latest")
     assert_same_run(run, straight)
 
@@ -78,13 +77,13 @@ def test_resume_without_an_epoch_restarts_under_the_run_id(
 @pytest.mark.parametrize("version", ["0.0.1", None])
 def test_resume_under_another_version_of_the_package_is_exact_and_warns_of_nothing(
     store: str,
-    interrupted: Interrupt,
+    noisy: Path,
     straight: dict[str, dict[int, float]],
     capsys: pytest.CaptureFixture[str],
     version: str,
 ) -> None:
     """Earlier versions have no tag."""
-    run, client = interrupted(2), mlflow.MlflowClient()
+    run, client = break_off(noisy, 2), mlflow.MlflowClient()
     assert run.data.tags["tracked_version"] == __version__
     client.delete_tag(run.info.run_id, "tracked_version")
     if version:
@@ -131,9 +130,9 @@ def test_resume_with_wide_embeddings_gives_equal_bits(store: str, noisy: Path) -
 
 
 def test_resume_latest_takes_the_newest_dead_unfinished_training(
-    store: str, noisy: Path, interrupted: Interrupt, straight: dict[str, dict[int, float]]
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
-    older = interrupted(1)
+    older = break_off(noisy, 1)
     newer = break_off(noisy, 1, "--epochs=3", "--seed=8")
     with holding(newer):
         resume("--resume=latest")
@@ -145,9 +144,9 @@ def test_resume_latest_takes_the_newest_dead_unfinished_training(
 
 
 def test_resume_of_a_held_training_is_refused_with_its_holder(
-    interrupted: Interrupt, straight: dict[str, dict[int, float]]
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     with holding(run) as other:
         with pytest.raises(
             UserError,
@@ -204,9 +203,9 @@ def test_resume_after_a_loss_that_is_not_a_number_is_refused(store: str, noisy: 
     ],
 )
 def test_resume_with_another_parameter_value_is_refused_without_changes(
-    interrupted: Interrupt, arguments: list[str], message: str
+    store: str, noisy: Path, arguments: list[str], message: str
 ) -> None:
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     before = sorted(folder(run).iterdir())
     with pytest.raises(UserError, match=f"^{message}"):
         resume("--resume", run.info.run_id, *arguments)
@@ -215,9 +214,9 @@ def test_resume_with_another_parameter_value_is_refused_without_changes(
 
 
 def test_resume_with_recorded_values_and_defaults_is_accepted(
-    store: str, noisy: Path, interrupted: Interrupt, straight: dict[str, dict[int, float]]
+    store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     defaults = [f"--{name}={value}" for name, value in TrainParameters().as_strings().items()]
     resume("--resume", run.info.run_id, *defaults, *ARGUMENTS, f"--data={noisy}", *TINY)
     assert_same_run(run, straight)
@@ -397,10 +396,10 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     ],
 )
 def test_resume_from_a_snapshot_of_other_data_is_refused(
-    interrupted: Interrupt, change: Callable[[dict[str, Any]], object], message: str
+    store: str, noisy: Path, change: Callable[[dict[str, Any]], object], message: str
 ) -> None:
     """An earlier version resumed with changed data and tagged the run with them."""
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     for path in list(folder(run).glob("epoch-*.npz")):
         rewrite(path, change)
     _, _, tags, metrics, artifacts, files = state(run)
@@ -418,8 +417,8 @@ def test_resume_from_a_snapshot_of_other_data_is_refused(
     }
 
 
-def test_snapshot_metadata_have_the_keys_of_format_1(interrupted: Interrupt) -> None:
-    run = interrupted(3)
+def test_snapshot_metadata_have_the_keys_of_format_1(store: str, noisy: Path) -> None:
+    run = break_off(noisy, 3)
     digest = run.data.tags["data_digest"]
     for path in folder(run).glob("epoch-*.npz"):
         metadata = snapshot_file.unpack(int(path.name.split("-")[1]), path).metadata
@@ -484,13 +483,13 @@ def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
 @pytest.mark.parametrize("change", [change_machine, None])
 def test_resume_with_an_epoch_that_differs_from_the_logged_one_fails(
     store: str,
-    interrupted: Interrupt,
+    noisy: Path,
     straight: dict[str, dict[int, float]],
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[pytest.MonkeyPatch], None] | None,
     epoch: int,
 ) -> None:
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     _, _, tags, _, artifacts, _ = state(run)
     before, seconds = metrics(run), points(run, "epoch_seconds")
     shutil.rmtree(folder(run))
@@ -526,9 +525,9 @@ def test_resume_with_an_epoch_that_differs_from_the_logged_one_fails(
     assert_same_run(run, straight)
 
 
-def test_resume_from_a_snapshot_with_other_epochs_than_the_runs_is_refused(interrupted: Interrupt) -> None:
+def test_resume_from_a_snapshot_with_other_epochs_than_the_runs_is_refused(store: str, noisy: Path) -> None:
     """As if the training had been resumed elsewhere."""
-    run = interrupted(2)
+    run = break_off(noisy, 2)
     client = mlflow.MlflowClient()
     (point,) = (point for point in client.get_metric_history(run.info.run_id, "loss") if point.step == 2)
     other = client.create_run("0", tags=run.data.tags)
@@ -586,9 +585,9 @@ def change_network(path: Path) -> None:
     Snapshots(path.parent, lambda metadata: ["best-2.keras"]).write(snapshot_file.Snapshot(3, metadata, arrays))
 
 
-def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_it(interrupted: Interrupt) -> None:
+def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_it(store: str, noisy: Path) -> None:
     """An earlier snapshot would not fit either, and this one would be set aside."""
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     (newest,) = folder(run).glob("epoch-3-*.npz")
     change_network(newest)
     before, kept = metrics(run), {path.name for path in folder(run).iterdir()}
@@ -609,12 +608,12 @@ def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, replace_by_a_pickle, change_format])
 def test_resume_with_an_unusable_snapshot_uses_the_one_before_and_logs_once(
     store: str,
-    interrupted: Interrupt,
+    noisy: Path,
     straight: dict[str, dict[int, float]],
     capsys: pytest.CaptureFixture[str],
     damage: Callable[[Path], None],
 ) -> None:
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     before = mlflow.MlflowClient().get_metric_history(run.info.run_id, "epoch_seconds")
     (newest,) = folder(run).glob("epoch-3-*.npz")
     damage(newest)
@@ -635,12 +634,12 @@ def test_resume_with_an_unusable_snapshot_uses_the_one_before_and_logs_once(
 @pytest.mark.parametrize("lost", ["folder", "both snapshots", "journal", "checkpoint"])
 def test_resume_without_a_usable_snapshot_restarts_at_epoch_1_and_logs_once(
     store: str,
-    interrupted: Interrupt,
+    noisy: Path,
     straight: dict[str, dict[int, float]],
     capsys: pytest.CaptureFixture[str],
     lost: str,
 ) -> None:
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     run_folder = folder(run)
     if lost == "folder":
         shutil.rmtree(run_folder)
@@ -678,9 +677,9 @@ def test_training_whose_folder_is_removed_fails_and_can_be_resumed(
 
 
 def test_resume_after_a_clock_set_back_keeps_times_in_order(
-    interrupted: Interrupt, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = interrupted(2)
+    run = break_off(noisy, 2)
     now = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: now() - 3_600 * 10**9)
     monkeypatch.setattr(time, "time", lambda: now() / 1e9 - 3600)
@@ -739,9 +738,9 @@ def test_resume_of_a_run_with_invalid_parameters_is_refused(store: str) -> None:
 
 
 def test_resume_of_a_training_on_another_host_is_refused(
-    interrupted: Interrupt, monkeypatch: pytest.MonkeyPatch
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     client, run_folder = mlflow.MlflowClient(), folder(run)
     launch = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "snapshots": "/there", "token": "another"}
     client.set_tag(run.info.run_id, "launch", json.dumps(launch))
@@ -771,12 +770,12 @@ def test_resume_of_a_training_on_another_host_is_refused(
 
 def test_resume_after_a_change_of_the_setting_finds_the_former_folder(
     store: str,
-    interrupted: Interrupt,
+    noisy: Path,
     straight: dict[str, dict[int, float]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     assert folder(run).parent == tmp_path / "snapshots"
     monkeypatch.setenv("IMDB_CONV1D_SNAPSHOTS", str(tmp_path / "elsewhere"))
     with pytest.raises(Interrupted):
@@ -892,8 +891,8 @@ def test_resume_with_a_default_that_differs_from_the_run_warns(
     assert not [line for line in lines if line.startswith("seed")]
 
 
-def test_resume_tags_the_run_with_its_own_process(interrupted: Interrupt, tmp_path: Path) -> None:
-    run = interrupted(1)
+def test_resume_tags_the_run_with_its_own_process(store: str, noisy: Path, tmp_path: Path) -> None:
+    run = break_off(noisy, 1)
     first = run_parameters.read_launch(run)
     assert (first["pid"], first["snapshots"]) == (os.getpid(), str(tmp_path / "snapshots"))
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(first | {"pid": 1, "host": "there"}))
@@ -905,9 +904,9 @@ def test_resume_tags_the_run_with_its_own_process(interrupted: Interrupt, tmp_pa
 
 
 def test_resume_interrupted_before_the_restore_leaves_the_report(
-    interrupted: Interrupt, monkeypatch: pytest.MonkeyPatch
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = interrupted(2)
+    run = break_off(noisy, 2)
     before = mlflow.get_run(run.info.run_id).data.tags["mlflow.note.content"]
     monkeypatch.setattr("imdb_conv1d.tokenizer.encode", lambda *_: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
     with pytest.raises(Interrupted):
@@ -982,9 +981,9 @@ def test_second_version_of_a_late_call_is_removed(store: str, noisy: Path, monke
     assert [version.version for version in versions()] == [1]
 
 
-def test_resume_beyond_the_stop_fails(interrupted: Interrupt) -> None:
+def test_resume_beyond_the_stop_fails(store: str, noisy: Path) -> None:
     """As if the tag of the extended patience had been deleted."""
-    run = interrupted(4)
+    run = break_off(noisy, 4)
     launch = run_parameters.read_launch(run)
     launch["parameters"]["patience"] = "0"
     mlflow.MlflowClient().set_tag(run.info.run_id, "launch", json.dumps(launch))
@@ -1025,10 +1024,10 @@ def test_unused_run_of_mlflow_run_with_extended_patience_is_tagged(
 
 
 def test_resume_of_a_run_with_other_metrics_ignores_them(
-    interrupted: Interrupt, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """MLflow's system metrics count their own steps."""
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     for step in range(1, 9):
         mlflow.MlflowClient().log_metric(run.info.run_id, "system/cpu", 0.5, timestamp=step, step=step)
     resume("--resume=latest")
@@ -1062,9 +1061,9 @@ def test_resume_with_damaged_rows_writes_them_again(store: str, noisy: Path) -> 
     assert rows_of(run).equals(before)
 
 
-def test_resume_of_a_training_that_stores_its_model_on_another_host_is_refused(interrupted: Interrupt) -> None:
+def test_resume_of_a_training_that_stores_its_model_on_another_host_is_refused(store: str, noisy: Path) -> None:
     """The tag stop_reason is set before the model is stored and does not mean that the process ended."""
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     launch = json.loads(run.data.tags["launch"]) | {"host": "elsewhere", "token": "another"}
     for name, value in {"launch": json.dumps(launch), "stop_reason": "patience"}.items():
         mlflow.MlflowClient().set_tag(run.info.run_id, name, value)

@@ -17,7 +17,7 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from helpers.resuming import Interrupt, break_off, folder, holding, last_epoch, resume, unended
+from helpers.resuming import break_off, folder, holding, last_epoch, resume, unended
 from helpers.reviews import TINY
 from helpers.runs import SignalAfter, artifacts, points, run_train, table
 from helpers.verbs import unfinished
@@ -51,8 +51,8 @@ def test_unfinished_lists_last_epoch_and_resume_command(
     assert len(mlflow.search_runs(["0"], output_format="list")) == 2  # the verb makes no run
 
 
-def test_close_of_a_running_training_is_refused(interrupted: Interrupt, capsys: pytest.CaptureFixture[str]) -> None:
-    run = interrupted(1)
+def test_close_of_a_running_training_is_refused(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = break_off(noisy, 1)
     with holding(run) as process:
         text = listed(capsys, "--close=dead")
         assert f"alive: process {process.pid} on host {socket.gethostname()}" in text
@@ -76,9 +76,9 @@ def died(run: Run) -> None:
 
 
 def test_close_of_a_dead_training_ends_its_run_as_killed(
-    store: str, noisy: Path, interrupted: Interrupt, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    older, newer = interrupted(1), break_off(noisy, 2)
+    older, newer = break_off(noisy, 1), break_off(noisy, 2)
     died(older)
     assert "status RUNNING; dead, stop_reason unknown" in listed(capsys)
     assert f"closed {older.info.run_id} as KILLED, after epoch 1" in listed(capsys, "--close", older.info.run_id)
@@ -108,9 +108,9 @@ def test_close_of_a_training_with_a_version_ends_its_run_as_finished(
 
 
 def test_unfinished_reads_the_stop_reason_that_mlflow_run_overwrote(
-    interrupted: Interrupt, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     mlflow.MlflowClient().set_terminated(
         run.info.run_id, "FINISHED"
     )  # mlflow run sets this status for a child that exited with 0
@@ -154,9 +154,9 @@ def test_unfinished_lists_a_training_without_folder_as_alive(
 
 
 def test_unfinished_with_an_invalid_launch_tag_lists_every_training(
-    interrupted: Interrupt, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = interrupted(1)
+    run = break_off(noisy, 1)
     launch = run_parameters.read_launch(run)
     bad = [{"pid": pid} for pid in (2**31, 10**30, 0, -1, True, 1.5, "1", None, [], {})]
     bad += [{"host": None}, {"since": 1}, {"start": []}, {"system": 7}, {"token": ["a"]}, {"snapshots": "\0"}]
@@ -218,18 +218,18 @@ def test_unfinished_under_mlflow_run_tags_its_run(
 
 
 def test_close_of_a_training_without_folder_keeps_its_runs_tables(
-    interrupted: Interrupt, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = interrupted(2)
+    run = break_off(noisy, 2)
     shutil.rmtree(folder(run))
     assert "closed " in listed(capsys, "--close=dead")
     assert table(run, "early_stopping.csv")["epoch"].tolist() == [1, 2]
 
 
 def test_close_of_an_unreadable_folder_keeps_it(
-    interrupted: Interrupt, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = interrupted(2)
+    run = break_off(noisy, 2)
 
     def broken(path: Path) -> None:
         raise OSError(5, "Input/output error")
@@ -248,9 +248,11 @@ def test_close_of_an_unreadable_folder_keeps_it(
     assert folder(run).exists()
 
 
-def test_close_logs_the_newest_snapshots_checkpoint(interrupted: Interrupt, capsys: pytest.CaptureFixture[str]) -> None:
+def test_close_logs_the_newest_snapshots_checkpoint(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The checkpoint of an incomplete epoch is not logged."""
-    run = interrupted(2)
+    run = break_off(noisy, 2)
     died(run)
     best = (folder(run) / "best-2.keras").read_bytes()
     (folder(run) / "best-3.keras").write_bytes(b"written by a process that died before it wrote the epoch")
@@ -265,9 +267,9 @@ def files(place: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("place", ["the artifacts of the experiment", "a folder with a lock", "no path"])
 def test_close_with_a_tag_of_a_foreign_folder_leaves_that_folder(
-    interrupted: Interrupt, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+    store: str, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
 ) -> None:
-    run = interrupted(2)
+    run = break_off(noisy, 2)
     artifacts_of_run = Path(urlsplit(run.info.artifact_uri).path)
     named = {
         "the artifacts of the experiment": artifacts_of_run.parent.parent,
@@ -290,9 +292,9 @@ def test_close_with_a_tag_of_a_foreign_folder_leaves_that_folder(
 
 
 def test_close_keeps_foreign_files_in_the_run_folder(
-    interrupted: Interrupt, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = interrupted(2)
+    run = break_off(noisy, 2)
     (folder(run) / "notes.txt").write_text("mine")
     capsys.readouterr()
     unfinished.main(["--close=dead"], Signals())
@@ -316,9 +318,9 @@ def stored(run: Run) -> bytes:
 
 @pytest.mark.parametrize("lost", ["both snapshots", "both snapshots and the journal", "the parameters too"])
 def test_close_with_other_damage_logs_an_intact_checkpoint_first(
-    interrupted: Interrupt, capsys: pytest.CaptureFixture[str], lost: str
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str], lost: str
 ) -> None:
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     died(run)
     best = (folder(run) / "best-2.keras").read_bytes()
     damage(*folder(run).glob("epoch-*"))
@@ -332,8 +334,10 @@ def test_close_with_other_damage_logs_an_intact_checkpoint_first(
     assert not folder(run).exists()
 
 
-def test_close_logs_a_checkpoint_that_was_set_aside(interrupted: Interrupt, capsys: pytest.CaptureFixture[str]) -> None:
-    run = interrupted(3)
+def test_close_logs_a_checkpoint_that_was_set_aside(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 3)
     best = (folder(run) / "best-2.keras").read_bytes()
     damage(*folder(run).glob("epoch-*"))
     with pytest.raises(Interrupted):
@@ -346,9 +350,9 @@ def test_close_logs_a_checkpoint_that_was_set_aside(interrupted: Interrupt, caps
 
 
 def test_close_keeps_the_runs_better_checkpoint_until_the_epoch_is_reached_again(
-    interrupted: Interrupt, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     best = stored(run)
     shutil.rmtree(folder(run))
     with pytest.raises(Interrupted):
@@ -373,9 +377,9 @@ def test_close_keeps_the_runs_better_checkpoint_until_the_epoch_is_reached_again
     ],
 )
 def test_close_with_an_unknown_best_checkpoint_keeps_the_folder_and_explains(
-    interrupted: Interrupt, capsys: pytest.CaptureFixture[str], at_the_run: bool, beside: bool, reason: str
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str], at_the_run: bool, beside: bool, reason: str
 ) -> None:
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     former = stored(run)
     if beside:
         shutil.copyfile(folder(run) / "best-2.keras", folder(run) / "best-1.keras")
@@ -395,9 +399,9 @@ def test_close_with_an_unknown_best_checkpoint_keeps_the_folder_and_explains(
 
 
 def test_close_with_a_missing_best_checkpoint_reports_it(
-    interrupted: Interrupt, capsys: pytest.CaptureFixture[str]
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = interrupted(3)
+    run = break_off(noisy, 3)
     former = stored(run)
     (folder(run) / "best-2.keras").rename(folder(run) / "best-1.keras")
     assert "was kept: best-2.keras is missing" in listed(capsys, "--close=dead")
