@@ -12,7 +12,13 @@ from helpers import ROOT, system
 
 def commands(*arguments: str) -> str:
     """What make would run."""
-    done = subprocess.run(["make", "-n", "test", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    # The suite may itself run under a make that has variables of its own.
+    environ = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "SYSTEM", "EXTRAS")
+    }
+    done = subprocess.run(
+        ["make", "-n", "test", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 
