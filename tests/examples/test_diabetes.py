@@ -18,7 +18,7 @@ from mlflow.utils.environment import _PythonEnv
 from mlflow.utils.virtualenv import _get_mlflow_virtualenv_root, _get_virtualenv_name
 
 from diabetes import Diabetes
-from helpers import ROOT
+from helpers import ROOT, warm
 from helpers.processes import environment, wait_until
 from helpers.projects import VERBS
 from helpers.resuming import metrics
@@ -27,7 +27,7 @@ from tracked.training import run_folder
 
 FOLDER = ROOT / "examples" / "diabetes"
 SCRIPT = FOLDER / "diabetes.py"
-PYTHON = sys.executable
+PYTHON = Path(sys.executable)
 MODEL = Diabetes.name
 HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "numpy", "sklearn", "matplotlib"}
 
@@ -53,17 +53,21 @@ def _client(uri: str) -> Iterator[None]:
 
 
 def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0) -> str:
-    """Run ``mlflow run`` on the example from the project's root, as in the README; return its output with errors."""
-    command = [PYTHON, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", manager, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment(uri), capture_output=True, text=True, timeout=500)
+    """Run ``mlflow run`` on the example from the project's root, as in the README; return its output with errors.
+
+    The processes are warm, unless an environment is made for them.
+    """
+    python = warm.python() if manager == "local" else PYTHON
+    command = [python, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", manager, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment(uri, python), capture_output=True, text=True, timeout=500)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def script(uri: str, place: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def script(uri: str, place: Path, *arguments: str, python: Path = PYTHON) -> "subprocess.CompletedProcess[str]":
     """Run the script in another folder, without a path to any package."""
     env = {name: value for name, value in environment(uri).items() if name != "PYTHONPATH"}
-    return subprocess.run([PYTHON, SCRIPT, *arguments], cwd=place, env=env, capture_output=True, text=True, timeout=300)
+    return subprocess.run([python, SCRIPT, *arguments], cwd=place, env=env, capture_output=True, text=True, timeout=300)
 
 
 def runs(verb: str, **tags: str) -> list[mlflow.entities.Run]:
@@ -137,10 +141,10 @@ def test_mlflow_run_of_promote_and_rollback_keeps_the_better_version(
 
     assert "is the first champion" in mlflow_run(uri, "-e", "promote")
     assert champion() == first
-    untrained = script(uri, place, "train", "--epochs=1", "--learning_rate=1e-9")
+    untrained = script(uri, place, "train", "--epochs=1", "--learning_rate=1e-9", python=warm.python())
     assert untrained.returncode == 0, untrained.stderr
     second = str(client.get_model_version_by_alias(MODEL, "candidate").version)
-    kept = script(uri, place, "promote")
+    kept = script(uri, place, "promote", python=warm.python())
     assert kept.returncode == 3, kept.stderr
     assert re.search(r"Kept: .* its absolute error differs by .* on 147 patients, .* margin of 10 \(", kept.stdout)
     assert champion() == first
@@ -156,9 +160,10 @@ def test_mlflow_run_of_promote_and_rollback_keeps_the_better_version(
 def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
     uri: str, place: Path, trained: mlflow.entities.Run
 ) -> None:
-    command = [PYTHON, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", "local"]
+    python = warm.python()
+    command = [python, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", "local"]
     with subprocess.Popen(
-        [*command, "-P", "patience=20", "-P", "model_name=killed"], cwd=ROOT, env=environment(uri),
+        [*command, "-P", "patience=20", "-P", "model_name=killed"], cwd=ROOT, env=environment(uri, python),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         kept = wait_until(
@@ -179,7 +184,7 @@ def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
 def interrupted(uri: str, place: Path, number: int, *arguments: str) -> tuple[str, str, int]:
     """Interrupt the script's training after its fifth epoch; return run id, last line and exit status."""
     with subprocess.Popen(
-        [PYTHON, SCRIPT, "train", *arguments], cwd=place, env=environment(uri),
+        [warm.python(), SCRIPT, "train", *arguments], cwd=place, env=environment(uri),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         kept = wait_until(
@@ -194,7 +199,7 @@ def interrupted(uri: str, place: Path, number: int, *arguments: str) -> tuple[st
 def test_resume_latest_of_a_killed_training_resumes_it(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
     run_id, _, status = interrupted(uri, place, signal.SIGKILL, "--patience=20", "--model_name=latest")
     assert status == -signal.SIGKILL
-    resumed = script(uri, place, "train", "--resume", "latest")
+    resumed = script(uri, place, "train", "--resume", "latest", python=warm.python())
     assert resumed.returncode == 0, resumed.stderr
     assert re.search(r"^resuming after epoch ([5-9]|\d\d)$", resumed.stdout, re.MULTILINE)
     run = mlflow.get_run(run_id)
@@ -207,7 +212,7 @@ def test_ctrl_c_prints_a_command_that_resumes(uri: str, place: Path, trained: ml
     run_id, last, status = interrupted(uri, place, signal.SIGINT, "--patience=20", "--model_name=ctrl-c")
     assert status == 130, last
     assert last.startswith("to resume: ")
-    pasted = last.removeprefix("to resume: ")
+    pasted = last.removeprefix("to resume: ").replace(str(PYTHON), str(warm.python()))
     done = subprocess.run(pasted, shell=True, cwd=place, env=environment(uri), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     run = mlflow.get_run(run_id)

@@ -11,9 +11,10 @@ from typing import Any
 PYTHON = Path(sys.executable)
 
 
-def environment(server: str) -> dict[str, str]:
+def environment(server: str, python: Path = PYTHON) -> dict[str, str]:
+    """The environment of a command on a tracking server, whose ``python`` is the one given."""
     # MLflow asks uv for this very Python, which may be on no other path; nothing is downloaded.
-    path = f"{PYTHON.parent}:{Path(sys.base_prefix) / 'bin'}:{os.environ['PATH']}"
+    path = f"{python.parent}:{PYTHON.parent}:{Path(sys.base_prefix) / 'bin'}:{os.environ['PATH']}"
     return {**os.environ, "MLFLOW_TRACKING_URI": server, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 

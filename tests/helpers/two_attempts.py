@@ -1,11 +1,14 @@
-"""Interrupt and resume a training, with shell commands before, between and after, as in a namespace.
+"""Interrupt and resume a training, with shell commands before, between and after, which may mount file systems.
 
-unshare -m python tests/helpers/two_attempts.py BEFORE BETWEEN AFTER diabetes -- [flags of the first attempt]
+python tests/helpers/two_attempts.py BEFORE BETWEEN AFTER diabetes -- [flags of the first attempt]
+
+As root on Linux, in a mount namespace of its own.
 
 The attempts write to first.log and second.log; their exit statuses are printed as JSON. An attempt is the experiment's
 train command, except that it gives up after seconds instead of a minute.
 """
 
+import ctypes
 import json
 import os
 import subprocess
@@ -17,11 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from helpers import forked
 from helpers.subjects import SUBJECTS, Subject
 
+CLONE_NEWNS = 0x20000  # os.unshare came with Python 3.12
+
 
 def main() -> int:
     """Fork both attempts from a process with all imports done."""
     before, between, after, experiment = sys.argv[1:5]
     flags = sys.argv[6:]
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "no mount namespace")
+    shell("mount --make-rprivate /")
     forked.import_all()
     from tracked.runs import context, writer
 

@@ -4,7 +4,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, warm
 from helpers.postgresql import postgresql
 from helpers.resuming import ARGUMENTS
 from helpers.runs import SignalAfter, last_run
@@ -27,7 +26,7 @@ NUMBER = 8
 
 def at_once(trainings: Trainings, uri: str, folder: Path) -> None:
     """Run the trainings, and assert that each succeeds."""
-    command = [sys.executable, str(HERE / "at_once.py"), uri, str(folder), trainings.name, str(NUMBER), "--"]
+    command = [warm.python(), str(HERE / "at_once.py"), uri, str(folder), trainings.name, str(NUMBER), "--"]
     done = subprocess.run(
         [*command, *trainings.flags, *ARGUMENTS], capture_output=True, text=True, timeout=400, cwd=folder,
         env={**os.environ, "XDG_STATE_HOME": str(folder / "state")},

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from helpers import SRC
+from helpers import SRC, warm
 from helpers.recording import record
 from helpers.reviews import TINY, make_reviews
 from helpers.servers import mlflow_server
@@ -65,7 +64,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def run_script(folder: Path, uri: str, script: str, *arguments: str) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     done = subprocess.run(
-        [sys.executable, str(SRC / script), *arguments],
+        [warm.python(), str(SRC / script), *arguments],
         cwd=folder,
         env=clean | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"},
         stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, warm
 from helpers.processes import environment, wait_until
 from helpers.reviews import TINY, make_reviews
 from helpers.servers import mlflow_server
@@ -55,9 +55,14 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path / "imdb-conv1d" / "snapshots"
 
 
-def mlflow_run(server: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(PYTHON), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(server), capture_output=True, text=True, timeout=300)
+def mlflow_run(
+    server: str, folder: Path, *arguments: str, python: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``mlflow run`` and its script, in warm processes unless a Python is given."""
+    python = python or warm.python()
+    command = [str(python), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", *arguments]
+    env = environment(server, python)
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
 def tiny(entry: list[str]) -> list[str]:
@@ -73,10 +78,10 @@ def runs(verb: str, experiment: str) -> list[mlflow.entities.Run]:
 
 @pytest.fixture(scope="module")
 def trained(server: str, folder: Path) -> str:
-    """One ``mlflow run`` of main with a path that has blanks; the MLflow experiment's name."""
+    """One ``mlflow run`` of main in fresh processes with a path that has blanks; the MLflow experiment's name."""
     done = mlflow_run(
         server, folder, "--experiment-name", "films", *tiny(TINY),
-        "-P", f"data={folder / 'my reviews.csv'}", "-P", "patience=2", "-P", "epochs=40",
+        "-P", f"data={folder / 'my reviews.csv'}", "-P", "patience=2", "-P", "epochs=40", python=PYTHON,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return "films"
@@ -100,7 +105,8 @@ def test_mlflow_run_trains_and_registers_the_best_epoch(server: str, folder: Pat
 
 
 def test_train_in_another_process_gives_the_same_bits(server: str, folder: Path, trained: str) -> None:
-    command = [str(PYTHON), str(ROOT / "src" / "train.py"), *TINY, "--patience=2", "--epochs=40", "--model_name=again"]
+    train = [str(warm.python()), str(ROOT / "src" / "train.py")]
+    command = [*train, *TINY, "--patience=2", "--epochs=40", "--model_name=again"]
     env = environment(server) | {"MLFLOW_EXPERIMENT_NAME": "again"}
     subprocess.run([*command, f"--data={folder / 'my reviews.csv'}"], cwd=folder, env=env, check=True)
     first, second = runs("train", trained)[0], runs("train", "again")[0]
@@ -126,10 +132,11 @@ def test_mlflow_run_with_the_run_id_of_a_killed_training_resumes_it(
 ) -> None:
     """The script is killed, not mlflow run; --run-id resumes without parameters and leaves no extra run."""
     experiment = "killed"
-    command = [str(PYTHON), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", "--experiment-name", experiment]
+    python = warm.python()
+    command = [str(python), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", "--experiment-name", experiment]
     parameters = [*tiny(TINY), "-P", f"data={folder / 'my reviews.csv'}", "-P", "patience=2", "-P", "epochs=40"]
     with subprocess.Popen(
-        [*command, *parameters, "-P", "model_name=killed"], cwd=folder, env=environment(server),
+        [*command, *parameters, "-P", "model_name=killed"], cwd=folder, env=environment(server, python),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         place = wait_until(lambda: next((path.parent for path in state.glob("*/epoch-2-*.npz")), None), process)
@@ -166,7 +173,7 @@ def test_ctrl_c_prints_a_command_that_resumes(server: str, folder: Path, state: 
     """SIGINT and a soon following SIGTERM, as mlflow run sends them, are one request."""
     experiment = "ctrl-c"
     env = environment(server) | {"MLFLOW_EXPERIMENT_NAME": experiment}
-    command = [str(PYTHON), str(ROOT / "src" / "train.py"), *TINY, f"--data={folder / 'my reviews.csv'}"]
+    command = [str(warm.python()), str(ROOT / "src" / "train.py"), *TINY, f"--data={folder / 'my reviews.csv'}"]
     with subprocess.Popen(
         [*command, "--patience=100000", "--epochs=60", "--model_name=ctrl-c"], cwd=folder, env=env,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -241,11 +248,12 @@ def test_mlflow_run_of_promote_and_rollback_ends_finished_whatever_the_decision(
 
     run("-e", "promote")
     assert champion() == first
-    subprocess.run([PYTHON, ROOT / "src" / "train.py", *bad], cwd=folder, env=env, check=True)
+    subprocess.run([warm.python(), ROOT / "src" / "train.py", *bad], cwd=folder, env=env, check=True)
     second = client.get_model_version_by_alias("imdb-conv1d", "candidate").version
     run("-e", "promote")
     assert champion() == first
-    by_hand = subprocess.run([PYTHON, ROOT / "src" / "promote.py"], cwd=folder, env=env, capture_output=True, text=True)
+    promote = [warm.python(), ROOT / "src" / "promote.py"]
+    by_hand = subprocess.run(promote, cwd=folder, env=env, capture_output=True, text=True)
     assert by_hand.returncode == 3, by_hand.stderr
     run("-e", "promote", "-P", "margin=9")
     assert champion() == second
@@ -316,7 +324,7 @@ def test_epochs_are_logged_during_training_and_survive_a_signal(
     experiment = f"signals {launcher} {number}"
     data = f"data={folder / 'my reviews.csv'}"
     if launcher == "python":
-        command = [str(PYTHON), str(ROOT / "src" / "train.py"), *TINY, f"--{data}", "--patience=100000"]
+        command = [str(warm.python()), str(ROOT / "src" / "train.py"), *TINY, f"--{data}", "--patience=100000"]
     else:
         command = [
             str(PYTHON), "-m", "mlflow", "run", str(ROOT), "--env-manager", "local", "--experiment-name", experiment,

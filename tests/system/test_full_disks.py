@@ -4,13 +4,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, warm
 from helpers.resuming import ARGUMENTS
 from helpers.runs import last_run
 from helpers.trainings import Trainings
@@ -31,7 +30,7 @@ def can_mount() -> bool:
 
 def breaks_off_and_goes_on(trainings: Trainings, before: str, between: str, after: str) -> tuple[str, str]:
     """Train, run a command, and resume, all in one private mount namespace; return both outputs."""
-    command = ["unshare", "-m", sys.executable, str(HERE / "two_attempts.py"), before, between, after, trainings.name]
+    command = [warm.python(), str(HERE / "two_attempts.py"), before, between, after, trainings.name]
     done = subprocess.run(
         [*command, "--", *trainings.flags, *ARGUMENTS], capture_output=True, text=True, timeout=300, cwd=Path.cwd()
     )

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 import faults
 from faults import Landed, Outcome, Results, compare
-from helpers import ROOT
+from helpers import ROOT, warm
 
 TOOLS = ROOT / "tools"
 
@@ -93,7 +92,7 @@ def test_shares_of_a_number_are_equal_to_one() -> None:
 @pytest.mark.parametrize(("experiment", "random"), [("diabetes", 10), ("imdb-conv1d", 3)])
 def test_training_killed_anywhere_and_resumed_is_the_same_run(tmp_path: Path, experiment: str, random: int) -> None:
     """Each named point once, and some random moments."""
-    command = [sys.executable, str(TOOLS / "faults.py"), f"--experiment={experiment}", f"--random={random}", "--each=1"]
+    command = [warm.python(), str(TOOLS / "faults.py"), f"--experiment={experiment}", f"--random={random}", "--each=1"]
     command += ["--scenarios=2", "--most=9", f"--json={tmp_path}/results"]
     process = subprocess.run(command, capture_output=True, text=True, timeout=580)
     assert process.returncode == 0, process.stdout[-4000:] + process.stderr[-2000:]

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow.entities import Run
 
-from helpers import SRC
+from helpers import SRC, warm
 from helpers.reviews import TINY, make_reviews
 from helpers.stores import copied_store
 from helpers.verbs import Verb, evaluate, promote, rollback, train
@@ -599,7 +598,7 @@ def test_two_concurrent_promotions_are_decided_one_after_the_other(tmp_path: Pat
     # Two users of one store: another directory, another spelling of its address, other temporary files, another umask.
     users = [(tmp_path, "sqlite:///mlflow.db", 0o077), (other, f"sqlite:///{tmp_path}/mlflow.db", 0o022)]
     processes = [
-        subprocess.Popen([sys.executable, SRC / "promote.py", model(version), WIDE], cwd=folder, umask=umask, text=True,
+        subprocess.Popen([warm.python(), SRC / "promote.py", model(version), WIDE], cwd=folder, umask=umask, text=True,
                          env=os.environ | {"TMPDIR": str(folder), "MLFLOW_TRACKING_URI": uri},
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for version, (folder, uri, umask) in zip((1, 2), users, strict=True)
