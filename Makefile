@@ -32,7 +32,7 @@ ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh
 endif
-	@$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/ready-dev ## check style, types and import contracts
 	@$(VENV)/bin/ruff check src examples tests tools bench notebooks

@@ -2,7 +2,9 @@
 
 import importlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 
+from helpers.reuse import shared_networks
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
@@ -12,11 +14,12 @@ class Verb:
     """A verb of an experiment."""
 
     def __init__(self, name: str, experiment: Experiment = EXPERIMENT) -> None:
-        self.experiment = experiment
+        self.name, self.experiment = name, experiment
         self._main = importlib.import_module(f"tracked.verbs.{name}").main
 
     def main(self, argv: Sequence[str], signals: Signals) -> int | None:
-        return self._main(self.experiment, argv, signals)
+        with shared_networks() if self.name == "train" else nullcontext():
+            return self._main(self.experiment, argv, signals)
 
 
 train, evaluate, replay, compare, promote, rollback, unfinished = map(

@@ -8,6 +8,7 @@ import platform
 import random
 import sys
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,8 @@ def digest_code(*others: Path) -> str:
     folder = Path(__file__).parent
     paths = [folder, folder.parent / "analysis" / "early_stopping.py", *others]
     files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
-    return hashlib.sha256("\n".join(map(_program, files)).encode()).hexdigest()[:12]
+    programs = (_dump_program(file.read_bytes()) for file in files)
+    return hashlib.sha256("\n".join(programs).encode()).hexdigest()[:12]
 
 
 def find_source_files(experiment: Experiment) -> list[Path]:
@@ -99,9 +101,10 @@ def find_source_files(experiment: Experiment) -> list[Path]:
     return sorted({file.absolute(), *(path for path in imported if path.parent == file.absolute().parent)})
 
 
-def _program(file: Path) -> str:
-    """A file's syntax tree without docstrings."""
-    tree = ast.parse(file.read_bytes())
+@cache
+def _dump_program(source: bytes) -> str:
+    """Dump a file's syntax tree without docstrings."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
