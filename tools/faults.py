@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -278,10 +278,14 @@ class Try:
     log: Path
 
 
-def plan(random_kills: int, each: int, most: int, chance: random.Random, names: dict[str, int]) -> list[list[Kill]]:
-    """Plan all kills, in trainings of one to ``most`` kills."""
+def plan(
+    random_kills: int, each: int, most: int, chance: random.Random, names: dict[str, int], chosen: Collection[str]
+) -> list[list[Kill]]:
+    """Plan all kills, in trainings of one to ``most`` kills; the named ones at the ``chosen`` points."""
     kills = [Kill("random", chance.uniform(0, 1)) for _ in range(random_kills)]
-    kills += [Kill(name, chance.randint(1, times)) for name, times in names.items() for _ in range(each)]
+    kills += [
+        Kill(name, chance.randint(1, times)) for name, times in names.items() if name in chosen for _ in range(each)
+    ]
     chance.shuffle(kills)
     return group(kills, most, chance, list(names))
 
@@ -347,6 +351,9 @@ def main() -> int:
     parser.add_argument("--experiment", choices=[*SUBJECTS, "both"], default="both")
     parser.add_argument("--random", type=int, default=60, help="kills at random moments, shared by the experiments")
     parser.add_argument("--each", type=int, default=10, help="kills at each named point, shared by the experiments")
+    parser.add_argument(
+        "--points", default="1/1", help="which named points: 2/3 is the second and every third after it"
+    )
     parser.add_argument("--most", type=int, default=3, help="kills of one training at most")
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
     parser.add_argument("--workers", type=int, default=2)
@@ -381,6 +388,12 @@ def share(number: int, of: int, index: int) -> int:
     return number * (index + 1) // of - number * index // of
 
 
+def choose_points(names: list[str], which: str) -> list[str]:
+    """Choose the points that ``which`` names: K/N is point number K, and every N-th after it."""
+    first, step = map(int, which.split("/"))
+    return names[first - 1 :: step]
+
+
 def kill_all(name: str, folder: Path, random_kills: int, each: int, options: argparse.Namespace) -> "Results":
     """Kill, resume and compare trainings of one experiment, with several workers on one store."""
     subject = SUBJECTS[name]
@@ -388,7 +401,8 @@ def kill_all(name: str, folder: Path, random_kills: int, each: int, options: arg
     in_child(prepare, subject, folder)
     names = in_child(lambda: {name: most for name, (most, _) in points().items()})
     # The experiment's name gives it other moments.
-    trainings = plan(random_kills, each, options.most, random.Random(f"{options.seed}-{name}"), names)
+    chosen = choose_points(list(names), options.points)
+    trainings = plan(random_kills, each, options.most, random.Random(f"{options.seed}-{name}"), names, chosen)
     print(f"{name}, seed {options.seed}: {sum(map(len, trainings))} kills in {len(trainings)} trainings", flush=True)
     scenarios = list(subject.scenarios)[: options.scenarios]
     workers = [

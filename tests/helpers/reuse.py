@@ -1,4 +1,4 @@
-"""Networks that the trainings of a test process share: tracing one takes half of the time of a tiny training."""
+"""What the verbs of a test process share, as it takes most of their time: traced networks, and pictures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+PICTURES = 10
+_stored: list[int] = []
 _built: dict[tuple[Any, ...], tuple[Any, list[np.ndarray]]] = {}
 
 
@@ -36,6 +38,25 @@ def shared_networks() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(networks, "build", build_once)
+        yield
+
+
+@contextmanager
+def plain_pictures() -> Iterator[None]:
+    """Within the block, figures are drawn, but stored without content once the process has stored ``PICTURES``."""
+    from matplotlib.figure import Figure
+
+    store = Figure.savefig
+
+    def store_plain(figure: Figure, *arguments: Any, **named: Any) -> None:
+        _stored.append(1)
+        if len(_stored) > PICTURES:
+            figure.set_layout_engine("none")
+            figure.clear()
+        store(figure, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", store_plain)
         yield
 
 

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from helpers.reuse import shared_networks
+from helpers.reuse import plain_pictures, shared_networks
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
@@ -18,7 +18,7 @@ class Verb:
         self._main = importlib.import_module(f"tracked.verbs.{name}").main
 
     def main(self, argv: Sequence[str], signals: Signals) -> int | None:
-        with shared_networks() if self.name == "train" else nullcontext():
+        with shared_networks() if self.name == "train" else nullcontext(), plain_pictures():
             return self._main(self.experiment, argv, signals)
 
 
