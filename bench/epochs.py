@@ -19,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 OUT = HERE / "out"
 SRC = HERE.parent / "src"
+PYTHON = sys.executable
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _run(command: Sequence[str], folder: Path, cores: int | None) -> Epochs:
     ends, losses, printed = [], [], []
     start = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, *command],
+        [PYTHON, *command],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

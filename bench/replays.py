@@ -76,7 +76,7 @@ def measure(case: Case) -> None:
 
     marks = [time.perf_counter()]
     flags = [f"--patience=1-{case.patiences}", f"--min_delta={','.join(map(str, DELTAS))}"]
-    command = [sys.executable, str(epochs.SRC / "replay.py"), f"--experiment={case.experiment}", *flags]
+    command = [epochs.PYTHON, str(epochs.SRC / "replay.py"), f"--experiment={case.experiment}", *flags]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     marks.append(time.perf_counter())
     trainings = queries.find_trainings(EXPERIMENT, case.experiment)

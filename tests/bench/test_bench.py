@@ -18,6 +18,7 @@ import intervals
 import peers
 import recommendation
 import replays
+from helpers import warm
 from imdb_conv1d.experiment import MAX_NATS
 
 LINES = [
@@ -103,7 +104,8 @@ def test_plain_keras_shuffles_each_epoch_for_accuracy_only() -> None:
     assert not [name for name in accuracy.commands("ids.npz", 7) if name.startswith("plain Keras, ")]
 
 
-def test_measured_replay_reads_the_runs_of_its_case(store: str) -> None:
+def test_measured_replay_reads_the_runs_of_its_case(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "PYTHON", str(warm.python()))
     case = replays.Case(runs=3, epochs=20, patiences=2)
     replays.fill(case)
     replays.measure(case)
@@ -129,7 +131,8 @@ def few_ids(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_training_from_ids_without_mlflow_prints_its_epochs(few_ids: Path) -> None:
+def test_training_from_ids_without_mlflow_prints_its_epochs(few_ids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "PYTHON", str(warm.python()))
     script, flags = str(epochs.HERE / "ours.py"), ["--epochs=2", "--times=2", "--maxlen=50", "--filters=8"]
     assert len(epochs.run([script, str(few_ids), *flags]).val_loss) == 2
 
@@ -155,7 +158,9 @@ def test_measurements_of_a_small_training_make_tables(
         f"epochs.OUT = epochs.Path({str(tmp_path)!r}); ids.prepare = lambda: {str(few_ids)!r}\n"
         f"vars({script}).update({size!r}); {script}.main()"
     )
-    process = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    (tmp_path / "measure.py").write_text(code)
+    command = [warm.python(), tmp_path / "measure.py"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout + process.stderr
     table = (tmp_path / f"{script}.md").read_text()
     assert not [row for row in rows if f"\n| {row} |" not in table]

@@ -42,6 +42,32 @@ def shared_networks() -> Iterator[None]:
 
 
 @contextmanager
+def shared_trainees(experiment: Any) -> Iterator[None]:
+    """Within the block, the second experiment's trainee is built once for equal parameters and data, likewise."""
+    from diabetes import Diabetes
+
+    build = experiment.build
+
+    def build_once(parameters: Any, dataset: Any, *arguments: Any) -> Any:
+        own = parameters.model_copy(update={"patience": 0, "epochs": 1, "model_name": "shared"})
+        key = (*own.as_strings().values(), dataset.digest)
+        if key not in _built:
+            trainee = build(parameters, dataset, *arguments)
+            _built[key] = trainee, trainee.state()
+            return trainee
+        trainee, initial = _built[key]
+        trainee.restore(initial)
+        trainee.model.stop_training = False
+        trainee.model._eval_epoch_iterator = None
+        return trainee
+
+    with pytest.MonkeyPatch.context() as patch:
+        if type(experiment).build is Diabetes.build:
+            patch.setattr(experiment, "build", build_once)
+        yield
+
+
+@contextmanager
 def plain_pictures() -> Iterator[None]:
     """Within the block, figures are drawn, but stored without content once the process has stored ``PICTURES``."""
     from matplotlib.figure import Figure

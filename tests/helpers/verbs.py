@@ -2,9 +2,9 @@
 
 import importlib
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 
-from helpers.reuse import plain_pictures, shared_networks
+from helpers.reuse import plain_pictures, shared_networks, shared_trainees
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
@@ -18,7 +18,11 @@ class Verb:
         self._main = importlib.import_module(f"tracked.verbs.{name}").main
 
     def main(self, argv: Sequence[str], signals: Signals) -> int | None:
-        with shared_networks() if self.name == "train" else nullcontext(), plain_pictures():
+        with ExitStack() as stack:
+            if self.name == "train":
+                stack.enter_context(shared_networks())
+                stack.enter_context(shared_trainees(self.experiment))
+            stack.enter_context(plain_pictures())
             return self._main(self.experiment, argv, signals)
 
 

@@ -8,6 +8,7 @@ python tests/helpers/warm.py FOLDER PID
 
 import atexit
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -109,6 +110,8 @@ def main() -> None:
     forked.import_all()
     for module in MODULES:
         importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # so that a collection in a forked process copies no page of this one
     address = str(folder / "socket")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)

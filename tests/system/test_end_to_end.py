@@ -187,7 +187,8 @@ def test_ctrl_c_prints_a_command_that_resumes(server: str, folder: Path, state: 
     begun = err.splitlines()[-1]
     assert begun.startswith("to resume: "), err
     assert mlflow.get_run(place.name).data.tags["stop_reason"] == "interrupted"
-    done = subprocess.run(begun.removeprefix("to resume: "), shell=True, cwd=folder, env=env, capture_output=True)
+    pasted = begun.removeprefix("to resume: ").replace(str(PYTHON), str(warm.python()))
+    done = subprocess.run(pasted, shell=True, cwd=folder, env=env, capture_output=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = runs("train", experiment)
     assert run.data.tags["stop_reason"] == "epochs"
