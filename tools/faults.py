@@ -400,8 +400,8 @@ def kill_all(name: str, folder: Path, random_kills: int, each: int, options: arg
     folder.mkdir()
     in_child(prepare, subject, folder)
     names = in_child(lambda: {name: most for name, (most, _) in points().items()})
-    # The experiment's name gives it other moments.
     chosen = choose_points(list(names), options.points)
+    # The experiment's name gives it other moments.
     trainings = plan(random_kills, each, options.most, random.Random(f"{options.seed}-{name}"), names, chosen)
     print(f"{name}, seed {options.seed}: {sum(map(len, trainings))} kills in {len(trainings)} trainings", flush=True)
     scenarios = list(subject.scenarios)[: options.scenarios]

@@ -1,6 +1,6 @@
 """What the verbs of a test process share, as it takes most of their time: traced networks, and pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,16 +25,7 @@ def shared_networks() -> Iterator[None]:
         own = parameters.model_copy(update={"data": "", "patience": 0, "epochs": 1, "model_name": "shared"})
         settings = keras.config.dtype_policy().name, networks.MIN_FUSED_WIDTH, networks.reproducibility.count_gpus()
         key = (*own.as_strings().values(), *arguments, *settings)
-        if key not in _built:
-            network = build(parameters, *arguments)
-            _built[key] = network, [variable.numpy() for variable in _variables(network)]
-            return network
-        network, initial = _built[key]
-        for variable, value in zip(_variables(network), initial, strict=True):
-            variable.assign(value)
-        network.trained.stop_training = False
-        network.trained._eval_epoch_iterator = None  # an interrupted fit leaves that of its data
-        return network
+        return _share(key, lambda: build(parameters, *arguments), lambda network: [network.plain, network.trained])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(networks, "build", build_once)
@@ -51,15 +42,7 @@ def shared_trainees(experiment: Any) -> Iterator[None]:
     def build_once(parameters: Any, dataset: Any, *arguments: Any) -> Any:
         own = parameters.model_copy(update={"patience": 0, "epochs": 1, "model_name": "shared"})
         key = (*own.as_strings().values(), dataset.digest)
-        if key not in _built:
-            trainee = build(parameters, dataset, *arguments)
-            _built[key] = trainee, trainee.state()
-            return trainee
-        trainee, initial = _built[key]
-        trainee.restore(initial)
-        trainee.model.stop_training = False
-        trainee.model._eval_epoch_iterator = None
-        return trainee
+        return _share(key, lambda: build(parameters, dataset, *arguments), lambda trainee: [trainee.model])
 
     with pytest.MonkeyPatch.context() as patch:
         if type(experiment).build is Diabetes.build:
@@ -86,10 +69,24 @@ def plain_pictures() -> Iterator[None]:
         yield
 
 
-def _variables(network: Any) -> list[Any]:
+def _share(key: tuple[Any, ...], build: Callable[[], Any], models_of: Callable[[Any], list[Any]]) -> Any:
+    """Build a thing with Keras models the first time that ``key`` is asked for, and reset its models later on."""
+    if key not in _built:
+        made = build()
+        _built[key] = made, [variable.numpy() for variable in _variables(models_of(made))]
+        return made
+    made, initial = _built[key]
+    for variable, value in zip(_variables(models_of(made)), initial, strict=True):
+        variable.assign(value)
+    for model in models_of(made):
+        model.stop_training = False
+        model._eval_epoch_iterator = None  # an interrupted fit leaves that of its data
+    return made
+
+
+def _variables(models: list[Any]) -> list[Any]:
     """All that a training changes; the optimizers get their variables here."""
-    for model in (network.plain, network.trained):
+    for model in models:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-    models = network.trained, network.plain
     return [variable for model in models for variable in (*model.variables, *model.optimizer.variables)]
