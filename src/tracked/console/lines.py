@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+ERASE = "\r\x1b[2K"  # tells a terminal to empty the line that the cursor is on
+_drawn = False  # whether an unfinished line may stand on the terminal
+
 
 def say(line: str) -> None:
     """Print a line to standard output and flush it, into a pipe too.
@@ -21,15 +24,44 @@ def warn(line: str) -> None:
     _print(line, sys.stderr)
 
 
-def _print(line: str, stream: TextIO | None) -> None:
-    if stream is not None:  # None: closed before Python started; print would use standard output
+def draw(line: str) -> None:
+    """Show an unfinished line, such as a progress bar, on the terminal; the next line, drawn or printed, replaces it.
+
+    Never raises, like :func:`say`.
+    """
+    global _drawn
+    _drawn = True  # before it is: a signal's handler may print a line in the middle of this
+    _print(line, sys.stdout, end="")
+
+
+def erase() -> None:
+    """Remove the line that :func:`draw` has shown. Never raises."""
+    global _drawn
+    if _drawn:
+        _print("", sys.stdout, end="")
+        _drawn = False
+
+
+def is_terminal() -> bool:
+    """True if standard output is a terminal that can show an unfinished line."""
+    try:
+        return sys.stdout is not None and sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
+    except ValueError:  # closed
+        return False
+
+
+def _print(line: str, stream: TextIO | None, end: str = "\n") -> None:
+    if stream is not None:  # None: closed before Python started
         # ValueError: the stream is closed. RuntimeError: a signal handler prints in the middle of another line.
         with suppress(OSError, ValueError, RuntimeError):
+            # In one write, since another thread may write, too.
+            text = (ERASE if _drawn and stream.isatty() else "") + line + end
             try:
-                print(line, file=stream, flush=True)
+                stream.write(text)
             except UnicodeEncodeError:  # the terminal's encoding lacks a character
                 encoding = stream.encoding or "ascii"
-                print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+                stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
 
 
 def one_line(error: BaseException) -> str:

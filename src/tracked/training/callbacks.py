@@ -1,13 +1,14 @@
-"""Callbacks at the end of an epoch: the early-stopping rule, the best checkpoint, the point of interruption."""
+"""Callbacks of a training: the early-stopping rule, the best checkpoint, the point of interruption, the progress."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import keras
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, Rule, State, advance
+from tracked.console.progress import Progress, track
 from tracked.console.signals import Signals
 from tracked.training.files import checkpoint_name, require_checkpoint, sha256_of, write_safely
 
@@ -110,3 +111,64 @@ class InterruptionPoint(keras.callbacks.Callback):
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Raise Interrupted if a signal came during the batches."""
         self.signals.check()
+
+
+class EpochProgress(keras.callbacks.Callback):
+    """Show how far an epoch is, in its training and in its validation: a context manager around the fit.
+
+    The number of steps of a validation is known from the first one on. A trainee that does not call ``on_epoch_begin``
+    and ``on_test_begin`` shows nothing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._epoch = ""
+        self._validation_steps: int | None = None
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _begin(self, description: str, steps: int | None) -> None:
+        self._end()
+        self._progress = track(description, steps, "steps", summary=False)
+        self._progress.__enter__()
+
+    def _end(self) -> None:
+        if self._progress:
+            self._progress.__exit__(None, None, None)
+            self._progress = None
+
+    def _advance(self, batch: int) -> None:
+        if progress := self._progress:  # Keras calls once for several steps, and rounds the number of the last one up
+            done = batch + 1 if progress.total is None else min(batch + 1, progress.total)
+            progress.advance(done - progress.count)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Begin with an epoch's training."""
+        self._epoch = f"epoch {epoch + 1}"
+        self._begin(self._epoch, (self.params or {}).get("steps"))
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Advance to this step."""
+        self._advance(batch)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        """Begin with an epoch's validation."""
+        self._begin(f"{self._epoch}, validation", self._validation_steps)
+
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Advance to this step."""
+        self._advance(batch)
+
+    def on_test_end(self, logs: Logs = None) -> None:
+        """Keep the number of steps."""
+        self._validation_steps = self._progress.count if self._progress else None
+        self._end()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Show nothing more."""
+        self._end()

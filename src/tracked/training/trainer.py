@@ -11,7 +11,7 @@ from tracked.console.signals import Signals
 from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Trainee, list_epoch_metrics
 from tracked.training import reproducibility
-from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint
+from tracked.training.callbacks import BestCheckpoint, EarlyStopping, EpochProgress, InterruptionPoint
 from tracked.training.epoch_recorder import EpochRecorder, HistoryCheck, LogEpoch
 from tracked.training.files import JOURNAL, checkpoint_name, snapshot_files
 from tracked.training.journal import Entry, HistoryError, Journal
@@ -144,14 +144,9 @@ class Trainer:
 
     def _fit(self, trainee: Trainee) -> None:
         self.checkpoint.write = trainee.save
-        callbacks = [
-            HistoryCheck(self.recorder),
-            self.stopping,
-            self.checkpoint,
-            self.recorder,
-            InterruptionPoint(self.signals),
-        ]
-        with self.signals.hold():
+        progress, interruption = EpochProgress(), InterruptionPoint(self.signals)
+        callbacks = [HistoryCheck(self.recorder), self.stopping, self.checkpoint, self.recorder, interruption, progress]
+        with self.signals.hold(), progress:
             trainee.fit(callbacks, self.stopped_epoch, self.parameters.epochs)
 
     def _make_snapshot(self, epoch: int, trainee: Trainee) -> Snapshot:

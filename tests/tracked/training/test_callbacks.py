@@ -10,13 +10,24 @@ import keras
 import numpy as np
 import pytest
 
+from helpers.shown_progress import record_progress
 from tracked.analysis.early_stopping import Rule
+from tracked.console import progress
 from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
-from tracked.training import epoch_recorder
-from tracked.training.callbacks import BestCheckpoint, EarlyStopping, InterruptionPoint, checkpoint_name
+from tracked.training import callbacks, epoch_recorder
+from tracked.training.callbacks import (
+    BestCheckpoint,
+    EarlyStopping,
+    EpochProgress,
+    InterruptionPoint,
+    checkpoint_name,
+)
 from tracked.training.epoch_recorder import EpochRecorder
 from tracked.training.journal import Entry, HistoryError, Journal, read
+from tracked.training.trainer import Trainer
+
+from diabetes import Diabetes, DiabetesParameters  # isort: skip
 
 Calls = list[tuple[int, int, dict[str, float]]]
 METRICS = ["loss", "accuracy", "val_loss", "val_accuracy"]
@@ -272,3 +283,73 @@ def test_interruption_point_after_a_signal_raises_interrupted() -> None:
     for hook in (point.on_train_batch_end, point.on_test_batch_end):
         with pytest.raises(Interrupted):
             hook(1)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All that the progress of epochs would show, were each step to take a minute."""
+    return record_progress(monkeypatch, callbacks)
+
+
+def test_progress_of_an_epoch_counts_its_steps_and_those_of_its_validation(
+    network: keras.Model, shown: list[str]
+) -> None:
+    """Keras calls once for three steps, rounding up, and knows the steps of a validation once it has ended."""
+    network.compile("sgd", "mse", steps_per_execution=3)
+    x, y = np.zeros((10, 2)), np.zeros((10, 1))
+    with EpochProgress() as own:
+        network.fit(x, y, batch_size=2, epochs=2, validation_data=(x, y), validation_batch_size=2, verbose=0,
+                    callbacks=[own])  # fmt: skip
+    assert shown == [
+        "epoch 1: 3 of 5 steps, 3.0 a minute, 40.0 seconds left",
+        "epoch 1: 5 of 5 steps, 2.0 a minute, 0.0 seconds left",
+        "epoch 1, validation: 3 steps, 3.0 a minute",
+        "epoch 1, validation: 6 steps, 3.0 a minute",
+        "epoch 2: 3 of 5 steps, 3.0 a minute, 40.0 seconds left",
+        "epoch 2: 5 of 5 steps, 2.0 a minute, 0.0 seconds left",
+        "epoch 2, validation: 3 of 6 steps, 3.0 a minute, 1.0 minutes left",
+        "epoch 2, validation: 6 of 6 steps, 3.0 a minute, 0.0 seconds left",
+    ]
+
+
+def test_progress_of_an_epoch_that_is_interrupted_ends(shown: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    own = EpochProgress()
+    own.set_params({"steps": 9})
+    own.on_epoch_begin(4)
+    with pytest.raises(Interrupted), own:
+        raise Interrupted(2)
+    own.on_train_batch_end(0)
+    assert shown == []
+    assert progress._shown is None
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_of_a_trainee_that_announces_no_epochs_shows_nothing(shown: list[str]) -> None:
+    with EpochProgress() as own:
+        own.on_train_batch_end(0)
+        own.on_test_batch_end(0)
+        own.on_test_end()
+        own.on_epoch_end(0)
+    assert shown == []
+
+
+def test_training_shows_the_progress_of_its_epochs_beside_their_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment, parameters = Diabetes(), DiabetesParameters(epochs=2)
+    trainer = Trainer(experiment, parameters, tmp_path, lambda *epoch: None, Signals())
+    trainer.restore(experiment.build(parameters, experiment.load(parameters, ""), tmp_path, {}))
+    monkeypatch.setattr(progress, "LINE_EVERY", 0)
+    trainer.fit()
+    printed = [re.split(r" of |, [\d.]+ a | {2,}", line)[0] for line in capsys.readouterr().out.splitlines()]
+    validation = ["validation: 1 steps"], ["validation: 1"]
+    assert printed == [
+        line
+        for epoch in (1, 2)
+        for line in [
+            *(f"epoch {epoch}: {step}" for step in range(1, 9)),
+            *(f"epoch {epoch}, {line}" for line in validation[epoch - 1]),
+            f"epoch {epoch}",
+        ]
+    ]
+    assert progress._shown is None
