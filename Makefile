@@ -43,8 +43,8 @@ lint: $(VENV)/ready-dev ## check style, types and import contracts
 faults: $(VENV)/ready-dev ## kill and resume trainings 300 times, and compare them: half an hour
 	@$(RUN) tools/faults.py --table bench/out/faults.md
 
-bench: $(VENV)/ready-dev ## time an epoch against other implementations, and profile it: 25 minutes
-	@for part in peers growth step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done
+bench: $(VENV)/ready-dev ## time an epoch against other implementations, and profile it: 28 minutes
+	@for part in peers short growth step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done
 
 bench-accuracy: $(VENV)/ready-dev ## compare the best val_loss of the implementations by seed: 12 minutes
 	@$(RUN) bench/accuracy.py

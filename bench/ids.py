@@ -1,6 +1,7 @@
 """The reviews as ids for peers that do not read text: the rows and words of ``data=reviews``."""
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from imdb_conv1d.ids import EncodedPart
 
 HERE = Path(__file__).parent
 FILE = HERE / "out" / "ids.npz"
@@ -17,24 +20,27 @@ LONGEST = 800  # words kept of a review; a shorter maxlen takes the last columns
 def prepare() -> Path:
     """Write the train and validation parts, ids int32 [n, 800] and labels [n], unless the file is up to date."""
     code = [
-        HERE.parent / "src" / "imdb_conv1d" / f"{name}.py" for name in ("tokenizer", "dataset", "sources", "readers")
+        HERE.parent / "src" / "imdb_conv1d" / f"{name}.py"
+        for name in ("tokenizer", "words", "ids", "dataset", "sources", "readers", "text_index", "splitting")
     ]
     if not FILE.exists() or FILE.stat().st_mtime < max(path.stat().st_mtime for path in code):
         sys.path.insert(0, str(HERE.parent / "src"))
-        from imdb_conv1d import dataset, sources, tokenizer
+        from imdb_conv1d import dataset, sources
+        from imdb_conv1d.ids import encode_parts
         from imdb_conv1d.parameters import TrainParameters
+        from tracked.experiment import SEEN_PARTS
 
         parameters = TrainParameters()
         reviews = dataset.load(sources.resolve("reviews"), parameters.validation_split)
-        train, validation = reviews.part("train"), reviews.part("validation")
         FILE.parent.mkdir(exist_ok=True)
-        words = [tokenizer.split_words(part["text"]) for part in (train, validation)]
-        vocabulary = FILE.with_name("vocabulary.txt")
-        tokenizer.write_vocabulary(vocabulary, tokenizer.make_vocabulary(words[0], parameters.max_features))
-        x, x_validation = (tokenizer.encode(part, tokenizer.make_lookup(vocabulary), LONGEST) for part in words)
-        labels = {"y": train["label"].to_numpy(np.int32), "y_validation": validation["label"].to_numpy(np.int32)}
+        positions = [reviews.positions(part) for part in SEEN_PARTS]
+        with tempfile.TemporaryDirectory() as folder:
+            texts = reviews.read_texts(SEEN_PARTS)
+            parts = encode_parts(texts, positions, Path(folder), parameters.max_features, LONGEST).parts
+        x, x_validation = (part.to_padded() for part in parts)
+        y, y_validation = (reviews.labels(part).astype(np.int32) for part in SEEN_PARTS)
         partial = FILE.with_name("partial.npz")
-        np.savez(partial, x=x, x_validation=x_validation, **labels)
+        np.savez(partial, x=x, x_validation=x_validation, y=y, y_validation=y_validation)
         partial.replace(FILE)
     return FILE
 
@@ -46,6 +52,13 @@ def load(file: str, maxlen: int = 400, times: int = 1) -> tuple[tuple[np.ndarray
             (arrays[f"x{part}"][:, -maxlen:], arrays[f"y{part}"].astype(np.float32)) for part in ("", "_validation")
         ]
     return tuple((np.tile(ids, (times, 1)), np.tile(labels, times)) for ids, labels in parts)
+
+
+def encode(part: tuple[np.ndarray, np.ndarray]) -> "tuple[EncodedPart, np.ndarray]":
+    """Give this project's training the ids and labels of a part."""
+    from imdb_conv1d.ids import EncodedPart
+
+    return EncodedPart.from_padded(part[0]), part[1]
 
 
 def shuffled(x: np.ndarray, y: np.ndarray, seed: int) -> "tf.data.Dataset":

@@ -2,6 +2,8 @@
 
 python bench/keras_peer.py bench/out/ids.npz 3 7 none|autolog|callback [anew]
 
+The labels in the file may be of more than two classes.
+
 With ``anew``, each epoch has another order of the reviews; a usual script with a seed repeats one order.
 """
 
@@ -15,6 +17,7 @@ import ids
 file, epochs, seed, tracking = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 anew = sys.argv[5:] == ["anew"]
 (x_train, y_train), (x_validation, y_validation) = ids.load(file)
+classes = int(y_train.max()) + 1
 keras.utils.set_random_seed(seed)
 
 model = keras.Sequential(
@@ -26,11 +29,12 @@ model = keras.Sequential(
         layers.Dense(250),
         layers.Dropout(0.2),
         layers.Activation("relu"),
-        layers.Dense(1),
-        layers.Activation("sigmoid"),
+        layers.Dense(classes if classes > 2 else 1),
+        layers.Activation("softmax" if classes > 2 else "sigmoid"),
     ]
 )
-model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+loss = "sparse_categorical_crossentropy" if classes > 2 else "binary_crossentropy"
+model.compile(loss=loss, optimizer="adam", metrics=["accuracy"])
 
 callbacks = [
     keras.callbacks.EarlyStopping("val_loss", min_delta=0.0001, patience=30),

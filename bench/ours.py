@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1)
     known, rest = parser.parse_known_args()
     parameters = TrainParameters.parse(rest)
-    train, validation = ids.load(known.file, parameters.maxlen, known.times)
+    parts = ids.load(known.file, parameters.maxlen, known.times)
     reproducibility.make_repeatable(parameters.seed)
 
     from imdb_conv1d import networks
@@ -36,7 +36,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(EXPERIMENT, parameters, Path(folder), lambda *epoch: None, Signals())
-        trainer.restore(networks.NetworkTrainee(networks.build(parameters), parameters, train, validation))
+        network = networks.build(parameters, classes=int(parts[0][1].max()) + 1)
+        trainer.restore(networks.NetworkTrainee(network, parameters, *map(ids.encode, parts)))
         trainer.fit()
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, process {os.getpid()}")
 

@@ -53,7 +53,8 @@ def main() -> None:
     parameters = TrainParameters(epochs=2 * PAIRS + 2, patience=10**6)
     with tempfile.TemporaryDirectory(dir=epochs.OUT) as folder:  # on a disk; /tmp may be memory
         trainer = Trainer(EXPERIMENT, parameters, Path(folder), log_epoch, Signals())
-        trainer.restore(networks.NetworkTrainee(networks.build(parameters), parameters, *ids.load(file)))
+        parts = map(ids.encode, ids.load(file))
+        trainer.restore(networks.NetworkTrainee(networks.build(parameters), parameters, *parts))
         trainer.journal.append = every_other("journal", trainer.journal.append, lambda entry: entry.epoch)
         trainer.recorder.write_snapshot = every_other("snapshot", trainer.recorder.write_snapshot, lambda epoch: epoch)
         trainer.fit()

@@ -44,7 +44,9 @@ def profile() -> tuple[float, dict[str, float], float]:
     parameters = TrainParameters()
     train, _ = ids.load(str(ids.prepare()))
     network = networks.build(parameters).trained
-    data = batches.make_training_batches(*train, parameters.batch_size, 3, 7, tf.Variable(1, dtype=tf.int64))
+    data = batches.make_training_batches(
+        *ids.encode(train), parameters.batch_size, 3, 7, tf.Variable(1, dtype=tf.int64)
+    )
     shapes = [batch.shape for batch, _ in data.skip(WARM).take(STEPS)]
     windows = np.mean([rows * (length - parameters.kernel_size + 1) for rows, length in shapes])
     operations = float(windows) * 2 * parameters.kernel_size * parameters.embedding_dims * parameters.filters

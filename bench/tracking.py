@@ -80,7 +80,7 @@ def train(parts: tuple, after: int, name: str) -> list[object]:
                 run.log_epoch(step, milliseconds, values)
 
         parameters = TrainParameters(epochs=2 * PAIRS + 2, patience=10**6)
-        trainee = networks.NetworkTrainee(networks.build(parameters), parameters, *parts)
+        trainee = networks.NetworkTrainee(networks.build(parameters), parameters, *map(ids.encode, parts))
         fit = trainee.fit
         trainee.fit = lambda callbacks, first, last: fit(callbacks, after + first, after + last)
         gc.collect()

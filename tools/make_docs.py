@@ -50,7 +50,7 @@ def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
         "compare": verb_parameters.CompareParameters,
         "promote": verb_parameters.make_verb_parameters("promote", experiment),
         "rollback": verb_parameters.make_verb_parameters("rollback", experiment),
-    }
+    } | {verb: verb_parameters.make_verb_parameters(verb, experiment) for verb in experiment.own_verbs}
 
 
 def describe_parameters(cls: type[Parameters]) -> dict[str, tuple[str, str, str]]:
@@ -85,12 +85,13 @@ def make_parameters() -> str:
     ]
     missing = dict.fromkeys(
         f"`{name}`"
-        for entry, cls in classes.items()
-        for name in cls.model_fields
-        if name not in others[entry].model_fields
+        for entry, other in others.items()
+        for name in classes[entry].model_fields
+        if name not in other.model_fields
     )
     sections.append(f"## Parameters of diabetes that differ\n\n{table(['entry point', *HEAD], differing)}\n")
-    sections.append(f"It has no {', '.join(missing)}.\n")
+    verbs = ", ".join(f"`{entry}`" for entry in classes if entry not in others)
+    sections.append(f"It lacks the entry point {verbs}. It has no {', '.join(missing)}.\n")
     return "\n".join(sections)
 
 
@@ -112,8 +113,12 @@ def format_name(name: str) -> str:
         "headline": EXPERIMENT.headline,
         "monitor": ["val_loss"],
         "inputs_switch": [EXPERIMENT.inputs_switch],
+        "baseline": list(EXPERIMENT.baselines),
     }
-    filled = [name.replace(f"{{{part}}}", value) for part, values in parts.items() for value in values]
+    filled = [name]
+    for part, values in parts.items():
+        if f"{{{part}}}" in name:
+            filled = [one.replace(f"{{{part}}}", value) for one in filled for value in values]
     examples = ", ".join(f"`{one}`" for one in filled if one != name)
     return f"`{name}`: {examples}" if examples else f"`{name}`"
 

@@ -11,7 +11,7 @@ one year later. Expect a mean absolute error of 46 to 47 points on the 147 held-
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 # A clone needs no install; anywhere else, the package is installed and this folder does not exist.
 sys.path.insert(0, str((Path(__file__).resolve().parent / "../../src").resolve()))
@@ -21,7 +21,7 @@ from pydantic import Field
 from tracked.console.errors import UserError
 from tracked.console.parameters import MAX_INT, Finite
 from tracked.console.train_parameters import TrainParameters
-from tracked.experiment import Experiment, Metric, Package, Terms, TrainedOn
+from tracked.experiment import Experiment, Metric, Package, Request, Terms, TrainedOn
 from tracked.verbs import command
 
 SOURCE = "sklearn.datasets.load_diabetes"
@@ -44,6 +44,7 @@ class Diabetes(Experiment):
     metrics = (Metric("loss", "min"), Metric("r2", "max"))  # the loss is the mean absolute error, in points
     terms = Terms(row="patient", loss="absolute error", unit="points", max_loss=200, margin=10)
     headline = ("loss", "r2")
+    baselines: ClassVar[Mapping[str, str]] = {"median": "the median", "linear": "the linear regression"}
     advice = "a smaller learning_rate than {learning_rate} may help"
 
     def load(self, parameters: DiabetesParameters | None, source: str) -> Any:
@@ -79,11 +80,11 @@ class Diabetes(Experiment):
 
         return package_keras(checkpoint, dataset.arrays("validation"), lambda target, output: abs(target - output))
 
-    def load_part(self, source: str, whole: bool) -> Any:
+    def load_part(self, request: Request) -> Any:
         """Return the held-out patients."""
-        if source != SOURCE:
-            raise UserError(f"data: {source!r} is not allowed; allowed: auto")
-        return self.load(None, source).part("test")
+        if request.source != SOURCE:
+            raise UserError(f"data: {request.source!r} is not allowed; allowed: auto")
+        return self.load(None, request.source).part("test")
 
     def predict(self, model: Any, part: Any, trained_on: TrainedOn) -> Iterator[Any]:
         """Predict each patient's score, with its absolute error as loss."""
@@ -94,6 +95,22 @@ class Diabetes(Experiment):
         table = pd.DataFrame({"id": part.ids, "key": part.keys, "target": target[:, 0], "predicted": output[:, 0]})
         table["loss"] = (table["target"] - table["predicted"]).abs()
         yield table.assign(seen=part.seen(trained_on)), part.inputs.assign(predicted=table["predicted"])
+
+    def predict_baselines(self, part: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
+        """Predict the training part's median, and with a linear regression."""
+        import pandas as pd
+        from sklearn.dummy import DummyRegressor
+        from sklearn.linear_model import LinearRegression
+
+        dataset, (rows, truth) = self.load(None, trained_on.source), part.arrays
+        if dataset.digest != trained_on.digest:
+            raise UserError(f"data: {dataset.source} changed since the training")
+        inputs, target = dataset.arrays("train")
+        tables, table = {}, pd.DataFrame({"id": part.ids, "target": truth[:, 0]})
+        for name, model in {"median": DummyRegressor(strategy="median"), "linear": LinearRegression()}.items():
+            predicted = model.fit(inputs, target[:, 0]).predict(rows)
+            tables[name] = table.assign(predicted=predicted, loss=abs(table["target"] - predicted))
+        return tables
 
     def score(self, predictions: Any) -> dict[str, float]:
         """Compute the mean absolute error and the root mean squared error, both in points, and R2."""

@@ -7,20 +7,30 @@ the windows is the same.
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
+from imdb_conv1d.ids import EncodedPart
 from imdb_conv1d.tokenizer import PADDING
 from tracked.training.reproducibility import without_autotune
 
+Batch: TypeAlias = tuple[tf.Tensor, ...]  # ids, labels and, with class weights, the rows' weights
 VALIDATION_BATCH = 256  # larger than a training batch, as it needs no gradient; does not change the result
 POOL = 50  # batches whose reviews are sorted by length together
 MULTIPLE = 8  # cut lengths are multiples of 8: fewer lengths for which oneDNN prepares a convolution
+ALIGNMENT = 64  # bytes: TensorFlow ends the process over shared memory that starts elsewhere
 
 
 def make_training_batches(
-    ids: np.ndarray, labels: np.ndarray, batch_size: int, kernel_size: int, seed: int, epoch: tf.Variable
+    part: EncodedPart,
+    labels: np.ndarray,
+    batch_size: int,
+    kernel_size: int,
+    seed: int,
+    epoch: tf.Variable,
+    class_weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Make the batches of one epoch: the value of ``epoch`` when the first batch is taken.
 
@@ -28,33 +38,53 @@ def make_training_batches(
     shuffles every epoch into the same order.)
 
     Args:
-        ids: int [n, maxlen], padded in front.
-        labels: 0 or 1, [n].
+        labels: of each row, [n]: float32, 0 or 1, of two classes; int32 codes of more.
         epoch: int64, counted from 1.
+        class_weights: a row's weight in the loss by its label, [classes]. Only the training loss is weighted: that of
+            the validation part stays a mean of its rows.
 
     Returns:
-        Pairs of int32 [batch, length] and float32 [batch].
+        int32 [batch, length], the labels [batch] as given and, with ``class_weights``, float32 [batch].
     """
-    lengths = tf.constant(_count_words(ids), tf.int64)
+    lengths = tf.constant(part.lengths, tf.int64)
     once = tf.data.Dataset.from_tensors(0)
     orders = once.map(lambda _: _order_rows(lengths, batch_size, seed, epoch.read_value()))
     rows = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
-    batches = rows.map(_make_cutter(ids, labels, kernel_size), num_parallel_calls=1).prefetch(8)
-    count = math.ceil(len(ids) / batch_size)
-    return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(without_autotune())
+    cut = _make_cutter(part, labels, kernel_size, class_weights)
+    batches = rows.map(cut, num_parallel_calls=1).prefetch(8)
+    count = math.ceil(len(part) / batch_size)
+    return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(_make_options())
 
 
-def make_validation_batches(ids: np.ndarray, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
+def make_validation_batches(part: EncodedPart, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
     """Make batches of all reviews, sorted by length and cut likewise; a mean does not depend on the order."""
-    order = np.argsort(_count_words(ids), kind="stable")
-    batches = (
-        tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH).map(_make_cutter(ids, labels, kernel_size))
-    )
-    return batches.cache().prefetch(2).with_options(without_autotune())
+    order = np.argsort(part.lengths, kind="stable")
+    rows = tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH)
+    return rows.map(_make_cutter(part, labels, kernel_size)).prefetch(2).with_options(_make_options())
 
 
-def _count_words(ids: np.ndarray) -> np.ndarray:
-    return (ids != PADDING).sum(axis=1)
+def balance_classes(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Compute each class's weight, float32 [classes]: inverse to its frequency, and 1 on average over the rows.
+
+    A class without rows is not counted.
+    """
+    counts = np.bincount(labels.astype(np.int64), minlength=classes)
+    return (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))).astype(np.float32)
+
+
+def _make_options() -> tf.data.Options:
+    """Options without tf.data's optimizations, one of which copies the ids."""
+    options = without_autotune()
+    options.experimental_optimization.apply_default_optimizations = False
+    return options
+
+
+def _share(values: np.ndarray) -> tf.Tensor:
+    """Make a tensor of an array's memory, or of a copy where TensorFlow cannot share it."""
+    if values.ctypes.data % ALIGNMENT or not values.flags.writeable:
+        return tf.constant(values)
+    with tf.device("CPU"):
+        return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
 
 
 def _order_rows(lengths: tf.Tensor, batch_size: int, seed: int, epoch: tf.Tensor) -> tf.Tensor:
@@ -72,16 +102,22 @@ def _order_rows(lengths: tf.Tensor, batch_size: int, seed: int, epoch: tf.Tensor
 
 
 def _make_cutter(
-    ids: np.ndarray, labels: np.ndarray, kernel_size: int
-) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    part: EncodedPart, labels: np.ndarray, kernel_size: int, class_weights: np.ndarray | None = None
+) -> Callable[[tf.Tensor], Batch]:
     """Make the function from row numbers to a cut batch."""
-    all_ids, all_labels = tf.constant(ids, tf.int32), tf.constant(labels, tf.float32)
-    maxlen = ids.shape[1]
+    values, all_labels = _share(part.values), tf.constant(labels)
+    starts, lengths = tf.constant(part.starts, tf.int64), tf.constant(part.lengths, tf.int64)
+    weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
-    def cut(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = tf.gather(all_ids, rows)
-        longest = tf.reduce_max(tf.reduce_sum(tf.cast(batch != PADDING, tf.int32), axis=1))
-        length = tf.minimum(-(-(longest + kernel_size) // MULTIPLE) * MULTIPLE, maxlen)
-        return batch[:, maxlen - length :], tf.gather(all_labels, rows)
+    def cut(rows: tf.Tensor) -> Batch:
+        present = tf.gather(lengths, rows)
+        longest = tf.reduce_max(present)
+        length = tf.minimum(-(-(longest + kernel_size) // MULTIPLE) * MULTIPLE, part.maxlen)
+        # Each column's place in its text; negative in the padding before it.
+        places = tf.range(length) - (length - present)[:, tf.newaxis]
+        at = tf.gather(starts, rows)[:, tf.newaxis] + tf.maximum(places, 0)
+        ids = tf.where(places < 0, PADDING, tf.cast(tf.gather(values, at), tf.int32))
+        batch = ids, tf.gather(all_labels, rows)
+        return batch if weights is None else (*batch, tf.gather(weights, tf.cast(batch[1], tf.int32)))
 
     return cut

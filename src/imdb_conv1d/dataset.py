@@ -1,149 +1,175 @@
-"""Read a source into one table of reviews, and assign each row to a part.
+"""Labelled texts of one source, each assigned to a part. The texts stay in their source and are read again as a stream.
 
-Within a label, a row's part depends on the SHA-256 of its text alone: not on the seed, not on the order of the file.
-The table is sorted by that hash, so the same texts in another order are the same data.
+The rows are sorted by part, hash and label, so the same texts in another order are the same data.
 """
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from imdb_conv1d import leaks
+from imdb_conv1d.labels import Classes, make_classes, quote_labels
 from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.sources import Source
-from tracked.console.errors import UserError
+from imdb_conv1d.splitting import LISTED, TEST, assign_parts, check_labels, count_dropped
+from imdb_conv1d.text_index import TextIndex, make_index, read_again, read_spellings, to_hex
 from tracked.experiment import PARTS, SEEN_PARTS
 
-TEST_PART = 0.2
+TEST_SPLIT = 0.2
 
 
-@dataclass(frozen=True)
-class Reviews:
-    """The reviews of one source: ``table`` has the columns hash, text, label (0 or 1) and split, sorted by hash.
+@dataclass(eq=False)
+class IndexedTexts:
+    """Labelled texts that stay in their source.
 
-    ``source`` is the source's name, ``digest`` a SHA-256 over all texts, labels and given splits; ``dropped`` counts
-    the dropped rows by reason.
+    Args:
+        texts: where the texts are read.
+        index: all rows of the source, in its order.
     """
 
-    source: str
-    table: pd.DataFrame
-    digest: str
-    dropped: dict[str, int]
-    columns: ClassVar[Mapping[str, str]] = {"text": "string", "label": "long"}
-
-    def part(self, split: str) -> pd.DataFrame:
-        """Return the rows of train, validation or test."""
-        return self.table[self.table["split"] == split]
+    texts: Source
+    index: TextIndex
 
     @property
-    def seen(self) -> list[pd.DataFrame]:
-        """The parts that a training sees: train and validation."""
-        return [self.part(name) for name in SEEN_PARTS]
+    def source(self) -> str:
+        """The source's name."""
+        return self.texts.name
+
+    @property
+    def classes(self) -> Classes:
+        """The labels: of a part to predict, the model's."""
+        return self.index.classes
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """MLflow's type of each column; 0 and 1 are numbers, as earlier versions stored them."""
+        return {"text": "string", "label": "long" if self.classes.is_zero_one else "string"}
 
     @cached_property
-    def words(self) -> list["leaks.Words"]:
-        """The words of the seen parts, many times larger than their ids: free them with :meth:`forget_words`."""
-        from imdb_conv1d import tokenizer  # imports TensorFlow, which reading data does not need
+    def digest(self) -> str:
+        """SHA-256 over all texts, labels and given splits of the source."""
+        return self.index.digest()
 
-        return [tokenizer.split_words(part["text"]) for part in self.seen]
 
-    def forget_words(self) -> None:
-        """Free the memory of ``words``."""
-        self.__dict__.pop("words", None)
+@dataclass(eq=False)
+class LabelledTexts(IndexedTexts):
+    """The texts of a source without copies and such, in the parts train, validation and test.
 
-    def rows(self, parameters: TrainParameters) -> pd.DataFrame:
-        """Make the table of rows to log with a training: hash, label, split and the key of the words, without texts."""
-        return leaks.make_rows(self.table, self.seen, self.words, parameters.maxlen)
+    A row's number is its position in the order by part (as in ``PARTS``), hash and label: those of a part are
+    consecutive.
+
+    Args:
+        assigned: the part of each row of the index, from ``splitting.assign_parts``.
+        keys: of the words that the model gets of each row of train and validation, bytes [n], by number; set while
+            the network is built.
+    """
+
+    assigned: np.ndarray
+    keys: np.ndarray = field(default_factory=lambda: np.empty(0, "S32"))
 
     @property
+    def dropped(self) -> dict[str, int]:
+        """The number of dropped rows by reason."""
+        return count_dropped(self.assigned)
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """The position in the index of each row, by its number."""
+        kept = np.flatnonzero(self.assigned < len(PARTS))
+        keys = self.index.labels[kept], self.index.ranks[kept], self.assigned[kept]
+        return kept[np.lexsort(keys)].astype(np.int32)
+
+    @cached_property
     def counts(self) -> dict[str, int]:
         """The number of rows of each part."""
-        return {split: int((self.table["split"] == split).sum()) for split in PARTS}
+        return {name: int((self.assigned == part).sum()) for part, name in enumerate(PARTS)}
 
     @property
     def summary(self) -> str:
         """The number of rows of each part and of the dropped ones, in one line."""
         counts = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
         dropped = ", ".join(f"{count} {why}" for why, count in self.dropped.items()) or "nothing"
-        return f"{counts}; dropped: {dropped}"
+        labels = "" if self.classes.is_zero_one else f"; labels: {self._describe_labels()}"
+        return f"{counts}; dropped: {dropped}{labels}"
+
+    def _describe_labels(self) -> str:
+        names = self.classes.names
+        if self.classes.is_binary:
+            return f"{quote_labels(names)} (positive)"
+        return quote_labels(names, LISTED) if len(names) <= LISTED else str(len(names))
+
+    def count(self, part: str) -> int:
+        """Count the rows of a part."""
+        return self.counts[part]
+
+    def positions(self, part: str) -> np.ndarray:
+        """Find the numbers of a part's rows, int32 [n]."""
+        span = self._span(part)
+        return np.arange(span.start, span.stop, dtype=np.int32)
+
+    def _span(self, part: str) -> slice:
+        start = sum(self.counts[name] for name in PARTS[: PARTS.index(part)])
+        return slice(start, start + self.counts[part])
+
+    def hashes(self, part: str) -> list[str]:
+        """List the SHA-256 of a part's texts, in hexadecimal digits."""
+        return to_hex(self.index.hashes[self.order[self._span(part)]])
+
+    def labels(self, part: str) -> np.ndarray:
+        """Return the codes of a part's labels, int32 [n]."""
+        return self.index.labels[self.order[self._span(part)]]
+
+    def read_texts(self, parts: Sequence[str] = SEEN_PARTS) -> Iterator[tuple[np.ndarray, list[str]]]:
+        """Read the texts of some parts in the order of the source, in pieces: the rows' numbers, and their texts.
+
+        Raises:
+            RunFailed: if the source has changed since it was read first.
+        """
+        numbers = np.full(len(self.index), -1, dtype=np.int32)
+        for part in parts:
+            numbers[self.order[self._span(part)]] = self.positions(part)
+        for rows, texts in read_again(self.texts, self.index, "read", "start again"):
+            found = numbers[rows]
+            if (found >= 0).any():
+                yield found[found >= 0], [text for text, number in zip(texts, found, strict=True) if number >= 0]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Hash, label (0 and 1 as numbers) and split of all rows, with their numbers as its index, sorted by hash."""
+        order, names = self.order, np.array(self.classes.names, dtype=object)
+        labels = self.index.labels[order]
+        columns = {
+            "hash": pd.Series(to_hex(self.index.hashes[order]), dtype="str"),
+            "label": labels.astype(np.int8) if self.classes.is_zero_one else names[labels],
+            "split": pd.Series(np.array(PARTS, dtype=object)[self.assigned[order]], dtype="str"),
+        }
+        return pd.DataFrame(columns).iloc[np.lexsort((labels, self.index.ranks[order]))]
+
+    def rows(self, parameters: TrainParameters) -> pd.DataFrame:
+        """Make the table of rows to log with a training: hash, label, split and the key of the words, without texts."""
+        table = self.table
+        numbers = table.index.to_numpy()
+        seen = np.flatnonzero(numbers < len(self.keys))
+        return leaks.make_rows(table.reset_index(drop=True), seen, self.keys[numbers[seen]], parameters.maxlen)
 
 
-def load(source: Source, validation_split: float) -> Reviews:
+def load(
+    source: Source, validation_split: float, test_split: float = TEST_SPLIT, positive_label: str = "auto"
+) -> LabelledTexts:
     """Read a whole source and assign each row to a part.
 
     Raises:
-        UserError: if the source cannot be read, or a part lacks one of the labels.
+        UserError: if the source cannot be read, its labels cannot be classes, or a part lacks one of two labels, or all
+            but one of more.
     """
-    table = pd.concat([index_table(table).assign(text=table["text"]) for table in source.tables()], ignore_index=True)
-    split = assign_parts(table, validation_split)
-    kept = table.assign(split=split)[split.isin(PARTS)].sort_values(["hash", "label"], kind="stable", ignore_index=True)
-    columns = ["hash", "text", "label", "split"]
-    reviews = Reviews(source.name, kept[columns], digest_rows(table), count_dropped(split))
-    for part in PARTS:
-        for label in (0, 1):
-            if not (reviews.part(part)["label"] == label).any():
-                raise UserError(
-                    f"data: {source.name} leaves no review of label {label} in the {part} part; "
-                    "allowed: data and a validation_split with both labels in each part"
-                )
-    return reviews
-
-
-def index_rows(source: Source) -> pd.DataFrame:
-    """Read hash, label and given split of all rows of a source, in its order, without keeping texts in memory."""
-    return pd.concat([index_table(table) for table in source.tables()], ignore_index=True)
-
-
-def index_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Compute hash, label and given split of the rows of a table."""
-    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in table["text"]]
-    label = table["label"].to_numpy(dtype="int8")
-    return pd.DataFrame({"hash": pd.Series(hashes, dtype="str"), "label": label, "split": table["split"].astype("str")})
-
-
-def assign_parts(rows: pd.DataFrame, validation_split: float) -> pd.Series:
-    """Assign each row to train, validation or test, or to the reason for dropping it.
-
-    ``rows`` has the columns hash, label and split (the source's own; "" and train may be divided). A test part of the
-    source stays as it is; otherwise a fifth is held out. Likewise for validation, with ``validation_split``. Of copies
-    of a text one row stays; texts with both labels are dropped.
-    """
-    given, hashes = rows["split"], rows["hash"]
-    part = pd.Series("train", index=rows.index, dtype=object)
-    is_test = given == "test"
-    part[is_test] = "test"
-    part[~is_test & hashes.isin(hashes[is_test])] = "copies of test texts"
-    free = rows[part == "train"]
-    part[free.index[free.groupby("hash")["label"].transform("nunique") > 1]] = "texts with both labels"
-    # Of copies, a row of the source's validation part stays.
-    free = rows[part == "train"].sort_values("split", ascending=False, kind="stable")
-    part[free.index[free.duplicated("hash")]] = "copies"
-    part[(part == "train") & (given == "validation")] = "validation"
-    if not is_test.any():
-        _hold_out(part, rows, "test", TEST_PART)
-    if not (given == "validation").any():
-        _hold_out(part, rows, "validation", validation_split)
-    return part
-
-
-def _hold_out(part: pd.Series, rows: pd.DataFrame, name: str, fraction: float) -> None:
-    """Move the train rows with the smallest hashes of each label to ``name``, at least one of two or more."""
-    train = rows[part == "train"].sort_values("hash")
-    for _, group in train.groupby("label"):
-        size = max(round(len(group) * fraction), 1) if len(group) > 1 else 0
-        part[group.index[:size]] = name
-
-
-def digest_rows(rows: pd.DataFrame) -> str:
-    """Compute a SHA-256 over hash, label and given split of all rows, independent of their order."""
-    lines = sorted(rows["hash"] + rows["label"].astype(str) + rows["split"])
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def count_dropped(part: pd.Series) -> dict[str, int]:
-    """Count the dropped rows by reason."""
-    return {str(reason): int(count) for reason, count in part[~part.isin(PARTS)].value_counts().sort_index().items()}
+    read = read_spellings(source)
+    classes, names = make_classes(read.counts, positive_label, f"{source.name}: {source.labels_in}")
+    index = make_index(read, classes, names)
+    texts = LabelledTexts(source, index, assign_parts(index, validation_split, test_split))
+    has_test = test_split > 0 or bool((texts.assigned == TEST).any())
+    for part in PARTS if has_test else SEEN_PARTS:
+        check_labels(texts.labels(part), classes, part, source.name)
+    return texts

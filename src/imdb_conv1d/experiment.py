@@ -3,20 +3,21 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from imdb_conv1d import schema
-from imdb_conv1d.parameters import EvaluateParameters, PromoteParameters, TrainParameters
+from imdb_conv1d.labels import Classes
+from imdb_conv1d.parameters import EvaluateParameters, ExplainParameters, PromoteParameters, TrainParameters
 from tracked.console.lines import say
-from tracked.experiment import Experiment, Metric, Package, Terms, TrainedOn
+from tracked.experiment import SEEN_PARTS, Experiment, Metric, Package, Request, Terms, TrainedOn
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from imdb_conv1d.dataset import Reviews
+    from imdb_conv1d.dataset import LabelledTexts
     from imdb_conv1d.networks import NetworkTrainee
-    from imdb_conv1d.reviews_part import ReviewsPart
+    from imdb_conv1d.texts_part import TextsPart
 
 # In a promotion, a probability of the true label below 0.001 counts as 0.001.
 MAX_NATS = math.log(1000)
@@ -30,81 +31,115 @@ class ImdbConv1D(Experiment):
     Parameters = TrainParameters
     EvaluateParameters = EvaluateParameters
     PromoteParameters = PromoteParameters
+    ExplainParameters = ExplainParameters
+    own_verbs: ClassVar[Mapping[str, str]] = {"explain": "imdb_conv1d.verbs.explain"}
     metrics = (Metric(schema.LOSS, "min"), Metric(schema.ACCURACY, "max"))
     terms = TERMS
     headline = (schema.LOSS, schema.ACCURACY)
     file_patterns = (schema.VOCABULARY.replace(".", r"\.").format(sha256="[0-9a-f]{64}"),)
+    baselines: ClassVar[Mapping[str, str]] = schema.BASELINES
     owns_untagged_runs = True  # versions before experiments had names trained this one only
     inputs_switch = "log_texts"
     legacy_seen_metric = schema.LEGACY_SEEN
     advice = "a smaller learning_rate than {learning_rate} may help"
 
-    def load(self, parameters: TrainParameters, source: str) -> "Reviews":
-        """Read the reviews and print their source."""
+    def load(self, parameters: TrainParameters, source: str) -> "LabelledTexts":
+        """Index the texts and print their source."""
         from imdb_conv1d import dataset, sources
+        from imdb_conv1d.columns import Layout
 
-        reviews = sources.resolve(source or parameters.data)
-        say(reviews.note or f"data: {reviews.name}")
-        return dataset.load(reviews, parameters.validation_split)
+        texts = sources.resolve(source or parameters.data, Layout.of(parameters))
+        say(texts.note or f"data: {texts.name}")
+        return dataset.load(texts, parameters.validation_split, parameters.test_split, parameters.positive_label)
 
     def build(
-        self, parameters: TrainParameters, dataset: "Reviews", folder: Path, resumed_tags: Mapping[str, str]
+        self, parameters: TrainParameters, dataset: "LabelledTexts", folder: Path, resumed_tags: Mapping[str, str]
     ) -> "NetworkTrainee":
         """Build the vocabulary, the ids and the network."""
-        from imdb_conv1d import networks, tokenizer
+        import numpy as np
 
-        _, ids = tokenizer.encode_parts(dataset.words, folder, parameters.max_features, parameters.maxlen)
-        dataset.forget_words()
-        labels = [part["label"].to_numpy() for part in dataset.seen]
-        train, validation = zip(ids, labels, strict=True)
-        network = networks.build(parameters, resumed_tags.get(schema.LAYERS, ""))
-        return networks.NetworkTrainee(network, parameters, train, validation)
+        from imdb_conv1d import ids, networks
+        from imdb_conv1d.batches import balance_classes
 
-    def package(self, parameters: TrainParameters, dataset: "Reviews", folder: Path, checkpoint: Path) -> Package:
-        """Package the best network with the vocabulary: text in, probability out."""
+        classes, positions = len(dataset.classes), [dataset.positions(part) for part in SEEN_PARTS]
+        size, maxlen = parameters.max_features, parameters.maxlen
+        encoding = ids.encode_parts(dataset.read_texts(), positions, folder, size, maxlen, parameters.tokens)
+        dataset.keys = encoding.keys
+        kind = np.float32 if classes == 2 else np.int32
+        labels = [dataset.labels(part).astype(kind) for part in SEEN_PARTS]
+        train, validation = zip(encoding.parts, labels, strict=True)
+        weights = balance_classes(labels[0], classes) if parameters.class_weight == "balanced" else None
+        network = networks.build(parameters, resumed_tags.get(schema.LAYERS, ""), classes)
+        return networks.NetworkTrainee(network, parameters, train, validation, weights)
+
+    def package(self, parameters: TrainParameters, dataset: "LabelledTexts", folder: Path, checkpoint: Path) -> Package:
+        """Package the best network with the vocabulary: text in, probabilities out."""
         from imdb_conv1d import tokenizer
         from imdb_conv1d.package import package
 
-        return package(checkpoint, tokenizer.find_vocabulary(folder), parameters.maxlen, dataset)
+        vocabulary = tokenizer.find_vocabulary(folder)
+        return package(checkpoint, vocabulary, parameters.maxlen, dataset, parameters)
 
-    def load_part(self, source: str, whole: bool) -> "ReviewsPart":
+    def load_part(self, request: Request) -> "TextsPart":
         """Find the reviews to predict: a test part."""
-        from imdb_conv1d import reviews_part
+        from imdb_conv1d import texts_part
 
-        return reviews_part.load_part(source, whole)
+        return texts_part.load_part(request)
 
     def predict(
-        self, model: Any, part: "ReviewsPart", trained_on: TrainedOn
+        self, model: Any, part: "TextsPart", trained_on: TrainedOn
     ) -> "Iterator[tuple[pd.DataFrame, pd.DataFrame]]":
-        """Predict each review's probability of being positive."""
+        """Predict each text's probability of label 1, or its label of more than two."""
         from imdb_conv1d import predict
 
         return predict.predict(model, part, trained_on)
 
-    def score(self, predictions: "pd.DataFrame") -> dict[str, float]:
-        """Compute the scores of a binary classifier."""
-        from imdb_conv1d.metrics import compute_scores
+    def predict_baselines(self, part: "TextsPart", trained_on: TrainedOn) -> "dict[str, pd.DataFrame]":
+        """Predict with the most frequent class and a linear model, fitted on the model's own training part."""
+        from imdb_conv1d import baselines
 
-        return compute_scores(predictions["label"], predictions["probability"], predictions["key"])
+        return baselines.predict_baselines(part, trained_on)
+
+    def describe_recipe(self, trained_on: TrainedOn) -> str:
+        """Describe the baselines' version, tokens, labels and parts."""
+        from imdb_conv1d import baselines
+
+        return baselines.describe_recipe(trained_on)
+
+    def score(self, predictions: "pd.DataFrame") -> dict[str, float]:
+        """Compute the scores of a classifier of two classes or more."""
+        from imdb_conv1d import metrics
+        from imdb_conv1d.outcomes import Outcomes
+
+        return metrics.score(Outcomes.of(predictions))
 
     def draw(self, predictions: "pd.DataFrame", mark: str) -> "dict[str, Figure]":
-        """Draw the confusion matrix, both curves and the calibration."""
+        """Draw the confusion matrix, the calibration, and both curves of two classes or each class of more."""
         from imdb_conv1d import evaluation_plots
+        from imdb_conv1d.outcomes import Outcomes
 
-        return evaluation_plots.draw_all(predictions["label"], predictions["probability"], mark)
+        return evaluation_plots.draw_all(Outcomes.of(predictions), mark)
+
+    def tabulate(self, predictions: "pd.DataFrame", inputs: "pd.DataFrame") -> "dict[str, pd.DataFrame]":
+        """Make the tables of each class and of the pairs of classes that are confused most."""
+        from imdb_conv1d import class_scores
+        from imdb_conv1d.outcomes import Outcomes
+
+        return class_scores.tabulate(Outcomes.of(predictions), inputs)
 
     def summarize(self, scores: Mapping[str, float]) -> str:
-        """Summarize loss, accuracy with its interval, and the area under the ROC curve."""
-        loss, accuracy, low, high, area = (
-            f"{scores[name]:.4f}"
-            for name in (schema.LOSS, schema.ACCURACY, schema.ACCURACY_LOW, schema.ACCURACY_HIGH, schema.ROC_AUC)
-        )
-        interval = f"95 % interval {low} to {high}"
-        return f"test_loss {loss}, test_accuracy {accuracy} ({interval}), ROC AUC {area}"
+        """Summarize loss, accuracy with its interval, and the area under the ROC curve; of many classes macro F1."""
+        accuracy = _format_score(scores, schema.ACCURACY, schema.ACCURACY_LOW, schema.ACCURACY_HIGH)
+        begin = f"test_loss {scores[schema.LOSS]:.4f}, test_accuracy {accuracy}"
+        if schema.ROC_AUC in scores:
+            return f"{begin}, ROC AUC {scores[schema.ROC_AUC]:.4f}"
+        macro_f1 = _format_score(scores, schema.MACRO_F1, schema.MACRO_F1_LOW, schema.MACRO_F1_HIGH)
+        return f"{begin}, test_macro_f1 {macro_f1}"
 
     def show_worst(self, inputs: "pd.DataFrame", with_inputs: bool) -> "pd.DataFrame":
-        """Choose label, probability and text (or its hash) of the most confident mistakes."""
-        return inputs[["label", "probability", "text" if with_inputs else "hash"]]
+        """Choose label, prediction, probability and text (or its hash) of the most confident mistakes."""
+        wanted = ["label", schema.PREDICTED, "probability", "text" if with_inputs else "hash"]
+        return inputs[[name for name in wanted if name in inputs]]
 
     def explain_mismatch(self, inputs: Sequence[Any]) -> str:
         """Explain by the signature why a model does not take text; empty if it does."""
@@ -113,11 +148,24 @@ class ImdbConv1D(Experiment):
         actual = ", ".join(map(str, inputs)) or "no input in its signature"
         return f"takes no text but {actual}; allowed: a model with one text as its input"
 
+    def explain_incomparable(self, metadata: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+        """Explain how the labels of two models differ; empty if they are the same in the same order."""
+        difference = Classes.of_model(metadata).explain_difference(Classes.of_model(others))
+        advice = "allowed: a version with the same labels; train others under another model_name"
+        return f"their labels differ ({difference}); {advice}" if difference else ""
+
     def upgrade_predictions(self, predictions: "pd.DataFrame", version: str) -> "pd.DataFrame":
         """Convert predictions that evaluations before format 3 have logged."""
         from imdb_conv1d import predict
 
         return predict.upgrade_predictions(predictions, version)
+
+
+def _format_score(scores: Mapping[str, float], name: str, low: str, high: str) -> str:
+    """Format a score with its interval, where it has one."""
+    if low not in scores:
+        return f"{scores[name]:.4f}"
+    return f"{scores[name]:.4f} (95 % interval {scores[low]:.4f} to {scores[high]:.4f})"
 
 
 EXPERIMENT = ImdbConv1D()

@@ -111,6 +111,8 @@ def convolve_and_pool(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple
 class FusedConvolution(keras.layers.Layer):
     """A ``keras.layers.Conv1D`` with ReLU and a ``GlobalMaxPooling1D`` in one layer, with the Conv1D's weights."""
 
+    compute = staticmethod(convolve_and_pool)
+
     def __init__(self, convolution: keras.layers.Conv1D) -> None:
         super().__init__(dtype=convolution.dtype_policy)
         self.convolution = convolution
@@ -118,7 +120,12 @@ class FusedConvolution(keras.layers.Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Map float [batch, length, channels] to [batch, filters]."""
         kernel, bias = self.convolution.kernel, self.convolution.bias
-        return convolve_and_pool(x, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
+        return self.compute(x, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
+
+
+def has_keras_parts(adam: keras.optimizers.Adam) -> bool:
+    """Check that this version of Keras has the private attributes that the steps here need."""
+    return all(hasattr(adam, name) for name in KERAS_PARTS)
 
 
 class FusedAdam(keras.optimizers.Adam):
@@ -135,7 +142,7 @@ class FusedAdam(keras.optimizers.Adam):
         self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         """Update a variable and its two moments."""
-        if not all(hasattr(self, name) for name in KERAS_PARTS):
+        if not has_keras_parts(self):
             super().update_step(gradient, variable, learning_rate)
             return
         index, dtype = self._get_variable_index(variable), variable.dtype

@@ -9,17 +9,13 @@ import hashlib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pandas as pd
 
+from imdb_conv1d import words
 from tracked.experiment import SEEN_PARTS
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-Words: TypeAlias = "Sequence[tf.RaggedTensor]"  # the words of many texts, in pieces
 DIGITS = 32  # hexadecimal digits of a key: 128 bits of a SHA-256
 
 
@@ -31,45 +27,54 @@ class Seen:
     maxlen: int
 
 
-def split_words(texts: Sequence[str]) -> Words:
-    """Split normalized texts into words."""
-    from imdb_conv1d import tokenizer  # imports TensorFlow, which reading keys does not need
-
-    return tokenizer.split_words([unicodedata.normalize("NFKC", text) for text in texts])
+def split_words(texts: Sequence[str], tokens: str = "words") -> list[list[str]]:
+    """Split normalized texts into words, or into characters."""
+    return [words.split_words(unicodedata.normalize("NFKC", text), tokens) for text in texts]
 
 
-def digest_words(words: Words, maxlen: int | None = None) -> np.ndarray:
+def digest_words(texts: Sequence[Sequence[str]], maxlen: int | None = None) -> np.ndarray:
     """Compute each text's key: two texts have the same key if a model gets the same words of both.
 
     Args:
-        words: from :func:`split_words`.
+        texts: their words, from :func:`split_words`.
         maxlen: the number of last words that the model gets; None for all words.
 
     Returns:
         keys, strings [n] of ``DIGITS`` hexadecimal digits.
     """
-    from imdb_conv1d import tokenizer
-
-    return np.array(
-        [hashlib.sha256(text).hexdigest()[:DIGITS] for text in tokenizer.join_words(words, maxlen)], dtype=object
-    )
+    last = slice(None if maxlen is None else -maxlen, None)
+    return np.array([_digest(" ".join(text[last])) for text in texts], dtype=object)
 
 
-def make_rows(rows: pd.DataFrame, parts: Sequence[pd.DataFrame], words: Sequence[Words], maxlen: int) -> pd.DataFrame:
+def digest_split(texts: Sequence[str], split: words.Split, maxlen: int, tokens: str) -> list[str]:
+    """Compute each text's key as :func:`digest_words` does, from words that have not been normalized.
+
+    Only texts that normalizing changes are split again.
+    """
+    keys = []
+    for text, joined, length in zip(texts, split.joined, split.lengths.tolist(), strict=True):
+        if not unicodedata.is_normalized("NFKC", text):
+            keys += digest_words(split_words([text], tokens), maxlen).tolist()
+        else:
+            before = len(joined.rsplit(" ", maxlen)[0]) + 1 if length > maxlen else 0
+            keys.append(_digest(joined[before:]))
+    return keys
+
+
+def _digest(joined: str) -> str:
+    return hashlib.sha256(joined.encode()).hexdigest()[:DIGITS]
+
+
+def make_rows(rows: pd.DataFrame, positions: np.ndarray, keys: np.ndarray, maxlen: int) -> pd.DataFrame:
     """Make the table of rows to log with a training: hash, label, split and words, the key of the model's words.
 
     Args:
         rows: hash, label and split of all rows.
-        parts: the seen rows with their text; other rows get no key.
-        words: the words of each part, from ``tokenizer.split_words``.
+        positions: of the seen rows in ``rows``, whose ``keys`` follow in the same order; other rows get no key.
     """
-    table = rows[["hash", "label", "split"]].assign(words="")
-    for part, pieces in zip(parts, words, strict=True):
-        keys, texts = digest_words(pieces, maxlen), part["text"].tolist()
-        unnormalized = [row for row, text in enumerate(texts) if not unicodedata.is_normalized("NFKC", text)]
-        if unnormalized:
-            keys[unnormalized] = digest_words(split_words([texts[row] for row in unnormalized]), maxlen)
-        table.loc[part.index, "words"] = keys
+    words_column = np.zeros(len(rows), f"S{DIGITS}")
+    words_column[positions] = keys
+    table = rows[["hash", "label", "split"]].assign(words=pd.array(words_column.astype(str), dtype="str"))
     table.attrs["maxlen"] = maxlen
     return table
 

@@ -2,16 +2,21 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import keras
+import numpy as np
 
 from imdb_conv1d import schema
 from imdb_conv1d.batches import make_training_batches, make_validation_batches
 from imdb_conv1d.fused_layers import MIN_FUSED_WIDTH, FusedAdam, FusedConvolution
+from imdb_conv1d.ids import EncodedPart
 from imdb_conv1d.parameters import TrainParameters
+from imdb_conv1d.short_layers import MAX_SHORT, ScatteredAdam, ShortConvolution
 from tracked.training import reproducibility
-from tracked.training.keras_trainee import Arrays, KerasTrainee
+from tracked.training.keras_trainee import KerasTrainee
 
+Encoded: TypeAlias = tuple[EncodedPart, np.ndarray]  # a part's ids and labels
 STEPS_PER_CALL = 16  # maximum between two returns to Python, where signals are handled
 REVIEWS_PER_CALL = 512  # likewise, so that signals do not wait longer with larger batches
 
@@ -20,9 +25,10 @@ REVIEWS_PER_CALL = 512  # likewise, so that signals do not wait longer with larg
 class Network:
     """Two networks with shared weights.
 
-    ``plain`` has Keras's own layers and is saved: ids int [batch, maxlen] to the probability of a positive review,
-    float [batch, 1]. ``trained`` is fitted, on batches of any length from kernel_size on. ``fused``: whether
-    ``trained`` has fused layers; ``note`` explains why not where ``fused=true`` asks for them, or is empty.
+    ``plain`` has Keras's own layers and is saved: ids int [batch, maxlen] to the probability of label 1, float
+    [batch, 1]; of more than two classes, to the probability of each, float [batch, classes]. ``trained`` is fitted, on
+    batches of any length from kernel_size on. ``fused``: whether ``trained`` has fused layers; ``note`` explains why
+    not where ``fused=true`` asks for them, or is empty.
     """
 
     plain: keras.Sequential
@@ -41,12 +47,19 @@ class Network:
 class NetworkTrainee(KerasTrainee):
     """A trainee that trains the one network of a pair on batches of ids, and saves the other."""
 
-    def __init__(self, network: Network, parameters: TrainParameters, train: Arrays, validation: Arrays) -> None:
-        """``train`` and ``validation`` are ids int [n, maxlen] and labels [n]."""
+    def __init__(
+        self,
+        network: Network,
+        parameters: TrainParameters,
+        train: Encoded,
+        validation: Encoded,
+        class_weights: np.ndarray | None = None,
+    ) -> None:
+        """``train`` and ``validation`` are ids and labels [n]: float32 of two classes, int32 codes of more."""
         size, kernel_size, seed = parameters.batch_size, parameters.kernel_size, parameters.seed
         super().__init__(
             network.trained,
-            lambda epoch: make_training_batches(*train, size, kernel_size, seed, epoch),
+            lambda epoch: make_training_batches(*train, size, kernel_size, seed, epoch, class_weights),
             make_validation_batches(*validation, kernel_size),
             tags={schema.LAYERS: "fused" if network.fused else "plain"},
             note=network.note,
@@ -63,22 +76,28 @@ class NetworkTrainee(KerasTrainee):
         self.network.save(path)
 
 
-def build(parameters: TrainParameters, resumed_layers: str = "") -> Network:
+def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 2) -> Network:
     """Build and compile both networks.
 
     Args:
         resumed_layers: the layers of a resumed training, fused or plain: fused ones stay fused at any width.
+        classes: two get one output with a sigmoid, more a softmax. Keras computes either loss from the logits, so a
+            certain prediction's loss is not cut off.
     """
-    plain = _make_plain(parameters)
+    plain = _make_plain(parameters, classes)
     width = parameters.embedding_dims * parameters.kernel_size
-    wide = width >= MIN_FUSED_WIDTH or resumed_layers == "fused"
+    short = classes > 2 and parameters.maxlen <= MAX_SHORT
+    wide = width >= MIN_FUSED_WIDTH or short or resumed_layers == "fused"
     # The fused layers are written for a CPU; on a GPU, Keras's own layers are fast.
     fused = parameters.fused and wide and not reproducibility.count_gpus()
-    layers = _fuse_layers(plain) if fused else plain.layers
+    layers = _fuse_layers(plain, ShortConvolution if short else FusedConvolution) if fused else plain.layers
     trained = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
-    settings = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
+    # metrics, not weighted_metrics: the accuracy counts rows, whatever their weight in the loss.
+    loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
+    settings = {"loss": loss, "metrics": ["accuracy"]}
     plain.compile(optimizer=keras.optimizers.Adam(parameters.learning_rate), **settings)
-    adam = FusedAdam if fused else keras.optimizers.Adam
+    fast_adam = FusedAdam if classes == 2 else ScatteredAdam
+    adam = fast_adam if fused else keras.optimizers.Adam
     steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
     trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=steps, **settings)
     narrow = f"embedding_dims * kernel_size is {width}, below {MIN_FUSED_WIDTH}"
@@ -86,7 +105,7 @@ def build(parameters: TrainParameters, resumed_layers: str = "") -> Network:
     return Network(plain, trained, fused, note)
 
 
-def _make_plain(parameters: TrainParameters) -> keras.Sequential:
+def _make_plain(parameters: TrainParameters, classes: int) -> keras.Sequential:
     layers = keras.layers
     return keras.Sequential(
         [
@@ -98,13 +117,13 @@ def _make_plain(parameters: TrainParameters) -> keras.Sequential:
             layers.Dense(parameters.hidden_dims),
             layers.Dropout(0.2),
             layers.Activation("relu"),
-            layers.Dense(1),
-            layers.Activation("sigmoid"),
+            layers.Dense(1 if classes == 2 else classes),
+            layers.Activation("sigmoid" if classes == 2 else "softmax"),
         ],
         name="imdb_conv1d",
     )
 
 
-def _fuse_layers(plain: keras.Sequential) -> list[keras.Layer]:
+def _fuse_layers(plain: keras.Sequential, fuse: type[FusedConvolution] | type[ShortConvolution]) -> list[keras.Layer]:
     embedding, dropout, convolution, _, *rest = plain.layers
-    return [embedding, dropout, FusedConvolution(convolution), *rest]
+    return [embedding, dropout, fuse(convolution), *rest]

@@ -1,15 +1,31 @@
 """The experiment's own parameters, beside those of every training."""
 
 from pathlib import PurePath
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from tracked.console import train_parameters, verb_parameters
-from tracked.console.parameters import MAX_INT, Finite, Switch, Text, refusal
+from tracked.console.parameters import MAX_INT, Finite, Parameters, Switch, Text, refusal
 
-SOURCES = "auto, imdb, reviews, or the path of an aclImdb folder, a .csv or a .parquet file"
+SOURCES = "auto, imdb, reviews, or the path of a .csv, .tsv, .jsonl or .parquet file or of a folder"
 DATA_TO_SCORE = f"{SOURCES}: its test part if it has one, else all of it"
+
+# Of verbs that read data for a model.
+TextColumn = Annotated[Text, Field(description="Column of the texts; auto: as in the model's training",
+    json_schema_extra={"allowed": "auto, a column's name, or several separated by commas"})]  # fmt: skip
+LabelColumn = Annotated[Text, Field(description="Column of the labels; auto: as in the model's training",
+    json_schema_extra={"allowed": "auto or a column's name"})]  # fmt: skip
+Encoding = Annotated[Text, Field(description="Encoding of the texts' file; auto: as in the model's training",
+    json_schema_extra={"allowed": "auto, or a text encoding that Python knows"})]  # fmt: skip
+
+
+def _check_text(text: str) -> str:
+    """Accept a text that is not blank and that UTF-8 can write: arguments may hold any bytes."""
+    if not text.strip():
+        raise ValueError("a text")
+    text.encode()  # raises a ValueError
+    return text
 
 
 class TrainParameters(train_parameters.TrainParameters):
@@ -20,9 +36,28 @@ class TrainParameters(train_parameters.TrainParameters):
     )
     model_name: train_parameters.ModelName = "imdb-conv1d"
     data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={"allowed": SOURCES})
+    text_column: Text = Field("text", description="Column of the texts; several are joined by a line break",
+        json_schema_extra={"allowed": "a column's name, or several separated by commas"})  # fmt: skip
+    label_column: Text = Field("label", description="Column of the labels",
+        json_schema_extra={"allowed": "a column's name"})  # fmt: skip
+    positive_label: Text = Field("auto", description="Of two labels, the one whose probability the model gives; auto: "
+        "the last in sorted order", json_schema_extra={"allowed": "auto or one of two labels"})  # fmt: skip
+    encoding: Text = Field("utf-8", description="Encoding of CSV, TSV and JSON Lines files and of a folder's texts",
+        json_schema_extra={"allowed": "a text encoding that Python knows, such as utf-8 or cp1252"})  # fmt: skip
+    tokens: Literal["words", "characters"] = Field(
+        "words", description="What a text is split into: words, or characters for scripts without blanks"
+    )
     batch_size: int = Field(32, ge=1, le=MAX_INT, description="Reviews per step")
     validation_split: Finite = Field(
         0.2, gt=0, lt=1, description="Share of the training reviews held out for validation"
+    )
+    test_split: Finite = Field(
+        0.2, ge=0, lt=1, description="Share of the reviews held out for testing, where the data have no test part"
+    )
+    class_weight: Literal["none", "balanced"] = Field(
+        "none",
+        description="Weight of a row in the training loss: 1, or n / (classes * rows of its class); the metric loss is "
+        "then the weighted mean, while accuracy, val_loss and val_accuracy are not weighted",
     )
     max_features: int = Field(
         5000, ge=4, le=MAX_INT, description="Number of ids: padding, start, unknown and the most frequent words"
@@ -56,9 +91,33 @@ class EvaluateParameters(verb_parameters.EvaluateParameters):
 
     data: Text = Field("auto", description="The reviews to score; auto: the test part of the model's data",
         json_schema_extra={"allowed": DATA_TO_SCORE})  # fmt: skip
+    text_column: TextColumn = "auto"
+    label_column: LabelColumn = "auto"
+    encoding: Encoding = "auto"
     log_texts: Switch = Field(
         True, description="Whether mistakes may be logged with their texts, if the training allowed it"
     )
+
+
+class ExplainParameters(Parameters):
+    """Explain predictions: the windows of words with the largest effect on the predicted class's logit."""
+
+    model: verb_parameters.AnyModel = Field("models:/model@candidate", description="The model to explain")
+    text: Annotated[str, AfterValidator(_check_text)] = Field("auto", description="A text to explain; auto: the "
+        "mistakes of an evaluation", json_schema_extra={"allowed": "auto, or a text that is not blank"})  # fmt: skip
+    run: Text = Field("auto", description="The evaluation whose mistakes to explain; auto: the newest of the model",
+        json_schema_extra={"allowed": "auto or an evaluation's run id"})  # fmt: skip
+    count: int = Field(5, ge=1, le=50, description="Mistakes to explain, those with the largest loss first")
+    windows: int = Field(
+        10, ge=1, le=1000, description="Windows in a text's table, those with the largest effect first"
+    )
+    log_texts: Switch = Field(True, description="Whether texts may be logged with the explanation")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.text != "auto" and self.run != "auto":
+            raise ValueError(refusal("run", self.run, "auto where a text is given"))
+        return self
 
 
 class PromoteParameters(verb_parameters.PromoteParameters):
@@ -66,6 +125,9 @@ class PromoteParameters(verb_parameters.PromoteParameters):
 
     data: Text = Field("auto", description="The reviews to compare on; auto: the test part of the version's data",
         json_schema_extra={"allowed": DATA_TO_SCORE})  # fmt: skip
+    text_column: TextColumn = "auto"
+    label_column: LabelColumn = "auto"
+    encoding: Encoding = "auto"
     log_texts: Switch = Field(
         True, description="Whether an evaluation made for this promotion may log mistakes with their texts"
     )

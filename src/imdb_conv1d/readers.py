@@ -1,98 +1,15 @@
-"""Read reviews from each format as a stream of tables with the columns text, label and split.
-
-Values are as in the source; ``sources`` checks them.
-"""
+"""Read the reviews that are there by name, as a stream of tables with the columns text, label and split."""
 
 import hashlib
 import importlib.resources
-import os
 import sys
-import warnings
-from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from imdb_conv1d.readers_files import ROWS, Tables
 from tracked.console.errors import UserError
-from tracked.console.lines import one_line
 
-ROWS = 2000  # reviews in a table: bounds the memory for large files
 REVIEWS_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
-
-Tables = Iterator[pd.DataFrame]
-
-
-def read_csv(path: Path) -> Tables:
-    """Read a CSV file in UTF-8 with a header. Every value is a text; "NA" is not a missing value."""
-    try:
-        # An unquoted comma makes a row longer than the header; pandas would drop the rest of the text.
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            read = partial(pd.read_csv, path, dtype=str, na_filter=False, encoding="utf-8-sig", index_col=False)
-            # pandas would rename the second of two equal columns of a header.
-            with read(header=None, chunksize=1) as lines:
-                _require_columns(next(lines).iloc[0].tolist(), path)
-            for table in read(chunksize=ROWS):
-                yield _select_columns(table, path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"data: {path} is not UTF-8 text ({error.reason}); allowed: a CSV file in UTF-8") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        reason = one_line(error)
-        raise UserError(f"data: {path} is not a CSV file ({reason}); allowed: a header with text and label") from None
-
-
-def read_parquet(path: Path) -> Tables:
-    """Read a Parquet file."""
-    try:
-        file = pq.ParquetFile(path)
-        _require_columns(file.schema_arrow.names, path)
-        names = [name for name in ("text", "label", "split") if name in file.schema_arrow.names]
-        for batch in file.iter_batches(ROWS, columns=names):
-            batch.validate(full=True)  # a column of strings may hold invalid UTF-8
-            yield _select_columns(batch.to_pandas(), path)
-    except pa.ArrowException as error:
-        reason = one_line(error)
-        raise UserError(f"data: {path} is not a Parquet file ({reason}); allowed: one with text and label") from None
-
-
-def _select_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    _require_columns(list(table.columns), path)
-    split = table["split"].fillna("").astype(str).str.strip() if "split" in table else ""
-    return table[["text", "label"]].assign(split=split)
-
-
-def _require_columns(names: list[str], path: Path) -> None:
-    for name in ("text", "label", "split"):
-        number = names.count(name)
-        if number > 1 or (not number and name != "split"):
-            columns = ", ".join(names[:8])
-            count = f"{'two' if number == 2 else number} columns" if number else "no column"
-            raise UserError(
-                f"data: {path} has {count} {name!r} (columns: {columns}); allowed: text, label, optionally split"
-            )
-
-
-def read_folder(path: Path) -> Tables:
-    """Read the original layout: {train,test}/{pos,neg}/*.txt, one review a file; train/unsup is not read."""
-    rows: list[tuple[str, int, str]] = []
-    for part in ("train", "test"):
-        for label, folder in enumerate(("neg", "pos")):
-            texts = path / part / folder
-            if not texts.is_dir():
-                continue
-            for file in sorted(entry.path for entry in os.scandir(texts) if entry.name.endswith(".txt")):
-                try:
-                    rows.append((Path(file).read_text("utf-8"), label, part))
-                except UnicodeDecodeError as error:
-                    raise UserError(f"data: {file} is not UTF-8 text ({error.reason}); allowed: UTF-8") from None
-                if len(rows) == ROWS:
-                    yield pd.DataFrame(rows, columns=["text", "label", "split"])
-                    rows = []
-    if rows:
-        yield pd.DataFrame(rows, columns=["text", "label", "split"])
 
 
 def read_reviews() -> Tables:

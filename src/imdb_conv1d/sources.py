@@ -1,4 +1,4 @@
-"""Resolve ``data`` to a source of reviews: a stream of checked tables (text, label, split).
+"""Resolve ``data`` to a source of labelled texts: a stream of checked tables (text, label, split).
 
 ``split`` is the source's own: train, validation, test, or an empty string if the source has none.
 """
@@ -7,61 +7,77 @@ import hashlib
 import os
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-import pandas as pd
-
 from imdb_conv1d import readers
+from imdb_conv1d.checks import TableChecks
+from imdb_conv1d.columns import Layout
+from imdb_conv1d.folders import open_folder
+from imdb_conv1d.json_lines import open_json_lines
 from imdb_conv1d.parameters import TrainParameters
-from imdb_conv1d.readers import Tables
+from imdb_conv1d.readers_files import Opened, Tables, open_csv, open_parquet
+from imdb_conv1d.streams import is_packed
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import describe_allowed
-from tracked.experiment import PARTS
 
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 KERAS_FILES = {  # with the digests that Keras itself checks
     "imdb.npz": ("sha256", "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"),
     "imdb_word_index.json": ("md5", "bfafd718b763782e994055a2d397834f"),
 }
+FORMATS: dict[str, Callable[[Path, Layout], Opened]] = {
+    ".csv": open_csv,
+    ".tsv": partial(open_csv, delimiters="\t"),
+    ".jsonl": open_json_lines,
+    ".ndjson": open_json_lines,
+    ".parquet": open_parquet,
+}
+ENDINGS = f"{', '.join([*FORMATS][:-1])} or {[*FORMATS][-1]}"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Reviews that can be read any number of times, always in the same order.
+    """Labelled texts that can be read any number of times, always in the same order.
 
-    ``name`` resolves to the source again (imdb, reviews or an absolute path); ``note`` explains the choice, or is "".
+    ``name`` resolves to the source again (imdb, reviews or an absolute path); ``note`` explains choices, or is "".
+    ``layout`` is that of a table; ``labels_in`` says where the labels stand, for messages.
     """
 
     name: str
     note: str
     read: Callable[[], Tables]
+    layout: Layout = field(default_factory=Layout)
+    labels_in: str = "the column label"
 
     def tables(self) -> Tables:
-        """Read tables with the columns text (str), label (int) and split (str).
+        """Read tables with the columns text, label and split, all texts.
 
         Raises:
             UserError: naming the row whose text is empty or whose label or split is invalid.
         """
-        row = 0
+        checks = TableChecks(self.name, self.layout)
         try:
             for table in self.read():
-                yield _check_table(table.reset_index(drop=True), row, self.name)
-                row += len(table)
+                yield checks.check(table.reset_index(drop=True))
         except OSError as error:
-            raise UserError(
-                f"data: {self.name} cannot be read ({error.strerror or error}); allowed: a readable file"
-            ) from None
-        if not row:
+            raise _unreadable(self.name, error) from None
+        if not checks.rows:
             raise UserError(f"data: {self.name} has no rows; allowed: a file with at least one review of each label")
 
 
-def resolve(data: str) -> Source:
-    """Resolve the parameter ``data`` to a source.
+def _unreadable(name: str, error: OSError) -> UserError:
+    reason = error.strerror or one_line(error)
+    return UserError(f"data: {name} cannot be read ({reason}); allowed: a readable file")
+
+
+def resolve(data: str, layout: Layout | None = None) -> Source:
+    """Resolve the parameter ``data`` to a source. The layout is that of tables; what has a name has its own.
 
     Raises:
-        UserError: if ``data`` is neither a source's name nor a readable folder or file.
+        UserError: if ``data`` is neither a source's name nor a readable folder or file with the layout's columns.
     """
     if data == "reviews":
         return Source("reviews", "", readers.read_reviews)
@@ -84,39 +100,22 @@ def resolve(data: str) -> Source:
         raise UserError(
             f"data: {data[:200]!r} is not a valid path ({reason}); allowed: a path that can be read"
         ) from None
-    if is_folder:
-        if not any((path / part / "pos").is_dir() for part in ("train", "test")):
-            raise UserError(
-                f"data: the folder {data!r} is not an aclImdb folder; allowed: one with train/pos, train/neg"
-            )
-        return Source(str(path), "", lambda: readers.read_folder(path))
     if not exists:
         raise UserError(
-            f"data: {data!r} does not exist; allowed: {describe_allowed(TrainParameters.model_fields['data'])}"
+            f"data: {str(path)!r} does not exist; allowed: {describe_allowed(TrainParameters.model_fields['data'])}"
         )
-    files = {".csv": readers.read_csv, ".parquet": readers.read_parquet}
-    if path.suffix.lower() not in files:
-        raise UserError(f"data: {data!r} has an unknown format; allowed: a .csv or a .parquet file")
-    return Source(str(path), "", lambda: files[path.suffix.lower()](path))
-
-
-def _check_table(table: pd.DataFrame, first: int, name: str) -> pd.DataFrame:
-    """Convert labels to integers; refuse the first invalid row by its number, counted from 1."""
-
-    def refuse(invalid: pd.Series, column: str, allowed: str) -> None:
-        if invalid.any():
-            row = int(invalid.to_numpy().argmax())
-            value = "" if column == "text" else f" {str(table[column].iloc[row])!r}"
-            raise UserError(f"data: {name}, row {first + row + 1}: {column}{value} is not allowed; allowed: {allowed}")
-
-    text = table["text"]
-    if not pd.api.types.is_string_dtype(text.dropna()):
-        raise UserError(f"data: {name}: the column text holds {text.dtype}; allowed: texts")
-    refuse(text.isna() | (text.str.strip() == ""), "text", "a text that is not empty")
-    label = table["label"].astype(str).str.strip().replace({"0.0": "0", "1.0": "1", "False": "0", "True": "1"})
-    refuse(~label.isin(["0", "1"]), "label", "0 or 1")
-    refuse(~table["split"].isin(["", *PARTS]), "split", "train, validation, test or nothing")
-    return pd.DataFrame({"text": text.astype(str), "label": label.astype(int), "split": table["split"].astype(str)})
+    layout = layout or Layout()
+    kind = (path.with_suffix("") if is_packed(path) else path).suffix.lower()
+    if not is_folder and kind not in FORMATS:
+        raise UserError(f"data: {data!r} has an unknown format; allowed: a {ENDINGS} file, packed (.gz) or not")
+    try:
+        note, read = (open_folder if is_folder else FORMATS[kind])(path, layout)
+    except OSError as error:
+        raise _unreadable(str(path), error) from None
+    note = f"data: {path} ({note})" if note else ""
+    if is_folder:
+        return Source(str(path), note, read, labels_in="the folder")
+    return Source(str(path), note, read, layout, f"the column {layout.label_column}")
 
 
 def _explain_missing_imdb() -> str:

@@ -6,66 +6,47 @@ part.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from imdb_conv1d.schema import VOCABULARY
 from tracked.training.files import sha256_of, write_safely
-from tracked.training.reproducibility import count_cores, without_autotune
 
 RESERVED = ("[padding]", "[start]", "[unknown]")  # never a word: tokenizing removes brackets
 PADDING, START, UNKNOWN = range(3)
-CHUNK = 500  # texts in one call: fast, with little memory
+# Letters beside I and J that a Turkish, Azerbaijani or Lithuanian locale lowers in another way.
+LOCALE_DEPENDENT = {"İ": "i\u0307", "Ì": "ì", "Í": "í", "Ĩ": "ĩ", "Į": "į"}
 
 
-def tokenize(texts: tf.Tensor) -> tf.RaggedTensor:
-    """Split texts into words: string [n] to ragged string [n, (words)]."""
+def tokenize(texts: tf.Tensor, tokens: str = "words") -> tf.RaggedTensor:
+    """Split texts into words, or into the characters of these words: string [n] to ragged string [n, (tokens)].
+
+    Args:
+        tokens: words or characters. A character is a code point; a combining mark is one of its own.
+    """
+    texts = clean(texts)
+    if tokens == "words":
+        return tf.strings.split(texts)
+    return tf.strings.unicode_split(tf.strings.regex_replace(texts, " ", ""), "UTF-8")
+
+
+def clean(texts: tf.Tensor) -> tf.Tensor:
+    """Lower all letters, and make all but letters, marks, digits and apostrophes blanks: string [n] to string [n].
+
+    The result is the same in every locale.
+    """
     texts = tf.strings.regex_replace(texts, r"\x00", " ")  # lower would cut the text there
+    texts = tf.strings.lower(texts)  # of ASCII alone: by a Turkish locale, the next line would make ı of I
+    for capital, small in LOCALE_DEPENDENT.items():
+        texts = tf.strings.regex_replace(texts, capital, small)
     texts = tf.strings.lower(texts, encoding="utf-8")
     texts = tf.strings.regex_replace(texts, r"<br\s*/?>", " ")
     for apostrophe in "’ʼ":  # one by one: a literal is faster than a character class
         texts = tf.strings.regex_replace(texts, apostrophe, "'")
-    return tf.strings.split(tf.strings.regex_replace(texts, r"[^\p{L}\p{M}\p{N}']+", " "))
-
-
-def split_words(texts: Iterable[str]) -> list[tf.RaggedTensor]:
-    """Split many texts into words with :func:`tokenize`, in pieces of ``CHUNK`` texts."""
-    chunks = tf.data.Dataset.from_tensor_slices(list(texts)).batch(CHUNK)
-    return list(chunks.map(tokenize, num_parallel_calls=count_cores()).with_options(without_autotune()))
-
-
-def join_words(pieces: Iterable[tf.RaggedTensor], maxlen: int | None = None) -> list[bytes]:
-    """Join each text's words (with ``maxlen``, its last words) with blanks, in UTF-8."""
-    kept = (piece if maxlen is None else piece[:, -maxlen:] for piece in pieces)
-    return [text for piece in kept for text in tf.strings.reduce_join(piece, axis=-1, separator=" ").numpy()]
-
-
-def make_vocabulary(pieces: Sequence[tf.RaggedTensor], max_features: int) -> list[str]:
-    """List the word of each id: the reserved ones, then the most frequent words; ties in alphabetical order."""
-    words, _, counts = tf.unique_with_counts(tf.concat([piece.flat_values for piece in pieces], axis=0))
-    names = words.numpy()
-    order = np.lexsort((names, -counts.numpy()))[: max_features - len(RESERVED)]
-    return [*RESERVED, *(name.decode() for name in names[order])]
-
-
-def encode_parts(
-    parts: Sequence[Sequence[tf.RaggedTensor]], folder: Path, max_features: int, maxlen: int
-) -> tuple[Path, list[np.ndarray]]:
-    """Make the vocabulary of the first part, as a file in the run folder, and the ids of all parts.
-
-    Args:
-        parts: the words of each part, from :func:`split_words`.
-
-    Returns:
-        the vocabulary's path, and int32 [n, maxlen] for each part.
-    """
-    path = keep_vocabulary(folder, lambda: make_vocabulary(parts[0], max_features))
-    table = make_lookup(path)
-    return path, [encode(part, table, maxlen) for part in parts]
+    return tf.strings.regex_replace(texts, r"[^\p{L}\p{M}\p{N}']+", " ")
 
 
 def write_vocabulary(path: Path, words: Iterable[str]) -> None:
@@ -122,8 +103,3 @@ def to_ids(texts: tf.RaggedTensor, table: tf.lookup.StaticHashTable, maxlen: int
     # Rotate each row so that its padding moves from the end to the front.
     columns = (tf.range(maxlen, dtype=tf.int64) + ids.row_lengths()[:, tf.newaxis]) % maxlen
     return tf.cast(tf.gather(padded_behind, columns, batch_dims=1), tf.int32)
-
-
-def encode(pieces: Iterable[tf.RaggedTensor], table: tf.lookup.StaticHashTable, maxlen: int) -> np.ndarray:
-    """Map many texts to ids with :func:`to_ids`: int32 [n, maxlen]."""
-    return np.concatenate([to_ids(piece, table, maxlen).numpy() for piece in pieces])

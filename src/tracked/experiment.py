@@ -2,10 +2,11 @@
 
 An experiment is one object that every verb takes. It subclasses :class:`Experiment` and implements ``load``, ``build``
 and ``package`` for training, and ``load_part``, ``predict`` and ``score`` for evaluation; the other methods have
-defaults. ``examples/diabetes`` is an experiment of about a hundred lines. This module imports neither MLflow, Keras,
+defaults. ``examples/diabetes`` is an experiment of some 120 lines. This module imports neither MLflow, Keras,
 pandas nor NumPy, so that parameters are checked before these are loaded.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "test")
 SEEN_PARTS = ("train", "validation")  # the validation part chooses the checkpoint
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # of an experiment: it becomes part of folders, settings and URIs
+BASELINE_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")  # it becomes part of metrics and files
 TRAIN_METHODS = ("load", "build", "package")
 EVALUATE_METHODS = ("load_part", "predict", "score")
 
@@ -114,7 +116,7 @@ class Dataset(Data, Protocol):
         """One line that describes the parts and their sizes."""
 
     def rows(self, parameters: Any) -> "pd.DataFrame":
-        """Make the table of rows to log with the training, without inputs.
+        """Make the table of rows to log with the training, without inputs. It is called after ``build``.
 
         From it, ``predict`` finds the rows that a model has seen (:class:`TrainedOn`).
         """
@@ -144,6 +146,8 @@ class Trainee(Protocol):
 
         Required calls: ``set_model`` with an object whose ``stop_training`` ends the fit after the epoch;
         ``on_train_begin``; ``on_train_batch_end``; ``on_epoch_end`` with the experiment's metrics.
+        With ``set_params``, ``on_epoch_begin``, ``on_test_begin``, ``on_test_batch_end`` and ``on_test_end``, the
+        progress of a long epoch is shown.
         """
 
     def state(self) -> "list[np.ndarray]":
@@ -171,6 +175,9 @@ class Package:
         loss: computes the validation loss of the model as loaded back, an ``mlflow.pyfunc.PyFuncModel``. The result
             must equal the loss that the checkpoint's epoch reported. Raises a ValueError for any other fault.
         checked: the rows that ``loss`` scores, for messages: "the 3,985 validation rows".
+        output_name: what the output is, for the model's signature; empty: it has no name there.
+        metadata: the experiment's own facts to store with the model, such as its labels: plain JSON values. They come
+            back in :class:`Request` and :class:`TrainedOn`, and as ``model.metadata.metadata`` of the loaded model.
     """
 
     model: Any
@@ -179,6 +186,25 @@ class Package:
     example: "np.ndarray"
     loss: Callable[[Any], float]
     checked: str = "the validation part"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    output_name: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The rows that a verb asks an experiment to predict.
+
+    Args:
+        source: a dataset's ``source``, or the user's ``data``.
+        whole: take all rows of data without a test part of their own.
+        parameters: the verb's own parameters, an instance of its class.
+        metadata: what ``package`` stored with the model (:class:`Package`); empty for models of earlier versions.
+    """
+
+    source: str
+    whole: bool = False
+    parameters: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Part(Data, Protocol):
@@ -201,12 +227,15 @@ class Part(Data, Protocol):
 class TrainedOn:
     """What a model was trained on: the logged table of rows, the data's digest, the parameters as strings.
 
-    ``rows`` is None if the training has logged no table.
+    ``rows`` is None if the training has logged no table. ``source`` finds the training's data again, and ``metadata``
+    is what ``package`` stored with the model; both are empty if unknown.
     """
 
     rows: "pd.DataFrame | None" = None
     digest: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Experiment(Protocol):
@@ -218,6 +247,9 @@ class Experiment(Protocol):
             parameters.
         EvaluateParameters: a subclass of the class in ``tracked.console.verb_parameters``, where the experiment adds
             parameters; ``PromoteParameters`` likewise.
+        own_verbs: verbs of this experiment alone, each with the module whose ``main(experiment, argv, signals)`` runs
+            it. The parameters of a verb ``look`` are the attribute ``LookParameters``, a subclass of
+            ``tracked.console.parameters.Parameters``.
         metrics: the metrics of an epoch; the first is the loss.
         terms: the experiment's words for rows and loss.
         headline: names of the scores shown at a version and in a comparison. The first is the mean of the rows' loss.
@@ -225,6 +257,8 @@ class Experiment(Protocol):
         owns_untagged_runs: whether runs without the experiment's tag belong to this experiment. Versions before
             experiments had names logged such runs, so at most one experiment of a store sets it; never copy it into a
             fork.
+        baselines: what ``predict_baselines`` predicts with, by name: what each is called in a sentence, such as
+            {"linear": "the linear model"}. Empty: evaluations are compared with nothing.
         inputs_switch: the ``Switch`` parameter of train, evaluate and promote that decides whether inputs may be
             logged; empty: they may.
         legacy_seen_metric: a metric in which evaluations of earlier versions logged a lower bound of the rows seen.
@@ -235,10 +269,12 @@ class Experiment(Protocol):
     Parameters: type[Any]
     EvaluateParameters: type[Any] | None = None
     PromoteParameters: type[Any] | None = None
+    own_verbs: ClassVar[Mapping[str, str]] = {}
     metrics: Sequence[Metric]
     terms: Terms = Terms()
     headline: Sequence[str] = ("loss",)
     file_patterns: ClassVar[Sequence[str]] = ()
+    baselines: ClassVar[Mapping[str, str]] = {}
     owns_untagged_runs: bool = False
     inputs_switch: str = ""
     legacy_seen_metric: str = ""
@@ -268,12 +304,8 @@ class Experiment(Protocol):
         """Package the best checkpoint for registration."""
         raise NotImplementedError
 
-    def load_part(self, source: str, whole: bool) -> Part:
+    def load_part(self, request: Request) -> Part:
         """Find the rows that an evaluation predicts: a test part.
-
-        Args:
-            source: a dataset's ``source``, or the user's ``data``.
-            whole: take all rows of data without a test part of their own.
 
         Raises:
             UserError: if the data cannot be read, or cannot be scored.
@@ -305,8 +337,38 @@ class Experiment(Protocol):
         """
         raise NotImplementedError
 
+    def predict_baselines(self, part: Any, trained_on: TrainedOn) -> "Mapping[str, pd.DataFrame]":
+        """Predict the rows of a part with each of ``baselines``, fitted on the training part alone.
+
+        The training's data are read again from ``trained_on.source``.
+
+        Returns:
+            a table by the baseline's name, with a row for each row of the part in any order: ``id``, ``loss`` and
+            ``correct`` as in ``predict``, and the columns that ``score`` needs, except ``key`` and ``seen``. The tables
+            are kept, and later evaluations of the same rows take them.
+
+        Raises:
+            UserError: if the training's data cannot be read, or have changed; the evaluation goes on without baselines.
+        """
+        raise NotImplementedError
+
+    def describe_recipe(self, trained_on: TrainedOn) -> str:
+        """Describe what the baselines depend on beside the training's data and the rows: code and parameters.
+
+        Kept predictions are taken only where the description is the same.
+        """
+        return json.dumps(dict(trained_on.parameters), sort_keys=True)
+
     def draw(self, predictions: "pd.DataFrame", mark: str) -> "dict[str, Figure]":
         """Draw an evaluation's figures, by file name; each title has ``mark`` after the number of rows."""
+        return {}
+
+    def tabulate(self, predictions: "pd.DataFrame", inputs: "pd.DataFrame") -> "dict[str, pd.DataFrame]":
+        """Make an evaluation's tables, by the name of a CSV file, such as scores of each class.
+
+        Args:
+            inputs: what ``show_worst`` returns of the worst rows, indexed by the rows' positions in ``predictions``.
+        """
         return {}
 
     def summarize(self, scores: Mapping[str, float]) -> str:
@@ -319,6 +381,10 @@ class Experiment(Protocol):
 
     def explain_mismatch(self, inputs: Sequence[Any]) -> str:
         """Explain why a model with these signature inputs cannot be evaluated; empty if it can."""
+        return ""
+
+    def explain_incomparable(self, metadata: Mapping[str, Any], others: Mapping[str, Any]) -> str:
+        """Explain why two models cannot be compared, by what ``package`` stored with each; empty if they can."""
         return ""
 
     def upgrade_predictions(self, predictions: "pd.DataFrame", version: str) -> "pd.DataFrame":
@@ -359,6 +425,13 @@ def require(experiment: Experiment, methods: Sequence[str] = ()) -> None:
         raise UserError(f"experiment {name!r}: Parameters is not a subclass of TrainParameters; make it one")
     if not all(isinstance(metric, Metric) for metric in experiment.metrics):
         raise UserError(f"experiment {name!r}: metrics is {experiment.metrics!r}; allowed: a sequence of Metric")
+    if "load_part" in methods and experiment.baselines:
+        if wrong := [one for one in experiment.baselines if not BASELINE_NAME.fullmatch(one)]:
+            raise UserError(
+                f"experiment {name!r}: the baseline {wrong[0]!r} is not allowed; allowed: lowercase letters, digits "
+                "and single underscores"
+            )
+        methods = [*methods, "predict_baselines"]
     classes = experiment.Parameters, experiment.EvaluateParameters, experiment.PromoteParameters
     switch = experiment.inputs_switch
     if switch and not all(switch in getattr(cls, "model_fields", ()) for cls in classes):
@@ -372,3 +445,8 @@ def require(experiment: Experiment, methods: Sequence[str] = ()) -> None:
             code = getattr(Experiment, method).__code__
             arguments = ", ".join(code.co_varnames[1 : code.co_argcount])
             raise UserError(f"experiment {name!r} lacks {method}({arguments}); this verb needs {', '.join(methods)}")
+        if method == "load_part" and {"source", "whole"} <= set(own.__code__.co_varnames[: own.__code__.co_argcount]):
+            raise UserError(
+                f"experiment {name!r}: load_part(source, whole) is now load_part(request); read request.source and "
+                "request.whole"
+            )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import accuracy
+import class_intervals
 import epochs
 import gate
 import ids
@@ -18,6 +19,7 @@ import intervals
 import peers
 import recommendation
 import replays
+import short
 from helpers import warm
 from imdb_conv1d.experiment import MAX_NATS
 
@@ -137,6 +139,17 @@ def test_training_from_ids_without_mlflow_prints_its_epochs(few_ids: Path, monke
     assert len(epochs.run([script, str(few_ids), *flags]).val_loss) == 2
 
 
+def test_short_texts_of_many_classes_are_padded_in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "OUT", tmp_path)
+    parts = ids.load(str(short.write_ids(40)), 40)
+    assert [x.shape for x, _ in parts] == [(6400, 40), (1600, 40)]
+    for x, y in parts:
+        assert not x[:, : 40 - short.LONGEST].any()
+        assert x[:, 40 - short.LONGEST :].all()
+        assert set(y.tolist()) == set(range(short.CLASSES))
+    assert short.commands("f", 13, 2)["this project"][1:] == ["f", "--maxlen=13", "--epochs=2"]
+
+
 @pytest.mark.parametrize(
     ("script", "size", "rows"),
     [
@@ -189,6 +202,14 @@ def test_intervals_and_verdicts_of_few_samples_make_tables() -> None:
     assert " / none |" in text.splitlines()[2]
     (text,) = intervals.verdicts((10,), 2)
     assert text.splitlines()[2].startswith("| logits apart by 0.3 | ")
+
+
+def test_intervals_of_classes_of_few_samples_make_tables() -> None:
+    macro, bands = class_intervals.coverage((3,), (130,), 2, (0.7,))
+    assert [line.split(" | ")[0] for line in macro.splitlines()[2:]] == [
+        f"| 3 {kind}, accuracy 0.7" for kind in class_intervals.KINDS
+    ]
+    assert len(bands.splitlines()) == 2 + len(class_intervals.BANDS)
 
 
 def test_recommendations_of_one_trial_make_a_table() -> None:

@@ -314,8 +314,8 @@ def test_help_prints_verbs_or_parameters(tmp_path: Path, verb: str) -> None:
         assert done.stdout.startswith("verbs of diabetes: train, evaluate, replay, compare, promote, rollback, unf")
 
 
-def test_example_has_about_a_hundred_lines() -> None:
+def test_example_has_fewer_than_130_lines() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     lines = {path.name: len(path.read_text().splitlines()) for path in files if not path.is_symlink()}
-    assert lines["diabetes.py"] <= 110
+    assert lines["diabetes.py"] < 130
     assert sum(lines.values()) <= 200

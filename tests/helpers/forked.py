@@ -23,7 +23,7 @@ MODULES = (
     "mlflow.tensorflow", "mlflow.tracing.processor.base_mlflow", "pyarrow.parquet", "sklearn.datasets",
     "sklearn.metrics",
     # Imported by the verbs and the experiments on demand.
-    "imdb_conv1d.networks", "imdb_conv1d.package", "imdb_conv1d.sources", "imdb_conv1d.tokenizer",
+    "imdb_conv1d.ids", "imdb_conv1d.networks", "imdb_conv1d.package", "imdb_conv1d.sources",
     "tracked.models.finalize", "tracked.models.keras_package", "tracked.resume.tracked_training",
     "tracked.training.keras_trainee", "tracked.training.table_dataset", "tracked.training.trainer",
     "tracked.verbs.train",

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from helpers import ROOT, SRC
-from helpers.projects import DIABETES, IMDB, VERBS, Project
+from helpers.projects import DIABETES, IMDB, Project
 from tracked.console import train_parameters
 from tracked.console.errors import UserError
 
@@ -126,7 +126,7 @@ def _fault_of_script(words: list[str]) -> str:
 
 def _fault_of_verb(project: Project, verb: str, flags: list[str]) -> str:
     entry = "main" if verb == "train" else verb
-    if entry not in VERBS:
+    if entry not in project.verbs:
         return f"{verb}: no verb"
     cls = project.parameters(entry)
     if verb == "train":
@@ -158,7 +158,7 @@ def _fault_of_mlflow(words: list[str]) -> str:
     project = PROJECTS.get(given.folder)
     if project is None:
         return "" if given.folder == "GIT_URL" else f"{given.folder}: no project"
-    if given.e not in VERBS:
+    if given.e not in project.verbs:
         return f"{given.e}: no entry point"
     return _fault_of_verb(project, "train" if given.e == "main" else given.e, [f"--{one}" for one in given.P])
 

@@ -14,7 +14,7 @@ from tracked.console.verb_parameters import CompareParameters, ReplayParameters,
 from tracked.experiment import Experiment
 
 VERBS = {entry: "train" if entry == "main" else entry for entry in (
-    "main", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip
+    "main", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip  # of every experiment
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Project:
         if entry == "main":
             return train_parameters.make_train_parameters(self.experiment)
         return fixed.get(entry) or verb_parameters.make_verb_parameters(entry, self.experiment)
+
+    @property
+    def verbs(self) -> dict[str, str]:
+        """The verb of each entry point, the experiment's own last."""
+        return VERBS | {verb: verb for verb in self.experiment.own_verbs}
 
     def entry_point(self, entry: str) -> EntryPoint:
         return load_project(str(self.folder)).get_entry_point(entry)

@@ -2,7 +2,14 @@
 
 import random
 
+import numpy as np
 import pandas as pd
+
+from imdb_conv1d.dataset import LabelledTexts
+from imdb_conv1d.labels import ZERO_ONE, Classes, map_to_model
+from imdb_conv1d.sources import Source
+from imdb_conv1d.text_index import TextIndex, make_index, read_spellings
+from imdb_conv1d.texts_part import TextsPart, choose_rows
 
 GOOD = ["wonderful", "warm", "funny", "moving"]
 
@@ -28,6 +35,26 @@ def make_noisy_reviews(rows: int) -> pd.DataFrame:
     reviews, chance = make_reviews(rows), random.Random(1)
     reviews["label"] = [1 - label if chance.random() < 0.25 else label for label in reviews["label"]]
     return reviews
+
+
+def read_part(texts: LabelledTexts, part: str) -> pd.DataFrame:
+    """Read a part with its texts: hash, text, label (code) and split, in the order of the rows' numbers."""
+    found = np.empty(texts.count(part), dtype=object)
+    for numbers, piece in texts.read_texts([part]):
+        found[numbers - texts.positions(part)[0]] = piece
+    return pd.DataFrame({"hash": texts.hashes(part), "text": found, "label": texts.labels(part), "split": part})
+
+
+def index_of(source: Source, names: tuple[str, ...] = ZERO_ONE) -> TextIndex:
+    """Index a source whose labels are these, in this order."""
+    read, classes = read_spellings(source), Classes(names)
+    return make_index(read, classes, map_to_model(read.counts, classes, source.name))
+
+
+def part_of(source: Source) -> TextsPart:
+    """All reviews of a source, or its test part if it has one."""
+    index = index_of(source)
+    return TextsPart(source, index, choose_rows(index, whole=True))
 
 
 # A network and batches small enough that an epoch of 200 tiny reviews takes a fraction of a second.

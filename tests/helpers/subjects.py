@@ -86,7 +86,7 @@ SUBJECTS = {
         },
         _write_noisy_reviews,
         _texts,
-        [("encodes text", "imdb_conv1d.tokenizer", "encode_parts")],
+        [("encodes text", "imdb_conv1d.ids", "encode_parts")],
     ),
     "diabetes": Subject(
         _diabetes,

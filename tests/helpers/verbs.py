@@ -15,7 +15,7 @@ class Verb:
 
     def __init__(self, name: str, experiment: Experiment = EXPERIMENT) -> None:
         self.name, self.experiment = name, experiment
-        self._main = importlib.import_module(f"tracked.verbs.{name}").main
+        self._main = importlib.import_module(experiment.own_verbs.get(name, f"tracked.verbs.{name}")).main
 
     def main(self, argv: Sequence[str], signals: Signals) -> int | None:
         with ExitStack() as stack:
@@ -26,6 +26,6 @@ class Verb:
             return self._main(self.experiment, argv, signals)
 
 
-train, evaluate, replay, compare, promote, rollback, unfinished = map(
-    Verb, ("train", "evaluate", "replay", "compare", "promote", "rollback", "unfinished")
+train, evaluate, replay, compare, promote, rollback, unfinished, explain = map(
+    Verb, ("train", "evaluate", "replay", "compare", "promote", "rollback", "unfinished", "explain")
 )

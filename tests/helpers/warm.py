@@ -39,6 +39,7 @@ PLACE = Path(tempfile.gettempdir())  # at import, before a test has one of its o
 MODULES = (
     "mlflow.cli", "mlflow.projects.backend.local", "numpy", "tracked.verbs.compare", "tracked.verbs.evaluate",
     "tracked.verbs.promote", "tracked.verbs.replay", "tracked.verbs.rollback", "tracked.verbs.unfinished",
+    "imdb_conv1d.verbs.explain",
 )  # fmt: skip
 CLIENT = """#!/bin/sh
 '''exec' {python!r} -ISE "$0" "$@"

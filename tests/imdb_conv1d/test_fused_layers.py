@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from imdb_conv1d import fused_layers, networks
 from imdb_conv1d.batches import make_training_batches, make_validation_batches
 from imdb_conv1d.fused_layers import FusedAdam, FusedConvolution
+from imdb_conv1d.ids import EncodedPart
 from imdb_conv1d.parameters import TrainParameters
+from imdb_conv1d.short_layers import ScatteredAdam, ShortConvolution
 from tracked.training.keras_trainee import EpochNumber
 
 Arrays = list[np.ndarray]
@@ -35,10 +37,11 @@ def results(
     keep: np.ndarray,
     upstream: np.ndarray,
     fast: bool,
+    layer: type[keras.Layer] = FusedConvolution,
 ) -> tuple[np.ndarray, Arrays]:
     """Compute the output and the gradients of the embeddings' table, kernel, bias and the convolution's input."""
     maximum = keras.layers.GlobalMaxPooling1D(dtype="float64")
-    convolve = FusedConvolution(convolution) if fast else lambda x: maximum(convolution(x))
+    convolve = layer(convolution) if fast else lambda x: maximum(convolution(x))
     with tf.GradientTape() as tape:
         x = embedding(tf.constant(ids)) * keep
         tape.watch(x)
@@ -88,6 +91,31 @@ def test_fused_layers_on_distinct_words_equal_the_plain_ones(
         close(fast, plain)
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    batch=st.integers(1, 5),
+    length=st.integers(1, 12),
+    kernel_size=st.integers(1, 4),
+    filters=st.integers(1, 6),
+    words=st.integers(1, WORDS),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_short_layers_equal_the_plain_ones_with_shared_maxima_too(
+    batch: int, length: int, kernel_size: int, filters: int, words: int, seed: int
+) -> None:
+    """A gradient is divided among equal windows; their products may differ by rounding, so their words are integers."""
+    numbers = np.random.default_rng(seed)
+    embedding, convolution = layers(filters, kernel_size, numbers)
+    for layer in (embedding, convolution):
+        layer.set_weights([np.round(weight * 2) for weight in layer.get_weights()])
+    ids = numbers.integers(0, words, (batch, max(length, kernel_size))).astype(np.int32)
+    keep = numbers.integers(0, 2, (*ids.shape, CHANNELS)).astype(float)
+    upstream = numbers.normal(size=(batch, filters))
+    plain_y, plain = results(embedding, convolution, ids, keep, upstream, fast=False)
+    short_y, short = results(embedding, convolution, ids, keep, upstream, True, ShortConvolution)
+    close([short_y, *short], [plain_y, *plain])
+
+
 @pytest.mark.parametrize("words", [1, 2, 3, 15])
 def test_fused_layers_on_repeated_words_have_the_plain_weights_gradients(words: int) -> None:
     """Reviews from one word to longer than maxlen: windows with equal words tie, and the weights' gradients agree."""
@@ -123,7 +151,7 @@ def test_fused_adam_makes_kerass_steps(seed: int, steps: int, rate: float) -> No
     dense = numbers.normal(size=(steps, 6, 3))
     rows, words = numbers.normal(size=(steps, 9, 3)), numbers.integers(0, 5, (steps, 9))
     results = []
-    for kind in (keras.optimizers.Adam, FusedAdam):
+    for kind in (keras.optimizers.Adam, FusedAdam, ScatteredAdam):
         variables = [keras.Variable(start, dtype="float64") for _ in range(2)]
         adam = kind(rate)
         adam.build(variables)
@@ -132,6 +160,7 @@ def test_fused_adam_makes_kerass_steps(seed: int, steps: int, rate: float) -> No
             adam.apply([tf.constant(dense[step]), slices], variables)
         results.append([np.asarray(value) for value in [*variables, *adam.variables]])
     close(results[1], results[0])
+    close(results[2], results[0])
     assert results[0][2] == steps  # the optimizer's own count
 
 
@@ -140,14 +169,14 @@ def test_adam_whose_parts_have_moved_takes_kerass_own_step(monkeypatch: pytest.M
     numbers = np.random.default_rng(0)
     start, dense, rows = numbers.normal(size=(6, 3)), numbers.normal(size=(6, 3)), numbers.normal(size=(9, 3))
     results = []
-    for kind in (keras.optimizers.Adam, FusedAdam):
+    for kind in (keras.optimizers.Adam, FusedAdam, ScatteredAdam):
         variables = [keras.Variable(start, dtype="float64") for _ in range(2)]
         adam = kind(0.1)
         adam.build(variables)
         slices = tf.IndexedSlices(tf.constant(rows), tf.constant([0, 1, 1, 3, 4, 4, 0, 2, 2]), (6, 3))
         adam.apply([tf.constant(dense), slices], variables)
         results.append([np.asarray(value).tobytes() for value in [*variables, *adam.variables]])
-    assert results[0] == results[1]
+    assert results[0] == results[1] == results[2]
 
 
 SMALL = TrainParameters(
@@ -155,31 +184,48 @@ SMALL = TrainParameters(
 )
 NUMBERS = np.random.default_rng(0)
 IDS = keras.utils.pad_sequences([NUMBERS.integers(1, 40, size) for size in NUMBERS.integers(2, 40, 240)], maxlen=30)
-LABELS = (IDS == 7).any(axis=1).astype(int)
+LABELS = (IDS == 7).any(axis=1).astype(np.float32)
 
 
 def train(
-    fast: bool, epochs: int = 3, parameters: TrainParameters = SMALL, ids: np.ndarray = IDS
+    fast: bool, epochs: int = 3, parameters: TrainParameters = SMALL, ids: np.ndarray = IDS, classes: int = 2
 ) -> tuple[networks.Network, dict[str, list[float]]]:
     keras.utils.set_random_seed(3)
-    network = networks.build(parameters.model_copy(update={"fused": fast}))
+    labels = LABELS if classes == 2 else ids[:, -1] % classes
+    network = networks.build(parameters.model_copy(update={"fused": fast}), classes=classes)
     number = tf.Variable(0, dtype=tf.int64)
     history = network.trained.fit(
-        make_training_batches(ids, LABELS, parameters.batch_size, parameters.kernel_size, 3, number),
+        make_training_batches(
+            EncodedPart.from_padded(ids), labels, parameters.batch_size, parameters.kernel_size, 3, number
+        ),
         epochs=epochs,
-        validation_data=make_validation_batches(ids[:50], LABELS[:50], parameters.kernel_size),
+        validation_data=make_validation_batches(EncodedPart.from_padded(ids[:50]), labels[:50], parameters.kernel_size),
         verbose=0,
         callbacks=[EpochNumber(number)],
     )
     return network, history.history
 
 
-def test_training_with_fused_layers_follows_the_plain_one() -> None:
+LONG = SMALL.model_copy(update={"maxlen": 40})
+
+
+@pytest.mark.parametrize(
+    ("classes", "parameters", "layer", "adam"),
+    [
+        (2, SMALL, FusedConvolution, FusedAdam),
+        (5, LONG, FusedConvolution, ScatteredAdam),
+        (5, SMALL, ShortConvolution, ScatteredAdam),
+    ],
+)
+def test_training_with_fused_layers_follows_the_plain_one(
+    classes: int, parameters: TrainParameters, layer: type[keras.Layer], adam: type[FusedAdam]
+) -> None:
     """Same initial weights, same order, same dropout: in float32 only the rounding differs."""
-    (fast, ours), (plain, theirs) = train(fast=True), train(fast=False)
-    assert type(fast.trained.optimizer) is FusedAdam
+    ids = np.pad(IDS, ((0, 0), (parameters.maxlen - 30, 0)))
+    (fast, ours), (plain, theirs) = (train(fast, 3, parameters, ids, classes) for fast in (True, False))
+    assert type(fast.trained.optimizer) is adam
     assert type(plain.trained.optimizer) is keras.optimizers.Adam
-    assert any(isinstance(layer, FusedConvolution) for layer in fast.trained.layers)
+    assert any(type(one) is layer for one in fast.trained.layers)
     assert not any(type(layer).__module__ == fused_layers.__name__ for layer in plain.trained.layers)
     assert theirs["loss"][-1] < theirs["loss"][0]
     for name, values in theirs.items():

@@ -1,15 +1,16 @@
 """Keys of texts: equal for equal words, whatever the bytes."""
 
+import hashlib
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d import leaks, tokenizer
-from tracked.experiment import SEEN_PARTS
+from imdb_conv1d import leaks, words
 
 TEXT = "The café's film — wasn't it fun? Two friends."
 
@@ -49,23 +50,30 @@ def test_digest_words_with_maxlen_ignores_earlier_words() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.text(max_size=30), min_size=1, max_size=8))
-def test_make_rows_gives_the_keys_that_an_evaluation_computes(texts: list[str]) -> None:
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=8), st.sampled_from(["words", "characters"]))
+def test_digest_split_gives_the_keys_that_an_evaluation_computes(texts: list[str], tokens: str) -> None:
     """A training computes keys from the words of the original texts, an evaluation from normalized texts."""
     texts = [*texts, unicodedata.normalize("NFD", TEXT), TEXT]
-    rows = pd.DataFrame({"hash": [str(n) for n in range(len(texts))], "label": 1, "split": "train", "text": texts})
-    table = leaks.make_rows(rows, [rows], [tokenizer.split_words(texts)], 400)
-    assert table["words"].tolist() == keys(*texts, maxlen=400)
+    split = words.split_many(texts, tokens)
+    for maxlen in (1, 3, 400):
+        expected = leaks.digest_words(leaks.split_words(texts, tokens), maxlen)
+        assert leaks.digest_split(texts, split, maxlen, tokens) == expected.tolist()
+
+
+def test_digest_words_of_a_text_is_a_hash_of_its_words() -> None:
+    """Stored by earlier versions."""
+    assert keys("Caf\u0065\u0301, ﬁlm!") == [hashlib.sha256("café film".encode()).hexdigest()[:32]]
 
 
 def test_read_seen_of_a_stored_table_has_train_and_validation_keys(tmp_path: Path) -> None:
     rows = pd.DataFrame(
         {"hash": list("abc"), "label": 1, "split": ["train", "validation", "test"], "text": ["a", "b", "c"]}
     )
-    parts = [rows[rows["split"] == name] for name in SEEN_PARTS]
-    leaks.make_rows(rows, parts, [tokenizer.split_words(part["text"]) for part in parts], 5).to_parquet(
-        tmp_path / "rows.parquet"
-    )
+    seen = np.array([1, 0])
+    table = leaks.make_rows(rows, seen, np.array(keys("b", "a"), "S32"), 5)
+    assert table["words"].tolist() == [*keys("a", "b"), ""]
+    assert list(table.columns) == ["hash", "label", "split", "words"]
+    table.to_parquet(tmp_path / "rows.parquet")
     found = leaks.read_seen(pd.read_parquet(tmp_path / "rows.parquet"))
     assert found == leaks.Seen(frozenset(keys("a", "b")), 5)
     assert leaks.read_seen(rows[["hash", "label", "split"]]) is None

@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from imdb_conv1d import networks
+from imdb_conv1d.batches import balance_classes
+from imdb_conv1d.ids import EncodedPart
 from imdb_conv1d.parameters import TrainParameters
 
 KINDS = [
@@ -62,11 +64,97 @@ def test_save_after_training_writes_plain_layers_with_the_trained_state(fused: b
     assert int(loaded.optimizer.iterations) == 18
 
 
-def test_build_on_a_gpu_trains_plain_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+MANY = 5
+NUMBERS = np.random.default_rng(0)
+IDS, CODES = NUMBERS.integers(1, 30, (64, 20)).astype(np.int32), NUMBERS.integers(0, MANY, 64)
+
+
+@pytest.fixture(scope="module")
+def many() -> networks.Network:
+    """A network of five classes."""
+    return networks.build(SMALL, classes=MANY)
+
+
+def test_build_of_more_than_two_classes_ends_in_a_softmax(many: networks.Network) -> None:
+    assert [type(layer).__name__ for layer in many.plain.layers] == KINDS
+    assert many.plain.layers[-1].get_config()["activation"] == "softmax"
+    for model in (many.plain, many.trained):
+        assert model.output_shape == (None, MANY)
+        assert model.loss == "sparse_categorical_crossentropy"
+        results = model.evaluate(IDS, CODES, verbose=0, return_dict=True)
+        probabilities = model.predict(IDS, verbose=0).astype(float)
+        assert set(results) == {"loss", "accuracy"}
+        assert results["loss"] == pytest.approx(-np.log(probabilities[np.arange(64), CODES]).mean(), rel=1e-5)
+        assert results["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == CODES).mean())
+
+
+@pytest.mark.parametrize("classes", [2, MANY])
+def test_loss_of_certain_mistakes_is_not_cut_off(classes: int) -> None:
+    """Keras finds the logits behind the probabilities; clipped probabilities would give a loss of 16."""
+    network = networks.build(SMALL, classes=classes).plain
+    bias = network.layers[-2].bias
+    bias.assign([60.0] if classes == 2 else [60.0, *[0.0] * (classes - 1)])
+    wrong = np.full(64, 0 if classes == 2 else 3)
+    assert network.evaluate(IDS, wrong, verbose=0)[0] == pytest.approx(60, abs=2)
+
+
+def test_balanced_class_weights_weigh_the_training_loss_alone() -> None:
+    """A learning rate of almost zero: the epoch's loss is that of the initial weights, without dropout's effect."""
+    parameters = SMALL.model_copy(update={"learning_rate": 1e-30, "batch_size": 8})
+    codes = np.array([0] * 40 + [1] * 16 + [2] * 8)
+    logs: dict[str, dict[str, float]] = {}
+    part, weights = EncodedPart.from_padded(IDS), balance_classes(codes, 3)
+    assert weights.tolist() == pytest.approx([64 / (3 * 40), 64 / (3 * 16), 64 / (3 * 8)])
+    for chosen in ("none", "balanced"):
+        network = networks.build(parameters, classes=3)
+        for layer in network.trained.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0
+        network.plain.layers[-2].bias.assign([1.0, 0.0, -1.0])
+        network.plain.layers[-2].kernel.assign(np.zeros(network.plain.layers[-2].kernel.shape))
+        own = weights if chosen == "balanced" else None
+        trainee = networks.NetworkTrainee(network, parameters, (part, codes), (part, codes), own)
+        logger = keras.callbacks.History()
+        trainee.fit([logger], 0, 1)
+        logs[chosen] = {name: values[0] for name, values in logger.history.items()}
+    losses = np.log(np.exp([1.0, 0.0, -1.0]).sum()) - np.array([1.0, 0.0, -1.0])[codes]
+    assert logs["none"]["loss"] == pytest.approx(losses.mean(), rel=1e-5)
+    assert logs["balanced"]["loss"] == pytest.approx((losses * weights[codes]).mean(), rel=1e-5)
+    for name in ("val_loss", "accuracy", "val_accuracy"):
+        assert logs["balanced"][name] == pytest.approx(logs["none"][name])
+
+
+def test_class_weights_leave_out_classes_without_rows() -> None:
+    weights = balance_classes(np.array([0, 0, 0, 2]), 4)
+    assert weights[[0, 2]].tolist() == pytest.approx([2 / 3, 2])
+
+
+@pytest.mark.parametrize("classes", [2, MANY])
+def test_build_on_a_gpu_trains_plain_layers(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(networks.reproducibility, "count_gpus", lambda: 1)
-    network = networks.build(SMALL)
+    network = networks.build(SMALL, classes=classes)
     assert [type(layer).__name__ for layer in network.trained.layers] == KINDS
     assert not network.fused
+
+
+@pytest.mark.parametrize(
+    ("classes", "maxlen", "embedding_dims", "layer"),
+    [
+        (2, 20, 22, "FusedConvolution"),
+        (2, 20, 4, "Conv1D"),
+        (MANY, 32, 4, "ShortConvolution"),
+        (MANY, 33, 22, "FusedConvolution"),
+        (MANY, 33, 4, "Conv1D"),
+    ],
+)
+def test_build_chooses_the_layers_by_classes_and_lengths(
+    classes: int, maxlen: int, embedding_dims: int, layer: str
+) -> None:
+    network = networks.build(
+        SMALL.model_copy(update={"maxlen": maxlen, "embedding_dims": embedding_dims}), classes=classes
+    )
+    assert type(network.trained.layers[2]).__name__ == layer
+    assert network.fused == (layer != "Conv1D") == (not network.note)
 
 
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 16), (32, 16), (128, 4), (512, 1), (100000, 1)])

@@ -3,6 +3,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 
 from imdb_conv1d import networks, text_model, tokenizer
@@ -28,7 +29,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path, 
 
 def test_text_model_scores_texts_as_the_network_their_ids(parts: tuple[keras.Model, Path, Path]) -> None:
     network, vocabulary, saved = parts
-    ids = tokenizer.encode(tokenizer.split_words(TEXTS), tokenizer.make_lookup(vocabulary), SMALL.maxlen)
+    split = tokenizer.tokenize(tf.constant(TEXTS))
+    ids = tokenizer.to_ids(split, tokenizer.make_lookup(vocabulary), SMALL.maxlen)
     expected = network.predict(ids, verbose=0)[:, 0]
     vocabulary.rename(vocabulary.with_suffix(".gone"))  # the saved model must not need it
     found = tf.saved_model.load(str(saved))(tf.constant(TEXTS)).numpy()
@@ -51,6 +53,36 @@ def test_text_model_scores_any_number_of_texts_in_order(parts: tuple[keras.Model
     single = loaded(tf.constant(TEXTS)).numpy()
     np.testing.assert_allclose(loaded(tf.constant(many)).numpy(), single[np.arange(len(many)) % 5], atol=1e-6)
     assert loaded(tf.constant([], tf.string)).shape == (0,)
+
+
+MANY = 4
+
+
+@pytest.fixture(scope="module")
+def many(parts: tuple[keras.Model, Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[keras.Model, Path]:
+    """A network of four classes and the folder of its saved text model."""
+    network = networks.build(SMALL, classes=MANY).plain
+    chance = np.random.default_rng(0)
+    network.set_weights([chance.normal(size=weight.shape) for weight in network.get_weights()])
+    saved = tmp_path_factory.mktemp("many") / "saved"
+    tf.saved_model.save(text_model.TextClassifier(network, parts[1], SMALL.maxlen), str(saved))
+    return network, saved
+
+
+def test_text_model_of_many_classes_gives_each_its_probability(
+    parts: tuple[keras.Model, Path, Path], many: tuple[keras.Model, Path]
+) -> None:
+    network, saved = many
+    texts = [TEXTS[number % 5] for number in range(text_model.CHUNK + 3)]
+    ids = tokenizer.to_ids(tokenizer.tokenize(tf.constant(texts)), tokenizer.make_lookup(parts[1]), SMALL.maxlen)
+    loaded = tf.saved_model.load(str(saved))
+    found, logits = loaded(tf.constant(texts)).numpy(), loaded.logits(tf.constant(texts)).numpy()
+    assert (found.shape, found.dtype) == ((len(texts), MANY), np.float64)
+    assert (logits.shape, logits.dtype) == ((len(texts), MANY), np.float32)
+    np.testing.assert_allclose(found, network.predict(ids, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(found, scipy.special.softmax(logits.astype(float), axis=1), rtol=1e-12)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
+    assert loaded(tf.constant([], tf.string)).shape == (0, MANY)
 
 
 def test_logits_of_certain_texts_give_an_exact_loss(tmp_path: Path) -> None:

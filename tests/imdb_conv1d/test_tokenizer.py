@@ -66,19 +66,6 @@ def test_tokenize_agrees_with_the_articles_tokenizer() -> None:
     assert words_of(review) == cleaned.split()
 
 
-def test_make_vocabulary_lists_frequent_words_with_ties_in_alphabetical_order() -> None:
-    texts = ["b a a c", "c b a d", "e"]
-    assert tokenizer.make_vocabulary(tokenizer.split_words(texts), 6) == [
-        "[padding]",
-        "[start]",
-        "[unknown]",
-        "a",
-        "b",
-        "c",
-    ]
-    assert tokenizer.make_vocabulary(tokenizer.split_words(texts), 100)[3:] == ["a", "b", "c", "d", "e"]
-
-
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> tf.lookup.StaticHashTable:
     path = tmp_path_factory.mktemp("words") / "vocabulary.txt"
@@ -94,20 +81,15 @@ IDS = {"good": 3, "bad": 4, "é": 5}
     st.integers(1, 10),
 )
 @settings(max_examples=60, deadline=None)
-def test_encode_of_reviews_equals_pad_sequences(
+def test_to_ids_of_reviews_equals_pad_sequences(
     table: tf.lookup.StaticHashTable, reviews: list[list[str]], maxlen: int
 ) -> None:
     sequences = [[tokenizer.START, *(IDS.get(word, tokenizer.UNKNOWN) for word in review)] for review in reviews]
     expected = keras.utils.pad_sequences(sequences, maxlen=maxlen)
-    found = tokenizer.encode(tokenizer.split_words([" ".join(review) for review in reviews]), table, maxlen)
+    split = tokenizer.tokenize(tf.constant([" ".join(review) for review in reviews]))
+    found = tokenizer.to_ids(split, table, maxlen).numpy()
     assert found.dtype == np.int32
     assert np.array_equal(found, expected)
-
-
-def test_encode_of_more_texts_than_a_chunk_keeps_their_order(table: tf.lookup.StaticHashTable) -> None:
-    texts = ["good " * (row % 5) for row in range(tokenizer.CHUNK * 2 + 7)]
-    found = tokenizer.encode(tokenizer.split_words(texts), table, 6)
-    assert (found == IDS["good"]).sum(axis=1).tolist() == [row % 5 for row in range(len(texts))]
 
 
 def test_write_vocabulary_puts_each_word_on_the_line_of_its_id(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_eight_concurrent_trainings_on_a_locked_sqlite_store_all_finish(
         over.set()
         thread.join()
     assert len(held) > 3
-    assert_all_are_whole(trainings, parameters=19)
+    assert_all_are_whole(trainings, parameters=26)
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def _mounts() -> None:
 
 @pytest.mark.parametrize(
     ("trainings", "kilobytes", "what"),
-    [("imdb", 128, "a checkpoint"), ("diabetes", 168, "a snapshot")],
+    [("imdb", 140, "a checkpoint"), ("diabetes", 168, "a snapshot")],
     indirect=["trainings"],
 )
 def test_train_with_a_full_disk_under_the_snapshots_warns_and_recovers(

@@ -21,6 +21,8 @@ from helpers import SRC
 from helpers.resuming import break_off, folder, last_epoch, metrics
 from helpers.runs import SignalAfter, last_run
 from helpers.verbs import Verb, train, unfinished
+from tracked.console import parameters as console_parameters
+from tracked.console import verb_parameters
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.parameters import Finite
 from tracked.console.signals import Signals
@@ -32,6 +34,7 @@ from tracked.training import reproducibility
 from tracked.training.journal import HistoryError
 from tracked.training.keras_trainee import Arrays, Batches, KerasTrainee
 from tracked.training.table_dataset import TableDataset
+from tracked.verbs import command
 
 from diabetes import Diabetes  # isort: skip  # its folder is on the path since verbs is imported
 
@@ -181,7 +184,7 @@ LACKING = {
     ("train", "load"): f"load(parameters, source); this verb needs {TRAIN}",
     ("train", "build"): f"build(parameters, dataset, folder, resumed_tags); this verb needs {TRAIN}",
     ("train", "package"): f"package(parameters, dataset, folder, checkpoint); this verb needs {TRAIN}",
-    ("evaluate", "load_part"): f"load_part(source, whole); this verb needs {EVALUATE}",
+    ("evaluate", "load_part"): f"load_part(request); this verb needs {EVALUATE}",
     ("evaluate", "predict"): f"predict(model, part, trained_on); this verb needs {EVALUATE}",
     ("evaluate", "score"): f"score(predictions); this verb needs {EVALUATE}",
     ("promote", "score"): f"score(predictions); this verb needs {EVALUATE}",
@@ -198,6 +201,11 @@ def test_verb_of_an_experiment_that_lacks_a_method_is_refused_before_slow_import
     found = subprocess.run([sys.executable, "-c", program, verb], capture_output=True, text=True)
     expected = f"error: experiment 'x' lacks {LACKING[verb, part]}\n"
     assert (found.returncode, found.stderr, found.stdout) == (2, expected, "imported: []\n")
+
+
+def test_experiment_without_tables_and_figures_of_its_own_has_none() -> None:
+    table = pd.DataFrame({"id": ["a"], "loss": [0.5]})
+    assert (Tiny().tabulate(table, table), Tiny().draw(table, "")) == ({}, {})
 
 
 def forbid_requests(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +252,78 @@ def test_require_with_lowercase_letters_digits_and_single_hyphens_accepts_the_na
     experiment = Tiny()
     experiment.name = name
     require(experiment, ("load", "build", "package"))
+
+
+# --- verbs of its own -------------------------------------------------------------------------------------------------
+
+
+class LookParameters(console_parameters.Parameters):
+    """Look at something."""
+
+    depth: int = Field(3, ge=1, le=9, description="How deep to look")
+
+
+def make_looking(**own: Any) -> Experiment:
+    """Make an experiment with a verb of its own."""
+    attributes = {"own_verbs": {"look": "looking"}, "LookParameters": LookParameters} | own
+    experiment: Experiment = type("Looking", (Tiny,), attributes)()
+    return experiment
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, experiment: Experiment, *words: str) -> object:
+    """Run the command line in this process; return its exit status."""
+    monkeypatch.setattr(sys, "argv", ["look.py", *words])
+    monkeypatch.setattr(Signals, "install", lambda self: None)
+    with pytest.raises(SystemExit) as ended:
+        command.run(experiment)
+    return ended.value.code
+
+
+def test_own_verb_runs_its_module_with_the_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+
+    def main(experiment: Experiment, argv: list[str], signals: Signals) -> int:
+        called.append((experiment, verb_parameters.make_verb_parameters("look", experiment).parse(argv).depth))
+        return 7
+
+    module = ModuleType("looking")
+    vars(module)["main"] = main
+    monkeypatch.setitem(sys.modules, "looking", module)
+    experiment = make_looking()
+    assert run_command(monkeypatch, experiment, "look", "--depth=5") == 7
+    assert called == [(experiment, 5)]
+    assert run_command(monkeypatch, experiment, "look", "--depth=0") == 2
+    assert len(called) == 1
+
+
+def test_help_and_refusal_list_own_verbs_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = ", ".join(VERBS)
+    assert run_command(monkeypatch, make_looking(), "--help") == 0
+    assert capsys.readouterr().out == f"verbs of tiny: {every}, look; each has --help\n"
+    assert run_command(monkeypatch, make_looking(), "lok") == 2
+    assert capsys.readouterr().err == f"error: verb: 'lok' is not allowed; allowed: {every}, look\n"
+    assert run_command(monkeypatch, Tiny(), "--help") == 0
+    assert capsys.readouterr().out == f"verbs of tiny: {every}; each has --help\n"
+
+
+@pytest.mark.parametrize("name", [*VERBS, "Look", "look-up", "", "-h"])
+def test_own_verb_with_an_invalid_name_is_refused_for_every_verb(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run_command(monkeypatch, make_looking(own_verbs={name: "looking"}), "evaluate") == 2
+    error = capsys.readouterr().err
+    assert error.startswith(
+        f"error: experiment 'tiny': own_verbs has {name!r}; allowed: lowercase letters, and no verb"
+    )
+    assert error.count("\n") == 1
+
+
+def test_own_verb_without_parameters_is_refused() -> None:
+    with pytest.raises(UserError) as error:
+        verb_parameters.make_verb_parameters("look", make_looking(LookParameters=None))
+    assert one_line(error) == "experiment 'tiny' lacks LookParameters; its verb 'look' needs a subclass of Parameters"
 
 
 def test_find_source_files_of_an_interpreters_class_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,9 @@ def imported(path: Path, top_only: bool = False) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("verb", ["train", "unfinished", "evaluate", "replay", "compare", "promote", "rollback"])
+@pytest.mark.parametrize(
+    "verb", ["train", "unfinished", "evaluate", "replay", "compare", "promote", "rollback", "explain"]
+)
 def test_verb_before_the_parameter_check_imports_nothing_slow(verb: str) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(SRC)!r}); import {verb}\n"

@@ -111,11 +111,23 @@ def compare_losses(
     if not correct:
         return comparison
     ahead = average_by_key(hits[0] - hits[1], keys)
-    first_only, second_only = int((ahead > 0).sum()), int((ahead < 0).sum())
-    discordant = first_only + second_only
-    p_value = float(binomtest(first_only, discordant).pvalue) if discordant else 1.0
+    first_only, second_only, p_value = compute_mcnemar(ahead)
     low, high = compute_interval(ahead)
     return replace(
         comparison, correct=float(ahead.mean()), correct_low=low, correct_high=high,
         first_only=first_only, second_only=second_only, p_value=p_value,
     )  # fmt: skip
+
+
+def compute_mcnemar(ahead: np.ndarray) -> tuple[int, int, float]:
+    """Count the rows that only the first and only the second model gets right, and test them exactly (McNemar 1947).
+
+    Args:
+        ahead: whether the first model is right less whether the second is, [n], averaged over rows with the same key.
+
+    Returns:
+        both counts and the p-value, 1 where no row differs.
+    """
+    first_only, second_only = int((ahead > 0).sum()), int((ahead < 0).sum())
+    discordant = first_only + second_only
+    return first_only, second_only, float(binomtest(first_only, discordant).pvalue) if discordant else 1.0

@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from tracked.console.errors import UserError
 from tracked.console.parameters import (
     Finite,
     Parameters,
+    Switch,
     Text,
     make_list_check,
     parse_number,
@@ -23,6 +25,10 @@ ExperimentName = Annotated[Text, Field(description="The MLflow experiment; auto:
     json_schema_extra={"allowed": "auto or an experiment's name"})]  # fmt: skip
 
 
+AnyModel = Annotated[str, StringConstraints(pattern=r"^(models|runs):/+[^/].*$"), Field(json_schema_extra={
+    "allowed": "models:/NAME@ALIAS, models:/NAME/VERSION, models:/MODEL_ID or runs:/RUN_ID/NAME"})]  # fmt: skip
+
+
 class UnfinishedParameters(Parameters):
     """List unfinished trainings, and close those that will not be resumed."""
 
@@ -34,11 +40,10 @@ class UnfinishedParameters(Parameters):
 class EvaluateParameters(Parameters):
     """Evaluate a registered model on data that it was not trained on."""
 
-    model: Annotated[str, StringConstraints(pattern=r"^(models|runs):/+[^/].*$")] = Field(
-        "models:/model@candidate", description="The model to evaluate", json_schema_extra={
-            "allowed": "models:/NAME@ALIAS, models:/NAME/VERSION, models:/MODEL_ID or runs:/RUN_ID/NAME"})  # fmt: skip
+    model: AnyModel = Field("models:/model@candidate", description="The model to evaluate")
     data: Text = Field("auto", description="The {rows} to score; auto: the test part of the model's data",
         json_schema_extra={"allowed": "auto"})  # fmt: skip
+    baseline: Switch = Field(True, description="Whether to score the experiment's baselines on the same {rows}")
 
 
 class ReplayParameters(Parameters):
@@ -113,11 +118,20 @@ class RollbackParameters(Parameters):
 
 
 def make_verb_parameters(verb: str, experiment: Experiment) -> type[Any]:
-    """Make the parameters of evaluate, promote or rollback with an experiment's defaults and terms."""
+    """Make the parameters of evaluate, promote, rollback or an own verb with an experiment's defaults and terms.
+
+    Raises:
+        UserError: if the experiment's own verb has no parameters.
+    """
     classes: dict[str, type[Parameters]] = {
         "evaluate": EvaluateParameters,
         "promote": PromoteParameters,
         "rollback": RollbackParameters,
     }
-    own = getattr(experiment, f"{verb.capitalize()}Parameters", None)
-    return specialize(own or classes[verb], experiment, {})
+    name = f"{verb.capitalize()}Parameters"
+    own = getattr(experiment, name, None) or classes.get(verb)
+    if own is None:
+        raise UserError(
+            f"experiment {experiment.name!r} lacks {name}; its verb {verb!r} needs a subclass of Parameters"
+        )
+    return specialize(own, experiment, {})

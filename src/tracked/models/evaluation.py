@@ -5,17 +5,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mlflow.exceptions import MlflowException
 
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line, say
+from tracked.console.progress import track
 from tracked.console.signals import Signals
-from tracked.experiment import Experiment, Part
-from tracked.models import loader, predictions
+from tracked.experiment import Experiment, Part, Request
+from tracked.models import baselines, loader, predictions
 from tracked.models.loader import DownloadedModel, ModelMetadata
 from tracked.reports import evaluation_report
-from tracked.runs import context, evaluations, schema
+from tracked.runs import context, evaluations, registry, schema
 from tracked.runs.registry import StoredModel
 from tracked.training import reproducibility
 
@@ -33,19 +35,20 @@ class Subject:
         return replace(self, own_test_part=own)
 
 
-def find_subject(owner: Experiment, stored: StoredModel, metadata: ModelMetadata | None, name: str) -> Subject:
+def find_subject(owner: Experiment, stored: StoredModel, metadata: ModelMetadata | None, parameters: Any) -> Subject:
     """Find the rows to predict with a model.
 
     Args:
-        name: the parameter data; auto is the test part of the model's training data.
+        parameters: the verb's; ``data`` is auto for the test part of the model's training data.
 
     Raises:
         UserError: if the data cannot be found, differ from the training data (for auto), or have no rows to predict.
     """
-    own_test_part = name == "auto"
+    own_test_part = parameters.data == "auto"
     if own_test_part and not metadata:
         raise UserError(f"data: {stored.title} does not name its training data; give the name or path of data")
-    part = owner.load_part(metadata.data_source if own_test_part and metadata else name, whole=not own_test_part)
+    source = metadata.data_source if own_test_part and metadata else parameters.data
+    part = owner.load_part(Request(source, not own_test_part, parameters, metadata.own if metadata else {}))
     if own_test_part and metadata and part.digest != metadata.data_digest:
         raise UserError(
             f"data: {part.source} differs from what {stored.title} was trained on (digest "
@@ -67,6 +70,9 @@ def evaluate(
 ) -> str:
     """Predict and score the rows in a run of ``evaluate``; returns the run's id.
 
+    Args:
+        parameters: the verb's, to be logged; the baselines are scored too if ``baseline`` is true.
+
     Raises:
         RunFailed: if the model cannot predict the rows, or they cannot be scored.
     """
@@ -78,21 +84,15 @@ def evaluate(
     with context.run(owner, "evaluate", f"evaluate {stored.short}", parameters, signals) as run:
         say(f"run {run.id} 'evaluate {stored.short}'")
         run.log_input(part.source, part.digest, "evaluation", {"rows": part.total}, part.columns)
+        registry.log_model(run, stored)
         run.set_tags({
-            schema.MODEL_URI: stored.uri, schema.MODEL_NAME: stored.name, schema.MODEL_VERSION: stored.version,
             schema.ROWS_DIGEST: part.rows_digest, schema.EVALUATION_FORMAT: evaluations.FORMAT,
             schema.LOSS_OF_ROWS: evaluations.loss_of_rows(owner),
         })  # fmt: skip
-        if stored.model_id:
-            run.log_model_input(stored.model_id)
-            run.set_tags({schema.MODEL_ID: stored.model_id})
-        if stored.run_id:
-            run.set_tags({schema.TRAINING_RUN_ID: stored.run_id})
         started = time.perf_counter()
         try:
-            predicted = predictions.write(
-                pieces, part.count, run.folder / schema.PREDICTIONS, lambda n: say(f"scored {n:,} {owner.terms.rows}")
-            )
+            with track("scoring", part.count, owner.terms.rows, summary=False) as progress:
+                predicted = predictions.write(pieces, part.count, run.folder / schema.PREDICTIONS, progress.advance)
         except MlflowException as error:  # such as an input that the signature does not take
             # The text before the cause is the input itself, which may be private.
             cause = str(error).rpartition("Error: ")[2] if "Error: " in str(error) else type(error).__name__
@@ -107,4 +107,7 @@ def evaluate(
                 run, owner, stored, predicted.rows, predicted.worst, seconds, may_show, subject.own_test_part
             )
         )
+        if parameters.get("baseline") == "true":
+            own = subject.own_test_part
+            baselines.log_baselines(owner, run, stored, part, trained_on, predicted.rows, own)
     return run.id

@@ -1,8 +1,10 @@
 """Complete a training: its model, its version, its totals, and last the tag that marks it complete."""
 
+from tracked.console.errors import RunFailed
 from tracked.console.signals import Signals
 from tracked.experiment import Dataset
 from tracked.models import publisher
+from tracked.models.loader import reserved_metadata
 from tracked.reports import training_report
 from tracked.runs.schema import BEST_EPOCH, BEST_VALUE, DATA_DIGEST, DATA_SOURCE, EXPERIMENT, REGISTERED
 from tracked.runs.writer import Run
@@ -30,6 +32,9 @@ def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -
         switch = experiment.inputs_switch
         metadata = {switch: getattr(parameters, switch)} if switch else {}
         metadata |= {DATA_SOURCE: data.source, DATA_DIGEST: data.digest, EXPERIMENT: experiment.name}
+        if taken := sorted(set(reserved_metadata(experiment)) & set(package.metadata)):
+            raise RunFailed(f"experiment {experiment.name!r} packages the reserved metadata {taken[0]!r}; rename it")
+        metadata |= package.metadata
         strings = parameters.as_strings()
         model_id = publisher.store_model(name, package, checkpoint, trainer.best_epoch, strings, metadata)
         publisher.require_same_loss(model_id, package, trainer.best[f"val_{experiment.metrics[0].name}"])

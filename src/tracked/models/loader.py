@@ -3,9 +3,11 @@
 import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -20,7 +22,7 @@ from tracked.runs.connection import is_permanent_error
 from tracked.runs.outbox import with_retries
 from tracked.runs.registry import StoredModel, require_own
 from tracked.runs.run_parameters import read_parameters
-from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, ROWS
+from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, EXPERIMENT, ROWS
 
 # All that a model's folder may hold beside the assets of a SavedModel: MLflow's descriptions and checkpoints. MLflow
 # unpickles or imports other files, some of them by their name alone; legacy .h5 files hold code, too.
@@ -38,12 +40,14 @@ MODULES = {"keras", "tensorflow.keras", "keras._tf_keras.keras", "keras.api._tf_
 class ModelMetadata:
     """The part of a model's metadata that describes its training data.
 
-    ``private``: True if the training forbids storing the rows' inputs with runs.
+    ``private``: True if the training forbids storing the rows' inputs with runs. ``own`` is what the experiment's
+    ``package`` stored.
     """
 
     data_source: str
     data_digest: str
     private: bool = False
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,13 @@ def download(owner: Experiment, stored: StoredModel, folder: Path) -> Downloaded
     if not {DATA_SOURCE, DATA_DIGEST} <= set(metadata):
         return DownloadedModel(path, None)
     private = bool(owner.inputs_switch) and not metadata.get(owner.inputs_switch, True)
-    return DownloadedModel(path, ModelMetadata(metadata[DATA_SOURCE], metadata[DATA_DIGEST], private))
+    own = {name: value for name, value in metadata.items() if name not in {*reserved_metadata(owner)}}
+    return DownloadedModel(path, ModelMetadata(metadata[DATA_SOURCE], metadata[DATA_DIGEST], private, own))
+
+
+def reserved_metadata(owner: Experiment) -> list[str]:
+    """List the names in a model's metadata that the machinery sets, so that ``package`` cannot."""
+    return [DATA_SOURCE, DATA_DIGEST, EXPERIMENT, *filter(None, [owner.inputs_switch])]
 
 
 def _is_data(file: Path) -> bool:
@@ -111,11 +121,13 @@ def read_trained_on(stored: StoredModel, metadata: ModelMetadata | None, folder:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    rows, digest = read_training_rows(stored, folder), metadata.data_digest if metadata else ""
-    if rows is None:
-        return TrainedOn(None, digest)
-    run = with_retries("reading the training's run", partial(mlflow.MlflowClient().get_run, stored.run_id))
-    return TrainedOn(rows, digest, read_parameters(run))
+    rows = read_training_rows(stored, folder)
+    known = (metadata.data_digest, metadata.data_source, metadata.own) if metadata else ("", "", {})
+    parameters: Mapping[str, str] = {}
+    if rows is not None:
+        run = with_retries("reading the training's run", partial(mlflow.MlflowClient().get_run, stored.run_id))
+        parameters = read_parameters(run)
+    return TrainedOn(rows, known[0], parameters, known[1], known[2])
 
 
 def read_training_rows(stored: StoredModel, folder: Path) -> pd.DataFrame | None:

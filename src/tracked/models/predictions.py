@@ -13,9 +13,8 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line
 from tracked.runs.evaluations import COLUMNS
 
-WORST = 50  # rows
+WORST = 500  # rows
 LOSS = " loss"  # a column beside the inputs; the blank keeps it apart from theirs
-PROGRESS = 5000  # rows between calls of ``progress``
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Predictions:
     """A model's predictions of a part.
 
     ``rows``: what ``Experiment.predict`` yields, in the order of the data; ``seen`` is missing where it is unknown.
-    ``worst``: the inputs of the ``WORST`` rows with the largest loss, without correct rows.
+    ``worst``: the inputs of the ``WORST`` rows with the largest loss, without correct rows, indexed by their positions.
     """
 
     rows: pd.DataFrame
@@ -31,14 +30,14 @@ class Predictions:
 
 
 def write(
-    pieces: Iterable[tuple[pd.DataFrame, pd.DataFrame]], count: int, path: Path, progress: Callable[[int], None]
+    pieces: Iterable[tuple[pd.DataFrame, pd.DataFrame]], count: int, path: Path, advance: Callable[[int], None]
 ) -> Predictions:
     """Write predictions to a Parquet file, piece by piece.
 
     Args:
         pieces: what ``Experiment.predict`` yields.
         count: the number of rows that the part has.
-        progress: called with the number of rows so far.
+        advance: called with the number of rows of each piece, once they are written.
 
     Raises:
         RunFailed: if a column is missing, the columns change between pieces, a loss is not a finite number of 0 or
@@ -65,11 +64,11 @@ def write(
             writer.write_table(content)
             tables.append(table)
             wrong = ~table["correct"].to_numpy(dtype=bool) if "correct" in table else np.ones(len(table), dtype=bool)
-            more = inputs[wrong].assign(**{LOSS: table["loss"].to_numpy()[wrong]})
+            more = inputs.set_axis(range(done, done + len(table))).loc[wrong]
+            more = more.assign(**{LOSS: table["loss"].to_numpy()[wrong]})
             worst = (pd.concat([worst, more]) if len(worst) else more).nlargest(WORST, LOSS)
             done += len(table)
-            if done // PROGRESS > (done - len(table)) // PROGRESS:
-                progress(done)
+            advance(len(table))
     except (ValueError, pa.ArrowException) as error:  # such as values that a column's type does not take
         raise RunFailed(f"the predictions cannot be written ({one_line(error)}); no metrics are logged") from error
     finally:

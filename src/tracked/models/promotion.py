@@ -11,7 +11,7 @@ from tracked.analysis import noninferiority
 from tracked.console.errors import RunFailed
 from tracked.console.lines import format_count, say
 from tracked.console.signals import Signals
-from tracked.console.verb_parameters import PromoteParameters
+from tracked.console.verb_parameters import PromoteParameters, make_verb_parameters
 from tracked.experiment import Experiment
 from tracked.models import champions, evaluation
 from tracked.models.contest import Contest, find_evaluation
@@ -158,7 +158,8 @@ def _find_or_evaluate(
         model = contest.models[stored.version]
         subject = contest.subject.for_another(model.metadata)
         strings = {"model": stored.uri, "data": "auto" if subject.own_test_part else subject.part.source}
-        strings |= {name: value for name, value in parameters.as_strings().items() if name == owner.inputs_switch}
+        shared = set(make_verb_parameters("evaluate", owner).model_fields) - set(strings)
+        strings |= {name: value for name, value in parameters.as_strings().items() if name in shared}
         evaluation.evaluate(owner, stored, model, subject, strings, signals)
         evaluation_run = find_evaluation(owner, stored, contest.rows_digest)
     if evaluation_run is None:

@@ -44,7 +44,8 @@ def store_model(
         RunFailed: if the model cannot be stored; partly stored models are deleted.
     """
     active = mlflow.active_run()
-    inputs, outputs = (Schema([TensorSpec(np.dtype(kind), shape)]) for kind, shape in (package.inputs, package.outputs))
+    inputs = Schema([TensorSpec(np.dtype(package.inputs[0]), package.inputs[1])])
+    outputs = Schema([TensorSpec(np.dtype(package.outputs[0]), package.outputs[1], package.output_name or None)])
 
     def attempt() -> str:
         info = mlflow.tensorflow.log_model(

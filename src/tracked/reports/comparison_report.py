@@ -13,6 +13,7 @@ from tracked.console.lines import format_count, warn
 from tracked.experiment import Experiment
 from tracked.reports import page
 from tracked.reports.comparison_table import fit_to_width, fixed_columns, format_table, list_others, shorten_names
+from tracked.reports.csv_table import format_csv
 from tracked.runs import evaluations, schema
 from tracked.runs.queries import MlflowRun, describe_other_data
 from tracked.runs.writer import Run, escape_markdown
@@ -45,9 +46,8 @@ def compare_pairs(owner: Experiment, run: Run, table: pd.DataFrame, evaluated: M
     items = list(read.items())
     for run_id, (name, predictions) in items[1:]:
         first_id, (first_name, first) = items[0]
-        same = evaluations.have_same_rows(first, predictions) and evaluations.have_same_loss(
-            evaluated[first_id], evaluated[run_id]
-        )
+        same_ids = evaluations.have_same_rows(first, predictions)
+        same = same_ids and evaluations.can_be_paired(evaluated[first_id], evaluated[run_id])
         pair = {"first_run_id": first_id, "second_run_id": run_id, "same_rows": same}
         unseen = first[evaluations.find_unseen(first, predictions)] if same else first[:0]
         if len(unseen) > 1:
@@ -58,7 +58,8 @@ def compare_pairs(owner: Experiment, run: Run, table: pd.DataFrame, evaluated: M
             rows.append(pair | {"sentence": sentence} | result.to_columns(owner.terms))
         else:
             counts = f"{len(first):,} and {len(predictions):,} {owner.terms.rows}"
-            reason = f"fewer than 2 {owner.terms.rows} that neither has seen" if same else f"other rows ({counts})"
+            reason = "losses of another kind or among other labels" if same_ids else f"other rows ({counts})"
+            reason = f"fewer than 2 {owner.terms.rows} that neither has seen" if same else reason
             rows.append(pair | {"sentence": f"{first_name} against {name}: not paired, {reason}."})
         notes = []
         for training, predicted in ((first_name, first), (name, predictions)):
@@ -89,7 +90,7 @@ def log_report(
     metric = f"{any_history.monitor}, {'lower' if any_history.mode == 'min' else 'higher'} is better"
     title = f"{format_count(len(table), 'training')} of {experiment}, by {metric}"
     warnings = list(filter(None, [describe_other_data(table["data"].tolist())]))
-    texts = {schema.COMPARISON_TABLE: table.to_csv(index=False), schema.PAIRS: pair_table.to_csv(index=False)}
+    texts = {schema.COMPARISON_TABLE: format_csv(table), schema.PAIRS: format_csv(pair_table)}
     drawn = table[table["run_id"].isin(histories)]
     names = shorten_names(drawn["run_name"].tolist())
     curves = [replace(histories[run_id], run_name=name) for run_id, name in zip(drawn["run_id"], names, strict=True)]

@@ -1,4 +1,4 @@
-"""Log an evaluation: scores, plots, predictions and the worst rows."""
+"""Log an evaluation: scores, plots, tables, predictions and the worst rows."""
 
 import time
 
@@ -7,6 +7,7 @@ import pandas as pd
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
+from tracked.reports.csv_table import write_csv
 from tracked.runs.evaluations import seen_metric
 from tracked.runs.registry import StoredModel
 from tracked.runs.schema import (
@@ -24,6 +25,8 @@ from tracked.runs.schema import (
 )
 from tracked.runs.writer import Run
 
+SHOWN = 50  # rows of the table of the worst
+
 
 def log_report(
     run: Run,
@@ -39,7 +42,7 @@ def log_report(
 
     Args:
         predictions: all that ``Experiment.predict`` yields; ``seen`` is missing where it is unknown.
-        worst: the inputs of the worst rows.
+        worst: the inputs of the worst rows; the first ``SHOWN`` are logged, all may be examples in other tables.
         seconds: the time of reading and predicting.
         with_inputs: whether inputs may be stored.
         own_test_part: whether the rows are the test part of the model's own data. Only then the scores are also logged
@@ -84,7 +87,10 @@ def log_report(
         run.log_figure(figure, name)
     shown = owner.show_worst(worst, with_inputs)
     if len(shown.columns):
-        run.log_table(shown, MISTAKES)
+        run.log_table(shown.head(SHOWN), MISTAKES)
+    for name, table in owner.tabulate(predictions, shown).items():
+        write_csv(table, run.folder / name)
+        run.log_artifact(run.folder / name)
     lines = [f"{owner.summarize(scores)} on {count:,} {rows}{mark}", line]
     if stored.version and own_test_part:
         headline = {TEST_HEADLINE.format(headline=name): scores[name] for name in owner.headline}

@@ -10,6 +10,7 @@ from tracked.analysis.recommendation import pool_rules, recommend
 from tracked.analysis.rule_replay import History, drop_repeats
 from tracked.console.lines import format_count, format_duration
 from tracked.reports import rule_plots
+from tracked.reports.csv_table import write_csv
 from tracked.runs import schema
 from tracked.runs.writer import Run, escape_markdown
 
@@ -123,7 +124,7 @@ def _log_metrics(run: Run, values: Mapping[str, float]) -> None:
 
 def _log_files(run: Run, tables: Mapping[str, pd.DataFrame], plots: Mapping[str, Figure]) -> None:
     for name, table in tables.items():
-        table.to_csv(run.folder / name, index=False)
+        write_csv(table, run.folder / name)
         run.log_artifact(run.folder / name)
     for name, figure in plots.items():
         run.log_figure(figure, name)

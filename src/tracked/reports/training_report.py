@@ -11,7 +11,7 @@ from tracked.console.lines import one_line, warn
 from tracked.experiment import Dataset
 from tracked.reports import plots
 from tracked.runs.schema import BEST_EPOCH, BEST_VALUE, CHECKPOINT_FOLDER, STOP_REASON, STOPPED_EPOCH
-from tracked.runs.writer import Run
+from tracked.runs.writer import Run, escape_markdown
 from tracked.training import journal
 from tracked.training.files import BEST, CURVES
 from tracked.training.trainer import Trainer
@@ -99,9 +99,10 @@ def summarize(trainer: Trainer) -> str:
 def describe(data: Dataset, trainer: Trainer, registered: str = "") -> str:
     """Describe the outcome in a few lines of Markdown, with the line ``registered`` if it is not empty."""
     line = summarize(trainer)
+    read = escape_markdown(f"{data.source} ({data.summary})")  # names of files and of labels may hold any character
     lines = [
         f"{line[0].upper()}{line[1:]}.",
         registered,
-        f"Data: {data.source} ({data.summary}), digest `{data.digest[:12]}`.",
+        f"Data: {read}, digest `{data.digest[:12]}`.",
     ]
     return "\n\n".join(line for line in lines if line)

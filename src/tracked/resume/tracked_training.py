@@ -72,9 +72,9 @@ class TrackedTraining:
         run.log_training_data(self.data)
         if not (plan and plan.logged):
             self.log_environment()
-        run.log_training_rows(self.data.rows(parameters))
         former = plan.run.data.tags if plan else {}
         trainee = experiment.build(parameters, self.data, run.folder, former)
+        run.log_training_rows(self.data.rows(parameters))
         if trainee.note:
             say(trainee.note)
         after = trainer.restore(trainee)

@@ -125,17 +125,21 @@ def find_for_model(owner: Experiment, stored: StoredModel, *conditions: str) -> 
     runs = search_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
     loss = loss_of_rows(owner)
     runs = [run for run in runs if run.data.tags.get(LOSS_OF_ROWS, loss) == loss]
-    return next((run for run in runs if _is_of(run, stored) and _has_predictions(run)), None)
+    return next((run for run in runs if is_of(run, stored) and _has_predictions(run)), None)
 
 
-def _is_of(run: Run, stored: StoredModel) -> bool:
+def is_of(run: Run, stored: StoredModel) -> bool:
     """Whether an evaluation is of this model; an evaluation that names no model is of its training's."""
     return not stored.model_id or _model(run) in ("", stored.model_id)
 
 
-def have_same_loss(first: Run, second: Run) -> bool:
-    """Whether two evaluations have the same kind of loss, as far as they name it."""
-    return len({run.data.tags[LOSS_OF_ROWS] for run in (first, second) if LOSS_OF_ROWS in run.data.tags}) < 2
+def can_be_paired(first: Run, second: Run) -> bool:
+    """Whether two evaluations have the same kind of loss and the same digest of rows, as far as they name them.
+
+    Rows with equal ids have another digest if one model knows other labels: its losses are those of another task.
+    """
+    tags = [run.data.tags for run in (first, second)]
+    return all(len({own[name] for own in tags if own.get(name)}) < 2 for name in (LOSS_OF_ROWS, ROWS_DIGEST))
 
 
 def _model(run: Run) -> str:

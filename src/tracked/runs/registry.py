@@ -1,8 +1,10 @@
 """Find models by their URI, and refuse those of another experiment."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -13,7 +15,19 @@ from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.outbox import with_retries
-from tracked.runs.schema import DATA_DIGEST, EXPERIMENT, OF_VERSIONS, name_experiment, owner_of
+from tracked.runs.schema import (
+    DATA_DIGEST,
+    EXPERIMENT,
+    MODEL_ID,
+    MODEL_NAME,
+    MODEL_URI,
+    MODEL_VERSION,
+    OF_VERSIONS,
+    TRAINING_RUN_ID,
+    name_experiment,
+    owner_of,
+)
+from tracked.runs.writer import Run
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,7 @@ class StoredModel:
     """A model found in the registry or at a run.
 
     ``version`` is empty for a model without a version; ``data_digest`` and ``experiment`` are empty for a model without
-    that metadata.
+    that metadata. ``metadata`` is all that is stored with the model.
     """
 
     uri: str
@@ -31,6 +45,7 @@ class StoredModel:
     run_id: str
     data_digest: str = ""
     experiment: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def title(self) -> str:
@@ -73,6 +88,17 @@ def _version(client: mlflow.MlflowClient, name: str, number: str) -> ModelVersio
     return versions[0]
 
 
+def log_model(run: Run, stored: StoredModel) -> None:
+    """Log a model as an input of a run, with tags that name it."""
+    tags = {MODEL_URI: stored.uri, MODEL_NAME: stored.name, MODEL_VERSION: stored.version}
+    if stored.run_id:
+        tags[TRAINING_RUN_ID] = stored.run_id
+    if stored.model_id:
+        run.log_model_input(stored.model_id)
+        tags[MODEL_ID] = stored.model_id
+    run.set_tags(tags)
+
+
 def require_own_version(owner: Experiment, name: str, version: str) -> None:
     """Refuse another experiment's version, by its tags alone: its files may be gone.
 
@@ -82,10 +108,10 @@ def require_own_version(owner: Experiment, name: str, version: str) -> None:
     _require_tags(owner, mlflow.MlflowClient().get_model_version(name, version))
 
 
-def _trained_on(info: ModelInfo) -> tuple[str, str]:
-    """The digest of a model's data and its experiment's name, from its metadata; empty where missing."""
+def _trained_on(info: ModelInfo) -> tuple[str, str, Mapping[str, Any]]:
+    """The digest of a model's data and its experiment's name, empty where missing, and all of its metadata."""
     metadata = info.metadata or {}
-    return str(metadata.get(DATA_DIGEST, "")), str(metadata.get(EXPERIMENT, ""))
+    return str(metadata.get(DATA_DIGEST, "")), str(metadata.get(EXPERIMENT, "")), metadata
 
 
 def require_own(owner: Experiment, stored: StoredModel) -> None:

@@ -2,7 +2,8 @@
 
 A name in braces follows from the experiment: ``{rows}`` and ``{loss}`` from its terms, ``{metric}`` from what an epoch
 reports, ``{score}`` from what ``score`` gives, ``{headline}`` from the scores of that attribute, ``{monitor}`` from the
-parameter, ``{inputs_switch}`` from the attribute. What an experiment stores of its own stands in a schema of its own.
+parameter, ``{inputs_switch}`` and ``{baseline}`` from the attributes. What an experiment stores of its own stands in a
+schema of its own.
 """
 
 from collections.abc import Mapping
@@ -19,7 +20,10 @@ from tracked.experiment import Experiment, owns_untagged
 from tracked.training import files, journal, run_folder, snapshot_file
 
 RUN_TAGS = {
-    (VERB := "verb"): "what the run is of: train, evaluate, replay, compare, promote, rollback or unfinished",
+    (
+        VERB := "verb"
+    ): "what the run is of: train, evaluate, replay, compare, promote, rollback or unfinished, or a verb of "
+    "the experiment's own",
     (EXPERIMENT := "experiment"): "whose run it is: the experiment's name; runs from before experiments had names have "
     "no such tag",
     (TRACKED_VERSION := "tracked_version"): "the version of the package `tracked` that the last attempt ran; runs from "
@@ -82,6 +86,10 @@ EVALUATION_TAGS = {
     (LOSS_OF_ROWS := "loss_of_rows"): "what a row's loss is, and its unit",
     (EVALUATION_FORMAT := "evaluation_format"): "the form of what the run holds: 3; without the tag, it is not known "
     "which rows were seen",
+    (
+        BASELINE_KEY := "baseline_key"
+    ): "SHA-256 of all that the baselines depend on: the training's data and parameters, the "
+    "rows, the recipe; evaluations with the same one share the baselines' predictions",
     MLFLOW_LOGGED_ARTIFACTS: "names the table that the UI shows",
     (PARENT_RUN_ID := MLFLOW_PARENT_RUN_ID): "the promotion that made the evaluation; the UI shows it below that",
 }
@@ -95,11 +103,17 @@ EVALUATION_METRICS = {
     "is not known",
     (TEST_ROWS_UNSEEN := "test_{rows}_unseen"): "number of the other rows",
     (TEST_SECONDS := "test_seconds"): "seconds that reading and predicting took",
+    (BASELINE_SCORE := "baseline_{baseline}_{headline}"): "the same scores of a baseline, over all rows",
 }
 EVALUATION_FILES = {
     (PREDICTIONS := "predictions.parquet"): "one row per row of the part",
     (MISTAKES := "mistakes.json"): "the rows with the largest loss, of those that are not right; as far as inputs may "
     "be stored",
+    (BASELINE_TABLE := "baselines.csv"): "one row per baseline: its scores over all rows and, in the columns "
+    "`difference_…`, the model less the baseline over distinct rows that the model has not seen, with 95 % intervals",
+    (
+        BASELINE_PREDICTIONS := f"{(BASELINES_FOLDER := 'baselines')}/{{baseline}}.parquet"
+    ): "one row per row of the part: a baseline's predictions, without `key` and `seen`",
 }
 PREDICTION_COLUMNS = {
     "id": "names the row; no other row of the part has it",
@@ -159,6 +173,16 @@ PROMOTION_METRICS = {
     (UPPER := "{loss}_upper"): "upper bound of that, which the margin is compared with",
     TEST_ROWS: "distinct rows that decided",
     (DECISIONS := "decisions_on_these_{rows}"): "promotions that these rows have decided so far",
+}
+
+OWN_VERB_TAGS = {
+    MODEL_URI: "the model, where the verb takes one, as a URI that does not move",
+    MODEL_NAME: "its registered name; empty for a model without a version",
+    MODEL_VERSION: "its version; empty likewise",
+    MODEL_ID: "its id",
+    TRAINING_RUN_ID: "the run of its training",
+    EVALUATION_RUN_ID: "the evaluation, where the verb takes one",
+    MLFLOW_LOGGED_ARTIFACTS: "names the table that the UI shows",
 }
 
 VERSION_TAGS = {
@@ -222,6 +246,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
     "The run of a replay": {"Tags": REPLAY_TAGS, "Metrics (step 0)": REPLAY_METRICS, "Files": REPLAY_FILES},
     "The run of a comparison": {"Files": COMPARISON_FILES},
     "The run of a promotion or a rollback": {"Tags": PROMOTION_TAGS, "Metrics (step 0)": PROMOTION_METRICS},
+    "The run of a verb of the experiment's own": {"Tags": OWN_VERB_TAGS},
     "The model version": {"Tags": VERSION_TAGS},
     "The registered model": {"Aliases": ALIASES, "Tags": REGISTERED_MODEL_TAGS},
     "The stored model": {"Tags": MODEL_TAGS, "Metadata": MODEL_METADATA, "Files": MODEL_FILES},

@@ -63,6 +63,7 @@ class Run:
         self.missing: list[str] = []
         self.milliseconds = 0  # the latest logged time: the run does not end before it
         self.stop_reason = ""  # why the work ended, once known
+        self._description = ""
         self._records, self._files = Outbox(), Outbox()
 
     def log_params(self, values: Mapping[str, str]) -> None:
@@ -124,7 +125,12 @@ class Run:
 
     def set_description(self, markdown: str) -> None:
         """Set the description that the UI shows with the run."""
+        self._description = markdown
         self.set_tags({MLFLOW_RUN_NOTE: markdown})
+
+    def extend_description(self, markdown: str) -> None:
+        """Add a paragraph to the description that this process has set."""
+        self.set_description("\n\n".join(filter(None, [self._description, markdown])))
 
     def log_input(
         self, name: str, digest: str, context: str, rows: Mapping[str, int], columns: Mapping[str, str]

@@ -24,5 +24,5 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         stored = registry.find(parameters.model)
         say(f"model: {stored.title}" + (f" ({parameters.model})" if stored.uri != parameters.model else ""))
         model = loader.download(experiment, stored, Path(folder))
-        subject = evaluation.find_subject(experiment, stored, model.metadata, parameters.data)
+        subject = evaluation.find_subject(experiment, stored, model.metadata, parameters)
         evaluation.evaluate(experiment, stored, model, subject, parameters.as_strings(), signals)

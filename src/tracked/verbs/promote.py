@@ -32,12 +32,12 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
         champions.promotion_lock(experiment, version.name),
     ):
         champions.require_not_withdrawn(version, parameters.model)
-        pair = contest.set_up_contest(experiment, version, parameters.data, Path(folder))
+        pair = contest.set_up_contest(experiment, version, parameters, Path(folder))
         with context.run(experiment, "promote", f"promote {version.short}", parameters.as_strings(), signals) as run:
             say(f"run {run.id} 'promote {version.short}'")
             verdict = promotion.decide(experiment, run, pair, parameters, signals)
             while verdict.outcome == "overtaken":  # by another host's promotion: compare with the new champion
-                pair = contest.set_up_contest(experiment, version, parameters.data, Path(folder))
+                pair = contest.set_up_contest(experiment, version, parameters, Path(folder))
                 verdict = promotion.decide(experiment, run, pair, parameters, signals)
             promotion.log_outcome(experiment, run, pair, verdict)
     say(verdict.sentence)

@@ -15,6 +15,11 @@ from tracked.console.verb_parameters import ReplayParameters
 
 TrainParameters, EvaluateParameters = IMDB.parameters("main"), IMDB.parameters("evaluate")
 of_both = pytest.mark.parametrize("project", [IMDB, DIABETES], ids=lambda project: project.experiment.name)
+of_every_entry = pytest.mark.parametrize(
+    ("project", "entry"),
+    [pytest.param(project, entry, id=f"{project.experiment.name}-{entry}")
+     for project in (IMDB, DIABETES) for entry in project.verbs],
+)  # fmt: skip
 ARTICLE = {
     "patience": 30, "min_delta": 0.0001, "monitor": "val_loss", "mode": "min", "epochs": 200000, "batch_size": 32,
     "validation_split": 0.2, "max_features": 5000, "maxlen": 400, "embedding_dims": 50, "filters": 250,
@@ -26,18 +31,20 @@ def test_defaults_of_train_are_the_articles() -> None:
     defaults = TrainParameters().model_dump()
     assert {name: defaults[name] for name in ARTICLE} == ARTICLE
     rest = {name: value for name, value in defaults.items() if name not in ARTICLE}
-    assert rest == {"data": "auto", "model_name": "imdb-conv1d", "log_texts": True, "fused": True}
+    of_the_data = {"data": "auto", "text_column": "text", "label_column": "label", "encoding": "utf-8"}
+    of_the_task = {"positive_label": "auto", "tokens": "words", "test_split": 0.2, "class_weight": "none"}
+    ours = {"model_name": "imdb-conv1d", "log_texts": True, "fused": True}
+    assert rest == of_the_data | of_the_task | ours
 
 
 @of_both
 def test_mlproject_of_each_experiment_has_an_entry_point_for_every_verb(project: Project) -> None:
     declared = yaml.safe_load((project.folder / "MLproject").read_text())
-    assert set(declared["entry_points"]) == set(VERBS)
+    assert set(declared["entry_points"]) == set(project.verbs)
     assert declared["name"] == project.experiment.name
 
 
-@of_both
-@pytest.mark.parametrize("entry", VERBS)
+@of_every_entry
 def test_mlproject_of_each_entry_point_declares_the_verbs_parameters(project: Project, entry: str) -> None:
     declared = project.entry_point(entry).parameters
     fields = project.parameters(entry).model_fields
@@ -47,10 +54,9 @@ def test_mlproject_of_each_entry_point_declares_the_verbs_parameters(project: Pr
         assert declared[name].type == ("float" if field.annotation in (int, float) else "string"), name
 
 
-@of_both
-@pytest.mark.parametrize("entry", VERBS)
+@of_every_entry
 def test_mlproject_command_with_quoted_values_passes_every_parameter_unchanged(project: Project, entry: str) -> None:
-    cls, begins = project.parameters(entry), project.script.format(VERBS[entry]).split()
+    cls, begins = project.parameters(entry), project.script.format(project.verbs[entry]).split()
     name = next(name for name in ("data", "run", "experiment", "model_name") if name in cls.model_fields)
     given = {name: "x" if name == "model_name" else "my texts/a 'b'.csv"}
     words = shlex.split(project.entry_point(entry).compute_command(given, None))
@@ -59,7 +65,7 @@ def test_mlproject_command_with_quoted_values_passes_every_parameter_unchanged(p
     assert cls.parse(words[len(begins) :]) == cls(**given)
 
 
-@pytest.mark.parametrize("entry", VERBS)
+@pytest.mark.parametrize("entry", IMDB.verbs)
 def test_parameter_table_of_each_verb_equals_the_code(entry: str) -> None:
     assert _rows(f"Parameters of `{entry}`") == _described(IMDB, entry)
 

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.recording import record
+from helpers.reviews import part_of
 from helpers.stores import copied_store
 from helpers.verbs import Verb
-from imdb_conv1d import dataset, leaks, predict, reviews_part, sources
+from imdb_conv1d import leaks, predict, sources
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console.errors import RunFailed
 from tracked.console.signals import Signals
@@ -129,15 +130,15 @@ def test_worst_rows_of_pieces_are_those_of_the_whole_part(
     candidates = whole[~whole["correct"].astype(bool)] if has_correct else whole
     expected = candidates.astype({"loss": float}).nlargest(predictions.WORST, "loss")
     assert written.worst["input"].tolist() == expected["id"].tolist()
+    assert written.worst.index.tolist() == expected.index.tolist()
     assert list(written.worst) == ["input"]
     assert len(written.rows) == len(whole)
 
 
-def test_progress_is_reported_every_5000_rows(tmp_path: Path) -> None:
+def test_write_advances_by_the_rows_of_each_piece(tmp_path: Path) -> None:
     calls: list[int] = []
-    pieces = [piece([f"{start + n}" for n in range(2000)], [1.0] * 2000) for start in range(0, 12_000, 2000)]
-    predictions.write(pieces, 12_000, tmp_path / "p.parquet", calls.append)
-    assert calls == [6000, 10_000]
+    predictions.write([piece(["a", "b"], [1, 2]), piece([], []), piece(["c"], [1])], 3, tmp_path / "p", calls.append)
+    assert calls == [2, 1]
 
 
 # Through the verb, with an experiment whose predictions are faulty.
@@ -229,10 +230,7 @@ def predicted(folder: Path, seen: list[str] | None) -> pd.DataFrame:
     """Predict those reviews with a model that was trained on the texts of ``seen``."""
     table = reviews_with_copies()
     source = sources.Source("made up", "", lambda: (table.iloc[at : at + 5] for at in range(0, len(table), 5)))
-    rows = dataset.index_rows(source)
-    part = reviews_part.ReviewsPart(
-        source, rows, reviews_part.choose_rows(rows, whole=True), dataset.digest_rows(rows), "made up"
-    )
+    part = part_of(source)
     known = None
     if seen is not None:
         known = pd.DataFrame({"words": leaks.digest_words(leaks.split_words(seen), 400), "split": "train"})

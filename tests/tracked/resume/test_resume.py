@@ -38,6 +38,7 @@ from helpers.runs import SignalAfter, last_run, points, run_train, table, versio
 from helpers.verbs import train
 from imdb_conv1d import dataset, networks, sources
 from imdb_conv1d.experiment import EXPERIMENT
+from imdb_conv1d.ids import EncodedPart
 from imdb_conv1d.parameters import TrainParameters
 from tracked import __version__
 from tracked.console.errors import Interrupted, RunFailed, UserError
@@ -328,7 +329,7 @@ def test_resume_on_changed_data_is_refused_before_anything_changes(
         truncate(newest)
     before, content = state(run), own.read_text()
     change_data(own)
-    now = dataset.digest_rows(dataset.index_rows(sources.resolve(str(own))))
+    now = dataset.load(sources.resolve(str(own)), 0.2).digest
     for _ in range(2):
         with pytest.raises(UserError) as refused:
             resume("--resume", run.info.run_id)
@@ -823,7 +824,7 @@ def test_train_with_an_unwritable_setting_is_refused_without_a_run(
 
 def tiny_trainee(*arguments: str) -> networks.NetworkTrainee:
     parameters = TrainParameters.parse([*TINY, *arguments])
-    rows = np.zeros((4, 20), np.int32), np.arange(4) % 2
+    rows = EncodedPart.from_padded(np.ones((4, 20), np.int32)), np.arange(4, dtype=np.float32) % 2
     return networks.NetworkTrainee(networks.build(parameters), parameters, rows, rows)
 
 
@@ -908,7 +909,7 @@ def test_resume_interrupted_before_the_restore_leaves_the_report(
 ) -> None:
     run = break_off(noisy, 2)
     before = mlflow.get_run(run.info.run_id).data.tags["mlflow.note.content"]
-    monkeypatch.setattr("imdb_conv1d.tokenizer.encode", lambda *_: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
+    monkeypatch.setattr("imdb_conv1d.ids.encode_parts", lambda *_: (_ for _ in ()).throw(Interrupted(signal.SIGTERM)))
     with pytest.raises(Interrupted):
         resume("--resume=latest")
     run = mlflow.get_run(run.info.run_id)

@@ -10,6 +10,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 
 from imdb_conv1d import predict
 from imdb_conv1d.experiment import EXPERIMENT
+from imdb_conv1d.labels import ZERO_ONE, Classes
 from tracked.console.errors import RunFailed, UserError
 from tracked.models import loader
 from tracked.runs import registry
@@ -94,7 +95,7 @@ def fetch(folder: Path, uri: str = "models:/m/1") -> Path:
 def test_harmless_model_is_downloaded_and_scores(store: str, tmp_path: Path) -> None:
     log_lengths()
     model = loader.load(str(fetch(tmp_path / "m")))
-    found = predict.predict_probabilities(model, pd.Series(["a", "ab"], index=[5, 9]))
+    found = predict.predict_probabilities(model, pd.Series(["a", "ab"], index=[5, 9]), Classes(ZERO_ONE))
     assert found.tolist() == pytest.approx([0.1, 0.2])
 
 
@@ -148,7 +149,7 @@ def test_prediction_outside_0_to_1_is_refused(store: str, tmp_path: Path) -> Non
     log_lengths()
     model = loader.load(str(fetch(tmp_path / "m")))
     with pytest.raises(RunFailed, match="does not give a probability between 0 and 1 for each text"):
-        predict.predict_probabilities(model, pd.Series(["a text of more than ten letters"]))
+        predict.predict_probabilities(model, pd.Series(["a text of more than ten letters"]), Classes(ZERO_ONE))
 
 
 def test_model_that_names_a_module_is_refused(store: str, tmp_path: Path) -> None:

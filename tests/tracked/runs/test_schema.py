@@ -31,6 +31,7 @@ SECTIONS = {
     "train": TRAINING, "evaluate": EVALUATION, "replay": "The run of a replay", "compare": "The run of a comparison",
     "promote": "The run of a promotion or a rollback", "rollback": "The run of a promotion or a rollback",
 }  # fmt: skip
+OWN_VERB = "The run of a verb of the experiment's own"
 OWN = {EXPERIMENT.name: imdb_conv1d.schema.CONTENTS, "diabetes": {}}
 SCORES = {EXPERIMENT.name: list(imdb_conv1d.schema.SCORES), "diabetes": ["loss", "rmse", "r2"]}
 MLFLOWS_OWN = {
@@ -65,12 +66,14 @@ def run_all_verbs(experiment: Experiment, flags: Sequence[str], margin: str) -> 
     run("replay")
     run("replay", "--run=all", "--patience=1")
     run("rollback")
+    for verb in experiment.own_verbs:
+        run(verb, "--text=A warm film")
 
 
 def runs(experiment: Experiment) -> dict[str, list[Run]]:
     """The runs of each verb, with all that a search leaves out."""
     condition = f"tags.experiment = '{experiment.name}'"
-    found: dict[str, list[Run]] = {verb: [] for verb in SECTIONS}
+    found: dict[str, list[Run]] = {verb: [] for verb in (*SECTIONS, *experiment.own_verbs)}
     for run in mlflow.search_runs(filter_string=condition, output_format="list"):
         found[run.data.tags["verb"]].append(mlflow.get_run(run.info.run_id))
     return found
@@ -86,12 +89,15 @@ def names(title: str, kind: str, experiment: Experiment) -> set[str]:
         "headline": experiment.headline,
         "monitor": ["val_loss"],
         "inputs_switch": [experiment.inputs_switch],
+        "baseline": list(experiment.baselines),
     }
     groups = [*CONTENTS[title].items(), *OWN[experiment.name].get(title, {}).items()]
     found: set[str] = set()
     for name in (name for group, own in groups if group.startswith(kind) for name in own):
-        (part,) = re.findall(r"{(\w+)}", name) or ["rows"]
-        found |= {name.replace(f"{{{part}}}", value) for value in parts[part]}
+        filled = {name}
+        for part in re.findall(r"{(\w+)}", name):
+            filled = {one.replace(f"{{{part}}}", value) for one in filled for value in parts[part]}
+        found |= filled
     return found
 
 
@@ -99,7 +105,7 @@ def names(title: str, kind: str, experiment: Experiment) -> set[str]:
 def test_every_name_in_a_run_is_in_the_schema(both: None, experiment: Experiment) -> None:
     for verb, found in runs(experiment).items():
         assert found, verb
-        title = SECTIONS[verb]
+        title = SECTIONS.get(verb, OWN_VERB)
         tags = names("Every run", "Tags", experiment) | MLFLOWS_OWN
         tags |= names(title, "Tags", experiment) if "Tags" in CONTENTS[title] else set()
         metrics = names(title, "Metrics", experiment)

@@ -78,6 +78,14 @@ def evaluated(
     return run_id
 
 
+def test_evaluations_of_equal_rows_with_another_digest_are_not_paired(store: str, tmp_path: Path) -> None:
+    for seed, digest in ((7, "of two labels"), (8, "of three")):
+        evaluated(trained([0.5, seed / 20], seed=seed), tmp_path, np.full(150, 0.9), digest=digest, version="3")
+    pairs = pd.read_csv(artifact(run_compare(), "pairs.csv"))
+    assert pairs["same_rows"].tolist() == [False]
+    assert "not paired, losses of another kind or among other labels." in pairs["sentence"].iloc[0]
+
+
 def test_compare_ranks_trainings_and_pairs_their_evaluations(
     store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """The verb evaluate in this process, on a newly trained model."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,12 +14,13 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
-from helpers.reviews import TINY, make_reviews
+from helpers.reviews import TINY, make_reviews, part_of, read_part
+from helpers.scores import compute_scores
 from helpers.stores import copied_store
 from helpers.verbs import evaluate, train
-from imdb_conv1d import dataset, predict, reviews_part, sources
+from imdb_conv1d import baselines, dataset, predict, sources, texts_part
 from imdb_conv1d.experiment import EXPERIMENT
-from imdb_conv1d.metrics import compute_scores
+from imdb_conv1d.text_index import Spellings
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.experiment import TrainedOn
@@ -57,7 +59,7 @@ def test_evaluate_scores_the_test_part_and_links_its_model(trained: Path, capsys
     run = run_evaluate()
     client = mlflow.MlflowClient()
     reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
-    test = reviews.part("test")
+    test = read_part(reviews, "test")
     predictions = pd.read_parquet(artifact(run, "predictions.parquet"))
     assert sorted(predictions["text_sha256"]) == sorted(test["hash"])
     joined = predictions.merge(test, left_on="text_sha256", right_on="hash")
@@ -84,16 +86,19 @@ def test_evaluate_scores_the_test_part_and_links_its_model(trained: Path, capsys
     assert at_the_model["test_reviews_seen"] == 0
     assert {item.path for item in client.list_artifacts(run.info.run_id)} == {
         "predictions.parquet", "confusion.png", "roc.png", "precision_recall.png", "calibration.png", "mistakes.json",
+        "classes.csv", "confused.csv",
+        "baselines.csv", "baselines",
     }  # fmt: skip
     shown = client.get_model_version("imdb-conv1d", "1").tags
     assert float(shown["test_accuracy"]) == run.data.metrics["test_accuracy"]
     assert float(shown["test_loss"]) == run.data.metrics["test_loss"]
     assert (shown["evaluation_run_id"], shown["test_reviews_seen"]) == (run.info.run_id, "0")
     evaluate.main([], Signals())  # again: replaces the line in the description
-    best, about_data, line = client.get_model_version("imdb-conv1d", "1").description.split("\n\n")
+    best, about_data, line, worth = client.get_model_version("imdb-conv1d", "1").description.split("\n\n")
     assert best.startswith("Best epoch")
     assert about_data.startswith("Data:")
     assert line.startswith(f"Test part: test_loss {run.data.metrics['test_loss']:.4f}, test_accuracy")
+    assert worth.startswith("Is the network worth it? ")
     assert run.info.run_name == "evaluate v1 imdb-conv1d"
     assert run.data.tags["data_digest"] == reviews.digest
     assert "test_accuracy" in capsys.readouterr().out
@@ -107,12 +112,16 @@ def test_evaluate_logs_mistakes_with_texts_unless_log_texts_is_false(trained: Pa
     assert shown["columns"] == ["label", "probability", "text"]
     errors = [abs(label - probability) for label, probability, _ in shown["data"]]
     assert errors == sorted(errors, reverse=True)
-    assert len(errors) > 5
+    assert 5 < len(errors) <= 50
     assert {text for _, _, text in shown["data"]} <= set(table["text"])
+    examples = pd.read_csv(artifact(run_evaluate(f"--data={tmp_path / 'turned.csv'}"), "confused.csv"))
+    assert set(examples["text_1"]) <= set(table["text"])
     hidden_run = run_evaluate(f"--data={tmp_path / 'turned.csv'}", "--log_texts=false")
     hidden = artifact(hidden_run, "mistakes.json").read_text()
     assert json.loads(hidden)["columns"] == ["label", "probability", "hash"]
+    hidden += artifact(hidden_run, "confused.csv").read_text() + artifact(hidden_run, "classes.csv").read_text()
     assert not any(text in hidden for text in table["text"])
+    assert pd.read_csv(artifact(hidden_run, "confused.csv"))["id_1"].str.fullmatch("[0-9a-f]{64}-[01]").all()
 
 
 def test_evaluate_of_a_training_without_log_texts_logs_no_text(trained: Path, tmp_path: Path) -> None:
@@ -183,7 +192,7 @@ def test_evaluate_on_seen_words_in_other_bytes_counts_them_as_seen(
     trained: Path, tmp_path: Path, change: Callable[[str], str]
 ) -> None:
     reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
-    table = reviews.part("train")[["text", "label"]]
+    table = read_part(reviews, "train")[["text", "label"]]
     table.assign(text=table["text"].map(change)).to_parquet(tmp_path / "disguised.parquet")
     run = run_evaluate(f"--data={tmp_path / 'disguised.parquet'}")
     assert run.data.metrics["test_reviews_seen"] == run.data.metrics["test_reviews"] == 128
@@ -192,7 +201,7 @@ def test_evaluate_on_seen_words_in_other_bytes_counts_them_as_seen(
 
 def test_evaluate_on_texts_with_seen_last_words_counts_them_as_seen(trained: Path, tmp_path: Path) -> None:
     reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
-    table = reviews.part("validation")[["text", "label"]]
+    table = read_part(reviews, "validation")[["text", "label"]]
     longer = [f"{'another word ' * 15}{text}" for text in table["text"]]  # more words than maxlen
     table.assign(text=longer).to_csv(tmp_path / "longer.csv", index=False)
     assert run_evaluate(f"--data={tmp_path / 'longer.csv'}").data.metrics["test_reviews_seen"] == 0
@@ -236,6 +245,41 @@ def test_evaluate_on_changed_data_warns(trained: Path) -> None:
     assert len(mlflow.search_runs()) == runs
 
 
+def test_evaluate_scores_baselines_once_for_the_same_rows(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run_evaluate()
+    assert "the linear model: loss 0." in capsys.readouterr().out
+    scores = {name: first.data.metrics[f"baseline_{name}"] for name in ("linear_accuracy", "most_frequent_accuracy")}
+    assert scores == {"linear_accuracy": 1.0, "most_frequent_accuracy": 0.5}
+    monkeypatch.setattr(baselines, "fit", None)  # not called again
+    second = run_evaluate()
+    own = {name for name in first.data.metrics if name.startswith("baseline_")}
+    assert {name: second.data.metrics.get(name) for name in own} == {name: first.data.metrics[name] for name in own}
+    assert "baselines: predictions of an earlier evaluation" in capsys.readouterr().out
+    assert "No difference is shown: " in second.data.tags["mlflow.note.content"]
+    table = pd.read_csv(artifact(second, "baselines.csv"))
+    assert table["baseline"].tolist() == ["most_frequent", "linear"]
+    assert table["difference_rows"].tolist() == [40, 40]
+
+
+def test_evaluate_on_other_data_after_the_training_data_changed_says_so(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_reviews(60, seed=8).to_csv(tmp_path / "new.csv", index=False)
+    path = trained / "reviews.csv"
+    before = path.read_text()
+    path.write_text(before.replace("n0x7,", "n0x7 changed,"))
+    try:
+        run = run_evaluate(f"--data={tmp_path / 'new.csv'}")
+    finally:
+        path.write_text(before)
+    assert "no baselines: data: " in (out := capsys.readouterr().out)
+    assert "reviews.csv changed since the training (digest " in out
+    assert run.data.metrics["test_reviews"] == 60
+    assert not [name for name in run.data.metrics if name.startswith("baseline_")]
+
+
 def first_text_changed(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(text=["another text", *table["text"][1:]])
 
@@ -269,14 +313,6 @@ class Constant:
         return np.full(len(texts), 0.7)
 
 
-def part_of(source: sources.Source) -> reviews_part.ReviewsPart:
-    """All reviews of a source, or its test part if it has one."""
-    rows = dataset.index_rows(source)
-    return reviews_part.ReviewsPart(
-        source, rows, reviews_part.choose_rows(rows, whole=True), dataset.digest_rows(rows), "made up"
-    )
-
-
 @pytest.mark.parametrize("change", CHANGES)
 def test_predict_on_data_that_change_between_readings_fails(tmp_path: Path, change: str) -> None:
     changed, message = CHANGES[change]
@@ -306,26 +342,27 @@ def test_predict_on_data_in_other_pieces_gives_the_same_rows(tmp_path: Path) -> 
         yield from (table[start : start + size] for start in range(0, len(table), size))
 
     source = sources.Source("made up", "", tables)
-    rows = dataset.index_rows(source)
-    pieces = pd.concat(reviews_part.read_chosen(source, rows, reviews_part.choose_rows(rows, whole=True)))
+    part = part_of(source)
+    pieces = pd.concat(part.pieces())
     assert pieces["text"].tolist() == table["text"].tolist()
-    assert pieces[["hash", "label"]].equals(rows[["hash", "label"]])
+    assert pieces["label"].tolist() == table["label"].tolist()
+    assert pieces["hash"].tolist() == [hashlib.sha256(text.encode()).hexdigest() for text in table["text"]]
 
 
 def test_evaluate_on_data_that_change_fails_without_figures(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, read = tmp_path / "own.csv", dataset.index_rows
+    path, read = tmp_path / "own.csv", texts_part.read_spellings
     table = make_reviews(40, seed=9)
     table.to_csv(path, index=False)
     before = mlflow.MlflowClient().get_model_version("imdb-conv1d", "1")
 
-    def index(source: sources.Source) -> pd.DataFrame:
+    def index(source: sources.Source) -> Spellings:
         rows = read(source)
         table[::-1].to_csv(path, index=False)
         return rows
 
-    monkeypatch.setattr(dataset, "index_rows", index)
+    monkeypatch.setattr(texts_part, "read_spellings", index)
     with pytest.raises(RunFailed, match="changed while"):
         run_evaluate(f"--data={path}")
     (run,) = mlflow.search_runs(filter_string="tags.verb = 'evaluate'", output_format="list", max_results=1)

@@ -17,7 +17,7 @@ import pytest
 from mlflow.entities import Run
 
 from helpers import SRC, warm
-from helpers.reviews import TINY, make_reviews
+from helpers.reviews import TINY, make_reviews, read_part
 from helpers.stores import copied_store
 from helpers.verbs import Verb, evaluate, promote, rollback, train
 from imdb_conv1d import dataset, sources
@@ -165,7 +165,7 @@ def test_promote_on_seen_reviews_alone_is_undecided(
     """The bytes may differ: here each text ends with a line break."""
     run_promote(3)
     reviews = dataset.load(sources.resolve(str(versions / "reviews.csv")), 0.2)
-    seen = pd.concat([reviews.part("train"), reviews.part("validation")])[["text", "label"]]
+    seen = pd.concat([read_part(reviews, "train"), read_part(reviews, "validation")])[["text", "label"]]
     seen.assign(text=seen["text"] + "\n").to_csv(tmp_path / "disguised.csv", index=False)
     assert run_promote(1, WIDE, f"--data={tmp_path / 'disguised.csv'}") == 3
     out = capsys.readouterr().out

@@ -18,6 +18,7 @@ from helpers.reviews import TINY, make_reviews
 from helpers.stores import copied_store
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
+from tracked.experiment import Request
 from tracked.models import champions
 
 from diabetes import Diabetes  # isort: skip  # its folder is on the path since verbs is imported
@@ -84,7 +85,7 @@ def model(version: int, name: str = NAME) -> str:
 
 
 def test_evaluate_of_a_regression_logs_its_own_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    run("evaluate", model(1))
+    run("evaluate", model(1), "--baseline=false")
     (found,) = runs("evaluate")
     assert found.info.status == "FINISHED"
     names = {"test_loss", "test_rmse", "test_r2"}
@@ -172,8 +173,8 @@ def test_promote_with_seen_patients_leaves_them_out(
     class Whole(Diabetes):
         shown = "train", "test"
 
-        def load_part(self, source: str, whole: bool) -> Any:
-            part = super().load_part(source, whole)
+        def load_part(self, request: Request) -> Any:
+            part = super().load_part(request)
             return Some(part.dataset, self.shown)
 
     verb = verbs.Verb("promote", Whole())
@@ -214,8 +215,8 @@ def test_promote_on_too_few_patients_is_undecided(
     run("promote", model(3))
 
     class Few(Diabetes):
-        def load_part(self, source: str, whole: bool) -> Any:
-            return FewRows(super().load_part(source, whole).dataset, ("test",))
+        def load_part(self, request: Request) -> Any:
+            return FewRows(super().load_part(request).dataset, ("test",))
 
     assert verbs.Verb("promote", Few()).main([model(1), "--margin=50"], Signals()) == 3
     assert "undecided: 20 distinct patients are needed" in capsys.readouterr().out

@@ -18,9 +18,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
-from helpers.reviews import make_reviews
+from helpers.reviews import make_reviews, read_part
 from helpers.runs import SignalAfter, artifacts, last_run, points, run_train, table, versions
-from imdb_conv1d import dataset, sources, tokenizer
+from imdb_conv1d import dataset, ids, sources
 from tracked.analysis.early_stopping import Rule, follow
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
@@ -70,7 +70,7 @@ def test_train_logs_metrics_artifacts_data_and_version(store: str, reviews_csv: 
     assert run.data.params["patience"] == "2"
     assert run.data.params["min_delta"] == "0.0001"
     assert run.data.tags["layers"] == "plain"  # as its embeddings are narrow
-    assert len(run.data.params) == 19
+    assert len(run.data.params) == 26
 
     # The rule and the checkpoint, recomputed from the logged values.
     val_loss = points(run, "val_loss")
@@ -101,7 +101,7 @@ def test_train_logs_metrics_artifacts_data_and_version(store: str, reviews_csv: 
 
     # The data.
     (used,) = run.inputs.dataset_inputs
-    digest = dataset.digest_rows(dataset.index_rows(sources.resolve(str(reviews_csv))))
+    digest = dataset.load(sources.resolve(str(reviews_csv)), 0.2).digest
     assert run.data.tags["data_digest"] == digest
     assert used.dataset.digest == digest[:32]
     assert run.data.tags["data_source"] == str(reviews_csv)
@@ -125,7 +125,7 @@ def test_train_logs_metrics_artifacts_data_and_version(store: str, reviews_csv: 
 
     # The version is the best epoch's, and takes text.
     model = mlflow.pyfunc.load_model("models:/imdb-conv1d@candidate")
-    validation = dataset.load(sources.resolve(str(reviews_csv)), 0.2).part("validation")
+    validation = read_part(dataset.load(sources.resolve(str(reviews_csv)), 0.2), "validation")
     scores = model.predict(pd.DataFrame({"text": validation["text"].tolist()}))
     assert log_loss(validation["label"], np.asarray(scores, float)) == pytest.approx(val_loss[best], abs=1e-5)
     as_array = model.predict(validation["text"].to_numpy(dtype=object))
@@ -334,7 +334,7 @@ def test_train_under_mlflow_run_uses_its_run(store: str, reviews_csv: Path, monk
     assert run.info.run_name.startswith("patience=30 seed=7 epochs=1 ")
     assert run.info.run_name.endswith(" data=reviews.csv")
     assert run.data.params["data"] == f"'{reviews_csv}'"
-    assert len(run.data.params) == 19
+    assert len(run.data.params) == 26
     assert len(mlflow.search_runs(output_format="list")) == 1
 
 
@@ -473,7 +473,7 @@ def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None
 @pytest.mark.parametrize(
     ("owner", "name", "epochs"),
     [
-        (tokenizer, "encode", 0),
+        (ids, "encode_parts", 0),
         (BestCheckpoint, "on_epoch_end", 1),  # within the last epoch's end
         (plots, "draw_training", 1),  # while the report is made
         (Outbox, "drain", 1),  # while queued calls are made
@@ -562,7 +562,7 @@ def test_single_failing_call_changes_no_result(
     run = last_run()
     assert run.info.status == "FINISHED"
     assert run.info.run_name.startswith("patience=30")
-    assert len(run.data.params) == 19
+    assert len(run.data.params) == 26
     assert list(points(run, "val_loss")) == [1]
 
 

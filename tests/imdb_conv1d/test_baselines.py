@@ -1,0 +1,121 @@
+"""The baselines of the texts' experiment: fitted on the model's own training part, refused where that has changed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.reviews import make_reviews, read_part
+from helpers.scores import compute_scores
+from imdb_conv1d import baselines, dataset, sources, texts_part
+from imdb_conv1d.experiment import EXPERIMENT
+from imdb_conv1d.labels import Classes
+from imdb_conv1d.parameters import EvaluateParameters
+from tracked.console.errors import UserError
+from tracked.experiment import Request, TrainedOn
+
+
+@pytest.fixture
+def trained_on(reviews_csv: Path) -> TrainedOn:
+    digest = dataset.load(sources.resolve(str(reviews_csv)), 0.2).digest
+    return TrainedOn(None, digest, {"validation_split": "0.2"}, str(reviews_csv))
+
+
+def find_part(trained_on: TrainedOn) -> texts_part.TextsPart:
+    parameters = EvaluateParameters.model_construct()
+    return texts_part.load_part(Request(trained_on.source, False, parameters, trained_on.metadata))
+
+
+def predict(trained_on: TrainedOn) -> dict[str, pd.DataFrame]:
+    return baselines.predict_baselines(find_part(trained_on), trained_on)
+
+
+def test_baselines_predict_the_rows_of_the_part(trained_on: TrainedOn) -> None:
+    test = read_part(dataset.load(sources.resolve(trained_on.source), 0.2), "test")
+    tables = predict(trained_on)
+    assert list(tables) == list(EXPERIMENT.baselines) == ["most_frequent", "linear"]
+    for table in tables.values():
+        assert set(table["id"]) == {
+            f"{digest}-{label}" for digest, label in zip(test["hash"], test["label"], strict=True)
+        }
+        scores = compute_scores(table["label"], table["probability"])
+        assert scores["loss"] == pytest.approx(table["loss"].mean())
+        assert scores["accuracy"] == table["correct"].mean()
+    assert tables["linear"]["correct"].all()
+    assert tables["most_frequent"]["probability"].nunique() == 1
+
+
+def test_most_frequent_class_has_the_training_parts_share(tmp_path: Path) -> None:
+    path = tmp_path / "uneven.csv"
+    table = make_reviews(200)
+    table = pd.concat([table[table["label"] == 1], table[table["label"] == 0][:50]])
+    table.to_csv(path, index=False)
+    reviews = dataset.load(sources.resolve(str(path)), 0.2)
+    share = reviews.labels("train").mean()
+    often = predict(TrainedOn(None, reviews.digest, {"validation_split": "0.2"}, str(path)))["most_frequent"]
+    assert often["probability"].unique() == pytest.approx([share])
+    assert (often["correct"] == (often["label"] == 1)).all()
+    assert often["loss"].tolist() == pytest.approx(-np.log(np.where(often["label"] == 1, share, 1 - share)))
+
+
+def test_predictions_of_the_same_texts_in_another_order_are_the_same(trained_on: TrainedOn) -> None:
+    first = predict(trained_on)["linear"].set_index("id").sort_index()
+    make_reviews(200)[::-1].to_csv(trained_on.source, index=False)
+    second = predict(trained_on)["linear"].set_index("id").sort_index()
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_training_data_that_have_changed_or_gone_are_refused(trained_on: TrainedOn) -> None:
+    part = find_part(trained_on)
+    table = make_reviews(200)
+    table.assign(text=["another text", *table["text"][1:]]).to_csv(trained_on.source, index=False)
+    with pytest.raises(
+        UserError, match=r"^data: .*reviews\.csv changed since the training \(digest \w{12} -> \w{12}\)$"
+    ):
+        baselines.predict_baselines(part, trained_on)
+    Path(trained_on.source).unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        baselines.predict_baselines(part, trained_on)
+    with pytest.raises(UserError, match="the model does not name the data and the parameters that it was trained with"):
+        baselines.predict_baselines(part, TrainedOn())
+
+
+def test_recipe_names_what_predictions_depend_on() -> None:
+    own = TrainedOn(parameters={"validation_split": "0.2", "seed": "7"})
+    others = [
+        TrainedOn(parameters={"validation_split": "0.3", "seed": "7"}),
+        TrainedOn(parameters=own.parameters, metadata={"tokens": "characters"}),
+        TrainedOn(parameters=own.parameters, metadata={"labels": ["no", "yes"]}),
+    ]
+    recipes = {EXPERIMENT.describe_recipe(one) for one in (own, *others)}
+    assert len(recipes) == 4
+    again = TrainedOn(parameters={"validation_split": "0.2", "seed": "8"})
+    assert EXPERIMENT.describe_recipe(again) == EXPERIMENT.describe_recipe(own)
+    named = TrainedOn(parameters=own.parameters, metadata={"labels": ["0", "1"], "tokens": "words"})
+    newer = TrainedOn(parameters={"validation_split": "0.20", "test_split": "0.2"})  # as versions before it had it
+    assert EXPERIMENT.describe_recipe(named) == EXPERIMENT.describe_recipe(newer) == EXPERIMENT.describe_recipe(own)
+    assert json.loads(EXPERIMENT.describe_recipe(own))["labels"] == ["0", "1"]
+
+
+def test_table_of_named_classes_has_names_and_finite_losses() -> None:
+    classes = Classes(("billing", "bug", "other"))
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.5, 0.5, 0.0], [0.2, 0.1, 0.7]])
+    table = baselines.make_table(["a", "b", "c"], np.array([0, 2, 2]), probabilities, classes)
+    assert table["predicted_label"].tolist() == [0, 0, 2]
+    assert table["predicted"].tolist() == ["billing", "billing", "other"]
+    assert table["class"].tolist() == ["billing", "other", "other"]
+    assert table["probability"].tolist() == [0.7, 0.5, 0.7]
+    assert table["correct"].tolist() == [True, False, True]
+    assert table["loss"].tolist() == pytest.approx([-np.log(0.7), -np.log(np.finfo(float).eps), -np.log(0.7)])
+
+
+def test_table_of_two_named_classes_has_the_positive_labels_probability() -> None:
+    table = baselines.make_table(
+        ["a", "b"], np.array([0, 1]), np.array([[0.7, 0.3], [0.6, 0.4]]), Classes(("no", "yes"))
+    )
+    assert table["probability"].tolist() == [0.3, 0.4]
+    assert table["loss"].tolist() == pytest.approx([-np.log(0.7), -np.log(0.4)])
+    assert (table["class"].tolist(), table["predicted"].tolist()) == (["no", "yes"], ["no", "no"])
+    assert "class" not in baselines.make_table(["a"], np.array([0]), np.array([[0.7, 0.3]]), Classes(("0", "1")))
