@@ -19,8 +19,8 @@ sys.path.insert(0, str((Path(__file__).resolve().parent / "../../src").resolve()
 from pydantic import Field
 
 from tracked.console.errors import UserError
-from tracked.console.parameters import MAX_INT, Finite
-from tracked.console.train_parameters import TrainParameters
+from tracked.console.parameters import MAX_INT
+from tracked.console.rate_parameters import ALLOWED_RATES, Rate, RateParameters
 from tracked.experiment import Experiment, Metric, Package, Request, Terms, TrainedOn
 from tracked.verbs import command
 
@@ -28,12 +28,13 @@ SOURCE = "sklearn.datasets.load_diabetes"
 NORM = 21.0  # columns have unit norm; times the root of 442, a standard deviation of 1
 
 
-class DiabetesParameters(TrainParameters):
+class DiabetesParameters(RateParameters):
     """Train a small network until its error no longer falls, and register the best checkpoint."""
 
     batch_size: int = Field(32, ge=1, le=MAX_INT, description="Patients per step")
     hidden_units: int = Field(64, ge=1, le=MAX_INT, description="Units of the hidden layer")
-    learning_rate: Finite = Field(0.01, ge=1e-30, le=1e30, description="Adam's step size")
+    learning_rate: Rate = Field(0.01, description="Adam's step size; auto: as find_rate suggests",
+        json_schema_extra={"allowed": ALLOWED_RATES})  # fmt: skip
 
 
 class Diabetes(Experiment):

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from tracked.console import train_parameters, verb_parameters
 from tracked.console.parameters import MAX_INT, Finite, Parameters, Switch, Text, refusal
+from tracked.console.rate_parameters import RateParameters
 
 SOURCES = "auto, imdb, reviews, or the path of a .csv, .tsv, .jsonl or .parquet file or of a folder"
 DATA_TO_SCORE = f"{SOURCES}: its test part if it has one, else all of it"
@@ -28,7 +29,7 @@ def _check_text(text: str) -> str:
     return text
 
 
-class TrainParameters(train_parameters.TrainParameters):
+class TrainParameters(RateParameters):
     """Train until the monitored metric no longer improves, and register the best checkpoint."""
 
     monitor: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = Field(
@@ -67,7 +68,6 @@ class TrainParameters(train_parameters.TrainParameters):
     filters: int = Field(250, ge=1, le=MAX_INT, description="Filters of the convolution")
     kernel_size: int = Field(3, ge=1, le=MAX_INT, description="Words in a filter's window, at most maxlen")
     hidden_dims: int = Field(250, ge=1, le=MAX_INT, description="Units of the hidden layer")
-    learning_rate: Finite = Field(0.001, ge=1e-30, le=1e30, description="Adam's step size")
     fused: Switch = Field(True, description="Whether to train with fused layers on a CPU: the same network, faster; "
         "used where embedding_dims * kernel_size is 64 or more")  # fmt: skip
     log_texts: Switch = Field(True, description="Whether texts of the data may be logged with runs and models")
