@@ -20,6 +20,7 @@ Batch: TypeAlias = tuple[tf.Tensor, ...]  # ids, labels and, with class weights,
 VALIDATION_BATCH = 256  # larger than a training batch, as it needs no gradient; does not change the result
 POOL = 50  # batches whose reviews are sorted by length together
 MULTIPLE = 8  # cut lengths are multiples of 8: fewer lengths for which oneDNN prepares a convolution
+MAX_CACHED = 1 << 26  # bytes
 ALIGNMENT = 64  # bytes: TensorFlow ends the process over shared memory that starts elsewhere
 
 
@@ -57,10 +58,16 @@ def make_training_batches(
 
 
 def make_validation_batches(part: EncodedPart, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
-    """Make batches of all reviews, sorted by length and cut likewise; a mean does not depend on the order."""
+    """Make batches of all reviews, sorted by length and cut likewise; a mean does not depend on the order.
+
+    They are kept in memory after the first epoch if they take no more than ``MAX_CACHED`` bytes.
+    """
     order = np.argsort(part.lengths, kind="stable")
     rows = tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH)
-    return rows.map(_make_cutter(part, labels, kernel_size)).prefetch(2).with_options(_make_options())
+    batches = rows.map(_make_cutter(part, labels, kernel_size))
+    if 4 * len(part) * part.maxlen <= MAX_CACHED:  # int32, none longer than maxlen
+        batches = batches.cache()
+    return batches.prefetch(2).with_options(_make_options())
 
 
 def balance_classes(labels: np.ndarray, classes: int) -> np.ndarray:
