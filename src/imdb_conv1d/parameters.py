@@ -1,7 +1,8 @@
 """The experiment's own parameters, beside those of every training."""
 
+from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -36,6 +37,9 @@ class TrainParameters(RateParameters):
         "val_loss", description="Metric that early stopping and the checkpoint watch"
     )
     model_name: train_parameters.ModelName = "imdb-conv1d"
+    preset: Literal["article", "accurate"] = Field(
+        "article", description="Values of other parameters: the article's, or more accurate and slower ones"
+    )
     data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={"allowed": SOURCES})
     text_column: Text = Field("text", description="Column of the texts; several are joined by a line break",
         json_schema_extra={"allowed": "a column's name, or several separated by commas"})  # fmt: skip
@@ -72,6 +76,10 @@ class TrainParameters(RateParameters):
         "used where embedding_dims * kernel_size is 64 or more")  # fmt: skip
     log_texts: Switch = Field(True, description="Whether texts of the data may be logged with runs and models")
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "article": {},
+        "accurate": {"max_features": 30000, "maxlen": 800},
+    }
     omitted_from_run_name = ("model_name", "log_texts")
     last_in_run_name = ("data",)
 

@@ -45,6 +45,10 @@ TRAINING_TAGS = {
     (RESUMED := "resumed"): "after which epoch the training was resumed, each time",
     (EXTENDED := "raised"): 'JSON: the last value of each parameter that was extended, such as `{"patience": 5}`, '
     "and a sentence, `patience to 5 after epoch 3`, which earlier versions wrote alone",
+    (
+        PRESET_VALUES := "preset_values"
+    ): "JSON: the values that the training uses for the parameters that its preset sets; "
+    "the run's own parameters hold what was given; absent where the preset sets none",
     (REGISTERED := "registered_version"): "the number of the model version; set last: with this tag the training is "
     "complete, whatever the status is",
     (CLOSED := "closed"): "true once `unfinished` has closed the training",
