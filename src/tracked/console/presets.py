@@ -93,7 +93,7 @@ class PresetParameters(Parameters):
 
 
 def format_values(values: Mapping[str, Any]) -> str:
-    """Format values for a line: max_features 30000, maxlen 800."""
+    """Format values for a line, such as: units 64, share 0.25."""
     return ", ".join(f"{name} {as_string(value)}" for name, value in values.items())
 
 

@@ -48,7 +48,7 @@ TRAINING_TAGS = {
     (
         PRESET_VALUES := "preset_values"
     ): "JSON: the values that the training uses for the parameters that its preset sets; "
-    "the run's own parameters hold what was given; absent where the preset sets none",
+    "the parameters of the run and its model hold what was given; absent where the preset sets none",
     (REGISTERED := "registered_version"): "the number of the model version; set last: with this tag the training is "
     "complete, whatever the status is",
     (CLOSED := "closed"): "true once `unfinished` has closed the training",

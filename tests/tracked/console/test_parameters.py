@@ -33,7 +33,7 @@ def test_defaults_of_train_are_the_articles() -> None:
     rest = {name: value for name, value in defaults.items() if name not in ARTICLE}
     of_the_data = {"data": "auto", "text_column": "text", "label_column": "label", "encoding": "utf-8"}
     of_the_task = {"positive_label": "auto", "tokens": "words", "test_split": 0.2, "class_weight": "none"}
-    ours = {"model_name": "imdb-conv1d", "log_texts": True, "fused": True}
+    ours = {"model_name": "imdb-conv1d", "log_texts": True, "fused": True, "preset": "article"}
     assert rest == of_the_data | of_the_task | ours
 
 
