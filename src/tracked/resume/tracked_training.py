@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tracked import __version__
 from tracked.analysis.early_stopping import OTHER_HISTORY
 from tracked.console.errors import Interrupted, RunFailed, UserError
-from tracked.console.lines import say
+from tracked.console.lines import say, warn
 from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import MAX_NAME, TrainCommand, TrainParameters, extract_training
@@ -111,6 +111,8 @@ def start_or_resume(
         parameters = plan.parameters if plan else extract_training(command, experiment)
         if not (plan and plan.has_begun):
             require_short_name(parameters.model_name)
+        for idle in parameters.list_idle():
+            warn(f"{idle} has no effect")
         registry.require_own_model(experiment, parameters.model_name)
         data = experiment.load(parameters, plan.source if plan else "")
         require_rows(data)
