@@ -233,7 +233,7 @@ def test_run_name_has_patience_seed_and_changed_parameters() -> None:
     [
         ("", []),
         ("--decay_factor=0.1 --decay_epochs=10 --decay_patience=5 --warmup_steps=9", []),
-        ("--decay_factor=0.5 --decay_epochs=3 --decay_patience=2", ["decay_factor=0.5", "decay_epochs=3", "decay_patience=2"]),
+        ("--decay_factor=0.5 --decay_epochs=3", ["decay_factor=0.5", "decay_epochs=3"]),
         ("--schedule=plateau --decay_factor=0.5 --decay_epochs=3 --decay_patience=2", ["decay_epochs=3"]),
         ("--schedule=cosine --decay_factor=0.5 --decay_epochs=3 --decay_patience=2", ["decay_patience=2"]),
         ("--schedule=exponential --decay_factor=0.5 --decay_epochs=3 --decay_patience=40", ["decay_patience=40"]),
