@@ -146,6 +146,11 @@ REPLAY_METRICS = {
 }
 REPLAY_FILES = {
     (REPLAY_TABLE := "replay.csv"): "one row per rule and training: its stop, the epoch that it keeps, regret, savings",
+    (
+        FIRST_CUTS := "first_cuts.csv"
+    ): "one row per rule and training: the epoch after which a plateau rule with that patience as `decay_patience` "
+    "would have cut the learning rate for the first time, and how many recorded epochs follow, which would have been "
+    "others; `unknown` is end where the history ends before, schedule where its own schedule had changed the rate",
     (HEAT_MAP := "heat_map.png"): "regret and stop over patience and min_delta",
     (CURVE := "curve.png"): "of one training: its curve with the stops drawn in",
     (POOLED_TABLE := "pooled.csv"): "of several trainings: one row per rule, over the runs that answer it",
