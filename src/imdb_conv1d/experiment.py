@@ -69,7 +69,8 @@ class ImdbConv1D(Experiment):
         labels = [dataset.labels(part).astype(kind) for part in SEEN_PARTS]
         train, validation = zip(encoding.parts, labels, strict=True)
         weights = balance_classes(labels[0], classes) if parameters.class_weight == "balanced" else None
-        network = networks.build(parameters, resumed_tags.get(schema.LAYERS, ""), classes)
+        layers = resumed_tags.get(schema.LAYERS, "")
+        network = networks.build(parameters, layers, classes, len(labels[0]))
         return networks.NetworkTrainee(network, parameters, train, validation, weights)
 
     def package(self, parameters: TrainParameters, dataset: "LabelledTexts", folder: Path, checkpoint: Path) -> Package:

@@ -1,5 +1,6 @@
 """The article's network (after Keras's example imdb_cnn) and its faster form for training."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +16,7 @@ from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.short_layers import MAX_SHORT, ScatteredAdam, ShortConvolution
 from tracked.training import reproducibility
 from tracked.training.keras_trainee import KerasTrainee
+from tracked.training.schedules import make_rate, storable
 
 Encoded: TypeAlias = tuple[EncodedPart, np.ndarray]  # a part's ids and labels
 STEPS_PER_CALL = 16  # maximum between two returns to Python, where signals are handled
@@ -37,11 +39,15 @@ class Network:
     note: str
 
     def save(self, path: Path) -> None:
-        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does, after a step or more."""
+        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does, after a step or more.
+
+        Keras alone can load the file.
+        """
         self.plain.optimizer.build(self.plain.trainable_variables)
         for saved, trained in zip(self.plain.optimizer.variables, self.trained.optimizer.variables, strict=True):
             saved.assign(trained)
-        self.plain.save(path)
+        with storable(self.plain.optimizer):
+            self.plain.save(path)
 
 
 class NetworkTrainee(KerasTrainee):
@@ -76,13 +82,14 @@ class NetworkTrainee(KerasTrainee):
         self.network.save(path)
 
 
-def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 2) -> Network:
+def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 2, rows: int = 1) -> Network:
     """Build and compile both networks.
 
     Args:
         resumed_layers: the layers of a resumed training, fused or plain: fused ones stay fused at any width.
         classes: two get one output with a sigmoid, more a softmax. Keras computes either loss from the logits, so a
             certain prediction's loss is not cut off.
+        rows: of the training part, for the learning rate's schedule.
     """
     plain = _make_plain(parameters, classes)
     width = parameters.embedding_dims * parameters.kernel_size
@@ -95,11 +102,13 @@ def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 
     # metrics, not weighted_metrics: the accuracy counts rows, whatever their weight in the loss.
     loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
     settings = {"loss": loss, "metrics": ["accuracy"]}
-    plain.compile(optimizer=keras.optimizers.Adam(parameters.learning_rate), **settings)
+    # One schedule for both optimizers, so that their variables correspond.
+    rate = make_rate(parameters, math.ceil(rows / parameters.batch_size))
+    plain.compile(optimizer=keras.optimizers.Adam(rate), **settings)
     fast_adam = FusedAdam if classes == 2 else ScatteredAdam
     adam = fast_adam if fused else keras.optimizers.Adam
     steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
-    trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=steps, **settings)
+    trained.compile(optimizer=adam(rate), steps_per_execution=steps, **settings)
     narrow = f"embedding_dims * kernel_size is {width}, below {MIN_FUSED_WIDTH}"
     note = f"{narrow}: Keras's own layers train, as with fused=false" if parameters.fused and not wide else ""
     return Network(plain, trained, fused, note)

@@ -10,6 +10,10 @@ from tracked.console.train_parameters import TrainParameters
 AUTO = "auto"  # the rate that a range test suggests
 Rate = Annotated[Finite, Field(ge=1e-30, le=1e30)] | Literal["auto"]
 ALLOWED_RATES = "auto, or a finite number from 1e-30 to 1e+30"
+USED_BY = {
+    "decay_factor": ("plateau", "exponential", "cosine"), "decay_epochs": ("exponential", "cosine"),
+    "decay_patience": ("plateau",),
+}  # fmt: skip
 
 
 class RateParameters(TrainParameters):
@@ -34,6 +38,13 @@ class RateParameters(TrainParameters):
     warmup_steps: int = Field(
         0, ge=0, le=MAX_INT, description="First steps, in which the learning rate rises from 0 in a straight line"
     )
+
+    def list_idle(self) -> list[str]:
+        """List the parameters of other schedules that differ from their defaults."""
+        values, fields = self.as_strings(), type(self).model_fields
+        idle = [name for name, schedules in USED_BY.items() if self.schedule not in schedules]
+        changed = [name for name in idle if getattr(self, name) != fields[name].default]
+        return [f"{name}={values[name]} with schedule={self.schedule}" for name in changed]
 
     @model_validator(mode="after")
     def _plateau_before_the_stop(self) -> Self:

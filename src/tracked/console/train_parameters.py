@@ -61,6 +61,10 @@ class TrainParameters(PresetParameters):
         """Format the values for a run's name."""
         return self.as_strings()
 
+    def list_idle(self) -> list[str]:
+        """List the parameters that differ from their defaults without an effect, each as "name=value with what"."""
+        return []
+
     @model_validator(mode="after")
     def _mode_is_the_monitors(self) -> Self:
         if self.mode not in ("auto", self._better):

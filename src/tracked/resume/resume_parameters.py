@@ -25,13 +25,15 @@ def recorded_parameters(
 
     Args:
         owner: the training's experiment.
-        requested: values for parameters that the run has not recorded.
+        requested: values for parameters that the run has not recorded; of a run that an attempt has started, these are
+            parameters that came with a later version, and have their defaults.
 
     Raises:
         UserError: if they are not valid parameters of the experiment.
     """
     cls = make_train_parameters(owner)
-    unknown = sorted(set(run_parameters.read_launch(run).get("parameters", {})) - set(cls.model_fields))
+    launched = run_parameters.read_launch(run).get("parameters", {})
+    unknown = sorted(set(launched) - set(cls.model_fields))
     if unknown:
         raise UserError(
             f"resume: run {run.info.run_id} has the parameter {unknown[0]!r}, which experiment {owner.name!r} lacks; "
@@ -41,7 +43,8 @@ def recorded_parameters(
     recorded = {name: value for name, value in values.items() if name in cls.model_fields}
     try:
         of_preset = run_parameters.read_preset_values(run)  # its preset may set others by now
-        return cls.model_validate(dict(requested or {}) | recorded, context=of_preset)
+        given = recorded if launched else dict(requested or {}) | recorded
+        return cls.model_validate(given, context=of_preset)
     except ValidationError as error:
         first = error.errors()[0]
         problem = ": ".join([*map(str, first["loc"]), first["msg"]])

@@ -113,6 +113,8 @@ def start_or_resume(
         if not (plan and plan.has_begun):
             require_short_name(parameters.model_name)
         _tell_preset(parameters, is_new=plan is None)
+        for idle in parameters.list_idle():
+            warn(f"{idle} has no effect")
         registry.require_own_model(experiment, parameters.model_name)
         data = experiment.load(parameters, plan.source if plan else "")
         require_rows(data)
