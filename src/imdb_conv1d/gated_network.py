@@ -6,8 +6,8 @@ it and from its place in the text:
 
     logit = a · Σ over t of g[t] · Σ over n of k[n] · v[t, n] + b.
 
-With all gates at 1 this is the linear model, with which training begins. Of more than two classes, an n-gram has a value
-for each, and a position has one gate.
+With all gates at 1 this is the linear model, with which training begins. Of more than two classes, an n-gram has a
+value for each, and a position has one gate.
 """
 
 import keras

@@ -36,9 +36,8 @@ def describe_one(history: History, cuts: pd.DataFrame) -> list[str]:
     cases = [f"after epoch {row.first_cut} with decay_patience {row.decay_patience}" for row in ends.itertuples()]
     lines.append(f"a plateau rule would first cut the learning rate {' and '.join(cases)}; {OTHER_HISTORY}")
     if (rows["unknown"] == CHANGES).any():
-        lines.append(
-            f"with a longer decay_patience, the first cut would come after epoch {changed}, if at all; when is not known"
-        )
+        longer = f"with a longer decay_patience, the first cut would come after epoch {changed}, if at all"
+        lines.append(f"{longer}; when is not known")
     return lines
 
 
