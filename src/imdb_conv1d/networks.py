@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -116,8 +116,7 @@ def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 
 
 def build_gated(parameters: TrainParameters, model: NgramModel, classes: int = 2, rows: int = 1) -> Network:
     """Build and compile the network that gates the values of n-grams; it has no convolution to fuse."""
-    plain = gated_network.build(parameters, model)
-    trained = keras.Model(plain.inputs, plain.outputs)
+    plain, trained = gated_network.build(parameters, model)
     fused = parameters.fused and not reproducibility.count_gpus()
     _compile(plain, trained, FusedAdam if fused else keras.optimizers.Adam, parameters, classes, rows)
     return Network(plain, trained, False, "")
@@ -133,11 +132,16 @@ def _compile(
 ) -> None:
     # metrics, not weighted_metrics: the accuracy counts rows, whatever their weight in the loss.
     loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
-    settings = {"loss": loss, "metrics": ["accuracy"]}
+    settings: dict[str, Any] = {"loss": loss, "metrics": ["accuracy"]}
     # One schedule for both optimizers, so that their variables correspond.
     rate = make_rate(parameters, math.ceil(rows / parameters.batch_size))
     plain.compile(optimizer=keras.optimizers.Adam(rate), **settings)
     steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
+    if parameters.network == "gated" and parameters.members > 1:
+        binary = gated_network.compute_binary_loss, gated_network.compute_binary_accuracy
+        of_classes = gated_network.compute_class_loss, gated_network.compute_class_accuracy
+        own_loss, accuracy = binary if classes == 2 else of_classes
+        settings = {"loss": own_loss, "metrics": [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]}
     trained.compile(optimizer=adam(rate), steps_per_execution=steps, **settings)
 
 

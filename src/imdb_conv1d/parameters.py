@@ -78,6 +78,8 @@ class TrainParameters(RateParameters):
     kernel_size: int = Field(3, ge=1, le=MAX_INT, description="Words in a filter's window, at most maxlen")
     hidden_dims: int = Field(250, ge=1, le=MAX_INT, description="Units of the hidden layer")
     ngrams: int = Field(3, ge=1, le=8, description="Words in the longest n-gram of network=gated")
+    members: int = Field(1, ge=1, le=100, description="Networks that network=gated trains side by side, to average "
+        "their logits")  # fmt: skip
     dropout: Finite = Field(0.2, ge=0, lt=1, description="Share of a word's vector and of the hidden units that is "
         "dropped in training")  # fmt: skip
     word_dropout: Finite = Field(0.0, ge=0, lt=1, description="Share of words that network=gated drops as a whole")
@@ -97,9 +99,10 @@ class TrainParameters(RateParameters):
             "network": "gated",
             "max_features": 30000,
             "maxlen": 1000,
-            "embedding_dims": 32,
-            "hidden_dims": 32,
-            "dropout": 0.5,
+            "members": 2,
+            "embedding_dims": 64,
+            "hidden_dims": 64,
+            "dropout": 0.6,
             "word_dropout": 0.2,
         },
     }
