@@ -142,7 +142,7 @@ class EvaluateParameters(verb_parameters.EvaluateParameters):
 
 
 class ExplainParameters(Parameters):
-    """Explain predictions: the windows of words with the largest effect on the predicted class's logit."""
+    """Explain predictions: windows of words, or n-grams, with the largest effect on the predicted class's logit."""
 
     model: verb_parameters.AnyModel = Field("models:/model@candidate", description="The model to explain")
     text: Annotated[str, AfterValidator(_check_text)] = Field("auto", description="A text to explain; auto: the "
@@ -151,7 +151,10 @@ class ExplainParameters(Parameters):
         json_schema_extra={"allowed": "auto or an evaluation's run id"})  # fmt: skip
     count: int = Field(5, ge=1, le=50, description="Mistakes to explain, those with the largest loss first")
     windows: int = Field(
-        10, ge=1, le=1000, description="Windows in a text's table, those with the largest effect first"
+        10,
+        ge=1,
+        le=1000,
+        description="Windows in a text's table, those with the largest effect first; with network=gated, n-grams",
     )
     log_texts: Switch = Field(True, description="Whether texts may be logged with the explanation")
 
