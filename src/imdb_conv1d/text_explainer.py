@@ -10,7 +10,7 @@ from imdb_conv1d.explainer import Effects, Weights, compute_effects
 from imdb_conv1d.explanation import Explanation, Window
 from imdb_conv1d.labels import Classes
 from imdb_conv1d.reading import Reading
-from imdb_conv1d.schema import MAXLEN, TOKENS
+from imdb_conv1d.schema import MAXLEN, NETWORK, TOKENS
 from imdb_conv1d.spans import find_spans
 from tracked.console.errors import UserError
 from tracked.models import loader
@@ -48,10 +48,12 @@ class Explainer:
         """Load a downloaded model to explain it.
 
         Raises:
-            UserError: if it is no model of this experiment.
+            UserError: if it is no model of this experiment, or one of another network.
             RunFailed: if its training's run, which knows its length where its metadata do not, cannot be read.
         """
         own = model.metadata.own if model.metadata else {}
+        if (network := own.get(NETWORK, "conv")) != "conv":  # whose weights are not those of windows
+            raise UserError(f"model: {stored.title} has network={network}; allowed: a model of network=conv")
         maxlen = own.get(MAXLEN) or (read_parameters(run_calls.get(stored.run_id)).get(MAXLEN) if stored.run_id else 0)
         try:
             raw = loader.load(str(model.path)).get_raw_model()
