@@ -50,7 +50,8 @@ def find_ngrams(part: EncodedPart, rows: np.ndarray, size: int, longest: int) ->
 
 def divide(part: EncodedPart, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Divide row numbers into pieces of about ``PLACES`` ids, in their order."""
-    pieces = np.cumsum(part.lengths[rows], dtype=np.int64) // PLACES
+    lengths = part.lengths[rows]
+    pieces = (np.cumsum(lengths, dtype=np.int64) - lengths) // PLACES
     yield from (piece for piece in np.split(rows, np.flatnonzero(np.diff(pieces)) + 1) if len(piece))
 
 
