@@ -18,7 +18,7 @@ SMALL = TrainParameters(
     network="gated", maxlen=LENGTH, max_features=30, embedding_dims=4, hidden_dims=3, ngrams=LONGEST, dropout=0.0,
     kernel_size=1, learning_rate=0.01,
 )  # fmt: skip
-CASES = [(2, 1), (2, 3), (3, 1), (3, 2)]  # classes, members
+CASES = [(2, 2), (3, 1)]  # classes, members
 
 
 def make_model(classes: int, intercept: float = 0.0) -> NgramModel:
@@ -115,18 +115,16 @@ def test_training_is_on_each_members_own_loss_and_validation_on_their_mean(class
     assert members == 1 or np.ptp(logits, axis=1).max() > 1e-3  # members differ
 
 
-@pytest.mark.parametrize("members", [1, 2])
-def test_losses_of_certain_mistakes_are_not_cut_off(members: int) -> None:
-    network, (inputs, _) = build(2, members, intercept=60.0), make_inputs(2)
+def test_losses_of_certain_mistakes_are_not_cut_off() -> None:
+    network, (inputs, _) = build(2, 2, intercept=60.0), make_inputs(2)
     inputs[1][:] = 0
     data = tf.data.Dataset.from_tensors((tuple(inputs), np.zeros(ROWS, np.float32)))
     assert network.trained.evaluate(data, verbose=0)[0] == pytest.approx(59.5, rel=1e-4)
     assert network.trained.fit(data, verbose=0).history["loss"][0] == pytest.approx(59.5, rel=1e-4)
 
 
-@pytest.mark.parametrize("members", [1, 2])
-def test_losses_of_certain_mistakes_in_many_classes_are_not_cut_off(members: int) -> None:
-    network, (inputs, _) = build(3, members), make_inputs(3)
+def test_losses_of_certain_mistakes_in_many_classes_are_not_cut_off() -> None:
+    network, (inputs, _) = build(3, 2), make_inputs(3)
     inputs[1][:] = 0
     for layer in network.plain.layers:
         if (
@@ -135,7 +133,7 @@ def test_losses_of_certain_mistakes_in_many_classes_are_not_cut_off(members: int
             and layer.units == 3
             and len(layer.get_weights()) == 2
         ):
-            kernel, bias = layer.get_weights()
+            kernel, _ = layer.get_weights()
             if kernel.shape == (3, 3) and np.array_equal(kernel, np.eye(3)):
                 layer.set_weights([kernel, np.array([50.0, 0.0, 0.0])])
     data = tf.data.Dataset.from_tensors((tuple(inputs), np.ones(ROWS, np.int32)))
@@ -143,7 +141,7 @@ def test_losses_of_certain_mistakes_in_many_classes_are_not_cut_off(members: int
     assert network.trained.fit(data, verbose=0).history["loss"][0] == pytest.approx(50, rel=1e-4)
 
 
-@pytest.mark.parametrize(("classes", "members", "fused"), [(2, 2, True), (2, 2, False), (3, 3, True)])
+@pytest.mark.parametrize(("classes", "members", "fused"), [(2, 2, True), (3, 1, False)])
 def test_saved_network_has_the_trained_state_and_loads_by_keras_alone(
     classes: int, members: int, fused: bool, tmp_path: Path
 ) -> None:

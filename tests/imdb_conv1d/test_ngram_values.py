@@ -153,5 +153,5 @@ def test_full_disk_is_told_before_the_file_is_mapped(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("imdb_conv1d.ngram_values.TemporaryFile", fail)
-    with pytest.raises(RunFailed, match="the numbers of the n-grams cannot be written to .* free or mend the disk"):
+    with pytest.raises(RunFailed, match=r"the numbers of the n-grams cannot be written to .* free or mend the disk"):
         number_in_file([part], SIZE, LONGEST, keys, tmp_path)
