@@ -68,7 +68,8 @@ class TrainParameters(RateParameters):
     )
     network: Literal["conv", "gated"] = Field(
         "conv",
-        description="The article's convolution, or n-grams of a linear model, gated by the words around them",
+        description="The article's convolution, or n-grams of a linear model, gated by the words around them; "
+        f"gated takes {MAX_GATED} labels at most",
     )
     max_features: int = Field(
         5000, ge=4, le=MAX_INT, description="Number of ids: padding, start, unknown and the most frequent words"

@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from helpers.resuming import break_off, folder, metrics, resume
 from helpers.reviews import make_noisy_reviews
-from helpers.runs import last_run, run_train
 from imdb_conv1d import gated, ngram_fit, ngram_model, tokenizer
 from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.ids import EncodedPart
@@ -102,7 +101,16 @@ def test_registered_models_logits_are_those_of_the_trained_network(
     assert np.mean(losses) == pytest.approx(history["val_loss"][0], rel=1e-4)
 
 
-def test_validation_part_does_not_influence_the_fit(tmp_path: Path) -> None:
+def test_fit_and_training_values_have_seen_neither_validation_part_nor_the_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_values, used = gated.ngram_values.NgramValues, []
+
+    def record(part: EncodedPart, model: ngram_model.NgramModel, numbers: np.ndarray, models: np.ndarray) -> object:
+        used.append(models.tolist())
+        return make_values(part, model, numbers, models)
+
+    monkeypatch.setattr(gated.ngram_values, "NgramValues", record)
     chance = np.random.default_rng(0)
     train = EncodedPart.from_padded(chance.integers(1, 20, (40, 12)).astype(np.int32))
     labels = (np.arange(40) % 2).astype(np.float32)
@@ -119,6 +127,8 @@ def test_validation_part_does_not_influence_the_fit(tmp_path: Path) -> None:
         gated.build(SMALL, (parts[0], labels), (parts[1], held_out), 2, place, None)
         files.append(ngram_model.find(place).name)
     assert files[0] == files[1]
+    assert used == [ngram_fit.assign_folds(train, SMALL.seed, SMALL.ngrams).tolist(), [0] * 10] * 2
+    assert 0 not in used[0]
 
 
 def forbid(*_: object) -> None:
@@ -128,10 +138,8 @@ def forbid(*_: object) -> None:
 def test_resume_of_a_gated_training_gives_equal_bits_and_fits_nothing_again(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = ["--epochs=2", *GATED]
-    run_train(f"--data={noisy}", *flags)
-    uninterrupted = last_run()
-    run = break_off(noisy, 1, *flags)
+    reference = break_off(noisy, 2, "--epochs=3", *GATED)  # not packaged
+    run = break_off(noisy, 1, "--epochs=2", *GATED)
     assert run.data.tags["layers"] == "plain"
     (kept,) = folder(run).glob("ngrams-*.npz")
     written = kept.stat()
@@ -139,9 +147,12 @@ def test_resume_of_a_gated_training_gives_equal_bits_and_fits_nothing_again(
         patch.setattr(ngram_fit, "fit", forbid)
         patch.setattr(gated.ngram_model, "write_safely", forbid)
         assert kept.stat() == written
-        resume("--resume=latest")
+        resume("--resume", run.info.run_id)
     resumed = mlflow.get_run(run.info.run_id)
-    assert metrics(resumed) == metrics(uninterrupted)
+    of_epochs = {name: values for name, values in metrics(reference).items() if values.keys() == {1, 2}}
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(of_epochs)
+    found = metrics(resumed)
+    assert {name: found[name] for name in of_epochs} == of_epochs
     assert (resumed.data.tags["layers"], resumed.info.status) == ("plain", "FINISHED")
     assert "registered_version" in resumed.data.tags
     assert not folder(run).exists()

@@ -15,6 +15,7 @@ from imdb_conv1d.labels import Classes
 from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.schema import EXPLANATION_COLUMNS
 from imdb_conv1d.text_explainer import Explainer
+from tracked.console.errors import UserError
 
 SMALL = TrainParameters(maxlen=6, max_features=8, embedding_dims=4, filters=5, hidden_dims=3)
 VOCABULARY = [*tokenizer.RESERVED, "good", "bad", "film", "été", "it's"]
@@ -158,3 +159,13 @@ def test_table_has_the_first_windows_and_no_words_where_they_may_not_be_stored(e
     assert table["effect"].iloc[0] == explanations[0].windows[0].effect
     assert "words" not in tabulate(explanations, 2, with_words=False)
     assert tabulate([], 2, with_words=True).empty
+
+
+def test_model_of_another_network_is_refused_with_the_one_that_is_explained() -> None:
+    """Its weights are not read: nothing is downloaded to be loaded."""
+    stored = SimpleNamespace(title="version 2 of reviews", run_id="")
+    model = SimpleNamespace(metadata=SimpleNamespace(own={"network": "gated", "maxlen": 6}), path=Path("nowhere"))
+    with pytest.raises(UserError) as refused:
+        Explainer.load(stored, model, BINARY)  # type: ignore[arg-type]
+    message = "model: version 2 of reviews has network=gated; allowed: a model of network=conv"
+    assert str(refused.value) == message
