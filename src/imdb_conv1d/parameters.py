@@ -12,6 +12,7 @@ from tracked.console.parameters import MAX_INT, Finite, Parameters, Switch, Text
 from tracked.console.rate_parameters import RateParameters
 
 SOURCES = "auto, imdb, reviews, or the path of a .csv, .tsv, .jsonl or .parquet file or of a folder"
+MAX_GATED = 200  # labels: each n-gram has a value for each one
 DATA_TO_SCORE = f"{SOURCES}: its test part if it has one, else all of it"
 
 # Of verbs that read data for a model.
@@ -67,7 +68,8 @@ class TrainParameters(RateParameters):
     )
     network: Literal["conv", "gated"] = Field(
         "conv",
-        description="The article's convolution, or n-grams of a linear model, gated by the words around them",
+        description="The article's convolution, or n-grams of a linear model, gated by the words around them; "
+        f"gated takes {MAX_GATED} labels at most",
     )
     max_features: int = Field(
         5000, ge=4, le=MAX_INT, description="Number of ids: padding, start, unknown and the most frequent words"
