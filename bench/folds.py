@@ -1,11 +1,12 @@
 """Compare networks by cross-validation on the reviews that are not held out for testing, paired.
 
-python bench/folds.py [--folds N]
+python bench/folds.py [--folds 0,1]
 
 Each of five folds is the validation part once, and the other four are the training part: 15,939 and 3,985 reviews. What
-is compared: the article's network (the epoch with the least validation loss of four), preset=accurate (its last epoch),
-the same without its parts, and the linear model of the evaluations. Predictions of all folds together give accuracy,
-log loss, and the differences from the article's network and from the linear model, with 95 % intervals over reviews.
+is compared: the article's network (the epoch with the least validation loss of four), preset=accurate, the same with
+one member, and the linear model of the evaluations. Predictions of all folds together give accuracy, log loss, and the
+differences from the article's network and from the linear model, with 95 % intervals over reviews. Each fold's
+predictions are kept in bench/out, and a fold that is there is not trained again.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import epochs
 from imdb_conv1d import dataset, sources
@@ -28,11 +30,12 @@ FOLDS = 5
 TRIED: dict[str, dict[str, Any]] = {
     "article": {"epochs": 4},
     "accurate": {"preset": "accurate"},
-    "accurate, one member": {"preset": "accurate", "members": 1},
-    "accurate, words alone": {"preset": "accurate", "ngrams": 1},
+    # Without the preset's name, as a value equal to its default counts as not given.
+    "accurate, one member": {**TrainParameters.presets["accurate"], "members": 1},
 }
 LINEAR = "linear model"
 EPSILON = 1e-7
+FILE = "fold-{number}.parquet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,35 +144,43 @@ def _describe(values: np.ndarray, digits: int) -> str:
     return f"{mean:.{digits}f} ({mean - half:.{digits}f} to {mean + half:.{digits}f})"
 
 
-def main() -> None:
-    """Train, print and write bench/out/folds.md."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folds", type=int, default=FOLDS, help="of the five, how many are predicted")
-    wanted = parser.parse_args().folds
-    texts, labels = read_reviews()
-    folds = assign_folds(labels)
+def predict_fold(texts: Sequence[str], labels: np.ndarray, is_held_out: np.ndarray, number: int) -> pd.DataFrame:
+    """Predict the validation part of a fold in each way, and keep the table: a row a review, and the seconds."""
+    fold = make_fold(texts, labels, is_held_out)
     ways: dict[str, Callable[[Fold], np.ndarray]] = {
         name: lambda fold, given=given: train_network(fold, TrainParameters(**given)) for name, given in TRIED.items()
     } | {LINEAR: fit_linear}
-    predicted = {name: np.full(len(labels), np.nan) for name in ways}
-    seconds = dict.fromkeys(ways, 0.0)
-    for number in range(wanted):
-        fold = make_fold(texts, labels, folds == number)
-        for name, way in ways.items():
-            start = time.perf_counter()
-            predicted[name][folds == number] = way(fold)
-            seconds[name] += (time.perf_counter() - start) / wanted
-            own = predicted[name][folds == number]
-            loss = -np.log(np.clip(np.where(fold.labels[1] == 1, own, 1 - own), EPSILON, 1)).mean()
-            accuracy = ((own > 0.5) == fold.labels[1]).mean()
-            print(f"fold {number}  {name}: accuracy {accuracy:.4f}  loss {loss:.4f}", flush=True)
-    done = folds < wanted
-    rows = summarize(labels[done], {name: values[done] for name, values in predicted.items()})
+    table = pd.DataFrame({"label": fold.labels[1]})
+    for name, way in ways.items():
+        start = time.perf_counter()
+        table[name] = way(fold)
+        table[f"{name}, seconds"] = time.perf_counter() - start
+        of_label = np.where(table["label"] == 1, table[name], 1 - table[name])
+        loss, accuracy = -np.log(np.clip(of_label, EPSILON, 1)).mean(), (of_label > 0.5).mean()
+        print(f"fold {number}  {name}: accuracy {accuracy:.4f}  loss {loss:.4f}", flush=True)
+    epochs.OUT.mkdir(exist_ok=True)
+    table.to_parquet(epochs.OUT / FILE.format(number=number))
+    return table
+
+
+def main() -> None:
+    """Train what is missing, print and write bench/out/folds.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folds", default="0,1,2,3,4", help="the folds to predict, of 0 to 4")
+    texts, labels = read_reviews()
+    folds, tables = assign_folds(labels), []
+    for number in map(int, parser.parse_args().folds.split(",")):
+        path = epochs.OUT / FILE.format(number=number)
+        kept = pd.read_parquet(path) if path.exists() else predict_fold(texts, labels, folds == number, number)
+        tables.append(kept)
+    every = pd.concat(tables)
+    names = [*TRIED, LINEAR]
+    rows = summarize(every["label"].to_numpy(), {name: every[name].to_numpy() for name in names})
     for row in rows:
-        row.append(f"{seconds[row[0]]:.0f}")
+        row.append(f"{np.mean([table[f'{row[0]}, seconds'].iloc[0] for table in tables]):.0f}")
     head = ["", "accuracy, %", "log loss", "accuracy less the article's", "log loss less the article's",
             "accuracy less the linear model's", "log loss less the linear model's", "seconds"]  # fmt: skip
-    epochs.write("folds.md", f"{epochs.table(head, rows)}\n\nOf {done.sum():,} reviews in {wanted} folds.")
+    epochs.write("folds.md", f"{epochs.table(head, rows)}\n\nOf {len(every):,} reviews in {len(tables)} folds.")
 
 
 if __name__ == "__main__":
