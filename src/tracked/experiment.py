@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from tracked.console.errors import UserError
 
@@ -162,6 +162,17 @@ class Trainee(Protocol):
 
     def save(self, path: Path) -> None:
         """Write the checkpoint to exactly this path, as a zip archive (such as a .keras file)."""
+
+
+@runtime_checkable
+class SweepingTrainee(Protocol):
+    """What a trainee can do beside :class:`Trainee`, for ``find_rate`` and ``learning_rate=auto``."""
+
+    def sweep(self, rates: Sequence[float]) -> Iterator[float]:
+        """Train for one step at each learning rate, from epoch 1's first batch on; yield each batch's loss before it.
+
+        The caller may end it early. The trainee is not trained afterwards.
+        """
 
 
 @dataclass(frozen=True)

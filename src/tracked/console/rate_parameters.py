@@ -10,6 +10,7 @@ from tracked.console.train_parameters import TrainParameters
 AUTO = "auto"  # the rate that a range test suggests
 Rate = Annotated[Finite, Field(ge=1e-30, le=1e30)] | Literal["auto"]
 ALLOWED_RATES = "auto, or a finite number from 1e-30 to 1e+30"
+LOWEST_RATE, HIGHEST_RATE, STEPS = 1e-6, 10.0, 500  # of a range test
 
 
 class RateParameters(TrainParameters):
