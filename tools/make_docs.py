@@ -37,6 +37,11 @@ The tables show `imdb-conv1d`; the last one shows what differs in [`diabetes`](.
 error: patience: '-1' is not allowed; allowed: a whole number from 0 to 2147483647
 ```
 """
+PRESETS_INTRO = """\
+Another value that is given wins over the preset's. A value equal to the parameter's default counts as not given,
+since `mlflow run` passes every default; a line says so. A run's parameters are those given; its tag `preset_values`
+has the values that the training uses, which a resume keeps and `compare` shows.
+"""
 HEAD = ["parameter", "default", "meaning", "allowed"]
 
 
@@ -67,6 +72,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def make_presets(cls: type[train_parameters.TrainParameters]) -> str:
+    """Make the section on presets: a row for each parameter that one sets."""
+    names = [name for name in cls.model_fields if any(name in values for values in cls.presets.values())]
+    effective = [cls.model_validate({"preset": preset}).as_strings() for preset in cls.presets]
+    rows = [[f"`{name}`", *(strings[name] for strings in effective)] for name in names]
+    head = ["parameter", *(f"`preset={preset}`" for preset in cls.presets)]
+    return f"## Values of each `preset`\n\n{PRESETS_INTRO}\n{table(head, rows)}\n"
+
+
 def make_parameters() -> str:
     """Make docs/parameters.md."""
     classes, others = parameter_classes(EXPERIMENT), parameter_classes(Diabetes())
@@ -75,6 +89,7 @@ def make_parameters() -> str:
         rows = [[f"`{name}`", *texts] for name, texts in describe_parameters(cls).items()]
         sections.append(f"## Parameters of `{entry}`\n\n{table(HEAD, rows)}\n")
         if entry == "main":
+            sections.append(make_presets(train_parameters.make_train_parameters(EXPERIMENT)))
             row = ["`resume`", *describe_parameters(train_parameters.make_train_command(EXPERIMENT))["resume"]]
             sections.append(f"## `--resume` of `train.py`\n\nUnder `mlflow run`, `--run-id`.\n\n{table(HEAD, [row])}\n")
     differing = [

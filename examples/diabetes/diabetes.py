@@ -61,6 +61,7 @@ class Diabetes(Experiment):
         import keras
 
         from tracked.training.keras_trainee import KerasTrainee
+        from tracked.training.schedules import make_rate
 
         layers = keras.layers
         model = keras.Sequential([
@@ -70,7 +71,8 @@ class Diabetes(Experiment):
             layers.Dropout(0.2),
             layers.Dense(1, bias_initializer=keras.initializers.Constant(150)),
         ])  # fmt: skip
-        adam = keras.optimizers.Adam(parameters.learning_rate)
+        steps = -(-dataset.counts["train"] // parameters.batch_size)  # of an epoch
+        adam = keras.optimizers.Adam(make_rate(parameters, steps))
         model.compile(optimizer=adam, loss="mean_absolute_error", metrics=[keras.metrics.R2Score(name="r2")])
         parts = dataset.arrays("train"), dataset.arrays("validation")
         return KerasTrainee(model, *parts, seed=parameters.seed, batch_size=parameters.batch_size)

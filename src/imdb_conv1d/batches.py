@@ -7,7 +7,7 @@ the windows is the same.
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -16,10 +16,13 @@ from imdb_conv1d.ids import EncodedPart
 from imdb_conv1d.tokenizer import PADDING
 from tracked.training.reproducibility import without_autotune
 
-Batch: TypeAlias = tuple[tf.Tensor, ...]  # ids, labels and, with class weights, the rows' weights
+Batch: TypeAlias = tuple[Any, ...]  # ids, labels and, with class weights, the rows' weights
+# From row numbers, [batch], the places of their ids, [batch, length], and whether a position is one of the text's.
+Lookup: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 VALIDATION_BATCH = 256  # larger than a training batch, as it needs no gradient; does not change the result
 POOL = 50  # batches whose reviews are sorted by length together
 MULTIPLE = 8  # cut lengths are multiples of 8: fewer lengths for which oneDNN prepares a convolution
+MAX_CACHED = 1 << 26  # bytes
 ALIGNMENT = 64  # bytes: TensorFlow ends the process over shared memory that starts elsewhere
 
 
@@ -31,6 +34,7 @@ def make_training_batches(
     seed: int,
     epoch: tf.Variable,
     class_weights: np.ndarray | None = None,
+    lookup: Lookup | None = None,
 ) -> tf.data.Dataset:
     """Make the batches of one epoch: the value of ``epoch`` when the first batch is taken.
 
@@ -42,25 +46,35 @@ def make_training_batches(
         epoch: int64, counted from 1.
         class_weights: a row's weight in the loss by its label, [classes]. Only the training loss is weighted: that of
             the validation part stays a mean of its rows.
+        lookup: gives a second input of the network.
 
     Returns:
-        int32 [batch, length], the labels [batch] as given and, with ``class_weights``, float32 [batch].
+        int32 [batch, length], or a pair of them and the second input; the labels [batch] as given and, with
+        ``class_weights``, float32 [batch].
     """
     lengths = tf.constant(part.lengths, tf.int64)
     once = tf.data.Dataset.from_tensors(0)
     orders = once.map(lambda _: _order_rows(lengths, batch_size, seed, epoch.read_value()))
     rows = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
-    cut = _make_cutter(part, labels, kernel_size, class_weights)
+    cut = _make_cutter(part, labels, kernel_size, class_weights, lookup)
     batches = rows.map(cut, num_parallel_calls=1).prefetch(8)
     count = math.ceil(len(part) / batch_size)
     return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(_make_options())
 
 
-def make_validation_batches(part: EncodedPart, labels: np.ndarray, kernel_size: int) -> tf.data.Dataset:
-    """Make batches of all reviews, sorted by length and cut likewise; a mean does not depend on the order."""
+def make_validation_batches(
+    part: EncodedPart, labels: np.ndarray, kernel_size: int, lookup: Lookup | None = None
+) -> tf.data.Dataset:
+    """Make batches of all reviews, sorted by length and cut likewise; a mean does not depend on the order.
+
+    They are kept in memory after the first epoch if they take no more than ``MAX_CACHED`` bytes.
+    """
     order = np.argsort(part.lengths, kind="stable")
     rows = tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH)
-    return rows.map(_make_cutter(part, labels, kernel_size)).prefetch(2).with_options(_make_options())
+    batches = rows.map(_make_cutter(part, labels, kernel_size, lookup=lookup))
+    if not lookup and 4 * len(part) * part.maxlen <= MAX_CACHED:  # int32, none longer than maxlen
+        batches = batches.cache()
+    return batches.prefetch(2).with_options(_make_options())
 
 
 def balance_classes(labels: np.ndarray, classes: int) -> np.ndarray:
@@ -79,7 +93,7 @@ def _make_options() -> tf.data.Options:
     return options
 
 
-def _share(values: np.ndarray) -> tf.Tensor:
+def share(values: np.ndarray) -> tf.Tensor:
     """Make a tensor of an array's memory, or of a copy where TensorFlow cannot share it."""
     if values.ctypes.data % ALIGNMENT or not values.flags.writeable:
         return tf.constant(values)
@@ -102,10 +116,14 @@ def _order_rows(lengths: tf.Tensor, batch_size: int, seed: int, epoch: tf.Tensor
 
 
 def _make_cutter(
-    part: EncodedPart, labels: np.ndarray, kernel_size: int, class_weights: np.ndarray | None = None
+    part: EncodedPart,
+    labels: np.ndarray,
+    kernel_size: int,
+    class_weights: np.ndarray | None = None,
+    lookup: Lookup | None = None,
 ) -> Callable[[tf.Tensor], Batch]:
     """Make the function from row numbers to a cut batch."""
-    values, all_labels = _share(part.values), tf.constant(labels)
+    values, all_labels = share(part.values), tf.constant(labels)
     starts, lengths = tf.constant(part.starts, tf.int64), tf.constant(part.lengths, tf.int64)
     weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
 
@@ -117,7 +135,8 @@ def _make_cutter(
         places = tf.range(length) - (length - present)[:, tf.newaxis]
         at = tf.gather(starts, rows)[:, tf.newaxis] + tf.maximum(places, 0)
         ids = tf.where(places < 0, PADDING, tf.cast(tf.gather(values, at), tf.int32))
-        batch = ids, tf.gather(all_labels, rows)
+        inputs = ids if lookup is None else (ids, lookup(rows, at, places >= 0))
+        batch = inputs, tf.gather(all_labels, rows)
         return batch if weights is None else (*batch, tf.gather(weights, tf.cast(batch[1], tf.int32)))
 
     return cut

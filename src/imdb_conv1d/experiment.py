@@ -36,7 +36,9 @@ class ImdbConv1D(Experiment):
     metrics = (Metric(schema.LOSS, "min"), Metric(schema.ACCURACY, "max"))
     terms = TERMS
     headline = (schema.LOSS, schema.ACCURACY)
-    file_patterns = (schema.VOCABULARY.replace(".", r"\.").format(sha256="[0-9a-f]{64}"),)
+    file_patterns = tuple(
+        name.replace(".", r"\.").format(sha256="[0-9a-f]{64}") for name in (schema.VOCABULARY, schema.NGRAMS)
+    )
     baselines: ClassVar[Mapping[str, str]] = schema.BASELINES
     owns_untagged_runs = True  # versions before experiments had names trained this one only
     inputs_switch = "log_texts"
@@ -69,16 +71,19 @@ class ImdbConv1D(Experiment):
         labels = [dataset.labels(part).astype(kind) for part in SEEN_PARTS]
         train, validation = zip(encoding.parts, labels, strict=True)
         weights = balance_classes(labels[0], classes) if parameters.class_weight == "balanced" else None
-        network = networks.build(parameters, resumed_tags.get(schema.LAYERS, ""), classes)
+        if parameters.network == "gated":
+            from imdb_conv1d import gated
+
+            return gated.build(parameters, train, validation, classes, folder, weights)
+        layers = resumed_tags.get(schema.LAYERS, "")
+        network = networks.build(parameters, layers, classes, len(labels[0]))
         return networks.NetworkTrainee(network, parameters, train, validation, weights)
 
     def package(self, parameters: TrainParameters, dataset: "LabelledTexts", folder: Path, checkpoint: Path) -> Package:
         """Package the best network with the vocabulary: text in, probabilities out."""
-        from imdb_conv1d import tokenizer
         from imdb_conv1d.package import package
 
-        vocabulary = tokenizer.find_vocabulary(folder)
-        return package(checkpoint, vocabulary, parameters.maxlen, dataset, parameters)
+        return package(checkpoint, folder, dataset, parameters)
 
     def load_part(self, request: Request) -> "TextsPart":
         """Find the reviews to predict: a test part."""

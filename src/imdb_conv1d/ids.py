@@ -93,7 +93,7 @@ def encode_parts(
     keys = np.zeros(count, f"S{leaks.DIGITS}")
     numbers, frequencies, end = _Numbers(), _Frequencies(), 0
     with (
-        _explain_full_disk(folder),
+        explain_full_disk(folder),
         TemporaryFile(dir=folder) as file,
         track("words to ids", len(every), "texts") as progress,
     ):
@@ -117,7 +117,12 @@ def encode_parts(
 
 
 @contextmanager
-def _explain_full_disk(folder: Path) -> Iterator[None]:
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Explain an error of the disk within the block.
+
+    Raises:
+        RunFailed: in its place.
+    """
     try:
         yield
     except OSError as error:

@@ -1,20 +1,24 @@
 """The article's network (after Keras's example imdb_cnn) and its faster form for training."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
-from imdb_conv1d import schema
-from imdb_conv1d.batches import make_training_batches, make_validation_batches
+from imdb_conv1d import gated_network, schema
+from imdb_conv1d.batches import Lookup, make_training_batches, make_validation_batches
 from imdb_conv1d.fused_layers import MIN_FUSED_WIDTH, FusedAdam, FusedConvolution
 from imdb_conv1d.ids import EncodedPart
+from imdb_conv1d.ngram_model import NgramModel
 from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.short_layers import MAX_SHORT, ScatteredAdam, ShortConvolution
 from tracked.training import reproducibility
 from tracked.training.keras_trainee import KerasTrainee
+from tracked.training.schedules import make_rate, storable
 
 Encoded: TypeAlias = tuple[EncodedPart, np.ndarray]  # a part's ids and labels
 STEPS_PER_CALL = 16  # maximum between two returns to Python, where signals are handled
@@ -31,17 +35,21 @@ class Network:
     not where ``fused=true`` asks for them, or is empty.
     """
 
-    plain: keras.Sequential
+    plain: keras.Model
     trained: keras.Model
     fused: bool
     note: str
 
     def save(self, path: Path) -> None:
-        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does, after a step or more."""
+        """Write the plain network with the optimizer's state, as ``keras.Model.save`` does, after a step or more.
+
+        Keras alone can load the file.
+        """
         self.plain.optimizer.build(self.plain.trainable_variables)
         for saved, trained in zip(self.plain.optimizer.variables, self.trained.optimizer.variables, strict=True):
             saved.assign(trained)
-        self.plain.save(path)
+        with storable(self.plain.optimizer):
+            self.plain.save(path)
 
 
 class NetworkTrainee(KerasTrainee):
@@ -54,13 +62,19 @@ class NetworkTrainee(KerasTrainee):
         train: Encoded,
         validation: Encoded,
         class_weights: np.ndarray | None = None,
+        lookups: Sequence[Lookup | None] = (None, None),
     ) -> None:
-        """``train`` and ``validation`` are ids and labels [n]: float32 of two classes, int32 codes of more."""
+        """Make the batches of both parts.
+
+        Args:
+            train: ids and labels [n]: float32 of two classes, int32 codes of more; ``validation`` likewise.
+            lookups: of both parts, for the second input of a network that has two.
+        """
         size, kernel_size, seed = parameters.batch_size, parameters.kernel_size, parameters.seed
         super().__init__(
             network.trained,
-            lambda epoch: make_training_batches(*train, size, kernel_size, seed, epoch, class_weights),
-            make_validation_batches(*validation, kernel_size),
+            lambda epoch: make_training_batches(*train, size, kernel_size, seed, epoch, class_weights, lookups[0]),
+            make_validation_batches(*validation, kernel_size, lookups[1]),
             tags={schema.LAYERS: "fused" if network.fused else "plain"},
             note=network.note,
         )
@@ -76,13 +90,14 @@ class NetworkTrainee(KerasTrainee):
         self.network.save(path)
 
 
-def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 2) -> Network:
+def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 2, rows: int = 1) -> Network:
     """Build and compile both networks.
 
     Args:
         resumed_layers: the layers of a resumed training, fused or plain: fused ones stay fused at any width.
         classes: two get one output with a sigmoid, more a softmax. Keras computes either loss from the logits, so a
             certain prediction's loss is not cut off.
+        rows: of the training part, for the learning rate's schedule.
     """
     plain = _make_plain(parameters, classes)
     width = parameters.embedding_dims * parameters.kernel_size
@@ -92,17 +107,42 @@ def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 
     fused = parameters.fused and wide and not reproducibility.count_gpus()
     layers = _fuse_layers(plain, ShortConvolution if short else FusedConvolution) if fused else plain.layers
     trained = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
-    # metrics, not weighted_metrics: the accuracy counts rows, whatever their weight in the loss.
-    loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
-    settings = {"loss": loss, "metrics": ["accuracy"]}
-    plain.compile(optimizer=keras.optimizers.Adam(parameters.learning_rate), **settings)
     fast_adam = FusedAdam if classes == 2 else ScatteredAdam
-    adam = fast_adam if fused else keras.optimizers.Adam
-    steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
-    trained.compile(optimizer=adam(parameters.learning_rate), steps_per_execution=steps, **settings)
+    _compile(plain, trained, fast_adam if fused else keras.optimizers.Adam, parameters, classes, rows)
     narrow = f"embedding_dims * kernel_size is {width}, below {MIN_FUSED_WIDTH}"
     note = f"{narrow}: Keras's own layers train, as with fused=false" if parameters.fused and not wide else ""
     return Network(plain, trained, fused, note)
+
+
+def build_gated(parameters: TrainParameters, model: NgramModel, classes: int = 2, rows: int = 1) -> Network:
+    """Build and compile the network that gates the values of n-grams; it has no convolution to fuse."""
+    plain, trained = gated_network.build(parameters, model)
+    fused = parameters.fused and not reproducibility.count_gpus()
+    _compile(plain, trained, FusedAdam if fused else keras.optimizers.Adam, parameters, classes, rows)
+    return Network(plain, trained, False, "")
+
+
+def _compile(
+    plain: keras.Model,
+    trained: keras.Model,
+    adam: type[keras.optimizers.Adam],
+    parameters: TrainParameters,
+    classes: int,
+    rows: int,
+) -> None:
+    # metrics, not weighted_metrics: the accuracy counts rows, whatever their weight in the loss.
+    loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
+    settings: dict[str, Any] = {"loss": loss, "metrics": ["accuracy"]}
+    # One schedule for both optimizers, so that their variables correspond.
+    rate = make_rate(parameters, math.ceil(rows / parameters.batch_size))
+    plain.compile(optimizer=keras.optimizers.Adam(rate), **settings)
+    steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
+    if parameters.network == "gated" and parameters.members > 1:
+        binary = gated_network.compute_binary_loss, gated_network.compute_binary_accuracy
+        of_classes = gated_network.compute_class_loss, gated_network.compute_class_accuracy
+        own_loss, accuracy = binary if classes == 2 else of_classes
+        settings = {"loss": own_loss, "metrics": [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]}
+    trained.compile(optimizer=adam(rate), steps_per_execution=steps, **settings)
 
 
 def _make_plain(parameters: TrainParameters, classes: int) -> keras.Sequential:
@@ -111,11 +151,11 @@ def _make_plain(parameters: TrainParameters, classes: int) -> keras.Sequential:
         [
             keras.Input((parameters.maxlen,), dtype="int32", name="ids"),
             layers.Embedding(parameters.max_features, parameters.embedding_dims),
-            layers.Dropout(0.2),
+            layers.Dropout(parameters.dropout),
             layers.Conv1D(parameters.filters, parameters.kernel_size, padding="valid", activation="relu", strides=1),
             layers.GlobalMaxPooling1D(),
             layers.Dense(parameters.hidden_dims),
-            layers.Dropout(0.2),
+            layers.Dropout(parameters.dropout),
             layers.Activation("relu"),
             layers.Dense(1 if classes == 2 else classes),
             layers.Activation("sigmoid" if classes == 2 else "softmax"),

@@ -8,11 +8,14 @@ import keras
 import numpy as np
 from scipy.special import expit, softmax
 
+from imdb_conv1d import ngram_model, tokenizer
 from imdb_conv1d.dataset import LabelledTexts
 from imdb_conv1d.labels import Classes
 from imdb_conv1d.metrics import compute_logit_losses
+from imdb_conv1d.ngram_lookup import NgramLookup
+from imdb_conv1d.ngram_model import NgramModel
 from imdb_conv1d.parameters import TrainParameters
-from imdb_conv1d.schema import LABELS, MAXLEN, READ_AS, TOKENS
+from imdb_conv1d.schema import LABELS, MAXLEN, NETWORK, READ_AS, TOKENS
 from imdb_conv1d.text_model import TextClassifier
 from tracked.console.progress import track
 from tracked.experiment import Package
@@ -25,13 +28,14 @@ EXAMPLE = ("A film to see twice: funny, warm and well played.", "Two hours of my
 READ_BY = ("text_column", "label_column", "positive_label", "encoding", "test_split")
 
 
-def package(
-    checkpoint: Path, vocabulary: Path, maxlen: int, dataset: LabelledTexts, parameters: TrainParameters
-) -> Package:
+def package(checkpoint: Path, folder: Path, dataset: LabelledTexts, parameters: TrainParameters) -> Package:
     """Package a model that maps text, string [n], to the probability of label 1, float64 [n].
 
     Of more than two classes, it maps to the probability of each, float64 [n, classes]. The input example is made up, so
     no text of the data is logged with it.
+
+    Args:
+        folder: the run folder, with the vocabulary and the n-grams.
     """
     classes = dataset.classes
 
@@ -40,23 +44,33 @@ def package(
         with track("checking the stored model", dataset.count("validation"), "texts") as progress:
             return compute_loss(model, read_validation(dataset), classes, progress.advance)
 
+    network, vocabulary, ngrams = keras.saving.load_model(checkpoint), tokenizer.find_vocabulary(folder), None
+    if parameters.network == "gated":
+        model = NgramModel.read(ngram_model.find(folder))
+        ngrams = NgramLookup(model, parameters.max_features, parameters.ngrams)
     return Package(
-        TextClassifier(keras.saving.load_model(checkpoint), vocabulary, maxlen, parameters.tokens),
+        TextClassifier(network, vocabulary, parameters.maxlen, parameters.tokens, ngrams),
         inputs=(object, (-1,)),
         outputs=(np.float64, (-1,) if classes.is_binary else (-1, len(classes))),
         example=np.array(EXAMPLE, dtype=object),
         loss=loss,
         checked=f"the {dataset.count('validation'):,} validation reviews",
-        metadata=describe_model(classes, maxlen, parameters),
+        metadata=describe_model(classes, parameters),
         output_name="" if classes.is_zero_one else name_output(classes),
     )
 
 
-def describe_model(classes: Classes, maxlen: int, parameters: TrainParameters) -> dict[str, Any]:
+def describe_model(classes: Classes, parameters: TrainParameters) -> dict[str, Any]:
     """Collect what is stored with the model: its labels in the order of their codes, and how its data were read."""
     settings = parameters.model_dump()
     read_as = {name: settings[name] for name in READ_BY}
-    return {LABELS: list(classes.names), TOKENS: parameters.tokens, MAXLEN: maxlen, READ_AS: read_as}
+    return {
+        LABELS: list(classes.names),
+        TOKENS: parameters.tokens,
+        MAXLEN: parameters.maxlen,
+        NETWORK: parameters.network,
+        READ_AS: read_as,
+    }
 
 
 def name_output(classes: Classes) -> str:

@@ -1,7 +1,9 @@
 """The experiment's own parameters, beside those of every training."""
 
+import math
+from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -36,6 +38,9 @@ class TrainParameters(RateParameters):
         "val_loss", description="Metric that early stopping and the checkpoint watch"
     )
     model_name: train_parameters.ModelName = "imdb-conv1d"
+    preset: Literal["article", "accurate"] = Field(
+        "article", description="Values of other parameters: the article's, or more accurate and slower ones"
+    )
     data: Text = Field("auto", description="Where the reviews come from", json_schema_extra={"allowed": SOURCES})
     text_column: Text = Field("text", description="Column of the texts; several are joined by a line break",
         json_schema_extra={"allowed": "a column's name, or several separated by commas"})  # fmt: skip
@@ -60,6 +65,10 @@ class TrainParameters(RateParameters):
         description="Weight of a row in the training loss: 1, or n / (classes * rows of its class); the metric loss is "
         "then the weighted mean, while accuracy, val_loss and val_accuracy are not weighted",
     )
+    network: Literal["conv", "gated"] = Field(
+        "conv",
+        description="The article's convolution, or n-grams of a linear model, gated by the words around them",
+    )
     max_features: int = Field(
         5000, ge=4, le=MAX_INT, description="Number of ids: padding, start, unknown and the most frequent words"
     )
@@ -68,10 +77,35 @@ class TrainParameters(RateParameters):
     filters: int = Field(250, ge=1, le=MAX_INT, description="Filters of the convolution")
     kernel_size: int = Field(3, ge=1, le=MAX_INT, description="Words in a filter's window, at most maxlen")
     hidden_dims: int = Field(250, ge=1, le=MAX_INT, description="Units of the hidden layer")
+    ngrams: int = Field(3, ge=1, le=8, description="Words in the longest n-gram of network=gated")
+    members: int = Field(1, ge=1, le=100, description="Networks that network=gated trains side by side, to average "
+        "their logits")  # fmt: skip
+    dropout: Finite = Field(0.2, ge=0, lt=1, description="Share of a word's vector and of the hidden units that is "
+        "dropped in training")  # fmt: skip
+    word_dropout: Finite = Field(0.0, ge=0, lt=1, description="Share of words that network=gated drops as a whole")
     fused: Switch = Field(True, description="Whether to train with fused layers on a CPU: the same network, faster; "
         "used where embedding_dims * kernel_size is 64 or more")  # fmt: skip
     log_texts: Switch = Field(True, description="Whether texts of the data may be logged with runs and models")
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "article": {},
+        "accurate": {
+            "epochs": 4,
+            "learning_rate": 0.002,
+            "schedule": "cosine",
+            "decay_factor": 0.01,
+            "decay_epochs": 4,
+            "batch_size": 64,
+            "network": "gated",
+            "max_features": 30000,
+            "maxlen": 1000,
+            "members": 2,
+            "embedding_dims": 64,
+            "hidden_dims": 64,
+            "dropout": 0.6,
+            "word_dropout": 0.2,
+        },
+    }
     omitted_from_run_name = ("model_name", "log_texts")
     last_in_run_name = ("data",)
 
@@ -83,6 +117,14 @@ class TrainParameters(RateParameters):
     def _kernel_fits(self) -> Self:
         if self.kernel_size > self.maxlen:
             raise ValueError(refusal("kernel_size", self.kernel_size, f"at most maxlen, which is {self.maxlen}"))
+        return self
+
+    @model_validator(mode="after")
+    def _ngrams_fit(self) -> Self:
+        """The number of an n-gram, in the base of the number of ids, has 63 bits."""
+        longest = int(62 / math.log2(self.max_features))
+        if self.network == "gated" and self.ngrams > longest:
+            raise ValueError(refusal("ngrams", self.ngrams, f"at most {longest} with max_features={self.max_features}"))
         return self
 
 

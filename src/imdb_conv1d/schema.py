@@ -109,12 +109,14 @@ EXPLANATION_COLUMNS = {
     "probability_without": "the probability of the predicted label without them",
 }
 RUN_FOLDER_FILES = {
-    (VOCABULARY := "vocabulary-{sha256}.txt"): "one word per line; the line's number, from 0, is its id"
+    (VOCABULARY := "vocabulary-{sha256}.txt"): "one word per line; the line's number, from 0, is its id",
+    (NGRAMS := "ngrams-{sha256}.npz"): "with `network=gated`, the linear models of n-grams as arrays",
 }
 MODEL_METADATA = {
     (LABELS := "labels"): "the labels, in the order of the model's answer; of two, its probability is the second's",
     (TOKENS := "tokens"): "words or characters",
     (MAXLEN := "maxlen"): "the number of last tokens that the model gets",
+    (NETWORK := "network"): "conv or gated; absent with models of earlier versions, which are conv",
     (READ_AS := "read_as"): "the parameters by which its data were read: columns, encoding, positive_label, test_split",
 }
 

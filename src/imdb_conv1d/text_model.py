@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from imdb_conv1d import tokenizer
+from imdb_conv1d.ngram_lookup import NgramLookup
 
 CHUNK = 128  # texts scored at once, which bounds the memory
 
@@ -22,18 +23,26 @@ class TextClassifier(tf.Module):
     them are exact for very certain predictions: a float32 probability is 1 from a logit of 17 on.
     """
 
-    def __init__(self, network: keras.Model, vocabulary: Path, maxlen: int, tokens: str = "words") -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        vocabulary: Path,
+        maxlen: int,
+        tokens: str = "words",
+        ngrams: NgramLookup | None = None,
+    ) -> None:
         """Make the classifier.
 
         Args:
             network: maps ids [n, maxlen] to probabilities; its last layer is a sigmoid of one number or a softmax.
+                With ``ngrams``, it takes the values that this gives for the ids, too.
             vocabulary: a file with one word a line, whose line number is its id; saved with the model.
             tokens: what a text is split into, words or characters.
         """
         super().__init__(name="text_classifier")
         self.words = tokenizer.make_lookup(vocabulary)
         self.weights = [variable.value for variable in network.trainable_variables]
-        self._maxlen, self._tokens = maxlen, tokens
+        self.ngrams, self._maxlen, self._tokens = ngrams, maxlen, tokens
         self._classes = int(network.output_shape[-1])  # 1 stands for two classes
         self._network = _Untracked(keras.Model(network.inputs, network.layers[-2].output))
 
@@ -46,7 +55,7 @@ class TextClassifier(tf.Module):
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
             words = tokenizer.tokenize(texts[start : start + CHUNK], self._tokens)
             ids = tokenizer.to_ids(words, self.words, self._maxlen)
-            logits = self._network.call(ids)
+            logits = self._network.call([ids, self.ngrams(ids)] if self.ngrams else ids)
             pieces = pieces.write(pieces.size(), logits[:, 0] if self._classes == 1 else logits)
         return pieces.concat()
 
@@ -63,5 +72,5 @@ class _Untracked:
     def __init__(self, network: keras.Model) -> None:
         self._network = network
 
-    def call(self, ids: tf.Tensor) -> tf.Tensor:
-        return self._network(ids, training=False)
+    def call(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
+        return self._network(inputs, training=False)

@@ -123,7 +123,17 @@ class Dataset(Data, Protocol):
 
 
 class Trainee(Protocol):
-    """What the trainer drives: a network with its training and validation data."""
+    """What the trainer drives: a network with its training and validation data.
+
+    Three members are optional, for experiments whose ``Parameters`` are ``RateParameters``. What needs a missing one is
+    refused before the first epoch:
+
+    - ``set_learning_rate(rate)`` sets the rate of the steps to come; ``schedule=plateau`` needs it.
+    - ``has_schedule`` is true if the optimizer has a schedule by steps, as ``make_rate`` gives it; ``exponential``,
+      ``cosine`` and ``warmup_steps`` need it.
+    - ``sweep(rates)`` takes a step at each rate (:class:`SweepingTrainee`); ``find_rate`` and ``learning_rate=auto``
+      need it.
+    """
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -135,7 +145,7 @@ class Trainee(Protocol):
 
     @property
     def learning_rate(self) -> float:
-        """The optimizer's learning rate after the last step."""
+        """The learning rate of the last step."""
 
     @property
     def weights(self) -> int:

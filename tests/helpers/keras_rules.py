@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tracked.analysis.early_stopping import Rule
+from tracked.analysis.plateau import PlateauRule
 
 Mode = Literal["min", "max"]
 
@@ -19,6 +20,7 @@ class FakeModel:
     stop_training = False
     metrics: Sequence[object] = ()
     saved: int
+    optimizer: "FakeOptimizer"
 
     def save(self, path: str, overwrite: bool) -> None:
         self.saved = self.epoch
@@ -48,6 +50,35 @@ def keras_checkpoint(mode: Mode, values: Sequence[float]) -> int:
     for model.epoch, value in enumerate(values, 1):
         callback.on_epoch_end(model.epoch - 1, {"m": value})
     return model.saved
+
+
+class FakeOptimizer:
+    """The rate of an optimizer, which is kept as float32."""
+
+    def __init__(self, rate: float) -> None:
+        self.learning_rate = rate
+
+    def __setattr__(self, name: str, value: float) -> None:
+        super().__setattr__(name, np.float32(value))
+
+
+def keras_plateau(
+    rule: PlateauRule, rate: float, values: Sequence[float]
+) -> list[tuple[float, int, int, float | None]]:
+    """Return rate, wait, cooldown and best of keras.callbacks.ReduceLROnPlateau after each epoch."""
+    callback = keras.callbacks.ReduceLROnPlateau(
+        "m", rule.factor, rule.patience, mode=rule.mode, min_delta=rule.min_delta, cooldown=rule.cooldown,
+        min_lr=rule.min_rate,
+    )  # fmt: skip
+    model = FakeModel()
+    model.optimizer = FakeOptimizer(rate)
+    callback.set_model(model)
+    callback.on_train_begin()
+    states = []
+    for epoch, value in enumerate(values):
+        callback.on_epoch_end(epoch, {"m": value})
+        states.append((float(model.optimizer.learning_rate), callback.wait, callback.cooldown_counter, callback.best))
+    return states
 
 
 # Values on a coarse grid tie often; the special ones and float32's neighbours are where a comparison can go wrong.

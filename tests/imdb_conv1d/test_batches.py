@@ -1,6 +1,7 @@
 import gc
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -231,6 +232,32 @@ def test_validation_batches_have_every_row_once_and_repeat() -> None:
     assert all(np.array_equal(ours[0], theirs[0]) for ours, theirs in zip(first, second, strict=True))
     assert all((values == labels[batch[:, -1] - 1]).all() for batch, values in first)
     assert [batch.shape[1] for batch, _ in first] == sorted(batch.shape[1] for batch, _ in first)
+
+
+@pytest.mark.parametrize(("limit", "cuts"), [(103 * MAXLEN * 4, 1), (103 * MAXLEN * 4 - 1, 2)])
+def test_validation_batches_are_cut_once_if_they_fit_in_memory(
+    limit: int, cuts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, make_cutter = [], batches._make_cutter
+
+    def make_counting_cutter(*arguments: object) -> Callable[[tf.Tensor], Batch]:
+        cut = make_cutter(*arguments)  # type: ignore[arg-type]
+
+        def count_and_cut(rows: tf.Tensor) -> Batch:
+            tf.py_function(lambda: made.append("a batch"), [], [])
+            return cut(rows)
+
+        return count_and_cut
+
+    monkeypatch.setattr(batches, "MAX_CACHED", limit)
+    monkeypatch.setattr(batches, "_make_cutter", make_counting_cutter)
+    found = make_validation_batches(*encoded(103), KERNEL)
+    first, second = list(found.as_numpy_iterator()), list(found.as_numpy_iterator())
+    ids, labels = reviews(103)
+    expected = former_cut(ids, labels, KERNEL, np.argsort((ids != 0).sum(axis=1), kind="stable"))
+    assert same(first, [expected])
+    assert same(second, first)
+    assert len(made) == cuts
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])

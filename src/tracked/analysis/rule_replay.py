@@ -24,7 +24,8 @@ class History:
 
     ``values`` [epochs]; ``seconds`` [epochs]: seconds of training until each epoch's end, without the pause before a
     resume where the run has logged how long its epochs took. ``patience`` and ``min_delta`` are the run's own rule,
-    None where the run does not state them.
+    None where the run does not state them. ``same_rate_until``: the last epoch before the run's own schedule lowered
+    its learning rate, 0 if in the first; None if it never did.
     """
 
     run_id: str
@@ -35,6 +36,7 @@ class History:
     seconds: np.ndarray
     patience: int | None = None
     min_delta: float | None = None
+    same_rate_until: int | None = None
 
     @property
     def best_epoch(self) -> int:

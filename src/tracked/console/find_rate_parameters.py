@@ -27,8 +27,8 @@ class FindRateParameters(Parameters):
     @property
     def training(self) -> TrainParameters:
         """The parameters of the training whose first steps are taken."""
-        shared = {name: value for name, value in self if name in self.trains.model_fields}
-        return self.trains(**shared, **FIXED, learning_rate=self.lowest_rate)
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in self.trains.model_fields}
+        return self.trains(**given).model_copy(update={**FIXED, "learning_rate": self.lowest_rate})
 
     @property
     def run_name(self) -> str:

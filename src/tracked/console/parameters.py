@@ -8,7 +8,7 @@ import argparse
 import difflib
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, NoReturn, Self, get_args, get_origin
 
@@ -48,18 +48,29 @@ class Parameters(BaseModel):
         """
         # The words before the parameters: a script, and its verb where it has several.
         command = [PurePath(sys.argv[0]).name, *sys.argv[1 : len(sys.argv) - len(argv)]]
-        parser = _Parser(cls.model_fields, prog=" ".join(command), description=cls.__doc__)
+        parser = _Parser(cls.model_fields, prog=" ".join(command), description=cls.__doc__, epilog=cls.describe_more())
         for name, field in cls.model_fields.items():
             text = f"{field.description or name} ({describe_allowed(field)}; default {as_string(field.default)})"
             parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text.replace("%", "%%"))
+        given = vars(parser.parse_args(_join_values(argv, cls.model_fields)))
         try:
-            return cls(**vars(parser.parse_args(_join_values(argv, cls.model_fields))))
+            return cls(**given)
         except ValidationError as error:
             first = error.errors()[0]
             if not first["loc"]:
-                raise UserError(first["msg"].removeprefix("Value error, ")) from None
+                raise UserError(cls.explain(given, first["msg"].removeprefix("Value error, "))) from None
             name = str(first["loc"][0])
             raise refusal(name, first["input"], describe_allowed(cls.model_fields[name])) from None
+
+    @classmethod
+    def describe_more(cls) -> str:
+        """Describe for ``--help`` what the parameters' own descriptions leave out."""
+        return ""
+
+    @classmethod
+    def explain(cls, given: Mapping[str, Any], message: str) -> str:
+        """Add to a refusal of these values together what the values themselves do not show."""
+        return message
 
     def as_strings(self) -> dict[str, str]:
         """Format all values as MLproject does, so that runs started either way log the same parameters."""

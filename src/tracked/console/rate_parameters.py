@@ -11,6 +11,10 @@ AUTO = "auto"  # the rate that a range test suggests
 Rate = Annotated[Finite, Field(ge=1e-30, le=1e30)] | Literal["auto"]
 ALLOWED_RATES = "auto, or a finite number from 1e-30 to 1e+30"
 LOWEST_RATE, HIGHEST_RATE, STEPS = 1e-6, 10.0, 500  # of a range test
+USED_BY = {
+    "decay_factor": ("plateau", "exponential", "cosine"), "decay_epochs": ("exponential", "cosine"),
+    "decay_patience": ("plateau",),
+}  # fmt: skip
 
 
 class RateParameters(TrainParameters):
@@ -35,6 +39,25 @@ class RateParameters(TrainParameters):
     warmup_steps: int = Field(
         0, ge=0, le=MAX_INT, description="First steps, in which the learning rate rises from 0 in a straight line"
     )
+
+    _is_suggested: bool = False  # whether the learning rate is a number in place of auto
+
+    def with_suggested(self, rate: float) -> Self:
+        """Copy the parameters with a number in place of auto; they are logged with auto all the same."""
+        copy = self.model_copy(update={"learning_rate": rate})
+        copy._is_suggested = True
+        return copy
+
+    def as_logged(self) -> dict[str, str]:
+        """Format the values as given, else the defaults; auto stays auto."""
+        return super().as_logged() | ({"learning_rate": AUTO} if self._is_suggested else {})
+
+    def list_idle(self) -> list[str]:
+        """List the parameters of other schedules that differ from their defaults."""
+        values, fields = self.as_strings(), type(self).model_fields
+        idle = [name for name, schedules in USED_BY.items() if self.schedule not in schedules]
+        changed = [name for name in idle if getattr(self, name) != fields[name].default]
+        return [f"{name}={values[name]} with schedule={self.schedule}" for name in changed]
 
     @model_validator(mode="after")
     def _plateau_before_the_stop(self) -> Self:

@@ -6,13 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, StringConstraints, create_model, model_validator
 
 from tracked.console.metric_direction import infer_mode
-from tracked.console.parameters import (
-    MAX_INT,
-    Finite,
-    Parameters,
-    Text,
-    refusal,
-)
+from tracked.console.parameters import MAX_INT, Finite, Parameters, Text, refusal
+from tracked.console.presets import PresetParameters, require_valid
 from tracked.experiment import Experiment
 
 MODEL_NAME = r"[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*"
@@ -24,7 +19,7 @@ Mode = Literal["min", "max"]
 _CLASSES: dict[tuple[object, ...], type[Any]] = {}  # by experiment: making a class takes milliseconds
 
 
-class TrainParameters(Parameters):
+class TrainParameters(PresetParameters):
     """Train until the monitored metric no longer improves, and register the best checkpoint."""
 
     patience: int = Field(30, ge=0, le=MAX_INT, description="Epochs without an improvement before training stops")
@@ -54,17 +49,21 @@ class TrainParameters(Parameters):
 
     @property
     def run_name(self) -> str:
-        """The run's name: patience, seed and every parameter that differs from its default."""
+        """The run's name: patience, seed and every parameter that is given another value than its default."""
         first, fields, values = ("patience", "seed"), type(self).model_fields, self.short_values()
         # The UI truncates long names: the parameters that runs are compared by come first.
         others = (name for name in fields if name not in (*first, *self.last_in_run_name, *self.omitted_from_run_name))
         order = (*first, *others, *self.last_in_run_name)
-        names = (name for name in order if name in first or getattr(self, name) != fields[name].default)
-        return " ".join(f"{name}={values[name]}" for name in names)
+        given = {name for name in fields if getattr(self, name) != fields[name].default} - self._from_preset
+        return " ".join(f"{name}={values[name]}" for name in order if name in first or name in given)
 
     def short_values(self) -> dict[str, str]:
         """Format the values for a run's name."""
         return self.as_strings()
+
+    def list_idle(self) -> list[str]:
+        """List the parameters that differ from their defaults without an effect, each as "name=value with what"."""
+        return []
 
     @model_validator(mode="after")
     def _mode_is_the_monitors(self) -> Self:
@@ -97,6 +96,7 @@ def make_train_parameters(experiment: Experiment) -> type[TrainParameters]:
     fields = {"monitor": (Literal[monitors], monitor.default), "mode": (mode.annotation, default)}
     cls = specialize(own, experiment, fields)
     cls.directions = directions
+    require_valid(cls, experiment.name)
     _CLASSES[key] = cls
     return cls
 
@@ -113,7 +113,7 @@ def make_train_command(experiment: Experiment) -> type[TrainCommand]:
 def extract_training(command: TrainCommand, experiment: Experiment) -> TrainParameters:
     """Extract a command's parameters of the training, without ``resume``."""
     cls = make_train_parameters(experiment)
-    return cls(**command.model_dump(include=set(cls.model_fields)))
+    return cls(**{name: value for name, value in command.given.items() if name in cls.model_fields})
 
 
 def specialize(base: type[Parameters], experiment: Experiment, fields: dict[str, tuple[Any, Any]]) -> type[Any]:

@@ -35,7 +35,7 @@ def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals) -
         if taken := sorted(set(reserved_metadata(experiment)) & set(package.metadata)):
             raise RunFailed(f"experiment {experiment.name!r} packages the reserved metadata {taken[0]!r}; rename it")
         metadata |= package.metadata
-        strings = parameters.as_strings()
+        strings = parameters.as_logged()  # as the run's, which MLflow gives the model, too
         model_id = publisher.store_model(name, package, checkpoint, trainer.best_epoch, strings, metadata)
         publisher.require_same_loss(model_id, package, trainer.best[f"val_{experiment.metrics[0].name}"])
     tags = {BEST_EPOCH: str(trainer.best_epoch), BEST_VALUE.format(monitor=monitor): repr(trainer.best[monitor])}

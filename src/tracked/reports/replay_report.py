@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tracked.analysis.plateau_replay import find_first_cuts
 from tracked.analysis.recommendation import pool_rules, recommend
 from tracked.analysis.rule_replay import History, drop_repeats
 from tracked.console.lines import format_count, format_duration
-from tracked.reports import rule_plots
+from tracked.reports import plateau_lines, rule_plots
 from tracked.reports.csv_table import write_csv
 from tracked.runs import schema
 from tracked.runs.writer import Run, escape_markdown
@@ -41,6 +42,8 @@ def log_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame)
         )
         metrics = {schema.SHORTEST_PATIENCE: rule["patience"], schema.EPOCHS_SAVED: rule["epochs_saved"]}
         _log_metrics(run, {**metrics, schema.SECONDS_SAVED: rule["seconds_saved"]})
+    cuts = find_first_cuts([history], table)
+    lines += plateau_lines.describe_one(history, cuts)
     link = (
         f"[{escape_markdown(history.run_name) or history.run_id}](#/experiments/{experiment_id}/runs/{history.run_id})"
     )
@@ -50,9 +53,8 @@ def log_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame)
     )
     title = f"{history.monitor}: regret and stop of each rule"
     heat = rule_plots.draw_heat_map(table.assign(epochs=table["stopped_epoch"].astype(float)), title)
-    _log_files(
-        run, {schema.REPLAY_TABLE: table}, {schema.HEAT_MAP: heat, schema.CURVE: rule_plots.draw_curve(history, table)}
-    )
+    plots = {schema.HEAT_MAP: heat, schema.CURVE: rule_plots.draw_curve(history, table)}
+    _log_files(run, {schema.REPLAY_TABLE: table, schema.FIRST_CUTS: cuts}, plots)
     columns = [
         "patience",
         "min_delta",
@@ -82,6 +84,7 @@ def log_pooled(
     lines = [f"{metric} of {trainings}, {format_count(epochs, 'epoch')}", *filter(None, [warning]), advice.sentence]
     if repeats := len(histories) - len(distinct):
         lines.insert(1, f"{format_count(repeats, 'training')} left out: another has the same values from epoch 1 on")
+    lines += plateau_lines.describe_several(histories)
     if advice.patience is not None:
         _log_metrics(run, {
             schema.RECOMMENDED_PATIENCE: advice.patience, schema.RECOMMENDED_MIN_DELTA: advice.min_delta,
@@ -101,7 +104,8 @@ def log_pooled(
         schema.HEAT_MAP: rule_plots.draw_heat_map(pool, f"{metric}: mean regret and stop of each rule, over {answers}"),
         schema.POOLED: rule_plots.draw_pooled(pool, metric, tolerance, advice.patience),
     }
-    _log_files(run, {schema.REPLAY_TABLE: table, schema.POOLED_TABLE: pool}, plots)
+    cuts = find_first_cuts(histories, table)
+    _log_files(run, {schema.REPLAY_TABLE: table, schema.POOLED_TABLE: pool, schema.FIRST_CUTS: cuts}, plots)
     columns = [
         "patience",
         "min_delta",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tracked.analysis.rule_replay import History
-from tracked.reports.plots import BLUE, COLORS, GREEN, GREY
+from tracked.reports.plots import BLUE, COLORS, GREEN, GREY, ORANGE
 
 MAX_CELLS = 160  # of a heat map with numbers in its cells
 FAINT = 0.25
@@ -68,6 +68,9 @@ def draw_curve(history: History, table: pd.DataFrame) -> Figure:
     best = history.best_epoch
     value = history.values[best - 1]
     ax.plot([best], [value], "*", color=GREEN, ms=14, label=f"best: epoch {best}, {value:.4f}")
+    if history.same_rate_until:
+        label = f"the run's own first cut of its learning rate: epoch {history.same_rate_until}"
+        ax.axvline(history.same_rate_until, color=ORANGE, lw=1.6, ls=":", label=label)
     min_delta = table["min_delta"].min()
     rows = table[(table["min_delta"] == min_delta) & ~table["censored"]].sort_values("patience")
     for stopped in rows["stopped_epoch"].unique():

@@ -12,7 +12,7 @@ from tracked.experiment import Dataset
 from tracked.reports import plots
 from tracked.runs.schema import BEST_EPOCH, BEST_VALUE, CHECKPOINT_FOLDER, STOP_REASON, STOPPED_EPOCH
 from tracked.runs.writer import Run, escape_markdown
-from tracked.training import journal
+from tracked.training import journal, plateau_rates
 from tracked.training.files import BEST, CURVES
 from tracked.training.trainer import Trainer
 
@@ -55,7 +55,8 @@ def _log_files(run: Run, trainer: Trainer) -> None:
     if best:
         run.log_artifact(best, CHECKPOINT_FOLDER)
     entries, monitor = trainer.entries, trainer.parameters.monitor
-    for table in journal.write_tables(entries, trainer.rule, monitor, run.folder):
+    rates = plateau_rates.list_next_rates(trainer.parameters, (entry.values for entry in entries))
+    for table in journal.write_tables(entries, trainer.rule, monitor, run.folder, rates):
         run.log_artifact(table)
     if entries:
         history = pd.DataFrame([{"epoch": entry.epoch} | entry.values for entry in entries])

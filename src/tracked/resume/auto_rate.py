@@ -38,11 +38,11 @@ def resolve(
     stored = plan.run.data.tags.get(SUGGESTED_RATE) if plan else None
     if stored:
         say(f"learning_rate=auto: {stored}, as the run's range test has suggested")
-        return parameters.model_copy(update={"learning_rate": float(stored)})
+        return parameters.with_suggested(float(stored))
     rate = _test(experiment, parameters, data, run, signals)
     gc.collect()  # the tested network, before the one to train is built
     reproducibility.make_repeatable(parameters.seed)
-    return parameters.model_copy(update={"learning_rate": rate})
+    return parameters.with_suggested(rate)
 
 
 def _test(

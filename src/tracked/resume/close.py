@@ -20,7 +20,7 @@ from tracked.resume.training_status import ResumableRun
 from tracked.runs import run_calls, run_start
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import CHECKPOINT_FOLDER, CLOSED, REGISTERED, STOP_REASON
-from tracked.training import journal
+from tracked.training import journal, plateau_rates
 from tracked.training.files import BEST, CHECKPOINT, JOURNAL, checkpoint_name
 from tracked.training.journal import Entry
 from tracked.training.run_folder import ASIDE_FOLDER
@@ -93,7 +93,9 @@ def _log_folder(owner: Experiment, run: MlflowRun, folder: Path) -> str:
         parameters = resume_parameters.recorded_parameters(owner, run)
         if entries and len(entries) >= max(known, default=0):  # else the run has better tables already
             rule = Rule(parameters.direction, parameters.patience, parameters.min_delta)
-            files += [(path, None) for path in journal.write_tables(entries, rule, parameters.monitor, folder)]
+            rates = plateau_rates.list_next_rates(parameters, (entry.values for entry in entries))
+            tables = journal.write_tables(entries, rule, parameters.monitor, folder, rates)
+            files += [(path, None) for path in tables]
     written = {entry.epoch: entry for entry in entries}
     checkpoint, unclear = _choose_checkpoint(run, folder, parameters, known, written)
     if checkpoint:

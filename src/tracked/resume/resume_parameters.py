@@ -21,26 +21,30 @@ EXTENDABLE = ("epochs", "patience")
 def recorded_parameters(
     owner: Experiment, run: MlflowRun, requested: Mapping[str, object] | None = None
 ) -> TrainParameters:
-    """Read a training's parameters, with their extended values.
+    """Read a training's parameters, with their extended values and the preset's values that it began with.
 
     Args:
         owner: the training's experiment.
-        requested: values for parameters that the run has not recorded.
+        requested: values for parameters that the run has not recorded; of a run that an attempt has started, these are
+            parameters that came with a later version, and have their defaults.
 
     Raises:
         UserError: if they are not valid parameters of the experiment.
     """
     cls = make_train_parameters(owner)
-    unknown = sorted(set(run_parameters.read_launch(run).get("parameters", {})) - set(cls.model_fields))
+    launched = run_parameters.read_launch(run).get("parameters", {})
+    unknown = sorted(set(launched) - set(cls.model_fields))
     if unknown:
         raise UserError(
             f"resume: run {run.info.run_id} has the parameter {unknown[0]!r}, which experiment {owner.name!r} lacks; "
             "start a new training without --resume"
         )
-    values = run_parameters.read_parameters(run)
+    values = run_parameters.read_given(run)
     recorded = {name: value for name, value in values.items() if name in cls.model_fields}
     try:
-        return cls.model_validate(dict(requested or {}) | recorded)
+        of_preset = run_parameters.read_preset_values(run)  # its preset may set others by now
+        given = recorded if launched else dict(requested or {}) | recorded
+        return cls.model_validate(given, context=of_preset)
     except ValidationError as error:
         first = error.errors()[0]
         problem = ": ".join([*map(str, first["loc"]), first["msg"]])
@@ -61,9 +65,11 @@ def merge_parameters(
         RunFailed: if the store keeps failing.
     """
     defaults, run_id = make_train_parameters(owner).model_fields, run.info.run_id
-    given = {name: getattr(command, name) for name in command.model_fields_set & set(defaults)}
+    given = {name: value for name, value in command.given.items() if name in defaults}
     requested = {name: value for name, value in given.items() if value != defaults[name].default}
-    recorded = recorded_parameters(owner, run, requested)
+    # What a training's version did not know, it did not use; a run that nothing has begun takes what is requested.
+    has_begun = "parameters" in run_parameters.read_launch(run)
+    recorded = recorded_parameters(owner, run, {} if has_begun else requested)
     if not mlflow_run_id():
         for name in sorted(set(given) - set(requested)):
             if getattr(recorded, name) != given[name]:

@@ -46,7 +46,7 @@ class ResumePlan:
     @property
     def parameters(self) -> TrainParameters:
         """The parameters of the resumed training."""
-        return self.recorded.model_copy(update=self.extended)
+        return self.recorded.extend(self.extended)
 
     @property
     def id(self) -> str:

@@ -1,5 +1,6 @@
 """Start or resume a training with its run."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from tracked import __version__
 from tracked.analysis.early_stopping import OTHER_HISTORY
 from tracked.console.errors import Interrupted, RunFailed, UserError
-from tracked.console.lines import say
+from tracked.console.lines import say, warn
 from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import MAX_NAME, TrainCommand, TrainParameters, extract_training
@@ -19,7 +20,7 @@ from tracked.resume.resume_plan import ResumePlan
 from tracked.runs import context, registry, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import TrainingStart
-from tracked.runs.schema import RESERVED, TRACKED_VERSION
+from tracked.runs.schema import PRESET_VALUES, RESERVED, TRACKED_VERSION
 from tracked.training import reproducibility, run_folder
 from tracked.training.journal import HistoryError
 from tracked.training.run_folder_lock import RunFolderLock
@@ -110,6 +111,9 @@ def start_or_resume(
         parameters = plan.parameters if plan else extract_training(command, experiment)
         if not (plan and plan.has_begun):
             require_short_name(parameters.model_name)
+        _tell_preset(parameters, is_new=plan is None)
+        for idle in parameters.list_idle():
+            warn(f"{idle} has no effect")
         registry.require_own_model(experiment, parameters.model_name)
         data = experiment.load(parameters, plan.source if plan else "")
         require_rows(data)
@@ -121,12 +125,21 @@ def start_or_resume(
         # Without this resume's extensions, which count from the epoch that log_resume tags.
         recorded = plan.recorded if plan else parameters
         start = _make_start(experiment, recorded, data, folder_lock, plan)
-        name, texts = parameters.run_name, recorded.as_strings()
+        name, texts = parameters.run_name, recorded.as_logged()
         with context.run(experiment, "train", name, texts, signals, training=start) as run:
             say(f"run {run.id} {name!r}")
             run.log_training_data(data)
             parameters = auto_rate.resolve(experiment, parameters, data, run, plan, signals)
             yield _make_training(experiment, parameters, data, plan, run, signals)
+
+
+def _tell_preset(parameters: TrainParameters, is_new: bool) -> None:
+    """Print the preset's values and, of a new training, the given defaults that do not count."""
+    if is_new:
+        for line in parameters.list_uncounted():
+            warn(line)
+    if described := parameters.describe_preset():
+        say(described)
 
 
 def require_short_name(name: str) -> None:
@@ -168,8 +181,9 @@ def _make_start(
 ) -> TrainingStart:
     """Describe the run's start; ``launch``, one tag, has all that a resume needs."""
     root = folder_lock.folder.parent if folder_lock.folder else run_folder.find_root(experiment.name, tracking_uri())
-    launch = {"parameters": recorded.as_strings(), "source": data.source, "snapshots": str(root)}
-    return TrainingStart(folder_lock, root, launch, plan.id if plan else "")
+    launch = {"parameters": recorded.as_logged(), "source": data.source, "snapshots": str(root)}
+    tags = {PRESET_VALUES: json.dumps(recorded.preset_values)} if recorded.preset_values else {}
+    return TrainingStart(folder_lock, root, launch, plan.id if plan else "", tags)
 
 
 def _make_training(

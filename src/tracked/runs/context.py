@@ -64,9 +64,8 @@ def run(
         launch = {"token": token} | asdict(process) | dict(training.launch if training else {})
         if training:
             training.folder_lock.sign(token)
-        active, is_new = run_start.start(
-            owner, verb, name, experiment_id, json.dumps(launch), training.run_id if training else ""
-        )
+        run_id, tags = (training.run_id, training.tags) if training else ("", {})
+        active, is_new = run_start.start(owner, verb, name, experiment_id, json.dumps(launch), run_id, tags)
         record = Run(active.info.run_id, owner.name, _folder(training, active.info.run_id, token))
     status: Status = "FAILED"
     try:

@@ -18,7 +18,7 @@ from tracked.runs import queries
 from tracked.runs.metric_points import read_points
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import STOPPED_EPOCH
-from tracked.training.journal import EPOCH_SECONDS
+from tracked.training.journal import EPOCH_SECONDS, LEARNING_RATE
 
 INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
 MAX_PATIENCES = 200  # in the default grid
@@ -35,6 +35,7 @@ def read(
     points: Sequence[Metric] | None = None,
     lasted: Sequence[Metric] | None = None,
     declared: Mapping[str, Literal["min", "max"]] | None = None,
+    rates: Sequence[Metric] | None = None,
 ) -> History:
     """Read a run's history of ``monitor``. Steps start at 0 or 1; epochs are counted from 1.
 
@@ -45,6 +46,7 @@ def read(
         points: the metric's points in any order, if they are read already.
         lasted: the points of ``EPOCH_SECONDS`` likewise.
         declared: the directions of the experiment's metrics, by the name without ``val_``.
+        rates: the points of ``LEARNING_RATE`` likewise, of a run whose rate is cut at plateaus.
 
     Raises:
         UserError: if the run lacks the metric, has fewer than two epochs, a gap or two values of one epoch, or if the
@@ -70,6 +72,8 @@ def read(
         raise UserError(f"mode: auto is not known for {metric} of run {run_id}; allowed: min or max")
     if lasted is None:
         lasted = read_points([run_id], EPOCH_SECONDS)[run_id] if EPOCH_SECONDS in run.data.metrics else []
+    if rates is None:
+        rates = read_points([run_id], LEARNING_RATE)[run_id] if _has_cuts(run) else []
     values = np.array([point.value for point in points])
     if not np.isfinite(values).any():
         raise UserError(f"run: {run_id!r} has no finite value of {metric}; allowed: a run that has one")
@@ -82,6 +86,7 @@ def read(
         _seconds(run, points, lasted),
         _own_patience(parameters),
         _own_min_delta(parameters),
+        _same_rate_until(parameters.get("schedule"), rates),
     )
 
 
@@ -110,10 +115,13 @@ def read_all(
         points = {run_id: own for metric, ids in of_metric.items() for run_id, own in read_points(ids, metric).items()}
         with_seconds = [run.info.run_id for run in some if EPOCH_SECONDS in run.data.metrics]
         lasted = read_points(with_seconds, EPOCH_SECONDS) if with_seconds else {}
+        with_cuts = [run.info.run_id for run in some if _has_cuts(run)]
+        rates = read_points(with_cuts, LEARNING_RATE) if with_cuts else {}
         for run in some:
             run_id = run.info.run_id
             try:
-                results.append(read(run, monitor, mode, say, points[run_id], lasted.get(run_id, []), declared))
+                took, used = lasted.get(run_id, []), rates.get(run_id, [])
+                results.append(read(run, monitor, mode, say, points[run_id], took, declared, used))
             except UserError as error:
                 if all_of_them:
                     raise
@@ -207,3 +215,19 @@ def _own_min_delta(parameters: dict[str, str]) -> float | None:
         value = abs(float(parameters["min_delta"]))  # as Keras does
         return value if math.isfinite(value) else None
     return None
+
+
+def _has_cuts(run: Run) -> bool:
+    return read_parameters(run).get("schedule") == "plateau" and LEARNING_RATE in run.data.metrics
+
+
+def _same_rate_until(schedule: str | None, rates: Sequence[Metric]) -> int | None:
+    """Find the epoch before the first in which the run's own schedule had lowered its learning rate; None: in none.
+
+    Args:
+        rates: of a run whose rate is cut at plateaus; steps are epochs, counted from 1.
+    """
+    if schedule in ("exponential", "cosine"):
+        return 0
+    ordered = sorted(rates, key=lambda point: point.step)
+    return next((rate.step for rate, after in pairwise(ordered) if after.value < rate.value), None)

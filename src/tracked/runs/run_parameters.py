@@ -11,13 +11,20 @@ from mlflow.entities import Run
 
 from tracked.console.parameters import as_string
 from tracked.console.train_parameters import TrainParameters
-from tracked.runs.schema import ENTRY_POINT, EXTENDED, LAUNCH
+from tracked.runs.schema import ENTRY_POINT, EXTENDED, LAUNCH, PRESET_VALUES
 
 NUMBERS = {name: field.annotation for name, field in TrainParameters.model_fields.items()}
 
 
 def read_parameters(run: Run) -> dict[str, str]:
-    """Read a run's parameters, a number in one spelling: ``mlflow run -P patience=3.0`` stores 3.0, and this gives 3.
+    """Read the parameters that a run uses: as :func:`read_given` reads them, with the values of its preset."""
+    of_preset = {name: as_string(value) for name, value in (read_preset_values(run) or {}).items()}
+    extended = {name: as_string(value) for name, value in read_extended(run).items()}
+    return read_given(run) | of_preset | extended
+
+
+def read_given(run: Run) -> dict[str, str]:
+    """Read the parameters that a run was given, a number in one spelling: of 3.0 for ``patience``, this gives 3.
 
     Values of the tag ``launch`` come before the run's, and extended ones before both. The quotes that ``mlflow run``
     puts around what a shell would take apart are removed.
@@ -57,6 +64,15 @@ def read_extended(run: Run) -> dict[str, int]:
     except (ValueError, RecursionError):
         values = {name: int(value) for name, value in re.findall(r"(\w+) to (\d+) after epoch", tag)}  # earlier form
     return {name: value for name, value in values.items() if type(value) is int} if isinstance(values, dict) else {}
+
+
+def read_preset_values(run: Run) -> dict[str, Any] | None:
+    """Read the values that a run's training began with for the parameters that its preset sets; None without a tag."""
+    try:
+        values = json.loads(run.data.tags.get(PRESET_VALUES, ""))
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def read_launch(run: Run) -> dict[str, Any]:

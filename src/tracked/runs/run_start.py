@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -39,12 +39,14 @@ class TrainingStart:
         folder_lock: holds the run folder below ``root``.
         launch: the content of the tag ``launch``.
         run_id: the resumed run's id; empty for a new run.
+        tags: further tags, set with it.
     """
 
     folder_lock: RunFolderLock
     root: Path
     launch: Mapping[str, object]
     run_id: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
@@ -101,7 +103,13 @@ def read_run(run_id: str) -> MlflowRun:
 
 
 def start(
-    owner: Experiment, verb: str, name: str, experiment_id: str | None, launch: str, run_id: str
+    owner: Experiment,
+    verb: str,
+    name: str,
+    experiment_id: str | None,
+    launch: str,
+    run_id: str,
+    more_tags: Mapping[str, str],
 ) -> tuple[mlflow.ActiveRun, bool]:
     """Start the active run; returns it, and whether it is new.
 
@@ -109,12 +117,13 @@ def start(
         owner: the run's experiment.
         launch: the tag ``launch``, set before any work: JSON with a unique ``token``.
         run_id: the resumed run's id; else empty.
+        more_tags: set with it.
 
     Raises:
         UserError: if MLflow's settings name an experiment or a run that cannot be used.
         RunFailed: if the store keeps failing.
     """
-    tags = _identify(owner, verb) | {LAUNCH: launch}
+    tags = _identify(owner, verb) | {LAUNCH: launch} | dict(more_tags)
     created = None if run_id else require_own_run(owner, verb)  # again: another process may have used it meanwhile
     try:
         existing = run_id or (

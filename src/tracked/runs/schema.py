@@ -47,6 +47,10 @@ TRAINING_TAGS = {
     (RESUMED := "resumed"): "after which epoch the training was resumed, each time",
     (EXTENDED := "raised"): 'JSON: the last value of each parameter that was extended, such as `{"patience": 5}`, '
     "and a sentence, `patience to 5 after epoch 3`, which earlier versions wrote alone",
+    (
+        PRESET_VALUES := "preset_values"
+    ): "JSON: the values that the training uses for the parameters that its preset sets; "
+    "the parameters of the run and its model hold what was given; absent where the preset sets none",
     (REGISTERED := "registered_version"): "the number of the model version; set last: with this tag the training is "
     "complete, whatever the status is",
     (CLOSED := "closed"): "true once `unfinished` has closed the training",
@@ -54,7 +58,7 @@ TRAINING_TAGS = {
 EPOCH_METRICS = {
     "{metric}": "what the experiment's network reports of the training part",
     "val_{metric}": "the same of the validation part",
-    journal.LEARNING_RATE: "of the optimizer, after the epoch",
+    journal.LEARNING_RATE: "the learning rate of the epoch's last step",
     journal.EPOCH_SECONDS: "seconds that the epoch took; the one metric that a repetition does not repeat",
     journal.WAIT: "epochs since the last improvement",
     journal.BEST: "value of the last improvement",
@@ -66,8 +70,9 @@ TOTALS = {
 }
 TRAINING_FILES = {
     files.HISTORY: "one row per epoch: all of its metrics",
-    files.EARLY_STOPPING: "one row per epoch: the monitored value, the best so far, epochs waited, event and time",
-    files.CURVES: "the metrics over the epochs, with the best one and the last one",
+    files.EARLY_STOPPING: "one row per epoch: the monitored value, the best so far, epochs waited, event and time; "
+    f"with schedule=plateau also `{journal.NEXT_RATE}`, the learning rate after the epoch",
+    files.CURVES: "the metrics over the epochs, with the best one and the last one; the learning rate, if it changes",
     (CHECKPOINT := f"{(CHECKPOINT_FOLDER := 'checkpoint')}/{files.BEST}"): "the network of the best epoch, with its "
     "optimizer",
     (ROWS := f"{(DATA_FOLDER := 'data')}/{files.ROWS}"): "one row per row of the data, without inputs; "
@@ -160,6 +165,11 @@ REPLAY_METRICS = {
 }
 REPLAY_FILES = {
     (REPLAY_TABLE := "replay.csv"): "one row per rule and training: its stop, the epoch that it keeps, regret, savings",
+    (
+        FIRST_CUTS := "first_cuts.csv"
+    ): "one row per rule and training: the epoch after which a plateau rule with that patience as `decay_patience` "
+    "would have cut the learning rate for the first time, and how many recorded epochs follow, which would have been "
+    "others; `unknown` is end where the history ends before, schedule where its own schedule had changed the rate",
     (HEAT_MAP := "heat_map.png"): "regret and stop over patience and min_delta",
     (CURVE := "curve.png"): "of one training: its curve with the stops drawn in",
     (POOLED_TABLE := "pooled.csv"): "of several trainings: one row per rule, over the runs that answer it",

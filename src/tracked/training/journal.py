@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from tracked.training.files import EARLY_STOPPING, HISTORY, flush
 # Logged beside the metrics that an experiment declares.
 LEARNING_RATE, EPOCH_SECONDS = "learning_rate", "epoch_seconds"
 WAIT, BEST = "early_stopping/wait", "early_stopping/best"
+NEXT_RATE = "next_learning_rate"  # a column of early_stopping.csv
 OWN_METRICS = (LEARNING_RATE, EPOCH_SECONDS, WAIT, BEST)
 
 
@@ -156,17 +157,26 @@ def _entry(line: bytes) -> Entry:
     return entry
 
 
-def write_tables(entries: list[Entry], rule: Rule, monitor: str, folder: Path) -> list[Path]:
+def write_tables(
+    entries: list[Entry], rule: Rule, monitor: str, folder: Path, next_rates: Sequence[float] = ()
+) -> list[Path]:
     """Write history.csv, if there is an epoch, and early_stopping.csv, the rule's state after each epoch.
 
-    Returns the paths.
+    Args:
+        next_rates: the learning rate that follows each epoch, where a rule cuts it; else empty.
+
+    Returns:
+        the paths.
     """
     states = follow(rule, (entry.values[monitor] for entry in entries))
     stops = [
         (entry.epoch, repr(entry.values[monitor]), repr(state.best), state.wait, state.event, entry.moment)
         for entry, state in zip(entries, states, strict=True)
     ]
-    paths = [_write(folder / EARLY_STOPPING, ("epoch", "value", "best", "wait", "event", "time"), stops)]
+    more: list[tuple[str, ...]] = [(repr(rate),) for rate in next_rates] or [()] * len(stops)
+    head = ("epoch", "value", "best", "wait", "event", "time", *([NEXT_RATE] if next_rates else []))
+    rows = [(*stop, *rate) for stop, rate in zip(stops, more, strict=True)]
+    paths = [_write(folder / EARLY_STOPPING, head, rows)]
     if entries:
         history = [(entry.epoch, *map(repr, entry.values.values())) for entry in entries]
         paths.append(_write(folder / HISTORY, ("epoch", *entries[0].values), history))

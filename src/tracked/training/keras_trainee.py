@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tracked.training import rate_sweep
+from tracked.training import rate_sweep, schedules
 from tracked.training.reproducibility import without_autotune
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]  # inputs [n, …] and targets [n, …]
@@ -54,8 +54,21 @@ class KerasTrainee:
 
     @property
     def learning_rate(self) -> float:
-        """The optimizer's learning rate as the shortest decimal of its float32 value."""
-        return float(str(np.float32(self.model.optimizer.learning_rate)))
+        """The learning rate of the last step as the shortest decimal of its float32 value."""
+        return schedules.last_rate(self.model.optimizer)
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether a schedule determines the learning rate of each step."""
+        return schedules.schedule_of(self.model.optimizer) is not None
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Set the learning rate of the steps to come.
+
+        Raises:
+            TypeError: if a schedule of steps determines the rate.
+        """
+        schedules.set_rate(self.model.optimizer, rate)
 
     @property
     def weights(self) -> int:
@@ -84,11 +97,15 @@ class KerasTrainee:
         return rate_sweep.sweep(self.model, self.batches, rates)
 
     def save(self, path: Path) -> None:
-        """Write the model with the optimizer's state, as ``keras.Model.save`` does."""
-        self.model.save(path)
+        """Write the model with the optimizer's state, as ``keras.Model.save`` does; Keras alone can load it."""
+        with schedules.storable(self.model.optimizer):
+            self.model.save(path)
 
     def state(self) -> list[np.ndarray]:
-        """Copy all that a step changes: weights, random states of layers such as dropout, the optimizer's variables."""
+        """Copy all that an epoch changes.
+
+        Weights, random states of layers such as dropout, the optimizer's variables, and a warm-up's learning rate.
+        """
         return [np.asarray(variable) for variable in self._variables()]
 
     def restore(self, state: Sequence[np.ndarray]) -> None:
@@ -112,7 +129,8 @@ class KerasTrainee:
         optimizer = self.model.optimizer
         if not optimizer.built:  # a loss-scaling optimizer makes new variables at each build
             optimizer.build(self.model.trainable_variables)
-        return [*self.model.variables, *optimizer.variables]
+        rate = getattr(schedules.schedule_of(optimizer), "rate", None)
+        return [*self.model.variables, *optimizer.variables, *([] if rate is None else [rate])]
 
 
 class EpochNumber(keras.callbacks.Callback):

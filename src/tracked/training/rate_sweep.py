@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tracked.console.errors import RunFailed
+from tracked.training import schedules
 
 
 def sweep(
@@ -25,7 +26,7 @@ def sweep(
     model.steps_per_execution = 1  # several steps in one call would share a rate
     for rate, batch in zip(rates, _take_epochs(batches), strict=False):
         try:
-            model.optimizer.learning_rate = rate
+            schedules.set_rate(model.optimizer, rate)
         except TypeError:
             advice = "build it with the number parameters.learning_rate"
             raise RunFailed(f"the optimizer's learning rate is a schedule, which cannot be set; {advice}") from None

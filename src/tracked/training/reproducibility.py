@@ -75,12 +75,13 @@ def package_versions() -> dict[str, str]:
 
 
 def digest_code(*others: Path) -> str:
-    """Digest the code that an epoch depends on: this folder's, the rule's and ``others``, files or folders.
+    """Digest the code that an epoch depends on: this folder's, the rules' and ``others``, files or folders.
 
     Comments, docstrings and layout do not change the digest.
     """
     folder = Path(__file__).parent
-    paths = [folder, folder.parent / "analysis" / "early_stopping.py", *others]
+    rules = [folder.parent / "analysis" / name for name in ("early_stopping.py", "plateau.py")]
+    paths = [folder, *rules, *others]
     files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
     programs = (_dump_program(file.read_bytes()) for file in files)
     return hashlib.sha256("\n".join(programs).encode()).hexdigest()[:12]

@@ -15,6 +15,7 @@ from tracked.training.callbacks import BestCheckpoint, EarlyStopping, EpochProgr
 from tracked.training.epoch_recorder import EpochRecorder, HistoryCheck, LogEpoch
 from tracked.training.files import JOURNAL, checkpoint_name, snapshot_files
 from tracked.training.journal import Entry, HistoryError, Journal
+from tracked.training.rate_control import CutReport, RateControl
 from tracked.training.snapshot_file import FINGERPRINT, Snapshot
 from tracked.training.snapshots import Snapshots
 
@@ -49,9 +50,10 @@ class Trainer:
         self.journal = Journal(folder / JOURNAL)
         self.stopping = EarlyStopping(self.rule, parameters.monitor, parameters.epochs, experiment.metrics[0].name)
         self.checkpoint = BestCheckpoint(folder, parameters.monitor, parameters.direction)
+        self.rates = RateControl(parameters)
         self.recorder = EpochRecorder(
             self.journal, self.stopping, self.checkpoint, self._write_snapshot, log_epoch, logged or {},
-            list_epoch_metrics(experiment.metrics), lambda: self._trainee.learning_rate,
+            list_epoch_metrics(experiment.metrics), lambda: self.rates.rate,
         )  # fmt: skip
         self.trainee: Trainee | None = None  # set once its state is restored
         self.reason = "error"  # until the training ends in another way
@@ -65,7 +67,8 @@ class Trainer:
         """Restore the newest usable snapshot in the run folder; returns its epoch, 0 if there is none.
 
         Raises:
-            RunFailed: if its history goes beyond the epoch at which the rule stops.
+            RunFailed: if its history goes beyond the epoch at which the rule stops, or the trainee cannot follow the
+                learning rate's schedule.
             HistoryError: if its data or network are others, or its epochs differ from the logged ones.
             OSError: if a file cannot be read.
         """
@@ -82,6 +85,7 @@ class Trainer:
         snapshot = self.snapshots.load_newest(use)
         if snapshot is None:
             use(initial)  # an unusable snapshot may have been restored in part
+            self.rates.restore(trainee, [])
             self._warn_of_changes(self.logged_environment, "the last logged epoch")
             self.trainee = trainee
             return 0
@@ -93,6 +97,7 @@ class Trainer:
                 f"the journal goes beyond the epoch at which patience {self.rule.patience} stops ({error}); "
                 "start a new training without --resume or --run-id"
             ) from None
+        self.rates.restore(trainee, [entry.values for entry in entries])
         self.recorder.restore(entries)
         self.trainee = trainee
         return snapshot.epoch
@@ -145,7 +150,9 @@ class Trainer:
     def _fit(self, trainee: Trainee) -> None:
         self.checkpoint.write = trainee.save
         progress, interruption = EpochProgress(), InterruptionPoint(self.signals)
-        callbacks = [HistoryCheck(self.recorder), self.stopping, self.checkpoint, self.recorder, interruption, progress]
+        rules = [self.stopping, self.checkpoint, self.rates]
+        after = [CutReport(self.rates, self.stopping), interruption, progress]
+        callbacks = [HistoryCheck(self.recorder), *rules, self.recorder, *after]
         with self.signals.hold(), progress:
             trainee.fit(callbacks, self.stopped_epoch, self.parameters.epochs)
 

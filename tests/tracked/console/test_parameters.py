@@ -33,8 +33,15 @@ def test_defaults_of_train_are_the_articles() -> None:
     rest = {name: value for name, value in defaults.items() if name not in ARTICLE}
     of_the_data = {"data": "auto", "text_column": "text", "label_column": "label", "encoding": "utf-8"}
     of_the_task = {"positive_label": "auto", "tokens": "words", "test_split": 0.2, "class_weight": "none"}
-    ours = {"model_name": "imdb-conv1d", "log_texts": True, "fused": True}
-    assert rest == of_the_data | of_the_task | ours
+    ours = {"model_name": "imdb-conv1d", "log_texts": True, "fused": True, "preset": "article"}
+    no_schedule = {
+        "schedule": "constant",
+        "decay_factor": 0.1,
+        "decay_epochs": 10,
+        "decay_patience": 5,
+        "warmup_steps": 0,
+    }
+    assert rest == of_the_data | of_the_task | ours | no_schedule
 
 
 @of_both
@@ -120,9 +127,26 @@ def _section(title: str) -> str:
         ("--validation_split nan", "validation_split: 'nan' is not allowed; allowed: a finite number, more than 0"),
         ("--epochs 0", "epochs: '0' is not allowed; allowed: a whole number from 1 to 2147483647"),
         ("--batch_size 0", "batch_size: '0' is not allowed; allowed: a whole number from 1 to 2147483647"),
-        ("--learning_rate 0", "learning_rate: '0' is not allowed; allowed: a finite number, 1e-30 or more"),
-        ("--learning_rate inf", "learning_rate: 'inf' is not allowed; allowed: a finite number, 1e-30 or more"),
-        ("--learning_rate -inf", "learning_rate: '-inf' is not allowed; allowed: a finite number, 1e-30 or more"),
+        (
+            "--learning_rate 0",
+            "learning_rate: '0' is not allowed; allowed: auto, or a finite number from 1e-30 to 1e+30",
+        ),
+        ("--learning_rate inf", "learning_rate: 'inf' is not allowed; allowed: auto, or a finite number from 1e-30"),
+        ("--learning_rate -inf", "learning_rate: '-inf' is not allowed; allowed: auto, or a finite number from 1e-30"),
+        ("--learning_rate nan", "learning_rate: 'nan' is not allowed; allowed: auto, or a finite number from 1e-30"),
+        ("--learning_rate fast", "learning_rate: 'fast' is not allowed; allowed: auto, or a finite number from 1e-30"),
+        ("--schedule linear", "schedule: 'linear' is not allowed; allowed: constant, plateau, exponential or cosine"),
+        ("--decay_factor 0", "decay_factor: '0' is not allowed; allowed: a finite number, more than 0, less than 1"),
+        ("--decay_factor 1", "decay_factor: '1' is not allowed; allowed: a finite number, more than 0, less than 1"),
+        ("--decay_factor nan", "decay_factor: 'nan' is not allowed; allowed: a finite number, more than 0"),
+        ("--decay_epochs 0", "decay_epochs: '0' is not allowed; allowed: a whole number from 1 to 2147483647"),
+        ("--decay_epochs 1.5", "decay_epochs: '1.5' is not allowed; allowed: a whole number from 1 to 2147483647"),
+        ("--decay_patience 0", "decay_patience: '0' is not allowed; allowed: a whole number from 1 to 2147483647"),
+        ("--warmup_steps -1", "warmup_steps: '-1' is not allowed; allowed: a whole number from 0 to 2147483647"),
+        (
+            "--schedule plateau --patience 5",
+            "decay_patience: '5' is not allowed; allowed: less than patience, which is 5",
+        ),
         ("--kernel_size 5 --maxlen 4", "kernel_size: '5' is not allowed; allowed: at most maxlen, which is 4"),
         ("--max_features 3", "max_features: '3' is not allowed; allowed: a whole number from 4 to 2147483647"),
         ("--seed 4294967296", "seed: '4294967296' is not allowed; allowed: a whole number from 0 to 4294967295"),
@@ -202,3 +226,20 @@ def test_run_name_has_patience_seed_and_changed_parameters() -> None:
     assert TrainParameters().run_name == "patience=30 seed=7"
     special = TrainParameters.parse(["--seed=8", "--filters=100", "--data=/a/b.csv", "--model_name=x"])
     assert special.run_name == "patience=30 seed=8 filters=100 data=b.csv"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "idle"),
+    [
+        ("", []),
+        ("--decay_factor=0.1 --decay_epochs=10 --decay_patience=5 --warmup_steps=9", []),
+        ("--decay_factor=0.5 --decay_epochs=3", ["decay_factor=0.5", "decay_epochs=3"]),
+        ("--schedule=plateau --decay_factor=0.5 --decay_epochs=3 --decay_patience=2", ["decay_epochs=3"]),
+        ("--schedule=cosine --decay_factor=0.5 --decay_epochs=3 --decay_patience=2", ["decay_patience=2"]),
+        ("--schedule=exponential --decay_factor=0.5 --decay_epochs=3 --decay_patience=40", ["decay_patience=40"]),
+    ],
+)  # fmt: skip
+def test_parameters_of_another_schedule_are_listed_as_idle(arguments: str, idle: list[str]) -> None:
+    """A value equal to its default counts as not given, since mlflow run passes every default."""
+    parameters = TrainParameters.parse(arguments.split())
+    assert parameters.list_idle() == [f"{one} with schedule={parameters.schedule}" for one in idle]

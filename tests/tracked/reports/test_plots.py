@@ -37,6 +37,17 @@ def test_training_plot_without_a_checkpoint_has_no_best_epoch() -> None:
     )
 
 
+def test_training_plot_shows_a_learning_rate_that_changes() -> None:
+    rates = [0.1, 0.1, 0.05, 0.025]
+    figure = plots.draw_training(HISTORY.assign(learning_rate=rates), METRICS, "val_loss", 2, 4, "patience")
+    assert [ax.get_title() for ax in figure.axes] == ["loss", "accuracy", "learning_rate"]
+    ax = figure.axes[-1]
+    assert ax.lines[0].get_xydata().tolist() == [[epoch, rate] for epoch, rate in enumerate(rates, 1)]
+    assert ax.get_yscale() == "log"
+    constant = plots.draw_training(HISTORY.assign(learning_rate=0.1), METRICS, "val_loss", 2, 4, "patience")
+    assert [ax.get_title() for ax in constant.axes] == ["loss", "accuracy"]
+
+
 def test_confusion_plot_shows_the_counts() -> None:
     figure = evaluation_plots.draw_confusion([1, 1, 1, 0, 0], [0.9, 0.8, 0.4, 0.6, 0.1])
     assert [text.get_text() for text in figure.axes[0].texts] == ["1", "1", "1", "2"]

@@ -105,7 +105,7 @@ def test_replay_of_one_run_links_it_and_logs_table_and_figures(store: str, capsy
     assert rows.loc[1, ["stopped_epoch", "best_epoch", "epochs_saved", "seconds_saved"]].tolist() == [3, 2, 4, 8.0]
     assert rows.loc[3, ["stopped_epoch", "best_epoch", "best_value", "epochs_saved", "regret"]].isna().all()
     files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    assert files == {"replay.csv", "heat_map.png", "curve.png"}
+    assert files == {"replay.csv", "first_cuts.csv", "heat_map.png", "curve.png"}
     assert "7 epochs, best value 0.3000 after epoch 5" in capsys.readouterr().out
     shorter = run_replay(f"--run={record([0.5, 0.4, 0.45, 0.46], experiment=experiment)}", "--patience=1-2")
     assert shorter.data.metrics == {"shortest_patience": 1, "epochs_saved": 1, "seconds_saved": 2}
@@ -172,7 +172,7 @@ def test_replay_of_an_mlflow_experiment_pools_and_recommends(store: str, capsys:
     assert pool.loc[1, "regret"] == pytest.approx(0.1)
     assert pool.loc[3, "epochs"] == 8
     files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
-    assert files == {"replay.csv", "pooled.csv", "heat_map.png", "pooled.png"}
+    assert files == {"replay.csv", "first_cuts.csv", "pooled.csv", "heat_map.png", "pooled.png"}
 
 
 def test_replay_of_trainings_on_other_data_reports_them(store: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,3 +245,86 @@ def test_replay_with_an_invalid_value_is_refused_without_a_run(store: str, argum
         replay.main([argument.format(**runs) for argument in arguments], Signals())
     assert "\n" not in str(raised.value)
     assert replays() == []
+
+
+CUTS = ["decay_patience", "min_delta", "first_cut", "epochs_after", "unknown"]
+
+
+def test_replay_tells_the_first_cut_where_trainings_with_a_plateau_rule_have_it(
+    store: str, reviews_csv: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A replay of a training with a constant rate, and trainings with each decay_patience."""
+    values = [*TINY, f"--data={reviews_csv}", "--epochs=14", "--patience=8"]
+    train.main(values, Signals())
+    (constant,) = mlflow.search_runs(filter_string="tags.verb = 'train'", output_format="list")
+    capsys.readouterr()
+    cuts = table(run_replay(f"--run={constant.info.run_id}"), "first_cuts.csv")
+    out = capsys.readouterr().out
+    found = cuts[cuts["min_delta"] == 0.0001].set_index("decay_patience")["first_cut"]
+    assert found.notna().any()
+    for patience in (1, 3):
+        plateau = ["--schedule=plateau", f"--decay_patience={patience}"]
+        train.main([*values, *plateau], Signals())
+        (real,) = mlflow.search_runs(filter_string="tags.verb = 'train'", output_format="list", max_results=1)
+        history = mlflow.MlflowClient().get_metric_history(real.info.run_id, "learning_rate")
+        rates = {point.step: point.value for point in history}
+        assert real.info.run_id != constant.info.run_id
+        assert next(epoch for epoch in rates if rates[epoch + 1] < rates[epoch]) == found[patience]
+    first, last = (found.dropna().index[at] for at in (0, -1))
+    assert (
+        f"a plateau rule would first cut the learning rate after epoch {found[first]:.0f} with decay_patience {first} "
+        f"and after epoch {found[last]:.0f} with decay_patience {last}; the epochs after its first cut would have been "
+        "others, which a replay cannot tell\n"
+    ) in out
+
+
+def recorded_with_rates(rates: list[float], parameters: dict[str, object]) -> str:
+    """Record a training whose plateau rule of patience 3 could cut first after epoch 5, and one of 5 after epoch 7."""
+    run_id = record([0.5, 0.4, 0.45, 0.41, 0.42, 0.43, 0.44, 0.39], {"patience": 6, "min_delta": 0, **parameters})
+    for step, rate in enumerate(rates, start=1):
+        mlflow.MlflowClient().log_metric(run_id, "learning_rate", rate, step=step)
+    return run_id
+
+
+def test_replay_of_a_training_with_cuts_knows_no_first_cut_after_its_own(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The history after its own first cut is that of another training; its stops are still known."""
+    run_id = recorded_with_rates([0.1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01], {"schedule": "plateau"})
+    run = run_replay(f"--run={run_id}")
+    cuts = table(run, "first_cuts.csv")[CUTS].fillna(-1)
+    assert cuts.values.tolist() == [
+        [1, 0, 3, 5, -1], [2, 0, 4, 4, -1], [3, 0, 5, 3, -1],
+        [4, 0, -1, -1, "schedule"], [5, 0, -1, -1, "schedule"], [6, 0, -1, -1, "schedule"],
+    ]  # fmt: skip
+    described = capsys.readouterr().out, run.data.tags["mlflow.note.content"].replace("\\", "")
+    stops = table(run).set_index("patience")["stopped_epoch"].fillna(-1)
+    assert stops.tolist() == [3, 4, 5, 6, 7, -1]
+    for line in (
+        "he run's own schedule cut the learning rate after epoch 5: the stops are exact all the same",
+        " plateau rule would first cut the learning rate after epoch 3 with decay_patience 1 and after epoch 5 with",
+        "ith a longer decay_patience, the first cut would come after epoch 5, if at all; when is not known",
+    ):
+        assert [line in text for text in described] == [True, True], line
+
+
+def test_replay_of_a_training_without_a_cut_knows_all_first_cuts(store: str) -> None:
+    """A warm-up's rise is no cut: a training with a plateau rule has it, too."""
+    rising = recorded_with_rates([0.05, *[0.1] * 7], {"schedule": "plateau", "warmup_steps": 9})
+    cuts = table(run_replay(f"--run={rising}"), "first_cuts.csv")[CUTS].fillna(-1)
+    assert cuts["first_cut"].tolist() == [3, 4, 5, 6, 7, -1]
+    assert cuts["unknown"].tolist() == [*[-1] * 5, "end"]
+
+
+def test_replay_of_trainings_with_other_schedules_knows_no_first_cut(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id = recorded_with_rates([0.09, *[0.08] * 7], {"schedule": "cosine"})
+    cuts = table(run_replay(f"--run={run_id}"), "first_cuts.csv")
+    assert cuts["first_cut"].isna().all()
+    assert set(cuts["unknown"]) == {"schedule"}
+    assert "no first cut by a plateau rule is known, since the learning rate had changed" in capsys.readouterr().out
+    recorded_with_rates([0.1] * 8, {"schedule": "plateau"})
+    pooled = table(run_replay("--run=all"), "first_cuts.csv")
+    assert pooled.groupby("run_id")["first_cut"].count().sort_values().tolist() == [0, 5]
+    assert "1 training changed the learning rate by a schedule: the stops are exact" in capsys.readouterr().out
