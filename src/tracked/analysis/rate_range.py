@@ -1,9 +1,9 @@
 """Suggest a learning rate from a range test: a pure function of the losses at growing rates.
 
 After Smith (2015), "Cyclical Learning Rates for Training Neural Networks": each step has a higher learning rate than
-the one before. At first the loss hardly moves, then it falls, then it diverges. What is suggested is a tenth of the rate
-at which the smoothed loss is least: the rate is still growing there, so the least is reached beyond the best rate.
-docs/log.md has the rules that were measured beside it.
+the one before. At first the loss hardly moves, then it falls, then it diverges. What is suggested is a tenth of the
+rate at which the smoothed loss is least: the rate is growing all the while, so the least is reached beyond the best
+rate. docs/log.md has the rules that were measured beside it.
 """
 
 import math
@@ -15,6 +15,8 @@ DIVERGED, NOT_FINITE = "diverged", "not finite"  # why a range test ended before
 WINDOWS = 25  # a mean's window is this part of all steps: less than a third of a decade in a range of seven
 LARGEST = 4.0  # times the least smoothed loss, at which the loss counts as diverged
 DIVISOR = 10.0
+ERRORS = 10.0  # standard errors of a mean, by which the loss must fall: noise fell by 7.7 at most in 7,400 simulations
+ROUNDING = 1e-6  # of the least mean: losses are float32
 DIGITS = 2  # of a suggestion: a rate is not known better
 
 
@@ -83,25 +85,23 @@ def spread_rates(lowest: float, highest: float, steps: int) -> list[float]:
 def suggest(measured: RateRange) -> Suggestion:
     """Suggest a learning rate, or explain why there is none.
 
-    The loss must have fallen by more than the noise of the batches before it was least; the first window of losses,
-    whose mean is over few of them, does not count.
+    The loss must have fallen by more than chance before it was least; the first window of losses, whose mean is over
+    few of them, does not count.
     """
     window, taken = measured.window, len(measured.losses)
     if taken < 4 * window:
-        cause = {DIVERGED: "the loss diverged", NOT_FINITE: "the loss was no longer a finite number"}
-        ended = cause.get(measured.end, "the range test ended")
-        return Suggestion(None, f"{ended} after {taken} of {len(measured.rates)} steps, too few to judge by; "
-            "a lower lowest_rate may help")  # fmt: skip
+        return Suggestion(None, _explain_few(measured))
     means = measured.smoothed[window:]
     least = min(means)
     position = window + means.index(least)
     fall = max(measured.smoothed[window : position + 1]) - least
-    noise = _deviation(measured, position + 1)
-    low, at = measured.rates[0], measured.rates[position]
-    if not fall > noise:
-        last = measured.rates[taken - 1]
-        return Suggestion(None, f"the loss never falls by more than the noise of its batches ({fall:.3g} <= {noise:.3g}) "
-            f"at learning rates from {low:.3g} to {last:.3g}; other rates, larger batches or more steps may help")  # fmt: skip
+    chance = max(ERRORS * _standard_error(measured, position + 1), ROUNDING * abs(least))
+    if not fall > chance:
+        spread = f"at learning rates from {measured.rates[0]:.3g} to {measured.rates[taken - 1]:.3g}"
+        compared = f"by more than its batches differ by chance ({fall:.3g} <= {chance:.3g})"
+        advice = "other rates, larger batches or more steps may help"
+        return Suggestion(None, f"the loss never falls {compared} {spread}; {advice}")
+    at = measured.rates[position]
     rate = float(f"{at / DIVISOR:.{DIGITS - 1}e}")
     reason = f"{rate:g} is a tenth of the learning rate at which the smoothed loss is least ({least:.4g} at {at:.2g})"
     if position >= len(measured.rates) - window:
@@ -109,7 +109,16 @@ def suggest(measured: RateRange) -> Suggestion:
     return Suggestion(rate, reason, at)
 
 
-def _deviation(measured: RateRange, count: int) -> float:
-    """The standard deviation of the first losses from their smoothed ones."""
+def _explain_few(measured: RateRange) -> str:
+    """Explain that a test took too few steps; without an early end, its trainee ended it."""
+    causes = {DIVERGED: "the loss diverged", NOT_FINITE: "the loss was no longer a finite number"}
+    ended = f"{causes.get(measured.end, 'the range test ended')} after {len(measured.losses)} of {len(measured.rates)}"
+    return f"{ended} steps, too few to judge by; a lower lowest_rate may help"
+
+
+def _standard_error(measured: RateRange, count: int) -> float:
+    """The standard error of a smoothed loss, from how the first losses differ from the mean of those before them."""
+    keep = 1 - 1 / measured.window
     pairs = zip(measured.losses[:count], measured.smoothed[:count], strict=True)
-    return math.sqrt(sum((loss - mean) ** 2 for loss, mean in pairs) / count)
+    variance = sum(((loss - mean) / keep) ** 2 for loss, mean in pairs) / count
+    return math.sqrt(variance * (1 - keep) / (1 + keep))

@@ -30,6 +30,13 @@ class FindRateParameters(Parameters):
         given = {name: getattr(self, name) for name in self.model_fields_set if name in self.trains.model_fields}
         return self.trains(**given).model_copy(update={**FIXED, "learning_rate": self.lowest_rate})
 
+    def describe_preset(self) -> str:
+        """Describe the values that the training's preset has set among these parameters; empty if there are none."""
+        training = self.training
+        as_logged, as_used = training.as_logged(), training.as_strings()
+        set_by = [name for name in type(self).model_fields if as_logged.get(name) != as_used.get(name)]
+        return ", ".join(f"{name} {as_used[name]}" for name in set_by)
+
     @property
     def run_name(self) -> str:
         """The run's name: the seed and every parameter that differs from its default."""

@@ -45,9 +45,7 @@ def resolve(
     return parameters.with_suggested(rate)
 
 
-def _test(
-    experiment: Experiment, parameters: RateParameters, data: Dataset, run: Run, signals: Signals
-) -> float:
+def _test(experiment: Experiment, parameters: RateParameters, data: Dataset, run: Run, signals: Signals) -> float:
     """Test a trainee of its own, and log what comes of it."""
     from tracked.reports import rate_report
 

@@ -31,6 +31,9 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     data = experiment.load(training, "")
     require_rows(data)
     say(data.summary)
+    preset = parameters.describe_preset()
+    if preset:
+        say(f"preset: {preset}")
     reproducibility.make_repeatable(training.seed)
     with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder:
         trainee = experiment.build(training, data, Path(folder), {})
@@ -43,7 +46,8 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
             measured = range_test.measure(trainee, signals, *spread)
             suggestion = suggest(measured)
             rate_report.log_range(run, measured, suggestion)
-            run.set_description(escape_markdown(f"{suggestion.reason[0].upper()}{suggestion.reason[1:]}."))
+            lines = [f"{suggestion.reason[0].upper()}{suggestion.reason[1:]}.", f"Preset: {preset}." if preset else ""]
+            run.set_description("\n\n".join(map(escape_markdown, filter(None, lines))))
             if suggestion.rate is None:
                 raise RunFailed(f"no learning rate can be suggested: {suggestion.reason}")
             run.log_metrics({SUGGESTED_RATE: suggestion.rate}, round(time.time() * 1000), step=0)
