@@ -15,7 +15,7 @@ DIVERGED, NOT_FINITE = "diverged", "not finite"  # why a range test ended before
 WINDOWS = 25  # a mean's window is this part of all steps: less than a third of a decade in a range of seven
 LARGEST = 4.0  # times the least smoothed loss, at which the loss counts as diverged
 DIVISOR = 10.0
-ERRORS = 10.0  # standard errors of a mean, by which the loss must fall: noise fell by 7.7 at most in 7,400 simulations
+ERRORS = 8.0  # standard errors of a mean, by which the loss must fall: noise fell by 7.7 at most in 7,400 simulations
 ROUNDING = 1e-6  # of the least mean: losses are float32
 DIGITS = 2  # of a suggestion: a rate is not known better
 

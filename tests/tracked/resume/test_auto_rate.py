@@ -1,18 +1,22 @@
 """Trainings with learning_rate=auto: the bits of the number, resumes, the run."""
 
+from typing import Any
+
 import mlflow
 import pytest
 
+from diabetes import Diabetes
 from helpers import reuse
 from helpers.resuming import folder, metrics
 from helpers.runs import SignalAfter, artifacts, last_run
 from helpers.trainings import Trainings
+from helpers.verbs import Verb
 from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.signals import Signals
 from tracked.training import range_test
-from tracked.training.keras_trainee import KerasTrainee
 
 AUTO = ["--learning_rate=auto", "--epochs=3"]
-STEPS = 150
+STEPS = 200
 of_both = pytest.mark.parametrize("trainings", ["imdb", "diabetes"], indirect=True)
 
 
@@ -122,12 +126,13 @@ def test_training_without_a_suggestion_ends_before_its_first_epoch(
         diabetes.resume("--resume", run.info.run_id)
 
 
-def test_trainee_without_a_sweep_ends_the_training_before_its_first_epoch(
-    store: str, diabetes: Trainings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(KerasTrainee, "sweep")
+def test_trainee_without_a_sweep_ends_the_training_before_its_first_epoch(store: str) -> None:
+    class Fixed(Diabetes):
+        def build(self, *arguments: Any) -> Any:
+            return object()
+
     with pytest.raises(RunFailed, match=r"its trainee lacks sweep\(rates\), .*; give learning_rate a number"):
-        diabetes.train(*AUTO)
+        Verb("train", Fixed()).main(AUTO, Signals())
     assert not last_run().data.metrics
 
 

@@ -4,6 +4,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -19,7 +20,6 @@ from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import TrainParameters
-from tracked.training.keras_trainee import KerasTrainee
 
 STEPS = 200
 DIABETES = Verb("find_rate", Diabetes())
@@ -115,19 +115,23 @@ def test_interrupted_range_test_leaves_a_killed_run_and_no_file(store: str, tmp_
     assert listed(tmp_path) == before
 
 
-def test_trainee_that_cannot_sweep_is_refused_without_a_run(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(KerasTrainee, "sweep")
+def test_trainee_that_cannot_sweep_is_refused_without_a_run(store: str) -> None:
+    class Fixed(Diabetes):
+        def build(self, *arguments: Any) -> Any:
+            return object()
+
     with pytest.raises(UserError, match=r"experiment 'diabetes': its trainee lacks sweep\(rates\), which a range test"):
-        DIABETES.main([], Signals())
+        Verb("find_rate", Fixed()).main([], Signals())
     assert not mlflow.search_runs(search_all_experiments=True, output_format="list")
 
 
-def test_experiment_without_a_rate_is_refused_before_its_data_are_read(
-    store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    experiment = Diabetes()
-    monkeypatch.setattr(experiment, "Parameters", TrainParameters)
-    monkeypatch.setattr(experiment, "load", None)
+def test_experiment_without_a_rate_is_refused_before_its_data_are_read(store: str) -> None:
+    class Rateless(Diabetes):
+        Parameters = TrainParameters
+
+        def load(self, parameters: Any, source: str) -> Any:
+            raise AssertionError
+
     with pytest.raises(UserError, match="experiment 'diabetes' has no learning rate to find"):
-        Verb("find_rate", experiment).main([], Signals())
+        Verb("find_rate", Rateless()).main([], Signals())
     assert not mlflow.search_runs(search_all_experiments=True, output_format="list")
