@@ -7,11 +7,10 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from tracked.console.errors import UserError
 from tracked.console.parameters import Finite, Parameters, describe_allowed, refusal
 from tracked.console.rate_parameters import HIGHEST_RATE, LOWEST_RATE, STEPS, RateParameters
-from tracked.console.train_parameters import TrainParameters, make_train_parameters
+from tracked.console.train_parameters import make_train_parameters
 from tracked.experiment import Experiment
 
 MAX_STEPS = 100_000
-FIXED = {"schedule": "constant", "warmup_steps": 0}  # so that each step can have the rate that the test wants
 
 
 class FindRateParameters(Parameters):
@@ -22,13 +21,13 @@ class FindRateParameters(Parameters):
     steps: int = Field(STEPS, ge=50, le=MAX_STEPS, description="Steps, each at a learning rate higher by the same "
         "factor; where an epoch has fewer, the next epoch's follow")  # fmt: skip
 
-    trains: ClassVar[type[TrainParameters]] = TrainParameters  # the experiment's parameters of a training
+    trains: ClassVar[type[RateParameters]] = RateParameters  # the experiment's parameters of a training
 
     @property
-    def training(self) -> TrainParameters:
+    def training(self) -> RateParameters:
         """The parameters of the training whose first steps are taken."""
         given = {name: getattr(self, name) for name in self.model_fields_set if name in self.trains.model_fields}
-        return self.trains(**given).model_copy(update={**FIXED, "learning_rate": self.lowest_rate})
+        return self.trains(**given).at_constant(self.lowest_rate)
 
     def describe_preset(self) -> str:
         """Describe the values that the training's preset has set among these parameters; empty if there are none."""

@@ -42,6 +42,10 @@ class RateParameters(TrainParameters):
 
     _is_suggested: bool = False  # whether the learning rate is a number in place of auto
 
+    def at_constant(self, rate: float) -> Self:
+        """Copy the parameters with a constant learning rate, so that each step can be given its own."""
+        return self.model_copy(update={"learning_rate": rate, "schedule": "constant", "warmup_steps": 0})
+
     def with_suggested(self, rate: float) -> Self:
         """Copy the parameters with a number in place of auto; they are logged with auto all the same."""
         copy = self.model_copy(update={"learning_rate": rate})

@@ -4,7 +4,6 @@ import gc
 
 from tracked.analysis.rate_range import NO_RATE, suggest
 from tracked.console.errors import RunFailed
-from tracked.console.find_rate_parameters import FIXED
 from tracked.console.lines import say
 from tracked.console.rate_parameters import AUTO, LOWEST_RATE, RateParameters
 from tracked.console.signals import Signals
@@ -49,8 +48,7 @@ def _test(experiment: Experiment, parameters: RateParameters, data: Dataset, run
     """Test a trainee of its own, and log what comes of it."""
     from tracked.reports import rate_report
 
-    tested = parameters.model_copy(update={**FIXED, "learning_rate": LOWEST_RATE})
-    trainee = experiment.build(tested, data, run.folder, {})
+    trainee = experiment.build(parameters.at_constant(LOWEST_RATE), data, run.folder, {})
     if not isinstance(trainee, SweepingTrainee):
         run.stop_reason = NO_RATE
         raise RunFailed(range_test.explain_missing(experiment, "give learning_rate a number"))
