@@ -12,8 +12,9 @@ from typing import Any
 from helpers.subjects import Subject
 
 PHASES = (
-    "starts", "loads data", "encodes text", "builds", "epoch", "checkpoint", "journal", "snapshot", "report", "flushes",
-    "packages", "stores the model", "checks the model", "registers", "removes the folder", "ends",
+    "starts", "loads data", "encodes text", "fits n-grams", "writes n-grams", "numbers n-grams", "builds", "epoch",
+    "checkpoint", "journal", "snapshot", "report", "flushes", "packages", "stores the model", "checks the model",
+    "registers", "removes the folder", "ends",
 )  # fmt: skip
 
 

@@ -358,9 +358,12 @@ def main() -> int:
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**6)))
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--scenarios", type=int, help="how many of an experiment's kinds of training; all by default")
+    parser.add_argument("--scenario", help="the only kind of training, by its name in subjects.py")
     parser.add_argument("--table", type=Path, help="a file for the table")
     parser.add_argument("--json", type=Path, help="a file for the counts")
     options = parser.parse_args()
+    if options.scenario and options.scenario not in getattr(SUBJECTS.get(options.experiment), "scenarios", ()):
+        parser.error(f"--scenario: {options.scenario!r} is no kind of training of --experiment={options.experiment}")
     start = time.monotonic()
     import_all()
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
@@ -404,7 +407,7 @@ def kill_all(name: str, folder: Path, random_kills: int, each: int, options: arg
     # The experiment's name gives it other moments.
     trainings = plan(random_kills, each, options.most, random.Random(f"{options.seed}-{name}"), names, chosen)
     print(f"{name}, seed {options.seed}: {sum(map(len, trainings))} kills in {len(trainings)} trainings", flush=True)
-    scenarios = list(subject.scenarios)[: options.scenarios]
+    scenarios = [one for one in subject.scenarios if options.scenario in (None, one)][: options.scenarios]
     workers = [
         begin(
             work,

@@ -7,7 +7,7 @@ the windows is the same.
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -17,13 +17,31 @@ from imdb_conv1d.tokenizer import PADDING
 from tracked.training.reproducibility import without_autotune
 
 Batch: TypeAlias = tuple[Any, ...]  # ids, labels and, with class weights, the rows' weights
-# From row numbers, [batch], the places of their ids, [batch, length], and whether a position is one of the text's.
-Lookup: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 VALIDATION_BATCH = 256  # larger than a training batch, as it needs no gradient; does not change the result
 POOL = 50  # batches whose reviews are sorted by length together
 MULTIPLE = 8  # cut lengths are multiples of 8: fewer lengths for which oneDNN prepares a convolution
 MAX_CACHED = 1 << 26  # bytes
+MAX_VALUES = 1 << 26  # bytes of what a lookup gives for a validation batch
 ALIGNMENT = 64  # bytes: TensorFlow ends the process over shared memory that starts elsewhere
+
+
+class Lookup(Protocol):
+    """What gives a second input of the network.
+
+    Args:
+        width: float32 values of a position.
+    """
+
+    width: int
+
+    def __call__(self, rows: tf.Tensor, at: tf.Tensor, is_text: tf.Tensor) -> tf.Tensor:
+        """Look up the values of a batch: float32 [batch, length, …].
+
+        Args:
+            rows: the texts' numbers, [batch].
+            at: the places of their ids in the part's values, [batch, length].
+            is_text: whether a position is one of the text's, [batch, length].
+        """
 
 
 def make_training_batches(
@@ -57,7 +75,7 @@ def make_training_batches(
     orders = once.map(lambda _: _order_rows(lengths, batch_size, seed, epoch.read_value()))
     rows = orders.flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(batch_size))
     cut = _make_cutter(part, labels, kernel_size, class_weights, lookup)
-    batches = rows.map(cut, num_parallel_calls=1).prefetch(8)
+    batches = rows.map(cut, num_parallel_calls=1).prefetch(2 if lookup else 8)
     count = math.ceil(len(part) / batch_size)
     return batches.apply(tf.data.experimental.assert_cardinality(count)).with_options(_make_options())
 
@@ -70,11 +88,17 @@ def make_validation_batches(
     They are kept in memory after the first epoch if they take no more than ``MAX_CACHED`` bytes.
     """
     order = np.argsort(part.lengths, kind="stable")
-    rows = tf.data.Dataset.from_tensor_slices(order).batch(VALIDATION_BATCH)
+    size = bound_rows(VALIDATION_BATCH, int(part.lengths.max()), lookup.width) if lookup else VALIDATION_BATCH
+    rows = tf.data.Dataset.from_tensor_slices(order).batch(size)
     batches = rows.map(_make_cutter(part, labels, kernel_size, lookup=lookup))
     if not lookup and 4 * len(part) * part.maxlen <= MAX_CACHED:  # int32, none longer than maxlen
         batches = batches.cache()
     return batches.prefetch(2).with_options(_make_options())
+
+
+def bound_rows(most: int, length: int, width: int) -> int:
+    """Bound the texts in one batch, so that ``width`` float32 values a position take ``MAX_VALUES`` bytes or less."""
+    return max(1, min(most, MAX_VALUES // (4 * length * width)))
 
 
 def balance_classes(labels: np.ndarray, classes: int) -> np.ndarray:

@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from imdb_conv1d import schema
 from imdb_conv1d.labels import Classes
-from imdb_conv1d.parameters import EvaluateParameters, ExplainParameters, PromoteParameters, TrainParameters
+from imdb_conv1d.parameters import (
+    MAX_GATED,
+    EvaluateParameters,
+    ExplainParameters,
+    PromoteParameters,
+    TrainParameters,
+)
+from tracked.console.errors import UserError
 from tracked.console.lines import say
+from tracked.console.parameters import refusal
 from tracked.experiment import SEEN_PARTS, Experiment, Metric, Package, Request, Terms, TrainedOn
 
 if TYPE_CHECKING:
@@ -46,13 +54,21 @@ class ImdbConv1D(Experiment):
     advice = "a smaller learning_rate than {learning_rate} may help"
 
     def load(self, parameters: TrainParameters, source: str) -> "LabelledTexts":
-        """Index the texts and print their source."""
+        """Index the texts and print their source.
+
+        Raises:
+            UserError: as ``dataset.load``; and if ``network=gated`` is to tell too many labels apart.
+        """
         from imdb_conv1d import dataset, sources
         from imdb_conv1d.columns import Layout
 
         texts = sources.resolve(source or parameters.data, Layout.of(parameters))
         say(texts.note or f"data: {texts.name}")
-        return dataset.load(texts, parameters.validation_split, parameters.test_split, parameters.positive_label)
+        loaded = dataset.load(texts, parameters.validation_split, parameters.test_split, parameters.positive_label)
+        if parameters.network == "gated" and len(loaded.classes) > MAX_GATED:
+            allowed = f"conv with more than {MAX_GATED} labels; {texts.name} has {len(loaded.classes):,}"
+            raise UserError(refusal("network", parameters.network, allowed))
+        return loaded
 
     def build(
         self, parameters: TrainParameters, dataset: "LabelledTexts", folder: Path, resumed_tags: Mapping[str, str]

@@ -6,6 +6,7 @@ Blue and orange stay apart for every kind of colour blindness, and so do solid a
 from collections.abc import Sequence
 from html import escape
 
+from imdb_conv1d.explain_legends import Legend, find_legend, format_measure
 from imdb_conv1d.explanation import Explanation, Piece, Window
 from imdb_conv1d.spans import LINE_BREAK
 from tracked.console.lines import format_count
@@ -45,7 +46,6 @@ SHADES = "".join(
     for kind, colors, edge, line in (("for", FOR, "#2563a8", "solid"), ("against", AGAINST, "#c2620a", "dashed"))
     for level, color in enumerate(colors, start=1)
 )
-HEAD = ("words", "effect on the logit", "filters", "probability without")
 
 
 def render_page(title: str, note: str, explanations: Sequence[tuple[str, Explanation]], count: int) -> str:
@@ -53,51 +53,50 @@ def render_page(title: str, note: str, explanations: Sequence[tuple[str, Explana
 
     Args:
         note: a sentence on the model and the texts.
-        explanations: each with its heading.
+        explanations: each with its heading; one or more, of one model.
         count: the number of windows in a table.
     """
-    sections = "".join(_render(heading, explanation, count) for heading, explanation in explanations)
+    legend = find_legend(explanations[0][1])
+    sections = "".join(_render(heading, explanation, legend, count) for heading, explanation in explanations)
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}{SHADES}</style>"
     )
-    body = f'<h1 dir="auto">{escape(title)}</h1><p dir="auto">{escape(note)}</p>{_render_legend()}{sections}'
+    body = f'<h1 dir="auto">{escape(title)}</h1><p dir="auto">{escape(note)}</p>{_render_legend(legend)}{sections}'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
-def _render_legend() -> str:
+def _render_legend(legend: Legend) -> str:
     shades = {kind: "".join(f'<mark class="{kind}{n}">&nbsp;</mark>' for n in order) for kind, order in (
         ("against", range(LEVELS, 0, -1)), ("for", range(1, LEVELS + 1)))}  # fmt: skip
     return (
         f'<div class="legend"><span><b>{shades["against"]}</b> against the prediction (dashed)</span>'
         f"<span><b>{shades['for']}</b> for the prediction (solid)</span>"
         '<span class="unknown">not in the vocabulary</span><span class="unread">not read by the model</span></div>'
-        '<p class="note">A window is a few words in a row, of which each filter of the network keeps the one that it '
-        "answers most. A window's effect is how much the logit of the predicted class falls when the filters that kept "
-        "it take their next best window; the words stay. Below zero it was against the prediction. A word's shade is "
-        "the sum over all windows with the word, relative to the strongest word of the text. Effects do not add up: "
-        "without two windows, a third one may take their place. [start] stands before the first word, [padding] fills "
-        "a short text.</p>"
+        f'<p class="note">{legend.note}</p>'
     )
 
 
-def _render(heading: str, explanation: Explanation, count: int) -> str:
+def _render(heading: str, explanation: Explanation, legend: Legend, count: int) -> str:
     effects = [abs(piece.effect) for piece in explanation.pieces if piece.effect is not None]
     largest = max(effects, default=0.0)
     text = "".join(_render_piece(piece, largest) for piece in explanation.pieces)
     label = f", labelled <b><bdi>{escape(explanation.label)}</bdi></b>" if explanation.label else ""
-    logit = _format_effect(explanation.logit).removeprefix("+")
+    logit = _format_logit(explanation.logit)
+    if explanation.intercept is not None:
+        effects_sum = _format_effect(explanation.logit - explanation.intercept)
+        logit += f"; intercept {_format_logit(explanation.intercept)}, effects {effects_sum}"
     verdict = (
         f"Predicted <b><bdi>{escape(explanation.predicted)}</bdi></b> with a probability of "
         f"{format_probability(explanation.probability)} (logit {logit}){label}."
     )
     own = "" if explanation.is_own_text else '<p class="note">Shown are the words that the model gets of this text.</p>'
     shown = explanation.windows[:count]
-    more = f"{format_count(len(explanation.windows), 'window')} alone gave some filter its value"
+    more = f"{format_count(len(explanation.windows), legend.thing)} {legend.fact}"
     more += "; the table has those with the largest effect." if len(explanation.windows) > len(shown) else "."
     return (
         f'<section><h2 dir="auto">{escape(heading)}</h2><p>{verdict}</p>{own}<div class="text" dir="auto">{text}</div>'
-        f'{_render_table(shown) if shown else ""}<p class="note">{more}</p></section>'
+        f'{_render_table(shown, legend) if shown else ""}<p class="note">{more}</p></section>'
     )
 
 
@@ -112,9 +111,10 @@ def _render_piece(piece: Piece, largest: float) -> str:
     return f'<span class="{" ".join(classes)}">{text}</span>' if classes else text
 
 
-def _render_table(windows: Sequence[Window]) -> str:
+def _render_table(windows: Sequence[Window], legend: Legend) -> str:
     largest = max(abs(window.effect) for window in windows) or 1.0
-    head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
+    names = ("words", "effect on the logit", legend.measure, "probability without")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "".join(_render_window(window, largest) for window in windows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -125,8 +125,7 @@ def _render_window(window: Window, largest: float) -> str:
     return (
         f'<tr><td dir="auto">{escape(window.words)}</td><td class="number">{_format_effect(window.effect)}'
         f'<span class="bar {kind}" style="width: {width:.0f}%"></span></td>'
-        f"<td>{window.filters:,} ({100 * window.share:.0f}&nbsp;%)</td>"
-        f"<td>{format_probability(window.probability)}</td></tr>"
+        f"<td>{format_measure(window)}</td><td>{format_probability(window.probability)}</td></tr>"
     )
 
 
@@ -139,3 +138,7 @@ def format_probability(probability: float) -> str:
 
 def _format_effect(effect: float) -> str:
     return f"{effect:+.3f}".replace("-", "−")
+
+
+def _format_logit(logit: float) -> str:
+    return _format_effect(logit).removeprefix("+")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imdb_conv1d.effects import Effects
+
 
 @dataclass(frozen=True, eq=False)
 class Weights:
@@ -47,40 +49,25 @@ class Weights:
         return len(self.kernel)
 
     @property
+    def shortest(self) -> int:
+        """The least number of ids that it takes."""
+        return self.kernel_size
+
+    @property
+    def outputs(self) -> int:
+        """The number of logits."""
+        return len(self.output_bias)
+
+    @property
     def filters(self) -> int:
         """The number of filters."""
         return len(self.bias)
 
 
-@dataclass(frozen=True, eq=False)
-class Effects:
-    """A prediction and the windows that made it: all that alone hold some filter's maximum, the largest effect first.
+def compute_effects(weights: Weights, ids: np.ndarray) -> Effects:
+    """Compute the prediction of a text and the effect of every window that alone holds some filter's maximum.
 
     Other windows have no effect: their values are below the maximum, or another window has the same one.
-
-    Args:
-        logits: what the network gives: the log odds of code 1 [1], or a logit for each class [classes].
-        predicted: the code of the predicted class.
-        logit: of the predicted class; of two classes, its log odds.
-        probability: of the predicted class.
-        starts: the position of each window's first word in the ids, int [windows].
-        effects: ``logit`` less what it is without the window, [windows].
-        held: the number of filters whose maximum the window alone holds, [windows].
-        probabilities: of the predicted class without the window, [windows].
-    """
-
-    logits: np.ndarray
-    predicted: int
-    logit: float
-    probability: float
-    starts: np.ndarray
-    effects: np.ndarray
-    held: np.ndarray
-    probabilities: np.ndarray
-
-
-def compute_effects(weights: Weights, ids: np.ndarray) -> Effects:
-    """Compute the prediction of a text and the effect of every window that has one.
 
     Args:
         ids: of the text as the network takes it, padded to its full length: int [maxlen].
@@ -96,17 +83,15 @@ def compute_effects(weights: Weights, ids: np.ndarray) -> Effects:
     is_held = best > second
     holders = np.unique(holder[is_held])
     takes = is_held & (holder == holders[:, np.newaxis])  # [windows, filters]
-    logits = _finish(weights, best[np.newaxis])[0]
-    predicted = int(logits[0] > 0) if len(logits) == 1 else int(logits.argmax())
-    without = _finish(weights, np.where(takes, second, best))
-    logit, probability = (float(values[0]) for values in _of_class(logits[np.newaxis], predicted))
-    logits_without, probabilities = _of_class(without, predicted)
-    effects, starts = logit - logits_without, first[holders]
-    order = np.lexsort((starts, -np.abs(effects)))
-    return Effects(
-        logits, predicted, logit, probability,
-        starts[order], effects[order], takes.sum(axis=1)[order], probabilities[order],
-    )  # fmt: skip
+    held = takes.sum(axis=1)
+    return Effects.of(
+        _finish(weights, best[np.newaxis])[0],
+        _finish(weights, np.where(takes, second, best)),
+        first[holders],
+        np.full(len(holders), weights.kernel_size),
+        held=held,
+        shares=held / weights.filters,
+    )
 
 
 def _convolve(weights: Weights, windows: np.ndarray) -> np.ndarray:
@@ -119,12 +104,3 @@ def _finish(weights: Weights, pooled: np.ndarray) -> np.ndarray:
     """Compute logits of pooled values: [n, filters] to [n, outputs]."""
     hidden = np.maximum(pooled @ weights.hidden + weights.hidden_bias, 0.0)
     return hidden @ weights.output + weights.output_bias
-
-
-def _of_class(logits: np.ndarray, code: int) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the logit and the probability of one class: [n, outputs] to [n] each."""
-    if logits.shape[1] == 1:
-        own = logits[:, 0] if code else -logits[:, 0]
-        return own, np.exp(-np.logaddexp(0.0, -own))
-    own = logits[:, code]
-    return own, np.exp(own - np.logaddexp.reduce(logits, axis=1))

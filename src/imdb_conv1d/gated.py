@@ -23,7 +23,7 @@ def build(
     """
     size, longest = parameters.max_features, parameters.ngrams
     (texts, labels), (held_out, _) = train, validation
-    folds = ngram_fit.assign_folds(texts, parameters.seed)
+    folds = ngram_fit.assign_folds(texts, parameters.seed, longest)
     model = ngram_model.keep(folder, lambda: ngram_fit.fit(texts, labels, classes, folds, size, longest))
     numbers = ngram_values.number_in_file([texts, held_out], size, longest, model.keys, folder)
     lookups = [

@@ -10,7 +10,7 @@ import numpy as np
 
 from imdb_conv1d.ids import EncodedPart
 
-ROWS = 2000  # texts in one piece: bounds the memory
+PLACES = 500_000  # in one piece, beside those of its last text: bounds the memory
 NONE = -1  # in place of a number: no n-gram, one that is not chosen, or one that the text has before
 
 
@@ -48,10 +48,11 @@ def find_ngrams(part: EncodedPart, rows: np.ndarray, size: int, longest: int) ->
     return distinct, numbers
 
 
-def divide(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Divide row numbers into pieces."""
-    for start in range(0, len(rows), ROWS):
-        yield rows[start : start + ROWS]
+def divide(part: EncodedPart, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Divide row numbers into pieces of about ``PLACES`` ids, in their order."""
+    lengths = part.lengths[rows]
+    pieces = (np.cumsum(lengths, dtype=np.int64) - lengths) // PLACES
+    yield from (piece for piece in np.split(rows, np.flatnonzero(np.diff(pieces)) + 1) if len(piece))
 
 
 def choose_keys(part: EncodedPart, rows: np.ndarray, size: int, longest: int, least: int, limit: int) -> np.ndarray:
@@ -60,7 +61,7 @@ def choose_keys(part: EncodedPart, rows: np.ndarray, size: int, longest: int, le
     Of those that occur equally often, those with smaller keys are chosen: shorter ones, then those of frequent words.
     """
     keys, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    for piece in divide(rows):
+    for piece in divide(part, rows):
         found, numbers = find_ngrams(part, piece, size, longest)
         texts = np.bincount(numbers[numbers > NONE], minlength=len(found))
         keys, inverse = np.unique(np.concatenate([keys, found]), return_inverse=True)

@@ -117,7 +117,7 @@ def encode_parts(
 
 
 @contextmanager
-def explain_full_disk(folder: Path) -> Iterator[None]:
+def explain_full_disk(folder: Path, what: str = "the ids of the words") -> Iterator[None]:
     """Explain an error of the disk within the block.
 
     Raises:
@@ -127,9 +127,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise RunFailed(
-            f"the ids of the words cannot be written to {folder} ({reason}); free or mend the disk"
-        ) from None
+        raise RunFailed(f"{what} cannot be written to {folder} ({reason}); free or mend the disk") from None
 
 
 class _Numbers(dict[str, int]):

@@ -19,17 +19,18 @@ FOLDS = 5
 MIN_TEXTS = 2  # with an n-gram, for it to count
 STRENGTH = 30.0  # inverse regularisation
 MAX_NGRAMS = 2_000_000
-MAX_IDS = 15_000_000  # of the texts to fit on, 60,000 of the reviews' lengths: bounds the memory
+MAX_PLACES = 45_000_000  # n-grams to fit on, of 60,000 texts of the reviews' lengths: bounds the memory
 MAX_WEIGHTS = 40_000_000  # of all models: likewise
 
 
-def assign_folds(part: EncodedPart, seed: int) -> np.ndarray:
+def assign_folds(part: EncodedPart, seed: int, longest: int) -> np.ndarray:
     """Assign each training text the number of the model that has not seen it, 1 to ``FOLDS``: int32 [n].
 
     Of many texts some are left out of every fit; theirs is number 0.
     """
     order = np.random.default_rng(seed).permutation(len(part))
-    taken = order[: max(2 * FOLDS, int(np.searchsorted(np.cumsum(part.lengths[order]), MAX_IDS, "right")))]
+    ends = np.cumsum(part.lengths[order], dtype=np.int64)
+    taken = order[: max(2 * FOLDS, int(np.searchsorted(ends, MAX_PLACES // longest, "right")))]
     folds = np.zeros(len(part), np.int32)
     folds[taken] = 1 + np.arange(len(taken)) % FOLDS
     return folds
@@ -67,7 +68,7 @@ def fit(part: EncodedPart, labels: np.ndarray, classes: int, folds: np.ndarray, 
 def find_present(part: EncodedPart, rows: np.ndarray, size: int, longest: int, keys: np.ndarray) -> csr_matrix:
     """Find which of the chosen n-grams some texts have: float32 ones [rows, n-grams], sparse."""
     columns, starts = list[np.ndarray](), [np.zeros(1, np.int64)]
-    for piece in id_ngrams.divide(rows):
+    for piece in id_ngrams.divide(part, rows):
         numbers = id_ngrams.number_ngrams(part, piece, size, longest, keys)
         places = np.concatenate([[0], np.cumsum((numbers > NONE).sum(axis=1))])
         starts.append(places[np.cumsum(part.lengths[piece])] + starts[-1][-1])
@@ -92,7 +93,7 @@ def _fit(present: csr_matrix, labels: np.ndarray, classes: int) -> tuple[np.ndar
     ratios[columns] = own
     weights, intercepts = np.zeros((len(texts_with), outputs), np.float32), np.zeros(outputs, np.float32)
     found = np.unique(labels)
-    if len(found) < 2:  # a fold may lack a class: its model then says nothing
+    if len(found) < 2 or not len(columns):  # without a fold, a class or all n-grams may lack: the model says nothing
         return ratios, weights, intercepts
     inputs = linear_model.weigh(counted, own, 2)  # binary
     model = LogisticRegression(C=STRENGTH, solver="liblinear", dual=True, tol=0.01, random_state=0)

@@ -17,7 +17,7 @@ class NgramLookup(tf.Module):
 
     def __init__(self, model: NgramModel, size: int, longest: int) -> None:
         super().__init__(name="ngrams")
-        self._size, self._longest = size, longest
+        self._size, self._longest, self.width = size, longest, longest * model.outputs
         self.keys = tf.Variable(model.keys, trainable=False)
         # The last row is that of places without an n-gram.
         self.ratios = tf.Variable(tf.pad(model.ratios[0], [[0, 1]]), trainable=False)

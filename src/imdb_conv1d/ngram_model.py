@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from imdb_conv1d.ids import explain_full_disk
 from imdb_conv1d.schema import NGRAMS
 from tracked.training.files import sha256_of, write_safely
 
@@ -57,12 +58,17 @@ class NgramModel:
 
 
 def keep(folder: Path, make: Callable[[], NgramModel]) -> NgramModel:
-    """Return the model in a run folder: an existing complete one, else a new one, written atomically."""
+    """Return the model in a run folder: an existing complete one, else a new one, written atomically.
+
+    Raises:
+        RunFailed: if it cannot be written.
+    """
     with suppress(FileNotFoundError):
         return NgramModel.read(find(folder))
     content = make().to_bytes()
     path = folder / NGRAMS.format(sha256=hashlib.sha256(content).hexdigest())
-    write_safely(path, lambda to: to.write_bytes(content))
+    with explain_full_disk(folder, "the n-grams"):
+        write_safely(path, lambda to: to.write_bytes(content))
     return NgramModel.read(path)
 
 

@@ -29,9 +29,10 @@ class NgramValues:
     def __init__(self, part: EncodedPart, model: NgramModel, numbers: np.ndarray, models: np.ndarray) -> None:
         self._numbers, self._models = share(numbers), tf.constant(models, tf.int32)
         self._norms = tf.constant(compute_norms(part, model, numbers, models))
-        self._count = len(model.keys)
+        self._count, self.width = len(model.keys), numbers.shape[1] * model.outputs
+        used = model.weights[: 1 + models.max(initial=0)]  # the validation part needs the first one alone
         # A row of zeros in each model, for places without an n-gram.
-        self._weights = tf.constant(np.pad(model.weights, ((0, 0), (0, 1), (0, 0))).reshape(-1, model.outputs))
+        self._weights = tf.constant(np.pad(used, ((0, 0), (0, 1), (0, 0))).reshape(-1, model.outputs))
 
     def __call__(self, rows: tf.Tensor, at: tf.Tensor, is_text: tf.Tensor) -> tf.Tensor:
         """Look up the values of a batch.
@@ -59,13 +60,16 @@ def number_in_file(parts: list[EncodedPart], size: int, longest: int, keys: np.n
         int32 [places, longest].
     """
     places, width = len(parts[0].values), longest * np.dtype(np.int32).itemsize
-    with explain_full_disk(folder), TemporaryFile(dir=folder) as file:
-        file.truncate(max(1, places * width))
+    with explain_full_disk(folder, "the numbers of the n-grams"), TemporaryFile(dir=folder) as file:
+        # Written, as a page of a hole that a full disk cannot take would end the process.
+        for start in range(0, places, id_ngrams.PLACES):
+            file.write(np.full((min(id_ngrams.PLACES, places - start), longest), NONE, np.int32).data)
+        file.flush()
         mapped = mmap.mmap(file.fileno(), places * width)
         numbers = np.frombuffer(mapped, np.int32).reshape(places, longest)
         with track("numbering n-grams", sum(map(len, parts)), "texts") as progress:
             for part in parts:
-                for rows in id_ngrams.divide(np.argsort(part.starts, kind="stable")):
+                for rows in id_ngrams.divide(part, np.argsort(part.starts, kind="stable")):
                     found = id_ngrams.number_ngrams(part, rows, size, longest, keys)
                     ends = np.cumsum(part.lengths[rows])
                     for row, end in zip(rows, ends, strict=True):

@@ -12,6 +12,7 @@ from tracked.console.parameters import MAX_INT, Finite, Parameters, Switch, Text
 from tracked.console.rate_parameters import RateParameters
 
 SOURCES = "auto, imdb, reviews, or the path of a .csv, .tsv, .jsonl or .parquet file or of a folder"
+MAX_GATED = 200  # labels: each n-gram has a value for each one
 DATA_TO_SCORE = f"{SOURCES}: its test part if it has one, else all of it"
 
 # Of verbs that read data for a model.
@@ -67,7 +68,8 @@ class TrainParameters(RateParameters):
     )
     network: Literal["conv", "gated"] = Field(
         "conv",
-        description="The article's convolution, or n-grams of a linear model, gated by the words around them",
+        description="The article's convolution, or n-grams of a linear model, gated by the words around them; "
+        f"gated takes {MAX_GATED} labels at most",
     )
     max_features: int = Field(
         5000, ge=4, le=MAX_INT, description="Number of ids: padding, start, unknown and the most frequent words"
@@ -142,7 +144,7 @@ class EvaluateParameters(verb_parameters.EvaluateParameters):
 
 
 class ExplainParameters(Parameters):
-    """Explain predictions: the windows of words with the largest effect on the predicted class's logit."""
+    """Explain predictions: windows of words, or n-grams, with the largest effect on the predicted class's logit."""
 
     model: verb_parameters.AnyModel = Field("models:/model@candidate", description="The model to explain")
     text: Annotated[str, AfterValidator(_check_text)] = Field("auto", description="A text to explain; auto: the "
@@ -151,7 +153,10 @@ class ExplainParameters(Parameters):
         json_schema_extra={"allowed": "auto or an evaluation's run id"})  # fmt: skip
     count: int = Field(5, ge=1, le=50, description="Mistakes to explain, those with the largest loss first")
     windows: int = Field(
-        10, ge=1, le=1000, description="Windows in a text's table, those with the largest effect first"
+        10,
+        ge=1,
+        le=1000,
+        description="Windows in a text's table, those with the largest effect first; with network=gated, n-grams",
     )
     log_texts: Switch = Field(True, description="Whether texts may be logged with the explanation")
 

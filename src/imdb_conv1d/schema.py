@@ -90,7 +90,8 @@ MISTAKE_COLUMNS = {
 EXPLANATION_FILES = {
     (
         WINDOWS := "windows.json"
-    ): "one row per window with an effect on a prediction, the largest effect of a text first",
+    ): "one row per window with an effect on a prediction, or with `network=gated` per n-gram; the largest effect of a "
+    "text first",
     (
         EXPLANATION := "explanation.html"
     ): "the texts with their words shaded, on one page; only where texts may be logged",
@@ -101,11 +102,13 @@ EXPLANATION_COLUMNS = {
     "predicted": "the predicted label",
     "probability": "of the predicted label",
     "logit": "of the predicted label; of two labels, its log odds",
+    "intercept": "with `network=gated`, the logit less all effects; of the predicted label, too",
     "words": "the window's words as they stand in the text; absent where texts may not be logged",
     "first": "number of the window's first word in the text, from 1; 0 for the mark before the text",
-    "effect": "the logit less what it is without the window's activations",
-    "filters": "number of filters whose maximum this window alone holds",
+    "effect": "the logit less what it is without the window's activations, or without the n-gram's value",
+    "filters": "number of filters whose maximum this window alone holds; empty with `network=gated`",
     "share": "the same as a share of all filters",
+    "gate": "with `network=gated`, the n-gram's gate from 0 to 2, the mean of the members'; else empty",
     "probability_without": "the probability of the predicted label without them",
 }
 RUN_FOLDER_FILES = {

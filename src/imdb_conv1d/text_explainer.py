@@ -1,13 +1,15 @@
-"""Explain predictions of a stored model: its windows as words of the text, and what each word adds up to."""
+"""Explain predictions of a stored model: windows or n-grams as words of the text, and what each word adds up to."""
 
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from imdb_conv1d import tokenizer
-from imdb_conv1d.explainer import Effects, Weights, compute_effects
+from imdb_conv1d import explainer, gated_explainer, tokenizer
+from imdb_conv1d.effects import Effects
+from imdb_conv1d.explainer import Weights
 from imdb_conv1d.explanation import Explanation, Window
+from imdb_conv1d.gated_explainer import GatedWeights
 from imdb_conv1d.labels import Classes
 from imdb_conv1d.reading import Reading
 from imdb_conv1d.schema import MAXLEN, TOKENS
@@ -38,10 +40,9 @@ class Explainer:
         if not all(hasattr(model, name) for name in ("weights", "words", "logits")):
             raise ValueError("holds no weights and words of this experiment's network")
         self._model, self._classes, self._maxlen, self._tokens = model, classes, maxlen, tokens
-        self._weights = Weights.of([np.asarray(weight) for weight in model.weights])
-        outputs = len(self._weights.output_bias)
-        if outputs != (1 if classes.is_binary else len(classes)) or maxlen < self._weights.kernel_size:
-            raise ValueError(f"has {outputs} outputs and maxlen {maxlen}, for {len(classes)} labels")
+        self._weights = weights = _read_weights(model)
+        if weights.outputs != (1 if classes.is_binary else len(classes)) or maxlen < weights.shortest:
+            raise ValueError(f"has {weights.outputs} outputs and maxlen {maxlen}, for {len(classes)} labels")
 
     @classmethod
     def load(cls, stored: StoredModel, model: DownloadedModel, classes: Classes) -> "Explainer":
@@ -67,7 +68,7 @@ class Explainer:
             ValueError: if the weights do not give the model's own logits.
         """
         reading = self._read(text)
-        effects = compute_effects(self._weights, reading.ids)
+        effects = _compute_effects(self._weights, reading.ids)
         expected = np.reshape(self._model.logits(tf.constant([text])).numpy().astype(float), -1)
         if not np.allclose(effects.logits, expected, rtol=TOLERANCE, atol=TOLERANCE):
             raise ValueError(f"gives the logits {expected.tolist()}, its weights {effects.logits.tolist()}")
@@ -76,9 +77,10 @@ class Explainer:
             effects.probability,
             effects.logit,
             label,
-            tuple(self._describe(reading, effects, row) for row in range(len(effects.starts))),
-            reading.to_pieces(_add_up(effects, self._maxlen, self._weights.kernel_size)),
+            tuple(_describe(reading, effects, row) for row in range(len(effects.starts))),
+            reading.to_pieces(effects.add_up(self._maxlen)),
             reading.spans is not None,
+            effects.intercept,
         )
 
     def _read(self, text: str) -> Reading:
@@ -93,16 +95,24 @@ class Explainer:
         padded[-len(ids) :] = ids[-self._maxlen :]
         return Reading(text, words, padded, np.array(ids), find_spans(text, words))
 
-    def _describe(self, reading: Reading, effects: Effects, row: int) -> Window:
-        start, filters = int(effects.starts[row]), int(effects.held[row])
-        words, first = reading.name_window(start, self._weights.kernel_size)
-        share = filters / self._weights.filters
-        return Window(words, first, float(effects.effects[row]), filters, share, float(effects.probabilities[row]))
+
+def _read_weights(model: Any) -> Weights | GatedWeights:
+    """Read the weights of a loaded model; one with n-grams has the gated network."""
+    arrays, ngrams = [np.asarray(weight) for weight in model.weights], getattr(model, "ngrams", None)
+    if ngrams is None:
+        return Weights.of(arrays)
+    return GatedWeights.of(arrays, *(np.asarray(table) for table in (ngrams.keys, ngrams.ratios, ngrams.weights)))
 
 
-def _add_up(effects: Effects, maxlen: int, kernel_size: int) -> np.ndarray:
-    """Add up the effects of the windows over each position: float64 [maxlen]."""
-    sums = np.zeros(maxlen)
-    for start, effect in zip(effects.starts, effects.effects, strict=True):
-        sums[start : start + kernel_size] += effect
-    return sums
+def _compute_effects(weights: Weights | GatedWeights, ids: np.ndarray) -> Effects:
+    if isinstance(weights, Weights):
+        return explainer.compute_effects(weights, ids)
+    return gated_explainer.compute_effects(weights, ids)
+
+
+def _describe(reading: Reading, effects: Effects, row: int) -> Window:
+    words, first = reading.name_window(int(effects.starts[row]), int(effects.lengths[row]))
+    held, share, gate = (
+        None if values is None else values[row].item() for values in (effects.held, effects.shares, effects.gates)
+    )
+    return Window(words, first, float(effects.effects[row]), held, share, float(effects.probabilities[row]), gate)

@@ -9,9 +9,10 @@ import keras
 import tensorflow as tf
 
 from imdb_conv1d import tokenizer
+from imdb_conv1d.batches import bound_rows
 from imdb_conv1d.ngram_lookup import NgramLookup
 
-CHUNK = 128  # texts scored at once, which bounds the memory
+CHUNK = 128  # texts scored at once at most, which bounds the memory
 
 
 class TextClassifier(tf.Module):
@@ -43,17 +44,18 @@ class TextClassifier(tf.Module):
         self.words = tokenizer.make_lookup(vocabulary)
         self.weights = [variable.value for variable in network.trainable_variables]
         self.ngrams, self._maxlen, self._tokens = ngrams, maxlen, tokens
+        self._chunk = bound_rows(CHUNK, maxlen, ngrams.width) if ngrams else CHUNK
         self._classes = int(network.output_shape[-1])  # 1 stands for two classes
         self._network = _Untracked(keras.Model(network.inputs, network.layers[-2].output))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])  # type: ignore[untyped-decorator]
     def logits(self, texts: tf.Tensor) -> tf.Tensor:
-        """Compute logits in chunks, as the largest tensor of a chunk is [CHUNK, maxlen, filters]."""
+        """Compute logits in chunks, as the largest tensor of a chunk is [chunk, maxlen, filters]."""
         shape = [None] if self._classes == 1 else [None, self._classes]
         pieces = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=shape)
-        for start in tf.range(0, tf.size(texts), CHUNK):
+        for start in tf.range(0, tf.size(texts), self._chunk):
             tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            words = tokenizer.tokenize(texts[start : start + CHUNK], self._tokens)
+            words = tokenizer.tokenize(texts[start : start + self._chunk], self._tokens)
             ids = tokenizer.to_ids(words, self.words, self._maxlen)
             logits = self._network.call([ids, self.ngrams(ids)] if self.ngrams else ids)
             pieces = pieces.write(pieces.size(), logits[:, 0] if self._classes == 1 else logits)

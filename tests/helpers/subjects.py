@@ -83,10 +83,18 @@ SUBJECTS = {
                 *SMALL, NARROW, "--batch_size=8", "--monitor=val_accuracy", "--mode=max", "--patience=4", "--epochs=40",
             ],
             "plain layers, all epochs": [*SMALL, WIDE, "--batch_size=16", "--fused=false", "--seed=9", "--epochs=5"],
+            "gated, two members": [
+                *SMALL, "--network=gated", "--members=2", "--ngrams=2", "--embedding_dims=4", "--hidden_dims=4",
+                "--word_dropout=0.2", "--batch_size=16", "--patience=3", "--epochs=6",
+            ],
         },
         _write_noisy_reviews,
         _texts,
-        [("encodes text", "imdb_conv1d.ids", "encode_parts")],
+        [
+            ("encodes text", "imdb_conv1d.ids", "encode_parts"), ("fits n-grams", "imdb_conv1d.ngram_fit", "fit"),
+            ("writes n-grams", "imdb_conv1d.ngram_model", "write_safely"),
+            ("numbers n-grams", "imdb_conv1d.ngram_values", "number_in_file"),
+        ],
     ),
     "diabetes": Subject(
         _diabetes,

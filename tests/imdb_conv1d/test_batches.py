@@ -240,7 +240,7 @@ def test_validation_batches_are_cut_once_if_they_fit_in_memory(
 ) -> None:
     made, make_cutter = [], batches._make_cutter
 
-    def make_counting_cutter(*arguments: object) -> Callable[[tf.Tensor], Batch]:
+    def make_counting_cutter(*arguments: object, lookup: None) -> Callable[[tf.Tensor], Batch]:
         cut = make_cutter(*arguments)  # type: ignore[arg-type]
 
         def count_and_cut(rows: tf.Tensor) -> Batch:

@@ -83,6 +83,27 @@ def test_page_of_a_text_without_effects_has_no_table_and_no_shade() -> None:
     assert '<div class="text" dir="auto">...</div>' in html
 
 
+def test_page_of_ngrams_has_gates_the_intercept_and_no_word_of_windows() -> None:
+    ngrams = (Window("Not wonderful", 8, -1.25, None, None, 0.991, 0.256), Window("so", 10, 0.5, None, None, 0.97, 2.0))
+    one = Explanation("positive", 0.98, 3.9, "negative", ngrams, TEXT, intercept=-0.1)
+    html = page(one)
+    cells = [
+        [texts(cell) for cell in re.findall(r"<td.*?</td>", row)] for row in re.findall(r"<tr>(<td.*?)</tr>", html)
+    ]
+    assert cells == [["Not wonderful", "−1.250", "0.26", "0.991"], ["so", "+0.500", "2.00", "0.970"]]
+    assert re.findall(r"<th [^>]*>(.*?)</th>", html) == ["words", "effect on the logit", "gate", "probability without"]
+    assert "(logit 3.900; intercept −0.100, effects +4.000)" in html
+    assert "2 n-grams of the text counted in the logit." in html
+    assert not {"window", "windows", "filter", "filters"} & set(re.findall(r"\w+", texts(html)))
+    assert "[padding]" not in html
+
+
+def test_page_of_a_text_without_ngrams_shows_the_intercept_alone() -> None:
+    html = page(Explanation("positive", 0.525, 0.1, "", (), (Piece("..."),), intercept=0.1))
+    assert ("<table" in html, "0 n-grams of the text counted in the logit." in html) == (False, True)
+    assert "(logit 0.100; intercept 0.100, effects +0.000)" in html
+
+
 def test_page_says_where_words_stand_for_the_text() -> None:
     one = explanation()
     shown = Explanation(one.predicted, one.probability, one.logit, one.label, one.windows, one.pieces, False)

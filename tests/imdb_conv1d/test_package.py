@@ -29,7 +29,7 @@ SMALL = TrainParameters(
 TEXTS = ["Good, good!", "bad<br />film " * 9, "", "été", "It’s good"]
 CODES = np.array([0, 1, 2, 3, 3])
 METADATA = {
-    "labels": list(CLASSES.names), "tokens": "words", "maxlen": 6,
+    "labels": list(CLASSES.names), "tokens": "words", "maxlen": 6, "network": "conv",
     "read_as": {
         "text_column": "text", "label_column": "intent", "positive_label": "auto", "encoding": "utf-8",
         "test_split": 0.2,
@@ -65,8 +65,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Package, keras.Model
     chance = np.random.default_rng(0)
     network.plain.set_weights([chance.normal(size=weight.shape) for weight in network.plain.get_weights()])
     network.plain.save(folder / "best.keras")
-    tokenizer.write_vocabulary(folder / "v.txt", [*tokenizer.RESERVED, "good", "bad", "film", "été", "it's"])
-    made = package.package(folder / "best.keras", folder / "v.txt", SMALL.maxlen, MadeUp(), SMALL)  # type: ignore[arg-type]
+    tokenizer.keep_vocabulary(folder, lambda: [*tokenizer.RESERVED, "good", "bad", "film", "été", "it's"])
+    made = package.package(folder / "best.keras", folder, MadeUp(), SMALL)  # type: ignore[arg-type]
     return made, network.plain, folder / "best.keras"
 
 

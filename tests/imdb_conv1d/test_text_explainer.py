@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from helpers.gated import build_network, fit_ngrams, make_parameters
 from imdb_conv1d import networks, text_model, tokenizer
 from imdb_conv1d.explanation import Explanation, Piece, tabulate
 from imdb_conv1d.labels import Classes
+from imdb_conv1d.ngram_lookup import NgramLookup
 from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.schema import EXPLANATION_COLUMNS
 from imdb_conv1d.text_explainer import Explainer
@@ -158,3 +160,87 @@ def test_table_has_the_first_windows_and_no_words_where_they_may_not_be_stored(e
     assert table["effect"].iloc[0] == explanations[0].windows[0].effect
     assert "words" not in tabulate(explanations, 2, with_words=False)
     assert tabulate([], 2, with_words=True).empty
+
+
+def save_gated(folder: Path, members: int, classes: int) -> Any:
+    """A gated text model as it is loaded."""
+    parameters = make_parameters(members)
+    ngrams = fit_ngrams(parameters, classes)
+    lookup = NgramLookup(ngrams, parameters.max_features, parameters.ngrams)
+    tokenizer.write_vocabulary(folder / "vocabulary.txt", VOCABULARY)
+    network = build_network(parameters, ngrams)
+    classifier = text_model.TextClassifier(network, folder / "vocabulary.txt", parameters.maxlen, "words", lookup)
+    tf.saved_model.save(classifier, str(folder / "saved"))
+    return tf.saved_model.load(str(folder / "saved"))
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return save_gated(tmp_path_factory.mktemp("gated"), 1, 2)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_explanation_of_a_gated_model_adds_up_to_its_own_logit(gated: Any, text: str) -> None:
+    found = Explainer(gated, BINARY, 12).explain(text, "positive")
+    logit = float(gated.logits(tf.constant([text])).numpy()[0])
+    assert found.predicted == ("positive" if logit > 0 else "negative")
+    assert found.logit == pytest.approx(abs(logit), abs=1e-4)
+    assert found.intercept is not None
+    assert found.intercept + sum(window.effect for window in found.windows) == pytest.approx(found.logit, abs=1e-9)
+    assert "".join(piece.text for piece in found.pieces) == text
+
+
+def test_ngrams_of_a_gated_model_are_words_of_the_text_and_divided_among_them(gated: Any) -> None:
+    found = Explainer(gated, BINARY, 12).explain("A good<br />FILM... bad")
+    assert {window.words: window.first for window in found.windows}.items() <= {
+        "[start]": 0, "[start] A": 0, "[start] A good": 0, "A": 1, "A good": 1, "A good FILM": 1, "good": 2,
+        "good FILM": 2, "good FILM... bad": 2, "FILM": 3, "FILM... bad": 3, "bad": 4,
+    }.items()  # fmt: skip
+    assert {"good", "FILM", "bad"} <= {window.words for window in found.windows}
+    for word, effect in ((piece.text, piece.effect) for piece in found.pieces if piece.effect is not None):
+        every = [(window.words.replace("...", "").split(), window.effect) for window in found.windows]
+        assert effect == pytest.approx(sum(effect / len(words) for words, effect in every if word in words))
+    assert all((window.filters, window.share) == (None, None) for window in found.windows)
+    assert all(window.gate is not None and 0 < window.gate < 2 for window in found.windows)
+
+
+def test_explanation_of_a_gated_model_leaves_out_words_that_it_does_not_read(gated: Any) -> None:
+    found = Explainer(gated, BINARY, 12).explain("été " + "good bad film " * 4)
+    words = [piece for piece in found.pieces if piece.effect is not None]
+    assert [piece.text for piece in words if not piece.is_read] == ["été"]
+    assert not any("été" in window.words or "[start]" in window.words for window in found.windows)
+
+
+def test_explanation_of_a_gated_model_of_members_and_classes_is_its_own_prediction(tmp_path: Path) -> None:
+    model = save_gated(tmp_path, 2, 3)
+    explainer = Explainer(model, Classes(("a", "b", "c")), 12)
+    for text in TEXTS:
+        found, logits = explainer.explain(text), model.logits(tf.constant([text])).numpy()[0].astype(float)
+        assert found.predicted == "abc"[logits.argmax()]
+        assert found.logit == pytest.approx(logits.max(), abs=1e-4)
+        assert found.probability == pytest.approx(np.exp(logits.max()) / np.exp(logits).sum(), abs=1e-4)
+
+
+def test_gated_model_that_does_not_fit_is_refused(gated: Any) -> None:
+    with pytest.raises(ValueError, match="has 1 outputs and maxlen 12, for 3 labels"):
+        Explainer(gated, Classes(("a", "b", "c")), 12)
+    with pytest.raises(ValueError, match="gives the logits"):
+        Explainer(gated, BINARY, 5).explain("good film bad film good bad film été")
+    without = SimpleNamespace(weights=gated.weights, words=gated.words, logits=gated.logits)
+    with pytest.raises(ValueError, match="are of another network"):
+        Explainer(without, BINARY, 12)
+
+
+def test_table_of_ngrams_has_gates_and_intercepts_and_no_filters(gated: Any) -> None:
+    one = Explainer(gated, BINARY, 12).explain("a good film")
+    table = tabulate([one], 3, with_words=True)
+    assert list(table) == list(EXPLANATION_COLUMNS)
+    assert table["gate"].tolist() == [window.gate for window in one.windows[:3]]
+    assert set(table["intercept"]) == {one.intercept}
+    assert table[["filters", "share"]].isna().all(axis=None)
+
+
+def test_table_of_windows_has_no_gates(explainer: Explainer) -> None:
+    table = tabulate([explainer.explain("a good film")], 3, with_words=True)
+    assert table[["gate", "intercept"]].isna().all(axis=None)
+    assert (table["filters"] > 0).all()

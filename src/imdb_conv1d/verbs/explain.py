@@ -1,9 +1,8 @@
-"""Explain predictions of a registered model by the windows of words that made them."""
+"""Explain predictions of a registered model by the windows of words, or the n-grams, that made them."""
 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from imdb_conv1d import schema
 from tracked.console import verb_parameters
@@ -12,10 +11,7 @@ from tracked.console.lines import say
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment, require
 
-if TYPE_CHECKING:
-    from imdb_conv1d.explanation import Explanation
-
-PRINTED = 3  # windows of a text
+PRINTED = 3  # windows or n-grams of a text
 MAX_PARAMETER = 200  # characters of the text that are logged as the run's parameter
 
 
@@ -58,7 +54,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
             explained.append((row.heading, explainer.explain(row.text, row.label)))
         except ValueError as error:
             raise RunFailed(f"{stored.title} cannot be explained: it {error}") from None
-        say(_describe(*explained[-1]))
+        say(explanation.describe(*explained[-1], PRINTED))
     given, name = parameters.as_strings(), f"explain {stored.short}"
     given["text"] = given["text"][:MAX_PARAMETER] if may_log else "(not logged)"
     with context.run(experiment, "explain", name, given, signals) as run:
@@ -74,12 +70,3 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
             run.log_artifact(path)
         run.set_description(escape_markdown(f"{stored.title}: {texts.title}."))
         say(f"run {run.id} {name!r}")
-
-
-def _describe(heading: str, one: "Explanation") -> str:
-    """Describe a prediction and its first windows on lines for the terminal."""
-    verdict = f"predicted {one.predicted} with a probability of {one.probability:.3f} (logit {one.logit:.3f})"
-    lines = [f"{heading}: {verdict}" + (f", labelled {one.label}" if one.label else "")]
-    lines += [f"  {window.effect:+.3f}  {window.filters:,} filters  {window.words}" for window in one.windows[:PRINTED]]
-    # Texts may hold characters that command a terminal.
-    return "\n".join("".join(letter if letter.isprintable() else " " for letter in line) for line in lines)

@@ -6,7 +6,7 @@ from tracked.analysis.rate_range import DIVERGED, NOT_FINITE, RateRange, Suggest
 from tracked.reports.plots import BLUE, GREEN, GREY, ORANGE, RED
 
 ENDS = {DIVERGED: "ended: the loss diverged", NOT_FINITE: "ended: the loss was no longer finite"}
-MARGIN = 0.15  # of the smoothed losses' span, above and below them; single batches may lie outside
+MARGIN = 0.5  # of the smoothed loss's fall, above and below it; single batches and the divergence may lie outside
 
 
 def draw_range(measured: RateRange, suggestion: Suggestion) -> Figure:
@@ -24,9 +24,10 @@ def draw_range(measured: RateRange, suggestion: Suggestion) -> Figure:
         ax.axvline(rates[-1], color=RED, lw=1, ls="--", label=f"{ENDS[measured.end]}, at {rates[-1]:.2g}")
     ax.set_xscale("log")
     if measured.smoothed:
-        low, high = min(measured.smoothed), max(measured.smoothed)
+        low = min(measured.smoothed)
+        high = max(measured.smoothed[: measured.smoothed.index(low) + 1])
         margin = (high - low or abs(high) or 1.0) * MARGIN
-        ax.set_ylim(low - margin, high + margin)
+        ax.set_ylim(low - margin, high + 2 * margin)
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss")
     ax.set_title("Range test of the learning rate" + ("" if suggestion.rate is not None else ": no suggestion"))

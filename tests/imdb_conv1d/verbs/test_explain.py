@@ -145,6 +145,25 @@ def test_explain_of_a_private_model_stores_no_word_of_a_given_text(
     assert "The text: predicted " in output
 
 
+def test_explain_of_a_gated_model_shows_its_ngrams(capsys: pytest.CaptureFixture[str]) -> None:
+    train.main(
+        [*TINY, "--data=noisy.csv", "--epochs=1", "--network=gated", "--members=2", "--model_name=gated"], Signals()
+    )
+    capsys.readouterr()
+    run = run_explain("--model=models:/gated/1", "--text=A wonderful, <b>WARM</b> and boring film", "--windows=1000")
+    found, page = table(run), plain(read(run, "explanation.html"))
+    assert list(found) == list(EXPLANATION_COLUMNS)
+    assert found["effect"].sum() + found["intercept"].iloc[0] == pytest.approx(found["logit"].iloc[0], abs=1e-6)
+    assert found["gate"].between(0, 2).all()
+    assert found[["filters", "share"]].isna().all(axis=None)
+    model = mlflow.pyfunc.load_model("models:/gated/1")
+    (probability,) = model.predict(np.array(["A wonderful, <b>WARM</b> and boring film"], dtype=object))
+    assert found["probability"].iloc[0] == pytest.approx(max(probability, 1 - probability), abs=1e-5)
+    assert "n-grams of the text counted in the logit" in page
+    assert "A wonderful, <b>WARM</b> and boring film" in page
+    assert len(re.findall(r"^  [+-]\d\.\d{3}  gate [012]\.\d\d  \S", capsys.readouterr().out, re.MULTILINE)) == 3
+
+
 def test_page_is_utf_8_whatever_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pathlib.io.text_encoding", lambda encoding, stacklevel=2: encoding or "ascii")
     run = run_explain("--text=Ein schöner Film: 好")

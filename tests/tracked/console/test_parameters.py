@@ -41,7 +41,8 @@ def test_defaults_of_train_are_the_articles() -> None:
         "decay_patience": 5,
         "warmup_steps": 0,
     }
-    assert rest == of_the_data | of_the_task | ours | no_schedule
+    of_gated = {"network": "conv", "ngrams": 3, "members": 1, "dropout": 0.2, "word_dropout": 0.0}
+    assert rest == of_the_data | of_the_task | ours | no_schedule | of_gated
 
 
 @of_both
