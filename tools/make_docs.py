@@ -16,7 +16,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "examples" / "diabetes")]
 import imdb_conv1d.schema
 from diabetes import Diabetes
 from imdb_conv1d.experiment import EXPERIMENT
-from tracked.console import train_parameters, verb_parameters
+from tracked.console import find_rate_parameters, train_parameters, verb_parameters
 from tracked.console.parameters import Parameters, as_string, describe_allowed
 from tracked.experiment import Experiment
 from tracked.runs import schema
@@ -49,6 +49,7 @@ def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
     """Give the parameters of each entry point."""
     return {
         "main": train_parameters.make_train_parameters(experiment),
+        "find_rate": find_rate_parameters.make_find_rate_parameters(experiment),
         "unfinished": verb_parameters.UnfinishedParameters,
         "evaluate": verb_parameters.make_verb_parameters("evaluate", experiment),
         "replay": verb_parameters.ReplayParameters,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from tracked.console.errors import UserError
 
@@ -125,12 +125,14 @@ class Dataset(Data, Protocol):
 class Trainee(Protocol):
     """What the trainer drives: a network with its training and validation data.
 
-    Two members are optional, for experiments whose ``Parameters`` are ``RateParameters``. A schedule that needs a
-    missing one is refused before the first epoch:
+    Three members are optional, for experiments whose ``Parameters`` are ``RateParameters``. What needs a missing one is
+    refused before the first epoch:
 
     - ``set_learning_rate(rate)`` sets the rate of the steps to come; ``schedule=plateau`` needs it.
     - ``has_schedule`` is true if the optimizer has a schedule by steps, as ``make_rate`` gives it; ``exponential``,
       ``cosine`` and ``warmup_steps`` need it.
+    - ``sweep(rates)`` takes a step at each rate (:class:`SweepingTrainee`); ``find_rate`` and ``learning_rate=auto``
+      need it.
     """
 
     @property
@@ -170,6 +172,17 @@ class Trainee(Protocol):
 
     def save(self, path: Path) -> None:
         """Write the checkpoint to exactly this path, as a zip archive (such as a .keras file)."""
+
+
+@runtime_checkable
+class SweepingTrainee(Protocol):
+    """What a trainee can do beside :class:`Trainee`, for ``find_rate`` and ``learning_rate=auto``."""
+
+    def sweep(self, rates: Sequence[float]) -> Iterator[float]:
+        """Train for one step at each learning rate, from epoch 1's first batch on; yield each batch's loss before it.
+
+        The caller may end it early. The trainee is not trained afterwards.
+        """
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from mlflow.projects._project_spec import EntryPoint, load_project
 from diabetes import Diabetes
 from helpers import ROOT
 from imdb_conv1d.experiment import EXPERIMENT
-from tracked.console import train_parameters, verb_parameters
+from tracked.console import find_rate_parameters, train_parameters, verb_parameters
 from tracked.console.parameters import Parameters
 from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
 from tracked.experiment import Experiment
 
+# Of every experiment.
 VERBS = {entry: "train" if entry == "main" else entry for entry in (
-    "main", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip  # of every experiment
+    "main", "find_rate", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Project:
         fixed = {"unfinished": UnfinishedParameters, "replay": ReplayParameters, "compare": CompareParameters}
         if entry == "main":
             return train_parameters.make_train_parameters(self.experiment)
+        if entry == "find_rate":
+            return find_rate_parameters.make_find_rate_parameters(self.experiment)
         return fixed.get(entry) or verb_parameters.make_verb_parameters(entry, self.experiment)
 
     @property

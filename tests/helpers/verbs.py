@@ -19,13 +19,13 @@ class Verb:
 
     def main(self, argv: Sequence[str], signals: Signals) -> int | None:
         with ExitStack() as stack:
-            if self.name == "train":
+            if self.name in ("train", "find_rate"):
                 stack.enter_context(shared_networks())
                 stack.enter_context(shared_trainees(self.experiment))
             stack.enter_context(plain_pictures())
             return self._main(self.experiment, argv, signals)
 
 
-train, evaluate, replay, compare, promote, rollback, unfinished, explain = map(
-    Verb, ("train", "evaluate", "replay", "compare", "promote", "rollback", "unfinished", "explain")
+train, find_rate, evaluate, replay, compare, promote, rollback, unfinished, explain = map(
+    Verb, ("train", "find_rate", "evaluate", "replay", "compare", "promote", "rollback", "unfinished", "explain")
 )

@@ -38,6 +38,7 @@ if __name__ == "__main__":
 PLACE = Path(tempfile.gettempdir())  # at import, before a test has one of its own
 MODULES = (
     "mlflow.cli", "mlflow.projects.backend.local", "numpy", "tracked.verbs.compare", "tracked.verbs.evaluate",
+    "tracked.verbs.find_rate",
     "tracked.verbs.promote", "tracked.verbs.replay", "tracked.verbs.rollback", "tracked.verbs.unfinished",
     "imdb_conv1d.verbs.explain",
 )  # fmt: skip

@@ -28,7 +28,7 @@ def imported(path: Path, top_only: bool = False) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "verb", ["train", "unfinished", "evaluate", "replay", "compare", "promote", "rollback", "explain"]
+    "verb", ["train", "find_rate", "unfinished", "evaluate", "replay", "compare", "promote", "rollback", "explain"]
 )
 def test_verb_before_the_parameter_check_imports_nothing_slow(verb: str) -> None:
     code = (

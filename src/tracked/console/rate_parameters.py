@@ -10,6 +10,7 @@ from tracked.console.train_parameters import TrainParameters
 AUTO = "auto"  # the rate that a range test suggests
 Rate = Annotated[Finite, Field(ge=1e-30, le=1e30)] | Literal["auto"]
 ALLOWED_RATES = "auto, or a finite number from 1e-30 to 1e+30"
+LOWEST_RATE, HIGHEST_RATE, STEPS = 1e-6, 10.0, 500  # of a range test
 USED_BY = {
     "decay_factor": ("plateau", "exponential", "cosine"), "decay_epochs": ("exponential", "cosine"),
     "decay_patience": ("plateau",),
@@ -38,6 +39,22 @@ class RateParameters(TrainParameters):
     warmup_steps: int = Field(
         0, ge=0, le=MAX_INT, description="First steps, in which the learning rate rises from 0 in a straight line"
     )
+
+    _is_suggested: bool = False  # whether the learning rate is a number in place of auto
+
+    def at_constant(self, rate: float) -> Self:
+        """Copy the parameters with a constant learning rate, so that each step can be given its own."""
+        return self.model_copy(update={"learning_rate": rate, "schedule": "constant", "warmup_steps": 0})
+
+    def with_suggested(self, rate: float) -> Self:
+        """Copy the parameters with a number in place of auto; they are logged with auto all the same."""
+        copy = self.model_copy(update={"learning_rate": rate})
+        copy._is_suggested = True
+        return copy
+
+    def as_logged(self) -> dict[str, str]:
+        """Format the values as given, else the defaults; auto stays auto."""
+        return super().as_logged() | ({"learning_rate": AUTO} if self._is_suggested else {})
 
     def list_idle(self) -> list[str]:
         """List the parameters of other schedules that differ from their defaults."""

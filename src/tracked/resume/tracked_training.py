@@ -15,7 +15,7 @@ from tracked.console.parameters import refusal
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import MAX_NAME, TrainCommand, TrainParameters, extract_training
 from tracked.experiment import Dataset, Experiment
-from tracked.resume import resume_plan
+from tracked.resume import auto_rate, resume_plan
 from tracked.resume.resume_plan import ResumePlan
 from tracked.runs import context, registry, writer
 from tracked.runs.connection import tracking_uri
@@ -70,7 +70,6 @@ class TrackedTraining:
         """Build the trainee and restore its state."""
         trainer, run, plan = self.trainer, self.run, self.plan
         parameters, experiment = trainer.parameters, trainer.experiment
-        run.log_training_data(self.data)
         if not (plan and plan.logged):
             self.log_environment()
         former = plan.run.data.tags if plan else {}
@@ -129,6 +128,8 @@ def start_or_resume(
         name, texts = parameters.run_name, recorded.as_logged()
         with context.run(experiment, "train", name, texts, signals, training=start) as run:
             say(f"run {run.id} {name!r}")
+            run.log_training_data(data)
+            parameters = auto_rate.resolve(experiment, parameters, data, run, plan, signals)
             yield _make_training(experiment, parameters, data, plan, run, signals)
 
 

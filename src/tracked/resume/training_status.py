@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tracked.analysis.early_stopping import COMPLETED, NOT_A_NUMBER, OTHER_HISTORY
+from tracked.analysis.rate_range import NO_RATE
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import queries
@@ -152,6 +153,8 @@ def find_obstacle(owner: Experiment, run: MlflowRun) -> str:
         return f"has finished (version {tags[REGISTERED]} is registered)"
     if tags.get(STOP_REASON) == NOT_A_NUMBER:
         return "ended on a loss that is not a finite number; start a new training"
+    if tags.get(STOP_REASON) == NO_RATE:
+        return "found no learning rate to suggest; start a new training with a number as learning_rate"
     if is_elsewhere(owner, run):
         host, folder = _launched_by(run).host, read_launch(run).get("snapshots")
         container = " in another container" if host == socket.gethostname() else ""

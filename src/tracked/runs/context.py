@@ -16,6 +16,7 @@ import mlflow
 from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENV
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, OTHER_HISTORY
+from tracked.analysis.rate_range import NO_RATE
 from tracked.console.errors import Interrupted, RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.console.signals import Signals
@@ -89,7 +90,7 @@ def run(
                 record.flush(PATIENCE_AFTER_ERROR, bound=PATIENCE_AFTER_ERROR)
             except RunFailed as lost:
                 warn(f"error: {lost}")
-            if training and record.stop_reason not in (NOT_A_NUMBER, OTHER_HISTORY):
+            if training and record.stop_reason not in (NOT_A_NUMBER, NO_RATE, OTHER_HISTORY):
                 error.add_note(f"to resume: {_resume_command(record.id, active)}")
         raise
     finally:

@@ -22,16 +22,16 @@ from tracked.training import files, journal, run_folder, snapshot_file
 RUN_TAGS = {
     (
         VERB := "verb"
-    ): "what the run is of: train, evaluate, replay, compare, promote, rollback or unfinished, or a verb of "
-    "the experiment's own",
+    ): "what the run is of: train, find_rate, evaluate, replay, compare, promote, rollback or unfinished, or a verb "
+    "of the experiment's own",
     (EXPERIMENT := "experiment"): "whose run it is: the experiment's name; runs from before experiments had names have "
     "no such tag",
     (TRACKED_VERSION := "tracked_version"): "the version of the package `tracked` that the last attempt ran; runs from "
     "before 0.7.0 have no such tag",
     (LAUNCH := "launch"): "JSON about the last attempt: its process (`token`, `pid`, `host`, `since`, `start`) and, of "
     "a training, its `parameters`, the `source` of its data and the folder of its run folder (`snapshots`)",
-    (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, not_a_number, interrupted, error, killed "
-    "or other_history; absent where a verb other than train has finished",
+    (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, not_a_number, no_rate, interrupted, error, "
+    "killed or other_history; absent where a verb other than train has finished",
     (ERROR := "error"): "the error that ended the run, on one line",
     MLFLOW_RUN_NOTE: "the description that the UI shows, in Markdown",
     (ENTRY_POINT := MLFLOW_PROJECT_ENTRY_POINT): "set by `mlflow run`: the entry point that it started",
@@ -42,6 +42,8 @@ TRAINING_TAGS = {
     (DATA_ROWS := "data_rows"): "how many rows each part has, for people",
     (VERSIONS := "versions"): "versions of Python and of the packages that a result depends on",
     (MACHINE := "machine"): "what equal bits depend on beside them: CPU, threads, GPUs, settings, platform",
+    (SUGGESTED_RATE := "suggested_rate"): "with learning_rate=auto, the learning rate that the range test before the "
+    "first epoch suggested, and that the training has",
     (RESUMED := "resumed"): "after which epoch the training was resumed, each time",
     (EXTENDED := "raised"): 'JSON: the last value of each parameter that was extended, such as `{"patience": 5}`, '
     "and a sentence, `patience to 5 after epoch 3`, which earlier versions wrote alone",
@@ -76,6 +78,19 @@ TRAINING_FILES = {
     (ROWS := f"{(DATA_FOLDER := 'data')}/{files.ROWS}"): "one row per row of the data, without inputs; "
     "evaluations read there what the model has seen",
     files.ENVIRONMENT: "the tags `versions` and `machine` as JSON",
+    files.RANGE_TABLE: "with learning_rate=auto, the table of a range test",
+    files.RANGE_PICTURE: "with learning_rate=auto, its picture",
+}
+
+RATE_TAGS = {
+    DATA_SOURCE: "what finds the data again",
+    DATA_DIGEST: "SHA-256 of the data's rows",
+    DATA_ROWS: "how many rows each part has, for people",
+}
+RATE_METRICS = {SUGGESTED_RATE: "the learning rate to train with; absent where none can be suggested"}
+RATE_FILES = {
+    files.RANGE_TABLE: "one row per step: its learning rate, the loss of its batch before it, the smoothed loss",
+    files.RANGE_PICTURE: "both over the learning rate, with the suggestion and where the test ended",
 }
 
 EVALUATION_TAGS = {
@@ -249,6 +264,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
         "Tags": TRAINING_TAGS, "Metrics of an epoch (steps 1, 2, 3, …)": EPOCH_METRICS,
         "Metrics of the end (step 0)": TOTALS, "Files": TRAINING_FILES,
     },
+    "The run of a range test": {"Tags": RATE_TAGS, "Metrics (step 0)": RATE_METRICS, "Files": RATE_FILES},
     "The run of an evaluation": {
         "Tags": EVALUATION_TAGS, "Metrics (step 0)": EVALUATION_METRICS, "Files": EVALUATION_FILES,
         f"Columns of {PREDICTIONS}": PREDICTION_COLUMNS,

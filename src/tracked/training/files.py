@@ -14,6 +14,7 @@ JOURNAL = "journal.jsonl"
 # Artifacts of a training, beside the checkpoint.
 HISTORY, EARLY_STOPPING, CURVES = "history.csv", "early_stopping.csv", "training.png"
 ROWS, ENVIRONMENT = "rows.parquet", "environment.json"
+RANGE_TABLE, RANGE_PICTURE = "rate_range.csv", "rate_range.png"
 EPOCH_CHECKPOINT = "best-{epoch}.keras"
 CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # the names of :func:`checkpoint_name`
 PARTIAL = "partial"  # prefix of a file that is being written

@@ -1,6 +1,6 @@
 """A compiled Keras network with its data, as a trainee: each epoch can be repeated from the state before it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tracked.training import schedules
+from tracked.training import rate_sweep, schedules
 from tracked.training.reproducibility import without_autotune
 
 Arrays: TypeAlias = tuple[np.ndarray, np.ndarray]  # inputs [n, …] and targets [n, …]
@@ -88,6 +88,13 @@ class KerasTrainee:
             verbose=0,
             callbacks=[EpochNumber(number), *callbacks],
         )
+
+    def sweep(self, rates: Sequence[float]) -> Iterator[float]:
+        """Train for one step at each learning rate; yield each batch's loss before its step.
+
+        The network is not trained afterwards: its calls of several steps are gone.
+        """
+        return rate_sweep.sweep(self.model, self.batches, rates)
 
     def save(self, path: Path) -> None:
         """Write the model with the optimizer's state, as ``keras.Model.save`` does; Keras alone can load it."""

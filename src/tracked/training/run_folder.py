@@ -17,13 +17,25 @@ from urllib.parse import unquote, urlsplit
 
 from tracked.console.lines import one_line
 from tracked.console.locks import find_state_folder
-from tracked.training.files import BEST, CHECKPOINT, CURVES, EARLY_STOPPING, ENVIRONMENT, HISTORY, JOURNAL, ROWS
+from tracked.training.files import (
+    BEST,
+    CHECKPOINT,
+    CURVES,
+    EARLY_STOPPING,
+    ENVIRONMENT,
+    HISTORY,
+    JOURNAL,
+    RANGE_PICTURE,
+    RANGE_TABLE,
+    ROWS,
+)
 from tracked.training.holder import Holder
 
 LOCK, ATTEMPTS = "lock", "attempts"
 # Files of a training in its run folder and in its aside-N folders; an experiment's file_patterns add to them.
 OWN_FILES = (
     *map(re.escape, (ATTEMPTS, JOURNAL, BEST, ROWS, HISTORY, EARLY_STOPPING, CURVES, ENVIRONMENT)),
+    *map(re.escape, (RANGE_TABLE, RANGE_PICTURE)),
     r"epoch-\d+-[0-9a-f]{64}\.npz", CHECKPOINT.pattern,
 )  # fmt: skip
 KERAS_TEMPORARY = r"tmp[a-z0-9_]{8}"  # Keras's, while it writes a checkpoint with little memory

@@ -28,7 +28,8 @@ from tracked.training import files, journal, run_folder, snapshot_file
 
 TRAINING, EVALUATION = "The run of a training", "The run of an evaluation"
 SECTIONS = {
-    "train": TRAINING, "evaluate": EVALUATION, "replay": "The run of a replay", "compare": "The run of a comparison",
+    "train": TRAINING, "find_rate": "The run of a range test", "evaluate": EVALUATION, "replay": "The run of a replay",
+    "compare": "The run of a comparison",
     "promote": "The run of a promotion or a rollback", "rollback": "The run of a promotion or a rollback",
 }  # fmt: skip
 OWN_VERB = "The run of a verb of the experiment's own"
@@ -62,6 +63,8 @@ def run_all_verbs(experiment: Experiment, flags: Sequence[str], margin: str) -> 
         run("train", *flags, f"--seed={seed}")
         run("evaluate")
         run("promote", f"--model=models:/{experiment.name}/{number}", margin)
+    own = ("--patience", "--epochs", "--learning_rate")
+    run("find_rate", *(flag for flag in flags if not flag.startswith(own)))
     run("compare")
     run("replay")
     run("replay", "--run=all", "--patience=1")
