@@ -101,7 +101,6 @@ class TrainParameters(RateParameters):
             "network": "gated",
             "max_features": 30000,
             "maxlen": 1000,
-            "members": 2,
             "embedding_dims": 64,
             "hidden_dims": 64,
             "dropout": 0.6,
