@@ -184,7 +184,7 @@ def written_again(folder: Path) -> list[str]:
     Words, which mean other things too, and names of parameters and of columns in memory do not count.
     """
     known = {name for _, kind, name in listed() if not kind.startswith("Columns") and re.search("[_./]", name)}
-    known -= {"model_name", *(f"val_{metric.name}" for metric in EXPERIMENT.metrics)}
+    known -= {"model_name", "learning_rate", *(f"val_{metric.name}" for metric in EXPERIMENT.metrics)}
     paths = [path for path in folder.rglob("*.py") if path.name != "schema.py"]
     return [f"{path.name}: {text}" for path in paths for text in literals(path.read_text()) if text in known]
 
