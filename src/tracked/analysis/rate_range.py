@@ -120,5 +120,6 @@ def _standard_error(measured: RateRange, count: int) -> float:
     """The standard error of a smoothed loss, from how the first losses differ from the mean of those before them."""
     keep = 1 - 1 / measured.window
     pairs = zip(measured.losses[:count], measured.smoothed[:count], strict=True)
-    variance = sum(((loss - mean) / keep) ** 2 for loss, mean in pairs) / count
+    differences = [(loss - mean) / keep for loss, mean in pairs]
+    variance = sum(one * one for one in differences) / count  # a power would raise an error for a very large loss
     return math.sqrt(variance * (1 - keep) / (1 + keep))

@@ -3,7 +3,7 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracked.analysis.rate_range import DIVERGED, NOT_FINITE, RateRange, Suggestion, spread_rates, suggest
@@ -63,6 +63,7 @@ def test_suggestion_depends_on_the_place_of_the_valley_not_on_the_losss_unit(
 
 
 @settings(deadline=None)
+@example([0.0] * 15 + [-1.4e154])  # whose square is not a finite number
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=120))
 def test_any_losses_give_a_rate_of_the_range_or_a_reason(losses: list[float]) -> None:
     measured = measure(losses, spread_rates(1e-6, 10.0, 100))
