@@ -26,7 +26,7 @@ def fit_ngrams(parameters: TrainParameters, classes: int) -> NgramModel:
         words = np.where(chance.random(length) < 0.5, 3 + label, chance.integers(2, parameters.max_features, length))
         row[-length - 1 :] = [1, *words]
     part = EncodedPart.from_padded(ids)
-    folds = ngram_fit.assign_folds(part, 0)
+    folds = ngram_fit.assign_folds(part, 0, parameters.ngrams)
     return ngram_fit.fit(part, labels, classes, folds, parameters.max_features, parameters.ngrams)
 
 
