@@ -154,14 +154,24 @@ def weigh(counts: csr_matrix, weights: np.ndarray, classes: int) -> csr_matrix:
 
 def make_classifiers(work: int, classes: int) -> list[Any]:
     """Make the candidates: regressions, or naive Bayes where these would take minutes."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.naive_bayes import MultinomialNB
 
     if classes > 2 and work > MAX_WORK:
         return [MultinomialNB(alpha=smoothing) for smoothing in SMOOTHINGS]
-    made = [LogisticRegression(C=one, solver="liblinear", dual=True, tol=0.01, random_state=0) for one in STRENGTHS]
+    made = [make_regression(strength) for strength in STRENGTHS]
     return made if classes == 2 else [OneVsRestClassifier(one) for one in made]
+
+
+def make_regression(strength: float) -> Any:
+    """Make a regression of two classes that is fast on many sparse columns, and the same each time.
+
+    Args:
+        strength: inverse regularisation.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, solver="liblinear", dual=True, tol=0.01, random_state=0)
 
 
 def measure(model: LinearModel, weighed: csr_matrix, labels: np.ndarray) -> float:

@@ -79,7 +79,6 @@ def find_present(part: EncodedPart, rows: np.ndarray, size: int, longest: int, k
 
 def _fit(present: csr_matrix, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit one model: ratios [n-grams], weights [n-grams, outputs], intercepts [outputs]."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
 
     texts_with = np.bincount(present.indices, minlength=present.shape[1])
@@ -96,7 +95,7 @@ def _fit(present: csr_matrix, labels: np.ndarray, classes: int) -> tuple[np.ndar
     if len(found) < 2 or not len(columns):  # without a fold, a class or all n-grams may lack: the model says nothing
         return ratios, weights, intercepts
     inputs = linear_model.weigh(counted, own, 2)  # binary
-    model = LogisticRegression(C=STRENGTH, solver="liblinear", dual=True, tol=0.01, random_state=0)
+    model = linear_model.make_regression(STRENGTH)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a regression that has not converged is measured all the same
         if classes == 2:

@@ -3,9 +3,7 @@
 The file is kept as the vocabulary is: written once, named after its content, and taken by every resume.
 """
 
-import hashlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +13,7 @@ import numpy as np
 
 from imdb_conv1d.ids import explain_full_disk
 from imdb_conv1d.schema import NGRAMS
-from tracked.training.files import sha256_of, write_safely
+from tracked.training.files import find_kept, keep_file
 
 ARRAYS = ("keys", "ratios", "weights", "intercepts")
 
@@ -63,13 +61,8 @@ def keep(folder: Path, make: Callable[[], NgramModel]) -> NgramModel:
     Raises:
         RunFailed: if it cannot be written.
     """
-    with suppress(FileNotFoundError):
-        return NgramModel.read(find(folder))
-    content = make().to_bytes()
-    path = folder / NGRAMS.format(sha256=hashlib.sha256(content).hexdigest())
     with explain_full_disk(folder, "the n-grams"):
-        write_safely(path, lambda to: to.write_bytes(content))
-    return NgramModel.read(path)
+        return NgramModel.read(keep_file(folder, NGRAMS, lambda: make().to_bytes()))
 
 
 def find(folder: Path) -> Path:
@@ -78,7 +71,6 @@ def find(folder: Path) -> Path:
     Raises:
         FileNotFoundError: if no file does.
     """
-    for path in folder.glob(NGRAMS.format(sha256="*")):
-        if path.name == NGRAMS.format(sha256=sha256_of(path)):
-            return path
+    if path := find_kept(folder, NGRAMS):
+        return path
     raise FileNotFoundError(f"no complete n-grams in {folder}")

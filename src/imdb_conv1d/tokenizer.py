@@ -5,15 +5,13 @@ padding, 1 starts a review, 2 is a word outside the vocabulary; from 3 on follow
 part.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import tensorflow as tf
 
 from imdb_conv1d.schema import VOCABULARY
-from tracked.training.files import sha256_of, write_safely
+from tracked.training.files import find_kept, keep_file
 
 RESERVED = ("[padding]", "[start]", "[unknown]")  # never a word: tokenizing removes brackets
 PADDING, START, UNKNOWN = range(3)
@@ -63,12 +61,7 @@ def keep_vocabulary(folder: Path, make: Callable[[], list[str]]) -> Path:
 
     Weights belong to their vocabulary, and a newer version of the code could make another one on resume.
     """
-    with suppress(FileNotFoundError):
-        return find_vocabulary(folder)
-    content = _encode_lines(make())
-    path = folder / VOCABULARY.format(sha256=hashlib.sha256(content).hexdigest())
-    write_safely(path, lambda to: to.write_bytes(content))
-    return path
+    return keep_file(folder, VOCABULARY, lambda: _encode_lines(make()))
 
 
 def find_vocabulary(folder: Path) -> Path:
@@ -77,9 +70,8 @@ def find_vocabulary(folder: Path) -> Path:
     Raises:
         FileNotFoundError: if no file does.
     """
-    for path in folder.glob(VOCABULARY.format(sha256="*")):
-        if path.name == VOCABULARY.format(sha256=sha256_of(path)):
-            return path
+    if path := find_kept(folder, VOCABULARY):
+        return path
     raise FileNotFoundError(f"no complete vocabulary in {folder}")
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imdb_conv1d import ngram_model
 from imdb_conv1d.ngram_model import ARRAYS, NgramModel, find, keep
 from tracked.console.errors import RunFailed
+from tracked.training import files
 
 
 def make(seed: int = 0) -> NgramModel:
@@ -64,7 +64,7 @@ def test_full_disk_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(ngram_model, "write_safely", fail)
+    monkeypatch.setattr(files, "write_safely", fail)
     message = f"the n-grams cannot be written to {tmp_path} (No space left on device); free or mend the disk"
     with pytest.raises(RunFailed) as failed:
         keep(tmp_path, make)

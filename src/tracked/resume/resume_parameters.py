@@ -43,6 +43,7 @@ def recorded_parameters(
     recorded = {name: value for name, value in values.items() if name in cls.model_fields}
     try:
         of_preset = run_parameters.read_preset_values(run)  # its preset may set others by now
+        # What a training's version did not know, it did not use; a run that nothing has begun takes what is requested.
         given = recorded if launched else dict(requested or {}) | recorded
         return cls.model_validate(given, context=of_preset)
     except ValidationError as error:
@@ -67,9 +68,7 @@ def merge_parameters(
     defaults, run_id = make_train_parameters(owner).model_fields, run.info.run_id
     given = {name: value for name, value in command.given.items() if name in defaults}
     requested = {name: value for name, value in given.items() if value != defaults[name].default}
-    # What a training's version did not know, it did not use; a run that nothing has begun takes what is requested.
-    has_begun = "parameters" in run_parameters.read_launch(run)
-    recorded = recorded_parameters(owner, run, {} if has_begun else requested)
+    recorded = recorded_parameters(owner, run, requested)
     if not mlflow_run_id():
         for name in sorted(set(given) - set(requested)):
             if getattr(recorded, name) != given[name]:

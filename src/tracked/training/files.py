@@ -65,6 +65,31 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def keep_file(folder: Path, name: str, make: Callable[[], bytes]) -> Path:
+    """Return the file of a name in a run folder: an existing complete one, else a new one, written atomically.
+
+    What a training has derived from its data once stays the same in every resume, whatever the code is then.
+
+    Args:
+        name: with ``{sha256}`` in place of the content's digest.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    if existing := find_kept(folder, name):
+        return existing
+    content = make()
+    path = folder / name.format(sha256=hashlib.sha256(content).hexdigest())
+    write_safely(path, lambda to: to.write_bytes(content))
+    return path
+
+
+def find_kept(folder: Path, name: str) -> Path | None:
+    """Find the file that :func:`keep_file` has kept, by the digest in its name; None if there is no complete one."""
+    paths = folder.glob(name.format(sha256="*"))
+    return next((path for path in paths if path.name == name.format(sha256=sha256_of(path))), None)
+
+
 def flush(descriptor: int) -> None:
     """Flush an open file to the medium; on macOS, fsync alone stops at the disk's cache."""
     if hasattr(fcntl, "F_FULLFSYNC"):
