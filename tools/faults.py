@@ -319,7 +319,8 @@ def work(
     for scenario in scenarios:
         tried = runner.attempt(runner.new(scenario), None, "", 0, False)
         if tried.code:
-            raise RuntimeError(f"the reference failed: {tried.log.read_text()}")
+            told = tried.log.read_text() if tried.log.exists() else "it ended before its first line"
+            raise RuntimeError(f"the reference failed with {tried.code}: {told}")
         expected[scenario] = in_child(fingerprint, subject, folder, tried.run_id)
         seconds[scenario] = tried.seconds
     landed: list[Landed] = []

@@ -92,7 +92,7 @@ SUBJECTS = {
         _texts,
         [
             ("encodes text", "imdb_conv1d.ids", "encode_parts"), ("fits n-grams", "imdb_conv1d.ngram_fit", "fit"),
-            ("writes n-grams", "imdb_conv1d.ngram_model", "write_safely"),
+            ("writes n-grams", "imdb_conv1d.ngram_model", "keep_file"),
             ("numbers n-grams", "imdb_conv1d.ngram_values", "number_in_file"),
         ],
     ),

@@ -1,5 +1,6 @@
 """The kill harness's own checks, and a few real kills; `make faults` makes more."""
 
+import importlib
 import json
 import subprocess
 from collections import Counter
@@ -8,8 +9,10 @@ from pathlib import Path
 import pytest
 
 import faults
+from fault_points import PHASES
 from faults import Landed, Outcome, Results, compare
 from helpers import ROOT, warm
+from helpers.subjects import SUBJECTS
 
 TOOLS = ROOT / "tools"
 
@@ -92,6 +95,15 @@ def test_parts_of_the_points_are_all_points() -> None:
     names = list(faults.points())
     assert faults.choose_points(names, "1/1") == names
     assert sorted(faults.choose_points(names, "1/2") + faults.choose_points(names, "2/2")) == sorted(names)
+
+
+@pytest.mark.parametrize("experiment", SUBJECTS)
+def test_every_phase_of_a_training_is_a_function(experiment: str) -> None:
+    """A function that has moved would end each training before its first line."""
+    subject = SUBJECTS[experiment]
+    for phase, module, function in subject.phases:
+        assert phase in PHASES
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 @pytest.mark.slow
