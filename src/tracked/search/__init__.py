@@ -1,0 +1,1 @@
+"""Search for better parameters: proposals, workers, trials, the winner."""
