@@ -19,7 +19,7 @@ class Task:
         prune: the rule for giving up; none for no rule.
         others: the histories that the rule compares with.
         register: whether the best checkpoint becomes a version; else the run folder stays when the training ends.
-        note: a paragraph for the description of that version.
+        note: a paragraph of Markdown for the description of that version; ``version_tags``: further tags of it.
     """
 
     name: str
@@ -28,10 +28,11 @@ class Task:
     given: Mapping[str, Any]
     of_preset: Mapping[str, Any] | None
     tags: Mapping[str, str]
-    prune: str = "none"
+    prune: Literal["none", "median", "asha"] = "none"
     others: Sequence[Sequence[float]] = ()
     register: bool = False
     note: str = ""
+    version_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Setting:
         source: what finds these data again.
         threads: of TensorFlow, a worker; 0 for its own default.
         environment: variables of the environment, such as MLflow's settings.
+        working_folder: of the processes; empty: as the search's.
     """
 
     experiment_id: str
@@ -71,6 +73,7 @@ class Setting:
     source: str
     threads: int
     environment: Mapping[str, str] = field(default_factory=dict)
+    working_folder: str = ""
 
 
 @dataclass(frozen=True)
