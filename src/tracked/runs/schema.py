@@ -88,6 +88,23 @@ TRAINING_FILES = {
     files.RANGE_PICTURE: "with learning_rate=auto, its picture",
 }
 
+SEARCH_TAGS = {
+    DATA_SOURCE: "what finds the data again",
+    DATA_DIGEST: "SHA-256 of the data's rows; a search with other data is not resumed",
+    DATA_ROWS: "how many rows each part has, for people",
+    (SPACE := "space"): "what the search varies, as the parameter takes it",
+    (CODE := "code_digest"): "a digest of the code that a trial's result depends on, without comments and docstrings; "
+    "a search with other code is not resumed",
+    PRESET_VALUES: "as of a training",
+    (WINNER := "winner"): "the winning trial's number, or defaults",
+    (WINNER_RUN_ID := "winner_run_id"): "the training whose best checkpoint is registered",
+    (CONFIRMED := "confirmed"): "whether the winner's lead over the defaults is confirmed: true, false or unknown",
+    REGISTERED: "the title of the registered version; set last: with this tag the search is complete",
+}
+SEARCH_METRICS = {
+    (BEST_SO_FAR := "best_so_far"): "the best value of the monitored metric so far; the step is the number of results",
+}
+
 RATE_TAGS = {
     DATA_SOURCE: "what finds the data again",
     DATA_DIGEST: "SHA-256 of the data's rows",
@@ -231,6 +248,7 @@ VERSION_TAGS = {
     (PROMOTION_RUN_ID := "promotion_run_id"): "the run of that promotion or rollback",
     (PROMOTION_DIFFERENCE := "promotion_{loss}_difference"): "the decision's mean difference; none without a decision",
     (PROMOTION_UPPER := "promotion_{loss}_upper"): "the decision's upper bound; none likewise",
+    (SEARCH_RUN_ID := "search_run_id"): "of a search's winner: the run of the search",
     (WITHDRAWN := "withdrawn"): "true once a rollback has taken the alias from it, until it is promoted again",
 }
 REGISTERED_MODEL_TAGS = {
