@@ -36,14 +36,11 @@ class UnfinishedSearch:
     def lines(self) -> list[str]:
         """Lines for people: the run, its progress and holder, how to resume."""
         started = datetime.fromtimestamp(self.run.info.start_time / 1000, UTC).isoformat(" ", "seconds")
-        life = (
-            f"alive: {self.holder}"
-            if self.holder
-            else f"dead, stop_reason {self.run.data.tags.get(STOP_REASON, 'unknown')}"
-        )
+        tags, most = self.run.data.tags, self.run.data.params.get("trials", "?")
+        life = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {tags.get(STOP_REASON, 'unknown')}"
         return [
             f"{self.id}  {self.run.info.run_name}",
-            f"    search, started {started}, {self.trials} of {self.run.data.params.get('trials', '?')} trials have begun; {life}",
+            f"    search, started {started}, {self.trials} of {most} trials have begun; {life}",
             *([] if self.holder else [f"    resume with: search --resume {self.id}"]),
         ]
 
