@@ -1,5 +1,6 @@
 """The dimensions of a search: the values that one parameter may take."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,21 +60,20 @@ class Range:
         """Give a grid's value: each step; else the ends and the middle, a whole number where the ends are."""
         if self.step is None:
             return self._spread()[index]
-        value = _exact(self.low) + index * _exact(self.step)
-        return int(value) if self.is_whole else float(value)
+        return _take_steps(self.low, self.step, index)
 
     def find(self, value: Any) -> int | None:
         """Find the step at which a value is; None if it is at none."""
         if self.step is None or not self.contains(value):
             return None
-        return round((_exact(value) - _exact(self.low)) / _exact(self.step))
+        return _find_step(self.low, self.step, value)
 
     def contains(self, value: Any) -> bool:
         """Check whether a value is one of the range's."""
         kinds = int if self.is_whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not self.low <= value <= self.high:
             return False
-        return self.step is None or self.point(round((_exact(value) - _exact(self.low)) / _exact(self.step))) == value
+        return self.step is None or _find_step(self.low, self.step, value) is not None
 
     def shorten(self, value: float) -> int | float:
         """Round a number of a range without steps to a value that a run's name shows in a few digits."""
@@ -130,6 +130,19 @@ class Choice:
 
 
 Dimension = Range | Choice
+
+
+def _take_steps(low: float, step: float, count: int) -> int | float:
+    """Go a number of steps from the low end: a float is the one nearest to the decimal."""
+    value = _exact(low) + count * _exact(step)
+    return int(value) if isinstance(low, int) else float(value)
+
+
+@functools.lru_cache(maxsize=10_000, typed=True)  # fractions are slow, and a search asks for each value again and again
+def _find_step(low: float, step: float, value: float) -> int | None:
+    """Count the steps from the low end to a value; None if none leads there."""
+    count = round((_exact(value) - _exact(low)) / _exact(step))
+    return count if _take_steps(low, step, count) == value else None
 
 
 def _exact(value: float) -> Fraction:
