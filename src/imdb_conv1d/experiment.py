@@ -51,6 +51,10 @@ class ImdbConv1D(Experiment):
     owns_untagged_runs = True  # versions before experiments had names trained this one only
     inputs_switch = "log_texts"
     legacy_seen_metric = schema.LEGACY_SEEN
+    space = (
+        "learning_rate=3e-4..1e-2/log schedule=constant,cosine max_features=5000..30000/5000 "
+        "filters=64..256/64 hidden_dims=64..256/64 dropout=0..0.6"
+    )
     advice = "a smaller learning_rate than {learning_rate} may help"
 
     def load(self, parameters: TrainParameters, source: str) -> "LabelledTexts":

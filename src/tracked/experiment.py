@@ -283,6 +283,9 @@ class Experiment(Protocol):
         inputs_switch: the ``Switch`` parameter of train, evaluate and promote that decides whether inputs may be
             logged; empty: they may.
         legacy_seen_metric: a metric in which evaluations of earlier versions logged a lower bound of the rows seen.
+        space: the parameters that a search varies by default, and their bounds, such as
+            "learning_rate=1e-4..1e-2/log units=32..256/32"; ``tracked.console.space`` has the syntax. Empty: a search
+            must be given one.
         advice: printed when the loss becomes NaN or infinite, formatted with the parameters.
     """
 
@@ -299,6 +302,7 @@ class Experiment(Protocol):
     owns_untagged_runs: bool = False
     inputs_switch: str = ""
     legacy_seen_metric: str = ""
+    space: ClassVar[str] = ""
     advice: str = ""
 
     def load(self, parameters: Any, source: str) -> Dataset:
