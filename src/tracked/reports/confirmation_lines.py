@@ -27,7 +27,7 @@ def describe_winner(confirmation: Confirmation, monitor: str) -> str:
     winner, defaults = confirmation.winner, confirmation.defaults
     new = format_count(confirmation.seeds, "new seed")
     if winner.number is None:
-        others = [one for one in confirmation.candidates if one.values]
+        others = [one for one in confirmation.candidates if not math.isnan(one.difference)]
         best = min(others, key=lambda one: (one.missing, -one.difference), default=None)
         beside = "" if best is None else f"; {name(best)}, the best candidate, has {_format_mean(best)}"
         return f"no trial is better than the defaults: with {new} they have {monitor} {_format_mean(winner)}{beside}"
@@ -56,7 +56,8 @@ def describe_optimism(confirmation: Confirmation, monitor: str) -> str:
 def describe_version(confirmation: Confirmation, monitor: str) -> str:
     """Describe which of the winner's trainings becomes the version; without a full stop."""
     value = confirmation.winner.values[confirmation.seed]
-    which = "its only training" if len(confirmation.winner.values) == 1 else "the median of its trainings"
+    whose = "their" if confirmation.winner.number is None else "its"
+    which = f"{whose} only training" if len(confirmation.winner.values) == 1 else f"the median of {whose} trainings"
     return f"the version is {which}, with seed {confirmation.seed}: {monitor} {value:.{DIGITS}g}"
 
 
