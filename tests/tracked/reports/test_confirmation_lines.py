@@ -36,7 +36,8 @@ def test_description_of_defaults_that_win_names_the_best_candidate_and_its_failu
     result = confirm(candidates, DEFAULTS, [1, 2, 3], "min")
     assert describe_confirmation(result, "val_loss") == (
         "No trial is better than the defaults: with 3 new seeds they have val_loss 0.51; trial 4, the best candidate, "
-        "has 0.1 (1 training without a value). The version is the median of their trainings, with seed 3: val_loss 0.51."
+        "has 0.1 (1 training without a value). The version is the median of their trainings, with seed 3: val_loss "
+        "0.51."
     )
 
 
@@ -46,4 +47,5 @@ def test_description_where_the_defaults_have_no_value_confirms_nothing() -> None
 
 
 def test_description_without_confirmation_says_so() -> None:
-    assert describe_unconfirmed(7).startswith("trial 7 is the best of the search; its lead is not confirmed (confirm=0)")
+    expected = "trial 7 is the best of the search; its lead is not confirmed (confirm=0)"
+    assert describe_unconfirmed(7).startswith(expected)
