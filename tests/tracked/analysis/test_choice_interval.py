@@ -31,16 +31,16 @@ def test_half_width_of_one_of_three_choices_is_corrected_for_all_three() -> None
 
 
 def test_half_widths_hold_for_all_rows_at_once() -> None:
-    """Without the correction for three choices, 11 in 100 samples have a row whose interval misses."""
+    """Without the correction for three choices, 8 in 100 samples have a row whose interval misses; with it, 3."""
     missed = 0
     for rows in draw((1, 1, 1, 1), 20):
         missed += bool((np.abs((rows[0] - rows[1:]).mean(1)) > compute_half_widths(rows, 3)).any())
-    assert 0.01 < missed / SAMPLES < 0.055
+    assert 0.01 < missed / SAMPLES < 0.05
 
 
 @pytest.mark.parametrize("deviations", [(1, 0.1, 0.1, 0.1), (0.1, 0.1, 0.1, 1), (1, 1, 1, 1)])
 def test_half_width_of_the_best_of_three_rows_holds_where_one_row_is_noisier(deviations: Sequence[float]) -> None:
-    """The common deviation alone misses in 15 of 100 samples; with the common factor alone, in 8."""
+    """With the common deviation alone, or the common factor alone, 7 in 100 intervals miss where the first is noisier."""
     held = 0
     for rows in draw(deviations, 3):
         ahead = (rows[0] - rows[1:]).mean(1)
@@ -49,7 +49,7 @@ def test_half_width_of_the_best_of_three_rows_holds_where_one_row_is_noisier(dev
 
 
 def test_half_width_of_three_values_uses_the_other_rows_too() -> None:
-    """A lead of four deviations between seeds shows in two of three samples; by its own differences alone, in one."""
+    """A lead of four deviations between seeds shows in 70 of 100 samples; by its own differences alone, in 41."""
     shown = plain = 0
     quantile = student.ppf(1 - 0.025 / 3, 2)
     for rows in draw((1, 1, 1, 1), 3)[:1500]:

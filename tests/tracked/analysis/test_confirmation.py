@@ -164,8 +164,8 @@ def test_confirm_without_a_better_candidate_rarely_calls_a_lead_confirmed() -> N
         confirmed += result.confirmed
         held += best.low <= 0 <= best.high
         optimism.append(result.optimism)
-    assert 0.01 < confirmed / samples < 0.03  # without the correction for three choices: 0.035
-    assert held / samples > 0.965
+    assert 0.005 < confirmed / samples < 0.022  # without the correction for three choices: 0.029
+    assert held / samples > 0.978  # without it: 0.970
     assert np.mean(optimism) == pytest.approx(1.47, abs=0.05)  # the mean of the best three of 20 normal values
 
 
