@@ -40,7 +40,7 @@ def test_half_widths_hold_for_all_rows_at_once() -> None:
 
 @pytest.mark.parametrize("deviations", [(1, 0.1, 0.1, 0.1), (0.1, 0.1, 0.1, 1), (1, 1, 1, 1)])
 def test_half_width_of_the_best_of_three_rows_holds_where_one_row_is_noisier(deviations: Sequence[float]) -> None:
-    """With the common deviation alone, or the common factor alone, 7 in 100 intervals miss where the first is noisier."""
+    """With the common deviation alone, or the common factor alone, 7 in 100 miss where the first row is noisier."""
     held = 0
     for rows in draw(deviations, 3):
         ahead = (rows[0] - rows[1:]).mean(1)
