@@ -30,8 +30,8 @@ RUN_TAGS = {
     "before 0.7.0 have no such tag",
     (LAUNCH := "launch"): "JSON about the last attempt: its process (`token`, `pid`, `host`, `since`, `start`) and, of "
     "a training, its `parameters`, the `source` of its data and the folder of its run folder (`snapshots`)",
-    (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, not_a_number, no_rate, interrupted, error, "
-    "killed or other_history; absent where a verb other than train has finished",
+    (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, pruned, not_a_number, no_rate, "
+    "interrupted, error, killed or other_history; absent where a verb other than train has finished",
     (ERROR := "error"): "the error that ended the run, on one line",
     MLFLOW_RUN_NOTE: "the description that the UI shows, in Markdown",
     (ENTRY_POINT := MLFLOW_PROJECT_ENTRY_POINT): "set by `mlflow run`: the entry point that it started",

@@ -25,7 +25,8 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         trainings = queries.find_trainings(experiment, parameters.experiment, parameters.monitor)
         finished = trainings.finished
         count = f"{len(finished):,} of {len(trainings.runs):,}"
-        say(f"experiment {trainings.experiment.name!r}: {count} trainings have finished")
+        given_up = f"; left out: {len(pruned):,} given up (pruned)" if (pruned := trainings.pruned) else ""
+        say(f"experiment {trainings.experiment.name!r}: {count} trainings have finished{given_up}")
         chosen = finished if several else finished[:1]
     else:
         trainings = queries.read_runs(experiment, [parameters.run], "run")

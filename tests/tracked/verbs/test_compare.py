@@ -96,6 +96,7 @@ def test_compare_ranks_trainings_and_pairs_their_evaluations(
         "running": trained([0.1], {"verb": "train"}, seed=1),
         "interrupted": trained([0.2], {"verb": "train", "stop_reason": "interrupted"}, seed=2),
         "failed": trained([], {"verb": "train", "stop_reason": "error"}, seed=3),
+        "pruned": trained([0.1], {"verb": "train", "stop_reason": "pruned"}, seed=4),
     }
     better, worse = np.full(150, 0.9), np.concatenate([np.full(120, 0.9), np.full(30, 0.1)])
     evaluated(first, tmp_path, better)
@@ -141,7 +142,7 @@ def test_compare_ranks_trainings_and_pairs_their_evaluations(
         assert state in artifact(run, "comparison.html").read_text()
     assert "| run_name | best_value | best_epoch | stopped_epoch | test_accuracy | seed | test_loss | seconds |" in note
     assert "| patience=3 seed=7 | 0.3000 | 3 | 4 | 1.0000 | 7 | 0.3000 | 8 |" in note
-    assert "Unfinished: 3." in note
+    assert "Unfinished: 4." in note
     assert run.info.status == "FINISHED"
 
 

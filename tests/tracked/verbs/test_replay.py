@@ -130,6 +130,20 @@ def test_replay_prints_rows_where_the_kept_epoch_changes_and_one_censored(
     ]
 
 
+def test_replay_leaves_out_what_was_given_up_and_counts_it(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tags = {"verb": "train", "stop_reason": "patience"}
+    whole = [record([0.5, 0.4, 0.41 + n / 100, 0.45], {"patience": 2}, tags) for n in range(3)]
+    given_up = record([0.5, 0.1], {"patience": 2}, {**tags, "stop_reason": "pruned"})
+    record([0.5, 0.2], {"patience": 2}, {**tags, "stop_reason": "not_a_number"})
+    record([0.5, 0.3], {"patience": 2}, {**tags, "stop_reason": "killed"}, status="KILLED")
+    run = run_replay("--run=all")
+    assert "3 of 6 trainings have finished; left out: 1 given up (pruned)" in capsys.readouterr().out
+    assert set(table(run)["run_id"]) == set(whole)
+    assert run.data.metrics["runs"] == 3
+    run_replay(f"--run={given_up}")
+    assert "is unfinished (pruned): its epochs so far are replayed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("status", "state"), [(None, "running"), ("FAILED", "failed"), ("KILLED", "interrupted")])
 def test_replay_of_an_unfinished_training_reports_its_status(
     store: str, capsys: pytest.CaptureFixture[str], status: str | None, state: str
