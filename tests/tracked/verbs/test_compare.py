@@ -39,7 +39,9 @@ def artifact(run: Run, name: str) -> Path:
 def trained(values: Sequence[float], tags: dict[str, str] = FINISHED, **parameters: object) -> str:
     """Create a training's run with the parts that a comparison reads."""
     logged = {"monitor": "val_loss", "mode": "min", "patience": 3, "seed": 7} | parameters
-    status = {"patience": "FINISHED", "interrupted": "KILLED", "error": "FAILED"}.get(tags.get("stop_reason", ""))
+    status = {"patience": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED", "error": "FAILED"}.get(
+        tags.get("stop_reason", "")
+    )
     run_id = record(values, logged, tags, name=f"patience={logged['patience']} seed={logged['seed']}", status=status)
     best = int(np.argmin(values)) + 1 if values else 0
     mlflow.MlflowClient().log_metric(run_id, "best_epoch", best)
