@@ -42,7 +42,7 @@ def test_searches_at_once_equal_decisions_epoch_by_epoch(
     assert trained.tolist() == [search(values, rule, mode), search(values[::-1], rule, mode)]
 
 
-GOOD = [[0.5, 0.4, 0.3 + n / 100, 0.35] for n in range(6)]
+GOOD = [[0.5, 0.4, 0.3, 0.35]] * 6
 
 
 def test_recorded_order_tells_what_was_saved_and_whether_the_winner_was_lost() -> None:
