@@ -2,8 +2,8 @@
 
 A name in braces follows from the experiment: ``{rows}`` and ``{loss}`` from its terms, ``{metric}`` from what an epoch
 reports, ``{score}`` from what ``score`` gives, ``{headline}`` from the scores of that attribute, ``{monitor}`` from the
-parameter, ``{inputs_switch}`` and ``{baseline}`` from the attributes. What an experiment stores of its own stands in a
-schema of its own.
+parameter, ``{inputs_switch}`` and ``{baseline}`` from the attributes; ``{rule}`` is a rule for giving up trials. What
+an experiment stores of its own stands in a schema of its own.
 """
 
 from collections.abc import Mapping
@@ -185,6 +185,13 @@ REPLAY_METRICS = {
     (ANSWERED := "answered"): "trainings that answer the recommended rule",
     (RUNS := "runs"): "trainings that were read",
     (RUNS_COMPARED := "runs_compared"): "those of them that count: distinct, and long enough",
+    (RULE_SAVED := "{rule}_saved"): "share of the epochs that a rule for giving up saves in a search of such trials",
+    (RULE_SAVED_LOW := "{rule}_saved_low"): "lower end of the 95 % interval of that; absent with too few trainings",
+    (RULE_SAVED_HIGH := "{rule}_saved_high"): "upper end",
+    (RULE_LOST := "{rule}_lost"): "share of such searches that lose their best trial",
+    (RULE_LOST_LOW := "{rule}_lost_low"): "lower end of the 95 % interval of that; absent likewise",
+    (RULE_LOST_HIGH := "{rule}_lost_high"): "upper end",
+    (RULE_REGRET := "{rule}_regret"): "how much worse the best trial that is left is than the best of all, on average",
 }
 REPLAY_FILES = {
     (REPLAY_TABLE := "replay.csv"): "one row per rule and training: its stop, the epoch that it keeps, regret, savings",
@@ -197,6 +204,15 @@ REPLAY_FILES = {
     (CURVE := "curve.png"): "of one training: its curve with the stops drawn in",
     (POOLED_TABLE := "pooled.csv"): "of several trainings: one row per rule, over the runs that answer it",
     (POOLED := "pooled.png"): "mean regret and mean stop over patience",
+    (
+        PRUNING_TABLE := "pruning.csv"
+    ): "with `rules`: one row per rule for giving up and training, in the order of their "
+    "start: the epoch after which it would have been given up, what that saves, whether it is the best one",
+    (PRUNING_RULES := "pruning_rules.csv"): "with `rules`: one row per rule: what it saves and loses in the recorded "
+    "order, and in searches of `search_trials` trials in random order (`search_…`), with 95 % intervals",
+    (
+        PRUNING_PICTURE := "pruning.png"
+    ): "with `rules`: the learning curves, cut where each rule gives up, and both shares",
 }
 
 COMPARISON_FILES = {
