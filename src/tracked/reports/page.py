@@ -62,7 +62,10 @@ def render_page(title: str, figure: go.Figure, sections: Sequence[tuple[str, str
     Args:
         sections: heading, sentence, and a table whose cells are text. A section with an empty table is left out.
     """
-    parts = ["<p>Star: the epoch of the checkpoint. Cross: the last epoch.</p>", render_figure(figure, with_script=True)]
+    parts = [
+        "<p>Star: the epoch of the checkpoint. Cross: the last epoch.</p>",
+        render_figure(figure, with_script=True),
+    ]
     for heading, sentence, table in sections:
         if len(table):
             parts.append(f"<h2>{escape(heading)}</h2><p>{escape(sentence)}</p>{render_table(table)}")

@@ -16,9 +16,10 @@ from tracked.reports.search_scale import Axis, format_metric, is_number, limit_v
 
 BEST = ((GREEN, 3.0), ("#0e7c86", 2.4), ("#5b6b1d", 2.0))  # color and width of the best three curves
 MANY_POINTS = 2_500  # of a figure; hovering over more points does not tell the parameters, for the page's size
-MAX_POINTS = 40_000  # of curves
+MAX_POINTS = 20_000  # of curves
 COLORS = [[0.0, "#08306b"], [0.3, "#2171b5"], [0.6, "#9ecae1"], [1.0, "#dadfe6"]]  # from the best to the worst
 SHADES = 16
+CURVES_ROOM = 8  # the first epochs are far from the best
 FINISHED = "#9fb6cf"  # of a finished curve that is not among the best
 
 
@@ -49,13 +50,13 @@ def draw_curves(trials: Sequence[Trial], monitor: str, direction: Direction) -> 
             line |= {} if is_finished else {"dash": "dash"}
             _add_curves(figure, ones, monitor, few, name=name, line=line, legendgroup=status)
             if not is_finished:
-                _add_ends(figure, ones, monitor, name, {"color": color, "symbol": symbol, "size": 6})
+                _add_ends(figure, ones, monitor, few, name, {"color": color, "symbol": symbol, "size": 6})
     for place, (one, (color, width)) in enumerate(zip(best, BEST, strict=False), start=1):
         name = f"{'best' if place == 1 else f'{place}.'}: trial {one.number}, {format_metric(one.best)}"
         line = {"color": color, "width": width}
         mode = "lines+markers" if one.epochs < 100 else "lines"
         _add_curves(figure, [one], monitor, True, name=name, line=line, mode=mode, marker={"size": 2 * width})
-    low, high = limit_values((value for one in trials for value in one.history), direction)
+    low, high = limit_values((value for one in trials for value in one.history), direction, CURVES_ROOM)
     longest = max([one.epochs for one in trials], default=1)
     figure.update_layout(
         layout(460), showlegend=True, yaxis={"title": format_label(monitor), "range": [low, high]},
@@ -74,14 +75,16 @@ def _add_curves(
     for one in trials:
         x += [*range(1, one.epochs + 1), None]
         y += [*map(shorten_number, one.history), None]
-        told += [describe_trial(one, monitor) if with_values else f"<b>trial {one.number}</b>"] * one.epochs + [None]
+        told += [describe_trial(one, monitor, with_values)] * one.epochs + [None]
     figure.add_scatter(
         x=x[:-1], y=y[:-1], mode=mode, hovertext=told[:-1],
         hovertemplate="epoch %{x}: %{y:.5g}<br>%{hovertext}<extra></extra>", **given,
     )  # fmt: skip
 
 
-def _add_ends(figure: go.Figure, trials: Sequence[Trial], monitor: str, name: str, marker: dict[str, Any]) -> None:
+def _add_ends(
+    figure: go.Figure, trials: Sequence[Trial], monitor: str, with_values: bool, name: str, marker: dict[str, Any]
+) -> None:
     """Mark the last epoch with a number of each trial."""
     ends = [
         (max(epoch for epoch, value in enumerate(one.history, start=1) if is_number(value)), one)
@@ -91,7 +94,7 @@ def _add_ends(figure: go.Figure, trials: Sequence[Trial], monitor: str, name: st
     figure.add_scatter(
         x=[epoch for epoch, _ in ends], y=[shorten_number(one.history[epoch - 1]) for epoch, one in ends],
         mode="markers", marker=marker, showlegend=False, legendgroup=trials[0].status, name=name,
-        hovertext=[describe_trial(one, monitor) for _, one in ends],
+        hovertext=[describe_trial(one, monitor, with_values) for _, one in ends],
         hovertemplate="last epoch %{x}: %{y:.5g}<br>%{hovertext}<extra></extra>",
     )  # fmt: skip
 
@@ -131,12 +134,13 @@ def draw_coordinates(trials: Sequence[Trial], axes: Sequence[Axis], monitor: str
         figure.add_shape(type="line", x0=at, x1=at, y0=0, y1=1, line={"color": "#999", "width": 1}, layer="below")
         for spot, text in zip(scale.positions, scale.texts, strict=True):
             figure.add_annotation(
-                x=at, y=spot, text=format_label(text), showarrow=False, xanchor="right", xshift=-5,
+                x=at, y=spot, text=format_label(text), showarrow=False,
+                xanchor="left" if scale is value_scale else "right", xshift=5 if scale is value_scale else -5,
                 font={"size": 11, "color": "#444"}, bgcolor="rgba(255,255,255,0.75)", borderpad=1,
             )  # fmt: skip
     figure.update_layout(
         layout(440), margin={"l": 16, "r": 16, "t": 16, "b": 48}, yaxis={"range": [-0.06, 1.06], "visible": False},
-        xaxis={"tickvals": list(range(len(names))), "ticktext": list(map(format_label, names)), "range": [-0.6, len(names) - 0.8],
+        xaxis={"tickvals": list(range(len(names))), "ticktext": list(map(format_label, names)), "range": [-0.6, len(names) - 0.5],
                "showgrid": False, "zeroline": False, "fixedrange": True},
     )  # fmt: skip
     return figure

@@ -24,6 +24,7 @@ STATUSES: Mapping[str, tuple[str, str, str]] = {
     "running": ("running", GREY, "circle-open-dot"),
 }  # each status's name for people, color and symbol
 LONGEST = 40  # characters of a name in a figure
+EDGE = 0.015  # of an axis
 
 
 def layout(height: int, **given: Any) -> dict[str, Any]:
@@ -45,16 +46,15 @@ def describe_trial(trial: Trial, monitor: str, with_values: bool = True) -> str:
     """Tell what a trial is, as Plotly's HTML for hovering.
 
     Args:
-        with_values: of the parameters; many trials leave them out, for the page's size.
+        with_values: with all that is known; else only its number, for the page's size.
     """
+    if not with_values:
+        return f"trial {trial.number}"
     name = "" if trial.run_name in ("", f"trial {trial.number}") else f" {format_label(trial.run_name)}"
     lines = [f"<b>trial {trial.number}</b>{name} ({STATUSES[trial.status][0]})"]
     if is_number(trial.best):
         lines.append(f"{format_label(monitor)} {format_metric(trial.best)}, epoch {trial.best_epoch} of {trial.epochs}")
-    if with_values:
-        lines += [
-            f"{format_label(name)}: {format_label(format_value(value))}" for name, value in trial.values.items()
-        ]
+    lines += [f"{format_label(name)}: {format_label(format_value(value))}" for name, value in trial.values.items()]
     if trial.note:
         lines.append(escape(shorten_middle(" ".join(trial.note.split()), 90)))
     return "<br>".join(lines)
@@ -67,7 +67,8 @@ def draw_history(trials: Sequence[Trial], monitor: str, direction: Direction) ->
     """
     figure, ordered = go.Figure(), sorted(trials, key=lambda one: one.number)
     low, high = limit_values((one.best for one in ordered), direction)
-    worst = high if direction == "min" else low
+    inner = (low + EDGE * (high - low), high - EDGE * (high - low))  # Plotly draws no point on the end itself
+    worst = inner[direction == "min"]
     x, y, best = [], [], None
     for one in ordered:
         if one in rank([one], direction) and one.best is not None:
@@ -83,7 +84,7 @@ def draw_history(trials: Sequence[Trial], monitor: str, direction: Direction) ->
     for status, (name, color, symbol) in STATUSES.items():
         ones = [one for one in ordered if one.status == status]
         if ones:
-            values = [min(max(one.best, low), high) if is_number(one.best) else worst for one in ones]
+            values = [min(max(one.best, inner[0]), inner[1]) if is_number(one.best) else worst for one in ones]
             figure.add_scatter(
                 x=[one.number for one in ones], y=list(map(shorten_number, values)), mode="markers", name=name,
                 marker={"color": color, "symbol": symbol, "size": 8}, cliponaxis=False,

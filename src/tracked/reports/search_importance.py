@@ -49,9 +49,7 @@ def measure_importance(trials: Sequence[Trial], axes: Sequence[Axis], direction:
     return {name: float(value) for name, value in get_param_importances(study, evaluator=evaluator).items()}
 
 
-def _make_trial(
-    trial: Trial, places: dict[str, float], distributions: dict[str, BaseDistribution]
-) -> FrozenTrial:
+def _make_trial(trial: Trial, places: dict[str, float], distributions: dict[str, BaseDistribution]) -> FrozenTrial:
     return create_trial(value=trial.best, params=places, distributions=distributions)
 
 

@@ -15,9 +15,11 @@ from tracked.reports.search_report import count_statuses, sort_trials
 from tracked.reports.search_scale import Axis, format_metric, format_value
 
 STYLE = """
-figure { margin: 0; min-width: 0; } figure p { margin: .2rem 0; } h2 { margin-top: 1.6rem; }
+figure { margin: 0; min-width: 0; } .narrow { max-width: 760px; } figure p { margin: .2rem 0; } h2 { margin-top: 1.6rem; }
 .pair { display: grid; gap: 0 2rem; grid-template-columns: minmax(0, 1fr); }
 @media (min-width: 1100px) { .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } }
+.noted :is(th, td):last-child { text-align: left; padding-left: 1em; max-width: 34em; overflow-wrap: anywhere; }
+@media (max-width: 1000px) { .noted :is(th, td):last-child { max-width: 12em; } }
 """
 
 
@@ -76,7 +78,9 @@ def render_search(
     if confirmations:
         table = render_table(_format_confirmations(confirmations))
         parts.append(f"<h2>Confirmation with new seeds</h2><p>{escape(verdict)}</p>{table}")
-    parts.append(f"<h2>Trials</h2><p>Best first.</p>{render_table(_format_trials(trials, axes, monitor, direction))}")
+    table = _format_trials(trials, axes, monitor, direction)
+    noted = "noted" if table.columns[-1] == "note" else ""
+    parts.append(f'<h2>Trials</h2><p>Best first.</p><div class="{noted}">{render_table(table)}</div>')
     return render_document(title, parts, STYLE)
 
 
@@ -85,7 +89,8 @@ def _render_importance(trials: Sequence[Trial], axes: Sequence[Axis], direction:
     if not importance:
         return f"<p>Too early to tell: that needs {MIN_TRIALS} finished trials of different values.</p>"
     sentence = f"For being among the best of {len(rank(trials, direction)):,} finished trials, by PED-ANOVA."
-    return f"<p>{sentence}</p>{render_figure(draw_importance(importance), with_script=False)}"
+    figure = render_figure(draw_importance(importance), with_script=False)
+    return f'<p>{sentence}</p><div class="narrow">{figure}</div>'
 
 
 def _format_trials(trials: Sequence[Trial], axes: Sequence[Axis], monitor: str, direction: Direction) -> pd.DataFrame:
@@ -94,9 +99,10 @@ def _format_trials(trials: Sequence[Trial], axes: Sequence[Axis], monitor: str, 
         searched = [format_value(one.values[axis.name]) if axis.name in one.values else "-" for axis in axes]
         epochs = f"{one.best_epoch or '-'} of {one.epochs}"
         told = [f"{one.number}", STATUSES[one.status][0], format_metric(one.best), epochs, f"{one.seconds:,.0f}"]
-        rows.append([*told, *searched, " ".join(one.note.split()) or "-"])
+        rows.append([*told, *searched, " ".join(one.note.split())])
     head = ["trial", "status", monitor, "best epoch", "seconds", *(axis.name for axis in axes), "note"]
-    return pd.DataFrame(rows, columns=head)
+    table = pd.DataFrame(rows, columns=head)
+    return table if table["note"].any() else table.drop(columns="note")
 
 
 def _format_confirmations(confirmations: Sequence[Confirmation]) -> pd.DataFrame:

@@ -114,8 +114,7 @@ def describe(
     links = ["", *(_link(one, experiment_id) for one in ranked[:TOP])]
     head = f"| {' | '.join(map(escape_markdown, rows[0]))} |\n|{'---|' * len(rows[0])}"
     body = [
-        f"| {' | '.join([link, *map(escape_markdown, row)])} |"
-        for link, row in zip(links[1:], rows[1:], strict=True)
+        f"| {' | '.join([link, *map(escape_markdown, row)])} |" for link, row in zip(links[1:], rows[1:], strict=True)
     ]
     return "\n".join([f"{text}\n", head, *body])
 

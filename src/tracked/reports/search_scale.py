@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tracked.analysis.trials import Direction, Trial
 
-ROOM = 4  # times the distance of the best to the median value: where values still count as near the best
+ROOM = 2.5
 CLOSE = 0.07  # of an axis: ticks nearer than this to its ends are left out
 SPREAD = 0.1  # of an axis: how far equal choices are drawn apart, so that each can be hovered over
 GOLDEN = 0.618034
@@ -70,7 +70,7 @@ def make_scale(axis: Axis, trials: Iterable[Trial]) -> Scale:
     ticks = [(_place(tick, low, high, axis.is_log), tick) for tick in _spread_ticks(low, high, axis.is_log)]
     inner = [(spot, tick) for spot, tick in ticks if spot is not None and CLOSE < spot < 1 - CLOSE]
     ends = [(0.0, low), *inner, (1.0, high)] if low < high else [(0.5, low)]
-    return Scale(axis, low, high, [spot for spot, _ in ends], [f"{tick:g}" for _, tick in ends])
+    return Scale(axis, low, high, [spot for spot, _ in ends], [_format_tick(tick) for _, tick in ends])
 
 
 def _spread_ticks(low: float, high: float, is_log: bool) -> list[float]:
@@ -79,6 +79,10 @@ def _spread_ticks(low: float, high: float, is_log: bool) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1) if low > 0 else range(0)
     multiples = (1,) if len(decades) > 3 else (1, 3) if len(decades) > 2 else (1, 2, 5)
     return [multiple * 10.0**decade for decade in decades for multiple in multiples]
+
+
+def _format_tick(tick: float) -> str:
+    return f"{tick:.0f}" if float(tick).is_integer() and abs(tick) < 1e6 else f"{tick:.4g}"
 
 
 def _place(value: Any, low: float, high: float, is_log: bool) -> float | None:
@@ -91,8 +95,11 @@ def _place(value: Any, low: float, high: float, is_log: bool) -> float | None:
     return float((value - low) / (high - low))
 
 
-def limit_values(values: Iterable[float | None], direction: Direction) -> tuple[float, float]:
+def limit_values(values: Iterable[float | None], direction: Direction, room: float = ROOM) -> tuple[float, float]:
     """Find which values an axis shows: all of them, unless some are so far from the best that they would hide the rest.
+
+    Args:
+        room: times the distance of the best to the median value: what is farther from the best is not shown.
 
     Returns:
         lowest and highest, each finite; the lower one is less. (0, 1) without a finite value.
@@ -103,7 +110,7 @@ def limit_values(values: Iterable[float | None], direction: Direction) -> tuple[
         return 0.0, 1.0
     best, worst, middle = finite[0], finite[-1], median(finite)
     if middle > best:
-        worst = min(worst, best + ROOM * (middle - best))
+        worst = min(worst, best + room * (middle - best))
     low, high = sorted((sign * best, sign * worst))
     margin = 0.06 * (high - low) or 0.05 * abs(low) or 1.0
     return low - margin, high + margin
