@@ -126,7 +126,8 @@ def draw_coordinates(trials: Sequence[Trial], axes: Sequence[Axis], monitor: str
             told += [describe_trial(one, monitor, is_short)] * len(places) + [None]
         color = sample_colorscale(COLORS, [shade / (SHADES - 1)])[0]
         figure.add_scatter(
-            x=x[:-1], y=y[:-1], mode="lines+markers", line={"color": color, "width": 1.5}, marker={"size": 4},
+            x=x[:-1], y=y[:-1], mode="lines+markers", line={"color": color, "width": 1.5 if is_short else 0.8},
+            marker={"size": 4 if is_short else 2},
             hovertext=told[:-1], hovertemplate="%{hovertext}<extra></extra>", showlegend=False,
         )  # fmt: skip
     names = [*(axis.name for axis in axes), monitor]
@@ -140,7 +141,8 @@ def draw_coordinates(trials: Sequence[Trial], axes: Sequence[Axis], monitor: str
             )  # fmt: skip
     figure.update_layout(
         layout(440), margin={"l": 16, "r": 16, "t": 16, "b": 48}, yaxis={"range": [-0.06, 1.06], "visible": False},
-        xaxis={"tickvals": list(range(len(names))), "ticktext": list(map(format_label, names)), "range": [-0.6, len(names) - 0.5],
+        xaxis={"tickvals": list(range(len(names))), "ticktext": list(map(format_label, names)),
+               "range": [-0.6, len(names) - 0.5],
                "showgrid": False, "zeroline": False, "fixedrange": True},
     )  # fmt: skip
     return figure

@@ -105,7 +105,7 @@ def draw_history(trials: Sequence[Trial], monitor: str, direction: Direction) ->
 def draw_importance(importance: Mapping[str, float]) -> go.Figure:
     """Draw a bar for each parameter, the most important on top."""
     items = list(importance.items())[::-1]
-    shares = [shorten_number(share) for _, share in items]
+    shares = [round(share, 4) for _, share in items]
     figure = go.Figure()
     figure.add_bar(
         x=shares, y=[format_label(name) for name, _ in items], orientation="h", marker={"color": BLUE}, width=0.6,

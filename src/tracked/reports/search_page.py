@@ -15,10 +15,14 @@ from tracked.reports.search_report import count_statuses, sort_trials
 from tracked.reports.search_scale import Axis, format_metric, format_value
 
 STYLE = """
-figure { margin: 0; min-width: 0; } .narrow { max-width: 760px; } figure p { margin: .2rem 0; } h2 { margin-top: 1.6rem; }
+figure { margin: 0; min-width: 0; } .narrow { max-width: 760px; }
+figure p { margin: .2rem 0; } h2 { margin-top: 1.6rem; }
 .pair { display: grid; gap: 0 2rem; grid-template-columns: minmax(0, 1fr); }
 @media (min-width: 1100px) { .pair { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } }
 .noted :is(th, td):last-child { text-align: left; padding-left: 1em; max-width: 34em; overflow-wrap: anywhere; }
+@media (min-width: 700px) {
+  table:not(:has(th:nth-child(13))) :is(th, td):not(.long, :last-child) { overflow-wrap: normal; }
+}
 @media (max-width: 1000px) { .noted :is(th, td):last-child { max-width: 12em; } }
 """
 
@@ -78,9 +82,9 @@ def render_search(
     if confirmations:
         table = render_table(_format_confirmations(confirmations))
         parts.append(f"<h2>Confirmation with new seeds</h2><p>{escape(verdict)}</p>{table}")
-    table = _format_trials(trials, axes, monitor, direction)
-    noted = "noted" if table.columns[-1] == "note" else ""
-    parts.append(f'<h2>Trials</h2><p>Best first.</p><div class="{noted}">{render_table(table)}</div>')
+    listed = _format_trials(trials, axes, monitor, direction)
+    noted = "noted" if listed.columns[-1] == "note" else ""
+    parts.append(f'<h2>Trials</h2><p>Best first.</p><div class="{noted}">{render_table(listed)}</div>')
     return render_document(title, parts, STYLE)
 
 

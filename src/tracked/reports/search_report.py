@@ -8,6 +8,7 @@ import pandas as pd
 from tracked.analysis.trials import Direction, Trial, rank
 from tracked.console.lines import format_count
 from tracked.reports.search_scale import format_metric, format_value, is_number
+from tracked.runs import schema
 from tracked.runs.writer import escape_markdown
 
 ORDER = ("pruned", "not_a_number", "failed", "running")  # behind the finished ones
@@ -37,7 +38,12 @@ def write_table(trials: Sequence[Trial]) -> pd.DataFrame:
     columns = {name: f"param_{name}" if name in (*FIRST, *LAST) else name for name in names}
     rows = []
     for one in sorted(trials, key=lambda one: one.number):
-        row = {"number": one.number, "status": one.status, "run_id": one.run_id, "run_name": one.run_name}
+        row: dict[str, object] = {
+            "number": one.number,
+            "status": one.status,
+            "run_id": one.run_id,
+            "run_name": one.run_name,
+        }
         row |= {columns[name]: value for name, value in one.values.items()}
         row |= {"best": one.best if is_number(one.best) else None, "best_epoch": one.best_epoch, "epochs": one.epochs}
         rows.append(row | {"seconds": one.seconds, "known": format_numbers(one.known), "note": one.note})
@@ -58,9 +64,23 @@ def format_numbers(numbers: Sequence[int]) -> str:
 
 def count_statuses(trials: Sequence[Trial]) -> str:
     """Count the trials by status: ``12 trials: 9 finished, 2 pruned, 1 failed``."""
-    counts = Counter(one.status for one in trials)
+    counts: Counter[str] = Counter(one.status for one in trials)
     told = [f"{counts[status]:,} {status.replace('_', ' ')}" for status in ("finished", *ORDER) if counts[status]]
     return f"{format_count(len(trials), 'trial')}{': ' if told else ''}{', '.join(told)}"
+
+
+def count_metrics(trials: Sequence[Trial], direction: Direction) -> dict[str, float]:
+    """Give the metrics of the search's run."""
+    counts = Counter(one.status for one in trials)
+    metrics: dict[str, float] = {
+        schema.TRIALS_FINISHED: counts["finished"],
+        schema.TRIALS_PRUNED: counts["pruned"],
+        schema.TRIALS_NOT_A_NUMBER: counts["not_a_number"],
+        schema.TRIALS_FAILED: counts["failed"],
+    }
+    for best in rank(trials, direction)[:1]:
+        metrics |= {schema.BEST_TRIAL: best.number, schema.BEST_TRIAL_VALUE: best.best or 0.0}
+    return metrics
 
 
 def format_line(trial: Trial, best: Trial | None, monitor: str) -> str:
