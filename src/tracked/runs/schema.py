@@ -221,6 +221,23 @@ COMPARISON_FILES = {
     (COMPARISON_PAGE := "comparison.html"): "both tables and the curves on one page",
 }
 
+SEARCH_METRICS = {
+    (BEST_TRIAL := "best_trial"): "the number of the best finished trial; absent without one",
+    (BEST_TRIAL_VALUE := "best_trial_value"): "its best value of the monitored metric",
+    (TRIALS_FINISHED := "trials_finished"): "number of trials that ended by their own rule",
+    (TRIALS_PRUNED := "trials_pruned"): "number of trials that the pruning rule gave up",
+    (TRIALS_NOT_A_NUMBER := "trials_not_a_number"): "number of trials whose loss was not a number",
+    (TRIALS_FAILED := "trials_failed"): "number of trials that an error ended",
+}
+SEARCH_FILES = {
+    (
+        TRIALS_TABLE := "trials.csv"
+    ): "one row per trial, in the order of the proposals: its run, its parameters, its best "
+    "value; `known` are the trials whose results the proposal was made with",
+    (SEARCH_PAGE := "search.html"): "history, learning curves, parameters, their importance and the trials on one page",
+    (SEARCH_PICTURE := "search.png"): "history and learning curves",
+}
+
 PROMOTION_TAGS = {
     (DECISION := "decision"): "promoted, kept or unchanged; set by promote alone",
     MODEL_NAME: "the registered model",
@@ -311,6 +328,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
     },
     "The run of a replay": {"Tags": REPLAY_TAGS, "Metrics (step 0)": REPLAY_METRICS, "Files": REPLAY_FILES},
     "The run of a comparison": {"Files": COMPARISON_FILES},
+    "The run of a search": {"Metrics (step 0)": SEARCH_METRICS, "Files": SEARCH_FILES},
     "The run of a promotion or a rollback": {"Tags": PROMOTION_TAGS, "Metrics (step 0)": PROMOTION_METRICS},
     "The run of a verb of the experiment's own": {"Tags": OWN_VERB_TAGS},
     "The model version": {"Tags": VERSION_TAGS},
