@@ -22,6 +22,7 @@ from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import TrainingStart
 from tracked.runs.schema import PRESET_VALUES, RESERVED, TRACKED_VERSION
 from tracked.training import reproducibility, run_folder
+from tracked.training.dataset_cache import DatasetCache
 from tracked.training.journal import HistoryError
 from tracked.training.run_folder_lock import RunFolderLock
 
@@ -115,7 +116,7 @@ def start_or_resume(
         for idle in parameters.list_idle():
             warn(f"{idle} has no effect")
         registry.require_own_model(experiment, parameters.model_name)
-        data = experiment.load(parameters, plan.source if plan else "")
+        data = DatasetCache(experiment).load(parameters, plan.source if plan else "")
         require_rows(data)
         say(data.summary)
         if plan:
