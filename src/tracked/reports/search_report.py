@@ -9,6 +9,7 @@ from tracked.analysis.trials import Direction, Trial, rank
 from tracked.console.lines import format_count
 from tracked.reports.search_scale import format_metric, format_value, is_number
 from tracked.runs import schema
+from tracked.runs.trials import format_known
 from tracked.runs.writer import escape_markdown
 
 ORDER = ("pruned", "not_a_number", "failed", "running")  # behind the finished ones
@@ -46,20 +47,9 @@ def write_table(trials: Sequence[Trial]) -> pd.DataFrame:
         }
         row |= {columns[name]: value for name, value in one.values.items()}
         row |= {"best": one.best if is_number(one.best) else None, "best_epoch": one.best_epoch, "epochs": one.epochs}
-        rows.append(row | {"seconds": one.seconds, "known": format_numbers(one.known), "note": one.note})
+        rows.append(row | {"seconds": one.seconds, "known": format_known(one.known), "note": one.note})
     table = pd.DataFrame(rows, columns=[*FIRST, *columns.values(), *LAST])
     return table.astype({"best": float})
-
-
-def format_numbers(numbers: Sequence[int]) -> str:
-    """Format ascending numbers as ranges: ``0-3,5``; nothing for none."""
-    ranges: list[list[int]] = []
-    for number in numbers:
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(f"{first}-{last}" if first < last else f"{first}" for first, last in ranges)
 
 
 def count_statuses(trials: Sequence[Trial]) -> str:

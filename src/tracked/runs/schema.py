@@ -101,10 +101,6 @@ SEARCH_TAGS = {
     (CONFIRMED := "confirmed"): "whether the winner's lead over the defaults is confirmed: true, false or unknown",
     REGISTERED: "the title of the registered version; set last: with this tag the search is complete",
 }
-SEARCH_METRICS = {
-    (BEST_SO_FAR := "best_so_far"): "the best value of the monitored metric so far; the step is the number of results",
-}
-
 RATE_TAGS = {
     DATA_SOURCE: "what finds the data again",
     DATA_DIGEST: "SHA-256 of the data's rows",
@@ -222,6 +218,7 @@ COMPARISON_FILES = {
 }
 
 SEARCH_METRICS = {
+    (BEST_SO_FAR := "best_so_far"): "the best value of the monitored metric so far; the step is the number of results",
     (BEST_TRIAL := "best_trial"): "the number of the best finished trial; absent without one",
     (BEST_TRIAL_VALUE := "best_trial_value"): "its best value of the monitored metric",
     (TRIALS_FINISHED := "trials_finished"): "number of trials that ended by their own rule",
@@ -328,7 +325,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
     },
     "The run of a replay": {"Tags": REPLAY_TAGS, "Metrics (step 0)": REPLAY_METRICS, "Files": REPLAY_FILES},
     "The run of a comparison": {"Files": COMPARISON_FILES},
-    "The run of a search": {"Metrics (step 0)": SEARCH_METRICS, "Files": SEARCH_FILES},
+    "The run of a search": {"Tags": SEARCH_TAGS, "Metrics (step 0)": SEARCH_METRICS, "Files": SEARCH_FILES},
     "The run of a promotion or a rollback": {"Tags": PROMOTION_TAGS, "Metrics (step 0)": PROMOTION_METRICS},
     "The run of a verb of the experiment's own": {"Tags": OWN_VERB_TAGS},
     "The model version": {"Tags": VERSION_TAGS},

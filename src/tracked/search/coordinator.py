@@ -16,10 +16,11 @@ from tracked.analysis.trials import Direction, Trial, rank
 from tracked.console.errors import RunFailed
 from tracked.console.lines import say, warn
 from tracked.console.progress import track
-from tracked.console.search_parameters import SearchParameters
+from tracked.console.search_parameters import SearchParameters, make_trial_parameters
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.reports import search_report
+from tracked.reports.search_scale import format_value
 from tracked.runs import run_calls, trials
 from tracked.runs.schema import BEST_SO_FAR
 from tracked.runs.writer import Run
@@ -53,7 +54,7 @@ class Search:
         self.experiment, self.parameters, self.run = experiment, parameters, run
         self.setting, self.workers, self.signals = setting, workers, signals
         self.direction: Direction = parameters.direction
-        self.space = parameters.parsed_space
+        self.space = parameters.search_space
         self.trials: dict[int, Trial] = dict(first.trials)
         self.confirming: dict[tuple[str, int], Trial] = dict(first.confirming)
         self.root = Path(setting.folder).parent  # of the run folders
@@ -125,9 +126,9 @@ class Search:
             seed: of the training; None for the search's.
             more: of the task.
         """
-        given, of_preset = self.parameters.make_trial_parameters(values)
+        given, of_preset = make_trial_parameters(self.experiment, self.parameters, values)
         given = given if seed is None else {**given, "seed": seed}
-        shown = " ".join(f"{key}={search_report.format_value(value)}" for key, value in values.items())
+        shown = " ".join(f"{key}={format_value(value)}" for key, value in values.items())
         return Task(name, run_id, f"{name} {shown}", given, of_preset, tags, **more)
 
     def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:

@@ -98,14 +98,14 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         first = error.errors()[0]
         problem = ": ".join([*map(str, first["loc"]), first["msg"]])
         raise UserError(f"resume: search {run_id} has an invalid parameter ({problem}); start a new search") from None
-    space = run.data.tags.get(SPACE, recorded.parsed_space.text)
+    space = run.data.tags.get(SPACE, recorded.search_space.text)
     changes: dict[str, object] = {"space": space}
     for name, value in command.given.items():
         former = getattr(recorded, name, None)
         if name == "resume" or value == cls.model_fields[name].default:
             continue
         if name == "space":
-            if command.parsed_space.text != space:
+            if command.search_space.text != space:
                 raise refusal(name, as_string(value), f"{space}, as search {run_id} has it, or a new search")
         elif name in CHANGEABLE or (name in EXTENDABLE and value > former and REGISTERED not in run.data.tags):
             changes[name] = value

@@ -10,7 +10,7 @@ from tracked.console.lines import say
 from tracked.console.search_parameters import SearchParameters
 from tracked.console.signals import Signals
 from tracked.experiment import Dataset, Experiment
-from tracked.reports import search_report
+from tracked.reports import search_log
 from tracked.resume.tracked_training import require_rows, require_short_name, tell_parameters
 from tracked.runs import context, registry, run_calls, trials
 from tracked.runs.connection import forget_mlflow_run_id, registry_uri, tracking_uri
@@ -73,7 +73,9 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
             finally:
                 with signals.hold():
                     if search is not None:
-                        search_report.log_search(run, search.trials.values(), search.confirmation, parameters)
+                        search_log.log_search(
+                            run, parameters, experiment_id, list(search.trials.values()), search.confirmation
+                        )
 
 
 def _choose_workers(parameters: SearchParameters) -> Callable[[Experiment, Setting], Workers]:
@@ -100,7 +102,7 @@ def _make_start(
 ) -> ResumableStart:
     root = folder_lock.folder.parent if folder_lock.folder else run_folder.find_root(experiment.name, tracking_uri())
     launch = {"parameters": parameters.as_logged(), "source": data.source, "snapshots": str(root)}
-    tags = {SPACE: parameters.parsed_space.text, CODE: code}
+    tags = {SPACE: parameters.search_space.text, CODE: code}
     if parameters.preset_values:
         tags[PRESET_VALUES] = json.dumps(parameters.preset_values)
     return ResumableStart(folder_lock, root, launch, plan.run.info.run_id if plan.run else "", tags)

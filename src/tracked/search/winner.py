@@ -6,7 +6,8 @@ from tracked.analysis.confirmation import Candidate, Confirmation, choose_seeds,
 from tracked.analysis.trials import Trial
 from tracked.console.errors import RunFailed
 from tracked.console.lines import say
-from tracked.reports import confirmation_lines, search_report
+from tracked.reports import confirmation_lines
+from tracked.reports.search_scale import format_value
 from tracked.runs import run_calls, trials
 from tracked.runs.schema import CONFIRMED, CONFIRMS, REGISTERED, SEARCH_RUN_ID, WINNER, WINNER_RUN_ID
 from tracked.runs.writer import escape_markdown
@@ -95,7 +96,7 @@ def register(search: Search, confirmation: Confirmation | None) -> str:
 def _describe_origin(search: Search, chosen: Trial, confirmation: Confirmation | None) -> str:
     """Describe for the version how its training was chosen, in Markdown."""
     link = f"#/experiments/{search.setting.experiment_id}/runs/{search.run.id}"
-    values = ", ".join(f"{name} {search_report.format_value(value)}" for name, value in chosen.values.items())
+    values = ", ".join(f"{name} {format_value(value)}" for name, value in chosen.values.items())
     if confirmation is None:
         told = f"{confirmation_lines.describe_unconfirmed(chosen.number).capitalize()}."
     else:

@@ -5,8 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from helpers.trials import AXES, make_trials
 from tracked.analysis.trials import Trial, rank
@@ -32,16 +30,6 @@ def test_table_has_a_row_per_trial_in_their_order() -> None:
     assert table["status"][11] == "not_a_number"
     assert len(search_report.write_table([])) == 0
     assert math.isnan(search_report.write_table([replace(BEST, best=math.inf)])["best"][0])
-
-
-@settings(deadline=None)
-@given(st.sets(st.integers(0, 60)).map(sorted))
-def test_formatted_numbers_read_back_as_the_same_numbers(numbers: list[int]) -> None:
-    read = []
-    for part in filter(None, search_report.format_numbers(numbers).split(",")):
-        first, _, last = part.partition("-")
-        read += range(int(first), int(last or first) + 1)
-    assert read == numbers
 
 
 @pytest.mark.parametrize(
