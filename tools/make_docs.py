@@ -17,7 +17,7 @@ import imdb_conv1d.schema
 from diabetes import Diabetes
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.analysis.pruning import RULES
-from tracked.console import find_rate_parameters, train_parameters, verb_parameters
+from tracked.console import find_rate_parameters, search_parameters, train_parameters, verb_parameters
 from tracked.console.parameters import Parameters, as_string, describe_allowed
 from tracked.experiment import Experiment
 from tracked.runs import schema
@@ -43,6 +43,15 @@ Another value that is given wins over the preset's. A value equal to the paramet
 since `mlflow run` passes every default; a line says so. A run's parameters are those given; its tag `preset_values`
 has the values that the training uses, which a resume keeps and `compare` shows.
 """
+SEARCH_NOTE = """\
+It takes every parameter of `main`, too, which then holds for all trials. Under `mlflow run` there is no `resume`.
+
+A space has items separated by blanks: `low..high` is a range; `/log` behind it makes proposals uniform in the
+logarithm, `/STEP` takes steps from the low end on; `a,b,c` are choices. A grid has all choices and steps, and of a
+range without steps the ends and the middle. `space=auto` is for `imdb-conv1d`
+`{imdb}`,
+for `diabetes` `{diabetes}`.
+"""
 HEAD = ["parameter", "default", "meaning", "allowed"]
 
 
@@ -51,6 +60,7 @@ def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
     return {
         "main": train_parameters.make_train_parameters(experiment),
         "find_rate": find_rate_parameters.make_find_rate_parameters(experiment),
+        "search": search_parameters.make_search_parameters(experiment),
         "unfinished": verb_parameters.UnfinishedParameters,
         "evaluate": verb_parameters.make_verb_parameters("evaluate", experiment),
         "replay": verb_parameters.ReplayParameters,
@@ -61,11 +71,15 @@ def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
 
 
 def describe_parameters(cls: type[Parameters]) -> dict[str, tuple[str, str, str]]:
-    """Give each parameter's default, meaning and allowed values."""
-    return {
+    """Give each parameter's default, meaning and allowed values; of a search, those that differ from a training's."""
+    described = {
         name: (as_string(field.default), field.description or "", describe_allowed(field))
         for name, field in cls.model_fields.items()
     }
+    if not issubclass(cls, search_parameters.SearchParameters):
+        return described
+    training = describe_parameters(cls.trains)
+    return {name: texts for name, texts in described.items() if training.get(name) != texts}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -90,6 +104,8 @@ def make_parameters() -> str:
     for entry, cls in classes.items():
         rows = [[f"`{name}`", *texts] for name, texts in describe_parameters(cls).items()]
         sections.append(f"## Parameters of `{entry}`\n\n{table(HEAD, rows)}\n")
+        if entry == "search":
+            sections.append(SEARCH_NOTE.format(imdb=EXPERIMENT.space, diabetes=Diabetes.space))
         if entry == "main":
             sections.append(make_presets(train_parameters.make_train_parameters(EXPERIMENT)))
             row = ["`resume`", *describe_parameters(train_parameters.make_train_command(EXPERIMENT))["resume"]]

@@ -263,6 +263,10 @@ def test_mlflow_run_with_a_new_environment_trains(uri: str) -> None:
 BAD = {
     "train": ("--hidden_units=0", "hidden_units: '0' is not allowed; allowed: a whole number from 1 to 2147483647"),
     "find_rate": ("--steps=49", "steps: '49' is not allowed; allowed: a whole number from 50 to 100000"),
+    "search": (
+        "--space=units=0..9",
+        "space: 'units=0..9' is not allowed; allowed: a search over patience, min_delta, ",
+    ),
     "evaluate": ("--model=diabetes", "model: 'diabetes' is not allowed; allowed: models:/NAME@ALIAS, "),
     "replay": ("--patience=-1", "patience: '-1' is not allowed; allowed: auto, or whole numbers from 0"),
     "compare": ("--mode=up", "mode: 'up' is not allowed; allowed: auto, min or max"),
@@ -300,7 +304,7 @@ def test_mistake_is_reported_within_a_second(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [[], ["fit"], ["--patience=3"]])
 def test_unknown_verb_is_refused_with_the_known_ones(tmp_path: Path, given: list[str]) -> None:
     done = script("", tmp_path, *given)
-    allowed = "train, find_rate, evaluate, replay, compare, promote, rollback, unfinished"
+    allowed = "train, find_rate, search, evaluate, replay, compare, promote, rollback, unfinished"
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: verb: {''.join(given)!r} is not allowed; allowed: {allowed}\n"
 
@@ -312,11 +316,13 @@ def test_help_prints_verbs_or_parameters(tmp_path: Path, verb: str) -> None:
     if verb:
         assert done.stdout.startswith(f"usage: diabetes.py {verb} [-h] ")
     else:
-        assert done.stdout.startswith("verbs of diabetes: train, find_rate, evaluate, replay, compare, promote, rollb")
+        assert done.stdout.startswith(
+            "verbs of diabetes: train, find_rate, search, evaluate, replay, compare, promote, "
+        )
 
 
 def test_example_has_fewer_than_130_lines() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     lines = {path.name: len(path.read_text().splitlines()) for path in files if not path.is_symlink()}
     assert lines["diabetes.py"] < 130
-    assert sum(lines.values()) <= 215
+    assert sum(lines.values()) <= 250

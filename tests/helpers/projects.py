@@ -8,14 +8,14 @@ from mlflow.projects._project_spec import EntryPoint, load_project
 from diabetes import Diabetes
 from helpers import ROOT
 from imdb_conv1d.experiment import EXPERIMENT
-from tracked.console import find_rate_parameters, train_parameters, verb_parameters
+from tracked.console import find_rate_parameters, search_parameters, train_parameters, verb_parameters
 from tracked.console.parameters import Parameters
 from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
 from tracked.experiment import Experiment
 
 # Of every experiment.
 VERBS = {entry: "train" if entry == "main" else entry for entry in (
-    "main", "find_rate", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip
+    "main", "find_rate", "search", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,13 @@ class Project:
             return train_parameters.make_train_parameters(self.experiment)
         if entry == "find_rate":
             return find_rate_parameters.make_find_rate_parameters(self.experiment)
+        if entry == "search":
+            return search_parameters.make_search_parameters(self.experiment)
         return fixed.get(entry) or verb_parameters.make_verb_parameters(entry, self.experiment)
+
+    def declared(self, entry: str) -> list[str]:
+        """The names that MLproject declares: a resume is the script's alone."""
+        return [name for name in self.parameters(entry).model_fields if name != "resume"]
 
     @property
     def verbs(self) -> dict[str, str]:

@@ -56,8 +56,9 @@ def test_mlproject_of_each_experiment_has_an_entry_point_for_every_verb(project:
 def test_mlproject_of_each_entry_point_declares_the_verbs_parameters(project: Project, entry: str) -> None:
     declared = project.entry_point(entry).parameters
     fields = project.parameters(entry).model_fields
-    assert list(declared) == list(fields)
-    for name, field in fields.items():
+    assert list(declared) == project.declared(entry)
+    for name in declared:
+        field = fields[name]
         assert str(declared[name].default) == as_string(field.default), name
         assert declared[name].type == ("float" if field.annotation in (int, float) else "string"), name
 
@@ -69,7 +70,9 @@ def test_mlproject_command_with_quoted_values_passes_every_parameter_unchanged(p
     given = {name: text for name, text in texts.items() if name in cls.model_fields}  # of diabetes, find_rate has none
     words = shlex.split(project.entry_point(entry).compute_command(given, None))
     assert words[: len(begins)] == begins
-    assert [word.partition("=")[0] for word in words[len(begins) :]] == [f"--{name}" for name in cls.model_fields]
+    assert [word.partition("=")[0] for word in words[len(begins) :]] == [
+        f"--{name}" for name in project.declared(entry)
+    ]
     assert cls.parse(words[len(begins) :]) == cls(**given)
 
 
@@ -94,11 +97,25 @@ def test_parameter_table_of_the_second_experiment_has_its_differences() -> None:
     assert set(re.findall("`.+?`", _section("Parameters of diabetes").rpartition("It has no")[2])) == lacking
 
 
+def test_page_has_of_a_search_what_it_does_not_share_with_a_training() -> None:
+    assert set(_rows("Parameters of `search`")) == {
+        "seed", "trials", "workers", "sampler", "space", "prune", "confirm", "keep", "executor", "address", "resume",
+    }  # fmt: skip
+    text = " ".join(_section("Parameters of `search`").split())
+    assert "It takes every parameter of `main`, too, which then holds for all trials." in text
+    for project in (IMDB, DIABETES):
+        assert f"`{project.experiment.space}`" in text
+
+
 def _described(project: Project, entry: str) -> dict[str, str]:
-    return {
+    described = {
         name: f"{as_string(field.default)} | {field.description} | {describe_allowed(field)}"
         for name, field in project.parameters(entry).model_fields.items()
     }
+    if entry != "search":
+        return described
+    training = _described(project, "main")
+    return {name: text for name, text in described.items() if training.get(name) != text}
 
 
 def _rows(title: str, entry: str = "") -> dict[str, str]:
