@@ -20,8 +20,10 @@ from helpers.recording import record
 from helpers.reviews import TINY, make_reviews
 from helpers.servers import mlflow_server
 from helpers.system import find_chromium
+from helpers.trials import AXES, make_trials
 from helpers.verbs import compare
 from tracked.console.signals import Signals
+from tracked.reports.search_page import Confirmation, render_search
 
 pytestmark = pytest.mark.needs("Chromium")
 
@@ -205,6 +207,45 @@ def test_comparison_page_of_six_trainings_fits_the_viewport(store: str, browser:
     head = page.locator("table").first.locator("th").all_inner_texts()
     assert {"seed", "learning_rate", "version", "run_id"} <= set(head)
     for width in (1200, 1600, 900, 600, 400):
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.reload()
+        assert (width, page.evaluate(OVERFLOW)) == (width, [])
+    context.close()
+
+
+def test_search_page_without_network_fits_the_viewport_and_tells_the_trials(browser: Browser, tmp_path: Path) -> None:
+    trials = make_trials(30)
+    file = tmp_path / "search.html"
+    confirmations = [Confirmation("trial 3", [7, 8], [0.29, 0.28], 0.285)]
+    file.write_text(render_search("A search", trials, AXES, "val_loss", "min", confirmations, "Trial 3 is better."))
+    context = browser.new_context(viewport={"width": 1200, "height": 1000}, offline=True)
+    page, requests, errors = context.new_page(), [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(file.as_uri())
+    expect(page.locator("table").last.locator("tbody tr")).to_have_count(30)
+    history, curves, coordinates, importance = page.locator(".plotly-graph-div").all()
+    expect(history.locator(".scatterlayer .point")).to_have_count(30)
+    expect(importance.locator(".barlayer .point")).to_have_count(len(AXES))
+    best = min((one for one in trials if one.status == "finished"), key=lambda one: one.best or 0)
+    told = [f"trial {best.number}", f"val_loss {best.best:.4f}", f"schedule: {best.values['schedule']}"]
+    place = [one.number for one in trials if one.status == "finished"].index(best.number)
+    points = history.locator(".scatterlayer .trace").nth(1).locator(".point")
+    for figure, point in (
+        (history, points.nth(place)),
+        (curves, curves.locator(".scatterlayer .trace .point").last),
+        (coordinates, coordinates.locator(".scatterlayer .trace").last.locator(".point").last),
+    ):
+        point.scroll_into_view_if_needed()
+        point.hover(force=True)
+        words = figure.locator(".hoverlayer .hovertext").first
+        expect(words).to_contain_text("trial ")
+        if figure is not curves:
+            for text in told:
+                expect(words).to_contain_text(text)
+    assert requests == [file.as_uri()]
+    assert errors == []
+    for width in (1200, 1600, 800, 400):
         page.set_viewport_size({"width": width, "height": 1000})
         page.reload()
         assert (width, page.evaluate(OVERFLOW)) == (width, [])

@@ -79,7 +79,7 @@ def draw_history(trials: Sequence[Trial], monitor: str, direction: Direction) ->
             y.append(shorten_number(best))
     figure.add_scatter(
         x=x, y=y, mode="lines", name="best so far", line={"color": GREEN, "width": 2, "shape": "hv"},
-        hovertemplate=f"best until trial %{{x}}: {format_label(monitor)} %{{y:.5g}}<extra></extra>",
+        hoverinfo="skip",  # its corners would hide the points below them
     )  # fmt: skip
     for status, (name, color, symbol) in STATUSES.items():
         ones = [one for one in ordered if one.status == status]

@@ -35,8 +35,9 @@ def figures(html: str) -> list[list[dict[str, Any]]]:
 def rows(html: str, heading: str) -> list[list[str]]:
     table = html.split(f"<h2>{heading}</h2>")[1].split("</table>")[0]
     lines = re.findall(r"<tr>(.*?)</tr>", table)
-    return [[unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall(r"<t[hd][ >].*?</t|<t[hd]>.*?</t", line)]
-            for line in lines]  # fmt: skip
+    return [
+        [unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall(r"<t[hd].*?</t[hd]>", line)] for line in lines
+    ]
 
 
 def named(traces: list[dict[str, Any]], name: str) -> dict[str, Any]:
