@@ -3,7 +3,7 @@
 python bench/pruning.py
 
 A replay of 30 or 60 trainings estimates, for a new search, the share of epochs that a rule saves and how often it loses
-the best training. The truth is the mean over 20,000 new searches of as many trials. Two minutes.
+the best training. The truth is the mean over 8,000 new searches of as many trials. Two minutes.
 """
 
 import sys
@@ -19,7 +19,7 @@ from tracked.analysis.pruning import RULES
 from tracked.analysis.pruning_estimate import estimate
 from tracked.analysis.pruning_replay import Curves, judge, run_searches
 
-LENGTH, FRESH, SIZES = 12, 20_000, (30, 60)
+LENGTH, FRESH, SIZES = 12, 8000, (30, 60)
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 
@@ -106,7 +106,7 @@ def coverage(repeats: int, sizes: tuple[int, ...] = SIZES, fresh: int = FRESH) -
 
 def main() -> None:
     """Simulate, print and write bench/out/pruning.md."""
-    epochs.write("pruning.md", "\n\n".join(coverage(200)))
+    epochs.write("pruning.md", "\n\n".join(coverage(100)))
 
 
 if __name__ == "__main__":

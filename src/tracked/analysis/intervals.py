@@ -44,7 +44,7 @@ def compute_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[floa
     return float(mean - ends.max() * deviation / root), float(mean - ends.min() * deviation / root)
 
 
-def bound_share(mean: float, groups: int, confidence: float = 0.95) -> tuple[float, float]:
+def bound_share(mean: float, groups: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute an interval for the mean of a quantity between 0 and 1, which holds with any distribution.
 
     It inverts Hoeffding's bound (1963, theorem 1) from both sides. ``mean`` may also be an average over many ways to

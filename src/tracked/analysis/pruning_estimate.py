@@ -48,9 +48,10 @@ class Estimate:
 def estimate(curves: Curves, rule: PruningRule, seed: int = 0) -> Estimate:
     """Estimate what a rule does in new searches of such trials.
 
-    The share lost is bounded by ``bound_share``, which holds always. For the share saved that would be needlessly wide:
-    its interval is Student's with the jackknife's variance over the histories, which is too large rather than too small
-    (Efron and Stein 1981); where no history changes it, ``bound_share`` again.
+    Both intervals rest on the jackknife's variance over the histories, which is too large rather than too small (Efron
+    and Stein 1981). The interval of the share saved is Student's. The share lost may be near 0, so that its interval is
+    ``bound_share``, for as many independent searches as that variance is worth: at least those without a common
+    history, for which the bound holds always, and at most one for two histories.
     """
     count = len(curves.lengths)
     trials = min(TRIALS, count // SEPARATE) if count >= NEEDED else count
@@ -61,24 +62,24 @@ def estimate(curves: Curves, rule: PruningRule, seed: int = 0) -> Estimate:
     saved, lost = float(outcomes.saved.mean()), float(outcomes.lost.mean())
     ends = [np.nan] * 4
     if count >= NEEDED:
-        ends = [*_jackknife(outcomes.saved, searches, count, separate), *bound_share(lost, separate, CONFIDENCE)]
+        error = _jackknife(outcomes.saved, searches, count)
+        reach = float(student.ppf(0.5 + CONFIDENCE / 2, count - 1)) * error
+        within = (max(saved - reach, 0.0), min(saved + reach, 1.0))
+        worth = lost * (1 - lost) / max(_jackknife(outcomes.lost, searches, count) ** 2, 1e-12)
+        bound = bound_share(lost, min(max(worth, separate), count / 2), CONFIDENCE)
+        ends = [*(within if error > 1e-9 else bound_share(saved, separate, CONFIDENCE)), *bound]
     return Estimate(
         trials, separate, saved, ends[0], ends[1], lost, ends[2], ends[3],
         float(outcomes.regret.mean()), float(outcomes.regret.max()),
     )  # fmt: skip
 
 
-def _jackknife(values: np.ndarray, searches: np.ndarray, count: int, separate: int) -> tuple[float, float]:
-    """Compute the interval of a mean over searches [searches], by leaving out those with each history in turn."""
+def _jackknife(values: np.ndarray, searches: np.ndarray, count: int) -> float:
+    """Estimate the standard error of a mean over searches [searches], leaving out those with each history in turn."""
     numbers = searches.ravel()
     sums = np.bincount(numbers, np.repeat(values, searches.shape[1]), count)
     without = (values.sum() - sums) / (len(values) - np.bincount(numbers, minlength=count))
-    error = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
-    mean = float(values.mean())
-    if error < 1e-9:
-        return bound_share(mean, separate, CONFIDENCE)
-    reach = float(student.ppf(0.5 + CONFIDENCE / 2, count - 1) * error)
-    return max(mean - reach, 0.0), min(mean + reach, 1.0)
+    return float(np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum()))
 
 
 def estimate_rules(histories: Sequence[History], rules: Sequence[PruningRule]) -> pd.DataFrame:

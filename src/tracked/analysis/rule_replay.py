@@ -25,7 +25,9 @@ class History:
     ``values`` [epochs]; ``seconds`` [epochs]: seconds of training until each epoch's end, without the pause before a
     resume where the run has logged how long its epochs took. ``patience`` and ``min_delta`` are the run's own rule,
     None where the run does not state them. ``same_rate_until``: the last epoch before the run's own schedule lowered
-    its learning rate, 0 if in the first; None if it never did.
+    its learning rate, 0 if in the first; None if it never did. ``steps`` [epochs]: of a foreign run that logged its
+    values at other steps than 1, 2, 3, … or 0, 1, 2, …: then each value is of an evaluation, and "epoch" everywhere
+    means the evaluation's number, also in a patience; None where steps and epochs are the same.
     """
 
     run_id: str
@@ -37,6 +39,17 @@ class History:
     patience: int | None = None
     min_delta: float | None = None
     same_rate_until: int | None = None
+    steps: np.ndarray | None = None
+
+    @property
+    def unit(self) -> str:
+        """What has one value: epoch or evaluation."""
+        return "epoch" if self.steps is None else "evaluation"
+
+    def name_epoch(self, epoch: int) -> str:
+        """Name an epoch, counted from 1; an evaluation with its step."""
+        number = f"{self.unit} {epoch}"
+        return number if self.steps is None or epoch < 1 else f"{number}, step {self.steps[epoch - 1]}"
 
     @property
     def best_epoch(self) -> int:
@@ -54,7 +67,7 @@ def replay(histories: Sequence[History], patience: Sequence[int], min_delta: Seq
         worse best_value is than the best of the whole history, in the metric's unit, never negative, infinite without
         a checkpoint. All of these are missing in a ``censored`` row: the history ends before the rule stops. For the
         history itself: own_patience, and waited, the most epochs without an improvement by its own min_delta (0 if
-        not stated).
+        not stated). If a history has steps, also stopped_step and best_step, those of the two epochs.
     """
     rules = len(patience) * len(min_delta)
     stopped, kept = np.zeros((2, len(histories), rules), dtype=int)
@@ -142,6 +155,11 @@ def _make_table(
     def epochs(numbers: np.ndarray, known: np.ndarray) -> pd.Series:
         return pd.Series(numbers.ravel(), dtype="Int64").where(known.ravel())
 
+    steps = {}
+    if any(history.steps is not None for history in histories):
+        for name, numbers in (("stopped_step", stopped), ("best_step", kept)):
+            at = [_find_steps(history, own) for history, own in zip(histories, numbers, strict=True)]
+            steps[name] = epochs(np.array(at), numbers > 0)
     return pd.DataFrame(
         {
             **{name: of_history(name) for name in ("run_id", "run_name", "monitor", "mode")},
@@ -156,5 +174,11 @@ def _make_table(
             "censored": (stopped == 0).ravel(),
             "own_patience": pd.array(np.repeat([history.patience for history in histories], len(grid)), dtype="Int64"),
             "waited": np.repeat(waited, len(grid)),
+            **steps,
         }
     )
+
+
+def _find_steps(history: History, epochs: np.ndarray) -> np.ndarray:
+    """Find the steps of epochs [rules] of a history; anything where the epoch is 0."""
+    return epochs if history.steps is None else history.steps[np.maximum(epochs, 1) - 1]

@@ -33,7 +33,10 @@ def describe_one(history: History, cuts: pd.DataFrame) -> list[str]:
         none = "no plateau rule of the grid would cut the learning rate within these epochs"
         return [*lines, none if changed is None else unknown]
     ends = known.iloc[[0]] if len(known) == 1 else known.iloc[[0, -1]]
-    cases = [f"after epoch {row.first_cut} with decay_patience {row.decay_patience}" for row in ends.itertuples()]
+    cases = [
+        f"after {history.name_epoch(row.first_cut)} with decay_patience {row.decay_patience}"
+        for row in ends.itertuples()
+    ]
     lines.append(f"a plateau rule would first cut the learning rate {' and '.join(cases)}; {OTHER_HISTORY}")
     if (rows["unknown"] == CHANGES).any():
         longer = f"with a longer decay_patience, the first cut would come after epoch {changed}, if at all"

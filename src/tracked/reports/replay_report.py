@@ -23,7 +23,8 @@ def log_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame)
     best = history.best_epoch
     lines = [
         f"{history.monitor} of run {history.run_id} {history.run_name!r}: "
-        f"{format_count(len(history.values), 'epoch')}, best value {history.values[best - 1]:.4f} after epoch {best}"
+        f"{format_count(len(history.values), history.unit)}, best value {history.values[best - 1]:.4f} after "
+        f"{history.name_epoch(best)}"
     ]
     whole = table[table["best_epoch"].eq(best).fillna(False)].sort_values(
         ["patience", "epochs_saved"], ascending=[True, False]
@@ -34,11 +35,13 @@ def log_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame)
         rule = whole.iloc[0]
         minutes = "" if pd.isna(rule["seconds_saved"]) else f" ({format_duration(rule['seconds_saved'])})"
         saved = (
-            f"{format_count(rule['epochs_saved'], 'epoch')} saved{minutes}" if rule["epochs_saved"] else "nothing saved"
+            f"{format_count(rule['epochs_saved'], history.unit)} saved{minutes}"
+            if rule["epochs_saved"]
+            else "nothing saved"
         )
         lines.append(
-            f"patience {rule['patience']} with min_delta {rule['min_delta']:g} keeps it and stops after epoch "
-            f"{rule['stopped_epoch']}: {saved}"
+            f"patience {rule['patience']} with min_delta {rule['min_delta']:g} keeps it and stops after "
+            f"{history.name_epoch(rule['stopped_epoch'])}: {saved}"
         )
         metrics = {schema.SHORTEST_PATIENCE: rule["patience"], schema.EPOCHS_SAVED: rule["epochs_saved"]}
         _log_metrics(run, {**metrics, schema.SECONDS_SAVED: rule["seconds_saved"]})
@@ -65,6 +68,7 @@ def log_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame)
         "seconds_saved",
         "regret",
     ]
+    columns[3:3] = ["stopped_step"] if history.steps is not None else []
     return "\n".join([*lines, _format_changes(table, "best_epoch", columns)])
 
 
@@ -88,7 +92,11 @@ def log_pooled(
     pool, advice = pool_rules(distinct_rows), recommend(distinct_rows, tolerance)
     metric, epochs = histories[0].monitor, sum(len(history.values) for history in histories)
     trainings = format_count(len(histories), "training")
-    lines = [f"{metric} of {trainings}, {format_count(epochs, 'epoch')}", *filter(None, [warning]), advice.sentence]
+    lines = [
+        f"{metric} of {trainings}, {format_count(epochs, histories[0].unit)}",
+        *filter(None, [warning]),
+        advice.sentence,
+    ]
     if repeats := len(histories) - len(distinct):
         lines.insert(1, f"{format_count(repeats, 'training')} left out: another has the same values from epoch 1 on")
     lines += [*plateau_lines.describe_several(histories), *more]

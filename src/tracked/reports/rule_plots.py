@@ -67,7 +67,7 @@ def draw_curve(history: History, table: pd.DataFrame) -> Figure:
     ax.plot(epochs, history.values, color=GREY, marker="o" if len(epochs) < 60 else None, ms=3)
     best = history.best_epoch
     value = history.values[best - 1]
-    ax.plot([best], [value], "*", color=GREEN, ms=14, label=f"best: epoch {best}, {value:.4f}")
+    ax.plot([best], [value], "*", color=GREEN, ms=14, label=f"best: {history.name_epoch(best)}, {value:.4f}")
     if history.same_rate_until:
         label = f"the run's own first cut of its learning rate: epoch {history.same_rate_until}"
         ax.axvline(history.same_rate_until, color=ORANGE, lw=1.6, ls=":", label=label)
@@ -78,10 +78,14 @@ def draw_curve(history: History, table: pd.DataFrame) -> Figure:
     kept = rows["best_epoch"].fillna(0).astype(int)
     labelled = rows[(kept != kept.shift()) | ~rows["min_delta"].duplicated(keep="last")]
     for color, (_, rule) in zip(COLORS, labelled.iterrows(), strict=False):
-        keeps = "none" if pd.isna(rule["best_epoch"]) else f"epoch {rule['best_epoch']}, {rule['best_value']:.4f}"
-        label = f"patience {rule['patience']} stops after epoch {rule['stopped_epoch']}, keeps {keeps}"
+        keeps = (
+            "none"
+            if pd.isna(rule["best_epoch"])
+            else f"{history.name_epoch(rule['best_epoch'])}, {rule['best_value']:.4f}"
+        )
+        label = f"patience {rule['patience']} stops after {history.name_epoch(rule['stopped_epoch'])}, keeps {keeps}"
         ax.axvline(rule["stopped_epoch"], color=color, lw=1.6, ls="--", label=label)
-    ax.set_xlabel("epoch")
+    ax.set_xlabel(history.unit)
     ax.set_ylabel(history.monitor)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=FAINT)

@@ -1,4 +1,4 @@
-"""Read a metric's history from any run that has one value per epoch."""
+"""Read a metric's history from any run that has one value per epoch, or per evaluation at increasing steps."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from tracked.console.parameters import refusal
 from tracked.runs import queries
 from tracked.runs.metric_points import read_points
 from tracked.runs.run_parameters import read_parameters
-from tracked.runs.schema import STOPPED_EPOCH
+from tracked.runs.schema import STOPPED_EPOCH, VERB
 from tracked.training.journal import EPOCH_SECONDS, LEARNING_RATE
 
 INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
@@ -37,7 +37,10 @@ def read(
     declared: Mapping[str, Literal["min", "max"]] | None = None,
     rates: Sequence[Metric] | None = None,
 ) -> History:
-    """Read a run's history of ``monitor``. Steps start at 0 or 1; epochs are counted from 1.
+    """Read a run's history of ``monitor``; epochs are counted from 1.
+
+    Steps are epochs if they are 1, 2, 3, … or 0, 1, 2, …. A foreign run may have any other increasing steps, such as
+    500, 1000, …: its values are evaluations, and are counted in the place of epochs.
 
     Args:
         monitor: auto is the run's own, else val_loss.
@@ -49,8 +52,8 @@ def read(
         rates: the points of ``LEARNING_RATE`` likewise, of a run whose rate is cut at plateaus.
 
     Raises:
-        UserError: if the run lacks the metric, has fewer than two epochs, a gap or two values of one epoch, or if the
-            metric's direction is unknown.
+        UserError: if the run lacks the metric, has fewer than two epochs or two values at one step, if a training of
+            this package lacks an epoch, or if the metric's direction is unknown.
         RunFailed: if the store keeps failing.
     """
     run_id, parameters = run.info.run_id, read_parameters(run)
@@ -63,7 +66,7 @@ def read(
         say(f"run {run_id}: step {points[-1].step} is no epoch but the best one's values once more, as autolog logs "
             "them with restore_best_weights; left out")  # fmt: skip
         points.pop()
-    _require_one_an_epoch(run_id, metric, [point.step for point in points])
+    steps = _read_steps(run_id, metric, [point.step for point in points], are_epochs=VERB in run.data.tags)
     if parameters.get("baseline", "None") != "None":
         say(f"run {run_id}: its EarlyStopping had a baseline, {parameters['baseline']}; the rules here have none")
     own = _own_mode(parameters, metric == queries.resolve_monitor(run)) if mode == "auto" else mode
@@ -87,6 +90,7 @@ def read(
         _own_patience(parameters),
         _own_min_delta(parameters),
         _same_rate_until(parameters.get("schedule"), rates),
+        steps,
     )
 
 
@@ -184,19 +188,31 @@ def _ends_with_restored_weights(run: Run, points: Sequence[Metric]) -> bool:
     return points[-1].value in [point.value for point in points if point.step == restored]
 
 
-def _require_one_an_epoch(run_id: str, metric: str, steps: Sequence[int]) -> None:
-    problem = ""
+def _read_steps(run_id: str, metric: str, steps: Sequence[int], are_epochs: bool) -> np.ndarray | None:
+    """Read the steps of a history, in ascending order; None if they count epochs.
+
+    Args:
+        are_epochs: the run's steps are known to be epochs, so that one that is missing was lost.
+
+    Raises:
+        UserError: if there are fewer than two, two are equal, or a lost one would be counted as trained.
+    """
+    problem, allowed = "", "a run with one value an epoch or evaluation, of two or more"
     if len(steps) < 2:
         problem = f"{len(steps) or 'no'} epoch of {metric}"
-    elif steps[0] not in (0, 1):
-        problem = f"{metric} from step {steps[0]} on, neither from 0 nor from 1"
+    elif steps[0] < 0 or (are_epochs and steps[0] > 1):
+        problem = f"{metric} from step {steps[0]} on"
+        allowed = "a training with a value from step 1 on" if are_epochs else "a run with steps from 0 on"
     for before, step in pairwise(steps):
         if step == before:
             problem = f"two values of {metric} at step {step}"
-        elif step != before + 1:
-            problem = problem or f"no value of {metric} between steps {before} and {step}"
+        elif are_epochs and step != before + 1 and not problem:
+            problem = f"no value of {metric} between steps {before} and {step}"
+            allowed = "a training with a value of each epoch"
     if problem:
-        raise UserError(f"run: {run_id!r} has {problem}; allowed: a run with one value an epoch, of two epochs or more")
+        raise UserError(f"run: {run_id!r} has {problem}; allowed: {allowed}")
+    counts = steps[0] in (0, 1) and steps[-1] - steps[0] == len(steps) - 1
+    return None if counts else np.array(steps)
 
 
 def _own_mode(parameters: dict[str, str], same_metric: bool) -> Literal["min", "max"] | None:

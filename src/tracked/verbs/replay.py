@@ -56,8 +56,8 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         if several:
             data = {run.info.run_id: queries.name_data(run) for run in chosen}
             differences = queries.describe_other_data([data[history.run_id] for history in histories])
-            told = pruning_report.log(run, histories[::-1], parameters.pruning_rules)  # from the oldest on
-            say(replay_report.log_pooled(run, experiment_id, histories, table, parameters.tolerance, differences, told))
+            more = pruning_report.log(run, histories[::-1], parameters.pruning_rules)  # from the oldest on
+            say(replay_report.log_pooled(run, experiment_id, histories, table, parameters.tolerance, differences, more))
         else:
             say(replay_report.log_one(run, experiment_id, histories[0], table))
         say(f"run {run.id} {name!r} in experiment {trainings.experiment.name!r}")

@@ -28,6 +28,27 @@ def test_steps_from_0_or_1_are_epochs_from_1(store: str) -> None:
         assert (read.seconds - read.seconds[0]).tolist() == [0, 2, 4]
 
 
+@pytest.mark.parametrize("steps", [[500, 1000, 1500, 2000], [171, 343, 514, 686], [1, 2, 4, 5], [2, 3, 4, 5]])
+def test_other_steps_of_a_foreign_run_are_evaluations(store: str, steps: list[int]) -> None:
+    read = metric_history.read(run(record([0.5, 0.4, 0.45, 0.46], {"patience": 2}, steps=steps)))
+    assert read.values.tolist() == [0.5, 0.4, 0.45, 0.46]
+    assert read.steps is not None
+    assert read.steps.tolist() == steps
+    assert read.name_epoch(4) == f"evaluation 4, step {steps[3]}"
+    row = replay([read], [2], [0.0]).iloc[0]
+    assert (row["stopped_epoch"], row["stopped_step"]) == (4, steps[3])  # a patience counts evaluations
+    assert (row["best_epoch"], row["best_step"]) == (2, steps[1])
+
+
+def test_steps_that_count_epochs_are_not_told(store: str) -> None:
+    epochs, evaluations = (metric_history.read(run(record([0.5, 0.4, 0.6], steps=s))) for s in (range(3), [5, 9, 13]))
+    assert epochs.steps is None
+    assert epochs.name_epoch(2) == "epoch 2"
+    assert "stopped_step" not in replay([epochs], [1], [0.0])
+    both = replay([epochs, evaluations], [1, 9], [0.0])
+    assert both["stopped_step"].fillna(-1).tolist() == [3, -1, 13, -1]
+
+
 def lasted(run_id: str, seconds: dict[int, float]) -> None:
     """Log how long epochs took."""
     lines = [Metric("epoch_seconds", value, 1_700_000_000_000, step) for step, value in seconds.items()]
@@ -144,11 +165,10 @@ def test_restored_weights_of_autolog_are_left_out(store: str) -> None:
     ("values", "steps", "problem"),
     [
         ([0.5], [1], "has 1 epoch of val_loss"),
-        ([0.5, 0.4, 0.3], [1, 2, 4], "has no value of val_loss between steps 2 and 4"),
         ([0.5, 0.4, 0.3], [1, 2, 2], "has two values of val_loss at step 2"),
         ([0.5, 0.4], [0, 0], "has two values of val_loss at step 0"),
-        ([0.5, 0.4], [2, 3], "has val_loss from step 2 on, neither from 0 nor from 1"),
-        ([0.5, 0.4], [-1, 0], "has val_loss from step -1 on, neither from 0 nor from 1"),
+        ([0.5, 0.4, 0.3], [500, 1000, 1000], "has two values of val_loss at step 1000"),
+        ([0.5, 0.4], [-1, 0], "has val_loss from step -1 on"),
         ([math.nan, math.nan], [1, 2], "has no finite value of val_loss"),
     ],
 )
@@ -159,6 +179,16 @@ def test_history_with_gaps_or_repeats_is_refused(
     with pytest.raises(UserError, match=f"^run: '{run_id}' {problem}; allowed: ") as raised:
         metric_history.read(run(run_id))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [([1, 2, 4], "has no value of val_loss between steps 2 and 4"), ([2, 3, 4], "has val_loss from step 2 on")],
+)
+def test_own_training_that_lacks_an_epoch_is_refused(store: str, steps: list[int], problem: str) -> None:
+    run_id = record([0.5, 0.4, 0.3], tags={"verb": "train"}, steps=steps)
+    with pytest.raises(UserError, match=f"^run: '{run_id}' {problem}; allowed: a training with a value "):
+        metric_history.read(run(run_id))
 
 
 def test_missing_metric_is_refused_by_name(store: str) -> None:

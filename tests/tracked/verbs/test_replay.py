@@ -146,6 +146,19 @@ def test_replay_leaves_out_what_was_given_up_and_counts_it(store: str, capsys: p
     assert "is unfinished (pruned): its epochs so far are replayed" in capsys.readouterr().out
 
 
+def test_replay_of_a_run_with_other_steps_tells_stops_in_evaluations_and_steps(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = record([0.9, 0.5, 0.6, 0.7, 0.8], metric="eval_loss", steps=[500, 1000, 1500, 2000, 2500])
+    run = run_replay(f"--run={source}", "--monitor=eval_loss", "--patience=1-6")
+    out = capsys.readouterr().out
+    assert "5 evaluations, best value 0.5000 after evaluation 2, step 1000" in out
+    assert "patience 1 with min_delta 0 keeps it and stops after evaluation 3, step 1500: 2 evaluations saved" in out
+    rows = table(run).set_index("patience")
+    assert rows.loc[2, ["stopped_epoch", "stopped_step", "best_step"]].tolist() == [4, 2000, 1000]
+    assert rows.loc[6, ["stopped_step", "best_step"]].isna().all()
+
+
 def test_replay_of_rules_tells_what_a_search_would_have_saved_and_lost(
     store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -278,7 +291,7 @@ def test_replay_of_auto_takes_the_newest_finished_training(store: str) -> None:
         (["--run={whole}", "--monitor=f1"], r"monitor: 'f1' is not allowed; allowed: what run \w+ has recorded"),
         (["--run={gap}"], r"run: '\w+' has no value of val_loss between steps 1 and 3"),
         (["--run={twice}"], r"run: '\w+' has two values of val_loss at step 1"),
-        (["--run={one}"], r"run: '\w+' has 1 epoch of val_loss; allowed: a run with one value an epoch, of two epochs"),
+        (["--run={one}"], r"run: '\w+' has 1 epoch of val_loss; allowed: a run with one value an epoch or evaluation"),
         (
             ["--run={foreign}"],
             r"patience: 'auto' is not allowed; allowed: runs that have that parameter, which \w+ has",
@@ -302,7 +315,7 @@ def test_replay_of_auto_takes_the_newest_finished_training(store: str) -> None:
 def test_replay_with_an_invalid_value_is_refused_without_a_run(store: str, arguments: list[str], message: str) -> None:
     runs = {
         "whole": record([0.5, 0.4], {"patience": 2}),
-        "gap": record([0.5, 0.4], {"patience": 2}, steps=[1, 3]),
+        "gap": record([0.5, 0.4], {"patience": 2}, {"verb": "train"}, steps=[1, 3]),
         "twice": record([0.5, 0.4], {"patience": 2}, steps=[1, 1]),
         "one": record([0.5], {"patience": 2}),
         "foreign": record([0.5, 0.4]),
