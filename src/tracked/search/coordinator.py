@@ -20,7 +20,7 @@ from tracked.console.search_parameters import SearchParameters, make_trial_param
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.reports import search_report
-from tracked.reports.search_scale import format_value
+from tracked.reports.search_scale import format_metric, format_value
 from tracked.runs import run_calls, trials
 from tracked.runs.schema import BEST_SO_FAR
 from tracked.runs.writer import Run
@@ -219,8 +219,10 @@ class Search:
 
     def tell_confirming(self, task: Task, trial: Trial) -> None:
         """Print a line about an ended training that confirms."""
-        value = "no result" if trial.best is None else f"{self.parameters.monitor} {trial.best:.4f}"
-        say(f"{task.name}: {value} after epoch {trial.best_epoch} of {trial.epochs}, {trial.seconds:.0f} s")
+        value = (
+            f"{self.parameters.monitor} {format_metric(trial.best)} after epoch {trial.best_epoch} of {trial.epochs}"
+        )
+        say(f"{task.name}: {trial.status if trial.best is None else value}, {trial.seconds:.0f} s")
 
     def _drop_folders(self) -> None:
         """Remove the run folders of trials that are not among those whose checkpoints are kept."""

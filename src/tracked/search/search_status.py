@@ -1,5 +1,6 @@
 """The status of unfinished searches: whether one is held, what it has done, how it is resumed or closed."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,14 +10,25 @@ from tracked.experiment import Experiment
 from tracked.resume import training_status
 from tracked.runs import queries, run_calls
 from tracked.runs.queries import MlflowRun
-from tracked.runs.schema import CLOSED, PARENT_RUN_ID, REGISTERED, STOP_REASON, TRIAL, VERB
+from tracked.runs.schema import (
+    CLOSED,
+    PARENT_RUN_ID,
+    REGISTERED,
+    SEARCH_PAGE,
+    SEARCH_PICTURE,
+    STOP_REASON,
+    TRIAL,
+    TRIALS_TABLE,
+    VERB,
+)
 from tracked.search.processes import LOGS
 from tracked.search.worker import STOP, WORKERS
 from tracked.training import run_folder
 from tracked.training.holder import Holder
 from tracked.training.run_folder_lock import RunFolderLock
 
-FILES = (WORKERS, STOP, LOGS)  # of a search's run folder, beside the lock
+REPORT = map(re.escape, (TRIALS_TABLE, SEARCH_PAGE, SEARCH_PICTURE))
+FILES = (WORKERS, STOP, LOGS, *REPORT)  # of a search's run folder, beside the lock
 
 
 @dataclass(frozen=True)
