@@ -44,8 +44,8 @@ def import_tensorflow() -> ModuleType:
 def make_repeatable(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow, and make TensorFlow's operations deterministic.
 
-    Keras is set back as in a fresh process, so that a training has the same bits whatever was trained before it, and the
-    memory of former networks is freed. Only Keras's dtype policy stays. Its progress bars are switched off.
+    Keras is set back as in a fresh process, so that a training has the same bits whatever was trained before it, and
+    the memory of former networks is freed. Only Keras's dtype policy stays. Its progress bars are switched off.
     """
     tf = import_tensorflow()
 
