@@ -12,9 +12,9 @@ from tracked.training.files import find_kept, keep_file
 
 
 def encode(dataset: LabelledTexts, parameters: TrainParameters, folder: Path) -> Prepared:
-    """Make the vocabulary and the ids of both parts; the vocabulary is kept in the run folder.
+    """Make the vocabulary, kept in the run folder, and the ids of the training and validation parts.
 
-    The dataset holds them: a training with equal ``max_features``, ``maxlen`` and ``tokens`` gets them again, unless
+    The dataset holds them. A training with equal ``max_features``, ``maxlen`` and ``tokens`` gets them again, unless
     its run folder has another vocabulary.
 
     Raises:

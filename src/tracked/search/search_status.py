@@ -1,6 +1,7 @@
 """The status of unfinished searches: whether one is held, what it has done, how it is resumed or closed."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,6 +87,25 @@ def find_latest(owner: Experiment) -> MlflowRun:
 def find_folder(owner: Experiment, run: MlflowRun) -> Path:
     """Find a search's run folder: below the present root, or where the last attempt had it."""
     return training_status.find_folder(owner, run)
+
+
+def select(searches: Sequence[UnfinishedSearch], close: str) -> list[UnfinishedSearch]:
+    """Select the searches to close: none for "no", all dead ones for "dead", else the one with this run id, if any.
+
+    Raises:
+        UserError: if a process holds that one.
+    """
+    if close in ("no", "dead"):
+        return [search for search in searches if search.holder is None and close == "dead"]
+    chosen = [search for search in searches if search.id == close]
+    if chosen and chosen[0].holder:
+        raise UserError(f"close: search {close} is held by {chosen[0].holder}; end that process first")
+    return chosen
+
+
+def belongs_to(run: MlflowRun, search: UnfinishedSearch) -> bool:
+    """Whether a run is a training of a search."""
+    return training_status.is_of_search(run) and run.data.tags.get(PARENT_RUN_ID) == search.id
 
 
 def close(owner: Experiment, search: UnfinishedSearch) -> str:

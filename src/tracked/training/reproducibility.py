@@ -44,12 +44,18 @@ def import_tensorflow() -> ModuleType:
 def make_repeatable(seed: int) -> None:
     """Seed Python, NumPy and TensorFlow, and make TensorFlow's operations deterministic.
 
-    Keras's progress bars are switched off as well.
+    Keras is set back as in a fresh process, so that a training has the same bits whatever was trained before it, and
+    the memory of former networks is freed. Only Keras's dtype policy stays. Its progress bars are switched off.
     """
     tf = import_tensorflow()
 
     import keras
 
+    # Keras numbers the layers of a process. The order in which TensorFlow adds up gradients follows the layers' names,
+    # and dense_10 comes before dense_9.
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session()
+    keras.config.set_dtype_policy(policy)
     keras.config.disable_interactive_logging()  # progress bars of predict would mix into the output
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -1,4 +1,4 @@
-"""List the unfinished trainings of an experiment, and close dead ones."""
+"""List the unfinished trainings and searches of an experiment, and close dead ones."""
 
 from collections.abc import Sequence
 
@@ -15,14 +15,25 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
 
     from tracked.resume import close, training_status
     from tracked.runs import connection, queries
+    from tracked.search import search_status
 
     connection.require_answers()
     close.name_own_run(experiment)
     owner = queries.find_experiment(parameters.experiment)
     trainings = training_status.find_unfinished(experiment, owner.experiment_id)
-    chosen = close.select(trainings, parameters.close)
-    say(close.format_table(trainings) if trainings else f"no unfinished training in experiment {owner.name}")
+    searches = search_status.find_unfinished(experiment, owner.experiment_id)
+    closing = search_status.select(searches, parameters.close)
+    # A search goes with its trainings: without it, nothing would resume them.
+    own = {
+        training.id for search in closing for training in trainings if search_status.belongs_to(training.run, search)
+    }
+    chosen = [] if parameters.close in {one.id for one in closing} else close.select(trainings, parameters.close)
+    chosen += [training for training in trainings if training.id in own - {one.id for one in chosen}]
+    listed = [*searches, *trainings]
+    say("\n".join(line for one in listed for line in one.lines) or f"no unfinished training in experiment {owner.name}")
     with signals.hold():
         for training in chosen:
             say(close.close_run(experiment, training))
+        for search in closing:
+            say(search_status.close(experiment, search))
     signals.check()

@@ -17,6 +17,34 @@ reproducibility.make_repeatable(7)
 print(before, reproducibility.describe_machine()["deterministic_ops"])
 """
 
+# Each line: what a training after others depends on.
+AGAIN = """
+import random, sys
+import keras, numpy as np, tensorflow as tf
+from tracked.training import reproducibility
+keras.config.set_dtype_policy("mixed_bfloat16")
+for time in range(int(sys.argv[1])):
+    reproducibility.make_repeatable(7)
+    model = keras.Sequential([keras.Input((3,)), *(keras.layers.Dense(2) for _ in range(6)), keras.layers.Dropout(0.5)])
+    drawn = keras.random.normal((2,)), tf.random.normal((2,)), np.random.random(), random.random()
+    answer = model(np.ones((4, 3), np.float32), training=True)
+print(model.name, [layer.name for layer in model.layers], keras.config.dtype_policy().name)
+print([weight.tolist() for weight in model.get_weights()], [np.asarray(value).tolist() for value in drawn])
+print(tf.cast(answer, "float32").numpy().tolist(), keras.config.is_interactive_logging_enabled())
+"""
+
+
+def test_training_after_others_in_a_process_has_names_draws_and_weights_of_a_fresh_process() -> None:
+    env = {**os.environ, "PYTHONPATH": str(SRC)}
+    once, later = (
+        subprocess.run([sys.executable, "-c", AGAIN, times], env=env, capture_output=True, text=True)
+        for times in ("1", "4")
+    )
+    assert once.stdout.startswith("sequential ['dense', 'dense_1', "), once.stderr
+    assert "'dropout'] mixed_bfloat16" in once.stdout
+    assert once.stdout.endswith("False\n")
+    assert later.stdout == once.stdout
+
 
 @pytest.mark.parametrize("private", ["with", "without"])
 def test_deterministic_operations_are_known_without_tensorflows_private_part(private: str) -> None:
