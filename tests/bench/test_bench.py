@@ -17,6 +17,7 @@ import gate
 import ids
 import intervals
 import peers
+import pruning
 import recommendation
 import replays
 import short
@@ -215,3 +216,20 @@ def test_intervals_of_classes_of_few_samples_make_tables() -> None:
 def test_recommendations_of_one_trial_make_a_table() -> None:
     (text,) = recommendation.calibration((8,), 1, ["patience 3, 10 and 20"], ["one minimum"])
     assert text.splitlines()[2].endswith(" / 0 of 0 |")  # eight runs are too few
+
+
+@pytest.mark.parametrize("family", pruning.FAMILIES)
+def test_made_up_curves_of_pruning_end_after_their_best_epoch(family: str) -> None:
+    curves = pruning.draw(family, np.random.default_rng(1), 200)
+    assert curves.bests.shape == (200, pruning.LENGTH)
+    assert curves.lengths.min() >= 3
+    assert curves.lengths.max() <= pruning.LENGTH
+    assert (np.diff(curves.bests[np.isfinite(curves.bests[:, 0])], axis=1) <= 0).all()
+    assert np.isfinite(curves.bests[:, -1]).all()
+
+
+def test_coverage_of_pruning_has_a_row_for_each_family_size_and_rule() -> None:
+    (text,) = pruning.coverage(3, sizes=(18,), fresh=40)
+    rows = [line for line in text.splitlines() if "18: 3 of 6" in line]
+    assert len(rows) == len(pruning.FAMILIES) * 2
+    assert all("%" in row for row in rows)

@@ -34,8 +34,8 @@ def describe_one(history: History, cuts: pd.DataFrame) -> list[str]:
         return [*lines, none if changed is None else unknown]
     ends = known.iloc[[0]] if len(known) == 1 else known.iloc[[0, -1]]
     cases = [
-        f"after {history.name_epoch(row.first_cut)} with decay_patience {row.decay_patience}"
-        for row in ends.itertuples()
+        f"after {history.name_epoch(int(cut))} with decay_patience {patience}"
+        for cut, patience in zip(ends["first_cut"], ends["decay_patience"], strict=True)
     ]
     lines.append(f"a plateau rule would first cut the learning rate {' and '.join(cases)}; {OTHER_HISTORY}")
     if (rows["unknown"] == CHANGES).any():

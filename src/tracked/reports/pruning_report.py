@@ -82,7 +82,7 @@ def describe(row: pd.Series, metric: str) -> list[str]:
         within = (saved, f"{lost}{few}")
     lines.append(
         f"{searches}: saves {row['search_saved']:.0%} of the epochs{within[0]} and loses the best training in "
-        f"{row['search_lost']:.1%}{within[1]}; {metric} is worse by {row['search_regret']:.4g} on average and "
+        f"{row['search_lost']:.1%} of them{within[1]}; {metric} is worse by {row['search_regret']:.4g} on average and "
         f"{row['search_regret_worst']:.4g} at most, for which so few trainings tell no interval"
     )
     return lines
@@ -102,7 +102,7 @@ def draw(histories: Sequence[History], trials: pd.DataFrame, table: pd.DataFrame
                 ax.plot(end, history.values[end - 1], "x", color=ORANGE, ms=5, zorder=3)
             ax.plot(epochs[:end], history.values[:end], color=color, lw=2 if wins else 0.8, zorder=2)
         ax.set_title(f"{row['rule']}: {row['given_up']:,} of {row['trainings']:,} given up (crosses)")
-        ax.set_xlabel("evaluation")
+        ax.set_xlabel(histories[0].unit)
         ax.set_ylabel(f"{histories[0].monitor} (green: the best)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     last = axes[-1]
