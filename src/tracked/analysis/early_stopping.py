@@ -16,6 +16,7 @@ import numpy as np
 
 Event = Literal["improved", "waiting", "stopped"]
 COMPLETED = ("patience", "epochs")  # stop reasons of a training that ended by its own rule
+PRUNED = "pruned"  # of a trial that its search gave up
 OTHER_HISTORY = "other_history"  # stop reason: a resumed training reported other values than its run has stored
 NOT_A_NUMBER = "not_a_number"  # stop reason: the loss became NaN or infinite; such a training cannot be resumed
 

@@ -52,6 +52,11 @@ class Signals:
         if not self._held:
             raise Interrupted(signum)
 
+    def request(self, signum: int) -> None:
+        """Ask for the end from another thread, as the signal would; :meth:`check` raises it."""
+        if self.signum is None:
+            self._first, self.signum = time.monotonic(), signum
+
     def check(self) -> None:
         """Raise a signal that arrived while signals were held; without a later check, the signal has no effect."""
         if self.signum is not None:

@@ -108,6 +108,24 @@ def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLo
     lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held_error, run))
     run = run_start.read_run(run.info.run_id)  # another process may have finished it before the lock
     recorded, extended = resume_parameters.merge_parameters(owner, run, command)
+    return _complete_plan(owner, run, recorded, extended)
+
+
+def plan_trial(owner: Experiment, run_id: str, folder_lock: RunFolderLock) -> ResumePlan:
+    """Lock a search's training, and plan its resume with its own parameters.
+
+    Raises:
+        UserError: if the run does not exist, or another process holds it.
+        RunFailed: if the store keeps failing.
+    """
+    run = run_start.read_run(run_id)
+    lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held_error, run))
+    return _complete_plan(owner, run, resume_parameters.recorded_parameters(owner, run), {})
+
+
+def _complete_plan(
+    owner: Experiment, run: MlflowRun, recorded: TrainParameters, extended: dict[str, int]
+) -> ResumePlan:
     source = run_parameters.read_launch(run).get("source") or run.data.tags.get(DATA_SOURCE, "")
     logged = run_calls.logged_epochs(run, list_logged_metrics(owner))
     return ResumePlan(owner, run, recorded, extended, source, logged)

@@ -1,9 +1,9 @@
 """Start or resume a training with its run."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from tracked.resume import auto_rate, resume_plan
 from tracked.resume.resume_plan import ResumePlan
 from tracked.runs import context, registry, writer
 from tracked.runs.connection import tracking_uri
-from tracked.runs.run_start import TrainingStart
+from tracked.runs.run_start import ResumableStart
 from tracked.runs.schema import PRESET_VALUES, RESERVED, TRACKED_VERSION
 from tracked.training import reproducibility, run_folder
 from tracked.training.journal import HistoryError
@@ -31,13 +31,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrackedTraining:
-    """A started or resumed training: its run, its data, its trainer."""
+    """A started or resumed training: its run, its data, its trainer.
+
+    Of a search's trial, what its end tells is a result, whatever the end is; its checkpoint stays in the run folder.
+    """
 
     run: writer.Run
     data: Dataset
     trainer: "Trainer"
     plan: ResumePlan | None
     log_environment: Callable[[], None]
+    is_trial: bool = False
 
     def fit(self) -> None:
         """Train to the end, and log the report whatever ends the training.
@@ -52,6 +56,8 @@ class TrackedTraining:
         try:
             self._build()
             trainer.fit()
+            if not self.is_trial:
+                trainer.require_checkpoint()
         except HistoryError:
             trainer.trainee, run.stop_reason = None, OTHER_HISTORY  # its result is not the run's
             raise
@@ -61,7 +67,7 @@ class TrackedTraining:
         finally:
             with signals.hold():
                 if trainer.trainee or not (self.plan and self.plan.has_begun):  # else the former report stays
-                    training_report.log_report(run, self.data, trainer)
+                    training_report.log_report(run, self.data, trainer, self.is_trial)
         signals.check()
         say(training_report.summarize(trainer))
         run.flush()
@@ -90,6 +96,24 @@ class TrackedTraining:
         say(f"training a network of {trainee.weights:,} weights, at most {parameters.epochs:,} epochs")
 
 
+@dataclass(frozen=True)
+class TrialStart:
+    """What the training of a search starts with, beside its parameters.
+
+    Args:
+        run_name: of a new run; ``tags`` likewise.
+        experiment_id: the MLflow experiment.
+        give_up: tells from the monitor's values, one an epoch, why to give the training up; empty: go on.
+        register: whether its best checkpoint becomes a version; else the run folder stays when the training ends.
+    """
+
+    run_name: str
+    tags: Mapping[str, str]
+    experiment_id: str
+    give_up: Callable[[Sequence[float]], str] | None = None
+    register: bool = False
+
+
 @contextmanager
 def start_or_resume(
     experiment: Experiment, command: TrainCommand, signals: Signals
@@ -111,35 +135,58 @@ def start_or_resume(
         parameters = plan.parameters if plan else extract_training(command, experiment)
         if not (plan and plan.has_begun):
             require_short_name(parameters.model_name)
-        _tell_preset(parameters, is_new=plan is None)
-        for idle in parameters.list_idle():
-            warn(f"{idle} has no effect")
+        tell_parameters(parameters, is_new=plan is None)
         registry.require_own_model(experiment, parameters.model_name)
         data = experiment.load(parameters, plan.source if plan else "")
         require_rows(data)
         say(data.summary)
         if plan:
             resume_plan.require_same_data(plan, data)
-        reproducibility.make_repeatable(parameters.seed)
-        _import_training_code()
-        # Without this resume's extensions, which count from the epoch that log_resume tags.
-        recorded = plan.recorded if plan else parameters
-        start = _make_start(experiment, recorded, data, folder_lock, plan)
-        name, texts = parameters.run_name, recorded.as_logged()
-        with context.run(experiment, "train", name, texts, signals, training=start) as run:
-            say(f"run {run.id} {name!r}")
-            run.log_training_data(data)
-            parameters = auto_rate.resolve(experiment, parameters, data, run, plan, signals)
-            yield _make_training(experiment, parameters, data, plan, run, signals)
+        with open_training(experiment, parameters, data, plan, folder_lock, signals) as training:
+            yield training
 
 
-def _tell_preset(parameters: TrainParameters, is_new: bool) -> None:
-    """Print the preset's values and, of a new training, the given defaults that do not count."""
+@contextmanager
+def open_training(
+    experiment: Experiment,
+    parameters: TrainParameters,
+    data: Dataset,
+    plan: ResumePlan | None,
+    folder_lock: RunFolderLock,
+    signals: Signals,
+    trial: TrialStart | None = None,
+) -> Iterator[TrackedTraining]:
+    """Open the run of a training around a block that fits it: a new run, or the plan's.
+
+    Raises:
+        UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is created.
+        RunFailed: if the store keeps failing, or something could not be logged.
+    """
+    reproducibility.make_repeatable(parameters.seed)
+    _import_training_code()
+    # Without this resume's extensions, which count from the epoch that log_resume tags.
+    recorded = plan.recorded if plan else parameters
+    start = _make_start(experiment, recorded, data, folder_lock, plan)
+    name, texts, experiment_id = parameters.run_name, recorded.as_logged(), None
+    if trial:
+        name, experiment_id = trial.run_name, trial.experiment_id
+        start = replace(start, tags={**start.tags, **trial.tags}, keep_folder=not trial.register)
+    with context.run(experiment, "train", name, texts, signals, experiment_id, start) as run:
+        say(f"run {run.id} {name!r}")
+        run.log_training_data(data)
+        parameters = auto_rate.resolve(experiment, parameters, data, run, plan, signals)
+        yield _make_training(experiment, parameters, data, plan, run, signals, trial)
+
+
+def tell_parameters(parameters: TrainParameters, is_new: bool) -> None:
+    """Print the preset's values, what has no effect and, of a new training, the given defaults that do not count."""
     if is_new:
         for line in parameters.list_uncounted():
             warn(line)
     if described := parameters.describe_preset():
         say(described)
+    for idle in parameters.list_idle():
+        warn(f"{idle} has no effect")
 
 
 def require_short_name(name: str) -> None:
@@ -178,12 +225,12 @@ def _make_start(
     data: Dataset,
     folder_lock: RunFolderLock,
     plan: ResumePlan | None,
-) -> TrainingStart:
+) -> ResumableStart:
     """Describe the run's start; ``launch``, one tag, has all that a resume needs."""
     root = folder_lock.folder.parent if folder_lock.folder else run_folder.find_root(experiment.name, tracking_uri())
     launch = {"parameters": recorded.as_logged(), "source": data.source, "snapshots": str(root)}
     tags = {PRESET_VALUES: json.dumps(recorded.preset_values)} if recorded.preset_values else {}
-    return TrainingStart(folder_lock, root, launch, plan.id if plan else "", tags)
+    return ResumableStart(folder_lock, root, launch, plan.id if plan else "", tags)
 
 
 def _make_training(
@@ -193,6 +240,7 @@ def _make_training(
     plan: ResumePlan | None,
     run: writer.Run,
     signals: Signals,
+    trial: TrialStart | None,
 ) -> TrackedTraining:
     from tracked.training.trainer import Trainer
 
@@ -212,4 +260,5 @@ def _make_training(
 
     former = writer.read_environment(tags, machine | versions)
     trainer = Trainer(experiment, parameters, run.folder, log_epoch, signals, fingerprint, logged, former)
-    return TrackedTraining(run, data, trainer, plan, log_environment)
+    trainer.stopping.give_up = trial.give_up if trial else None
+    return TrackedTraining(run, data, trainer, plan, log_environment, is_trial=bool(trial and not trial.register))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tracked.analysis.early_stopping import COMPLETED, NOT_A_NUMBER, OTHER_HISTORY
+from tracked.analysis.early_stopping import COMPLETED, NOT_A_NUMBER, OTHER_HISTORY, PRUNED
 from tracked.analysis.rate_range import NO_RATE
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment, owns_untagged
@@ -14,7 +14,18 @@ from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
 from tracked.runs.run_parameters import read_launch, read_parameters
-from tracked.runs.schema import CLOSED, ENTRY_POINT, ERROR, REGISTERED, STOP_REASON, VERB, name_experiment
+from tracked.runs.schema import (
+    CLOSED,
+    CONFIRMS,
+    ENTRY_POINT,
+    ERROR,
+    PARENT_RUN_ID,
+    REGISTERED,
+    STOP_REASON,
+    TRIAL,
+    VERB,
+    name_experiment,
+)
 from tracked.training import run_folder
 from tracked.training.holder import Holder
 from tracked.training.snapshots import Snapshots
@@ -76,6 +87,7 @@ def find_unfinished(owner: Experiment, experiment_id: str) -> list[ResumableRun]
         if is_training_of(owner, run)
         and not (REGISTERED in run.data.tags and run.info.status == "FINISHED")
         and not (CLOSED in run.data.tags and run.info.status == "KILLED")
+        and not (is_of_search(run) and run.info.status == "FINISHED")
     ]
 
 
@@ -115,8 +127,13 @@ def _may_live(run: MlflowRun) -> bool:
     A training that completed its epochs may still be storing and registering its model.
     """
     tags = run.data.tags
-    ended = REGISTERED in tags or ERROR in tags or tags.get(STOP_REASON, COMPLETED[0]) not in COMPLETED
+    ended = REGISTERED in tags or ERROR in tags or tags.get(STOP_REASON, COMPLETED[0]) not in (*COMPLETED, PRUNED)
     return VERB in tags and not ended
+
+
+def is_of_search(run: MlflowRun) -> bool:
+    """Whether a run is a training of a search, which alone resumes it."""
+    return TRIAL in run.data.tags or CONFIRMS in run.data.tags
 
 
 def is_training_of(owner: Experiment, run: MlflowRun) -> bool:
@@ -151,6 +168,8 @@ def find_obstacle(owner: Experiment, run: MlflowRun) -> str:
         return f"is of {name_experiment(owner_of(owner, run))}"
     if REGISTERED in tags and run.info.status == "FINISHED":
         return f"has finished (version {tags[REGISTERED]} is registered)"
+    if is_of_search(run):
+        return f"is a training of search {tags.get(PARENT_RUN_ID)}: resume that, with search and --resume latest"
     if tags.get(STOP_REASON) == NOT_A_NUMBER:
         return "ended on a loss that is not a finite number; start a new training"
     if tags.get(STOP_REASON) == NO_RATE:

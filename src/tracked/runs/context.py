@@ -24,7 +24,7 @@ from tracked.experiment import Experiment
 from tracked.runs import run_start
 from tracked.runs.connection import brief_calls
 from tracked.runs.outbox import with_retries
-from tracked.runs.run_start import TrainingStart
+from tracked.runs.run_start import ResumableStart
 from tracked.runs.schema import CLOSED, ENTRY_POINT, ERROR, STOP_REASON
 from tracked.runs.writer import Run
 from tracked.training.holder import Holder
@@ -42,9 +42,9 @@ def run(
     parameters: Mapping[str, str],
     signals: Signals,
     experiment_id: str | None = None,
-    training: TrainingStart | None = None,
+    resumable: ResumableStart | None = None,
 ) -> Iterator[Run]:
-    """Open a run around a verb's work: a new run, the run of ``mlflow run``, or the run of a resumed training.
+    """Open a run around a verb's work: a new run, the run of ``mlflow run``, or a resumed run.
 
     With ``experiment_id`` the run is in that MLflow experiment; a run that ``mlflow run`` has created in another one
     links to it. Within another run, the run is that one's child.
@@ -52,8 +52,8 @@ def run(
     The final status is FINISHED, KILLED after Ctrl-C or SIGTERM, else FAILED. The tag ``stop_reason`` keeps the reason
     where ``mlflow run`` overwrites the status. Parameters that the run has already are not logged again.
 
-    A ``training`` has a run folder, held by this process and removed just before the run is FINISHED. An error that
-    ends the training carries the command that resumes it, as a note.
+    A ``resumable`` run, of a training or a search, has a run folder, held by this process and removed just before the
+    run is FINISHED. An error that ends the work carries the command that resumes it, as a note.
 
     Raises:
         UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is created.
@@ -61,12 +61,12 @@ def run(
     """
     with signals.hold():
         token, process = uuid.uuid4().hex, Holder.this_process()
-        launch = {"token": token} | asdict(process) | dict(training.launch if training else {})
-        if training:
-            training.folder_lock.sign(token)
-        run_id, tags = (training.run_id, training.tags) if training else ("", {})
+        launch = {"token": token} | asdict(process) | dict(resumable.launch if resumable else {})
+        if resumable:
+            resumable.folder_lock.sign(token)
+        run_id, tags = (resumable.run_id, resumable.tags) if resumable else ("", {})
         active, is_new = run_start.start(owner, verb, name, experiment_id, json.dumps(launch), run_id, tags)
-        record = Run(active.info.run_id, owner.name, _folder(training, active.info.run_id, token))
+        record = Run(active.info.run_id, owner.name, _folder(resumable, active.info.run_id, token))
     status: Status = "FAILED"
     try:
         signals.check()
@@ -90,29 +90,29 @@ def run(
                 record.flush(PATIENCE_AFTER_ERROR, bound=PATIENCE_AFTER_ERROR)
             except RunFailed as lost:
                 warn(f"error: {lost}")
-            if training and record.stop_reason not in (NOT_A_NUMBER, NO_RATE, OTHER_HISTORY):
+            if resumable and record.stop_reason not in (NOT_A_NUMBER, NO_RATE, OTHER_HISTORY):
                 error.add_note(f"to resume: {_resume_command(record.id, active)}")
         raise
     finally:
         with signals.hold():
-            record.close(keep=training is not None)
-            if training and status == "FINISHED":
-                training.folder_lock.remove()
+            record.close(keep=resumable is not None)
+            if resumable and status == "FINISHED" and not resumable.keep_folder:
+                resumable.folder_lock.remove()
             try:
                 _end(record, status)
             except RunFailed as error:
-                if training:
+                if resumable:
                     error.add_note(f"to resume: {_resume_command(record.id, active)}")
                 raise
 
 
-def _folder(training: TrainingStart | None, run_id: str, token: str) -> Path | None:
+def _folder(resumable: ResumableStart | None, run_id: str, token: str) -> Path | None:
     """Hold the training's run folder; None for another verb."""
-    if training is None:
+    if resumable is None:
         return None
-    folder = training.folder_lock.folder or training.root / run_id
+    folder = resumable.folder_lock.folder or resumable.root / run_id
     try:
-        return training.folder_lock.take(folder, token)
+        return resumable.folder_lock.take(folder, token)
     except (OSError, HeldError) as error:
         run_start.end_active_run("FAILED")
         raise RunFailed(f"the run folder {folder} cannot be used ({one_line(error)})") from error
@@ -133,15 +133,16 @@ def _end(record: Run, status: Status) -> None:
 
 
 def _resume_command(run_id: str, active: mlflow.ActiveRun) -> str:
-    """The command that resumes a training, for this process's working directory."""
+    """The command that resumes a training or a search, for this process's working directory."""
     if ENTRY_POINT in active.data.tags:
         manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "local")  # the only one without a tag
         options = [] if manager == "conda" else ["--env-manager", manager]
-        return shlex.join(["mlflow", "run", str(Path.cwd()), "--run-id", run_id, *options])
+        entry = [] if active.data.tags[ENTRY_POINT] == "main" else ["-e", active.data.tags[ENTRY_POINT]]
+        return shlex.join(["mlflow", "run", str(Path.cwd()), *entry, "--run-id", run_id, *options])
     here = Path.cwd()
     python, script = (
         str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
         for path in (Path(sys.executable), Path(sys.argv[0]).absolute())
     )
-    verb = sys.argv[1:2] if sys.argv[1:2] == ["train"] else []  # where one script has all verbs
+    verb = sys.argv[1:2] if sys.argv[1:2] in (["train"], ["search"]) else []  # where one script has all verbs
     return shlex.join([python, script, *verb, "--resume", run_id])

@@ -30,16 +30,19 @@ from tracked.runs.run_calls import set_tags
 from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, LAUNCH, TRACKED_VERSION, VERB, name_experiment
 from tracked.training.run_folder_lock import RunFolderLock
 
+RESUMED = {"train": "a training", "search": "a search"}  # verbs whose runs can be resumed
+
 
 @dataclass(frozen=True)
-class TrainingStart:
-    """What a training's run starts with.
+class ResumableStart:
+    """What the run of a training or a search starts with.
 
     Args:
         folder_lock: holds the run folder below ``root``.
         launch: the content of the tag ``launch``.
         run_id: the resumed run's id; empty for a new run.
         tags: further tags, set with it.
+        keep_folder: whether the run folder stays when the run is FINISHED.
     """
 
     folder_lock: RunFolderLock
@@ -47,13 +50,14 @@ class TrainingStart:
     launch: Mapping[str, object]
     run_id: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    keep_folder: bool = False
 
 
 def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
     """Require that the run of :func:`mlflow_run_id` may become a run of this verb; returns it, None if there is none.
 
-    The run must be unused; train also takes a training. A refused run is not changed, but ``mlflow run --run-id`` sets
-    its status to FAILED after an error.
+    The run must be unused; train also takes a training, search a search. A refused run is not changed, but
+    ``mlflow run --run-id`` sets its status to FAILED after an error.
 
     Raises:
         UserError: if the run does not exist, is another experiment's, another verb's or a used one of this verb.
@@ -74,10 +78,10 @@ def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
             f"{RUN_ID_SETTING}: run {run_id} was made by mlflow run with another experiment's parameters ({names}); "
             f"allowed: a run of {owner.name!r}"
         )
-    if used_by == "train" == verb or (not used_by and entry_point in (None, "main" if verb == "train" else verb)):
+    if used_by == verb in RESUMED or (not used_by and entry_point in (None, "main" if verb == "train" else verb)):
         return run
     what = f"is a run of {used_by}" if used_by else f"was made by mlflow run for {entry_point}"
-    allowed = "a training, a run that nothing has begun" if verb == "train" else "a run that nothing has begun"
+    allowed = f"{RESUMED[verb]}, a run that nothing has begun" if verb in RESUMED else "a run that nothing has begun"
     raise UserError(
         f"{RUN_ID_SETTING}: run {run_id} {what} and cannot become one of {verb}; allowed: {allowed}, or no --run-id"
     )

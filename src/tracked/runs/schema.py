@@ -22,16 +22,16 @@ from tracked.training import files, journal, run_folder, snapshot_file
 RUN_TAGS = {
     (
         VERB := "verb"
-    ): "what the run is of: train, find_rate, evaluate, replay, compare, promote, rollback or unfinished, or a verb "
-    "of the experiment's own",
+    ): "what the run is of: train, find_rate, search, evaluate, replay, compare, promote, rollback or unfinished, or "
+    "a verb of the experiment's own",
     (EXPERIMENT := "experiment"): "whose run it is: the experiment's name; runs from before experiments had names have "
     "no such tag",
     (TRACKED_VERSION := "tracked_version"): "the version of the package `tracked` that the last attempt ran; runs from "
     "before 0.7.0 have no such tag",
     (LAUNCH := "launch"): "JSON about the last attempt: its process (`token`, `pid`, `host`, `since`, `start`) and, of "
     "a training, its `parameters`, the `source` of its data and the folder of its run folder (`snapshots`)",
-    (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, not_a_number, no_rate, interrupted, error, "
-    "killed or other_history; absent where a verb other than train has finished",
+    (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, pruned, not_a_number, no_rate, interrupted, "
+    "error, killed or other_history; absent where a verb other than train has finished",
     (ERROR := "error"): "the error that ended the run, on one line",
     MLFLOW_RUN_NOTE: "the description that the UI shows, in Markdown",
     (ENTRY_POINT := MLFLOW_PROJECT_ENTRY_POINT): "set by `mlflow run`: the entry point that it started",
@@ -54,6 +54,12 @@ TRAINING_TAGS = {
     (REGISTERED := "registered_version"): "the number of the model version; set last: with this tag the training is "
     "complete, whatever the status is",
     (CLOSED := "closed"): "true once `unfinished` has closed the training",
+    (TRIAL := "trial"): "of a search's trial: its number, from 0 on",
+    (CONFIRMS := "confirms"): "of a training that confirms a search's choice: the trial with the same parameters, or "
+    "defaults; its seed is another",
+    (PROPOSAL := "proposal"): "JSON: of a search's training, the `values` of the searched parameters and, of a trial, "
+    "the numbers of the trials whose results the proposal was made with (`known`)",
+    (PRUNED_BECAUSE := "pruned_because"): "why a search gave the trial up",
 }
 EPOCH_METRICS = {
     "{metric}": "what the experiment's network reports of the training part",

@@ -1,37 +1,42 @@
 """Callbacks of a training: the early-stopping rule, the best checkpoint, the point of interruption, the progress."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import keras
 
-from tracked.analysis.early_stopping import NOT_A_NUMBER, Rule, State, advance
+from tracked.analysis.early_stopping import NOT_A_NUMBER, PRUNED, Rule, State, advance
 from tracked.console.progress import Progress, track
 from tracked.console.signals import Signals
 from tracked.training.files import checkpoint_name, require_checkpoint, sha256_of, write_safely
 
 Logs = dict[str, Any] | None
+GiveUp = Callable[[Sequence[float]], str]
 
 
 class EarlyStopping(keras.callbacks.Callback):
-    """End the training by the rule, after the last epoch, or when a loss is not finite.
+    """End the training by the rule, after the last epoch, when a loss is not finite, or when a search gives it up.
 
     Args:
         loss: the loss's name among the metrics.
 
     Attributes:
+        give_up: tells from the monitor's values, one an epoch, why to give the training up; empty: go on. None: never.
         state: the rule's state after the last epoch.
-        reason: why the training ended: patience, epochs or not_a_number; empty before its end.
+        reason: why the training ended: patience, epochs, not_a_number or pruned; empty before its end.
+        given_up: what ``give_up`` told at the end; else empty.
     """
 
     def __init__(self, rule: Rule, monitor: str, epochs: int, loss: str = "loss") -> None:
         super().__init__()
         self.rule, self.monitor, self.epochs = rule, monitor, epochs
         self._losses = (loss, f"val_{loss}")
+        self.give_up: GiveUp | None = None
+        self._values: list[float] = []
         self.state = State()
-        self.reason = ""
+        self.reason = self.given_up = ""
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Advance the rule by the epoch's value, and end the training if the rule stops."""
@@ -51,6 +56,10 @@ class EarlyStopping(keras.callbacks.Callback):
             self.reason = "patience"
         elif self.state.epoch == self.epochs:
             self.reason = "epochs"
+        elif self.give_up:
+            self._values.append(float(logs[self.monitor]))
+            self.given_up = self.give_up(self._values)
+            self.reason = PRUNED if self.given_up else ""
 
 
 class BestCheckpoint(keras.callbacks.Callback):

@@ -121,7 +121,8 @@ def describe_machine() -> dict[str, str]:
     """Describe the machine by what results depend on: equal values give equal bits."""
     import tensorflow as tf
 
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or count_cores()
+    set_by_environment = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or set_by_environment or count_cores()
     return {
         "cpu": _cpu(),
         "threads": str(threads),

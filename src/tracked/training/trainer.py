@@ -126,7 +126,7 @@ class Trainer:
 
         Raises:
             Interrupted: after the batches in which a signal came.
-            RunFailed: if a loss is not finite, no epoch has a finite monitor, or an epoch cannot be written to disk.
+            RunFailed: if an epoch cannot be written to disk, or the trainee's fit ends early.
         """
         if not self.stopping.reason:
             try:
@@ -140,6 +140,13 @@ class Trainer:
         self.reason = self.stopping.reason or self.reason
         if not self.stopping.reason:
             raise RunFailed(f"the trainee's fit ended early, after epoch {self.stopped_epoch}; nothing is registered")
+
+    def require_checkpoint(self) -> None:
+        """Require that the training has ended with a checkpoint to register.
+
+        Raises:
+            RunFailed: if a loss is not finite, or no epoch has a finite monitor.
+        """
         if self.reason != NOT_A_NUMBER and not self.best_epoch:
             raise RunFailed(f"no epoch has a finite {self.parameters.monitor}; nothing is registered")
         if self.reason == NOT_A_NUMBER:

@@ -1,0 +1,111 @@
+"""What a search hands to its workers and gets back: tasks, their outcomes, the workers' interface."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, Self
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training of a search: a trial, or a training that confirms one. Plain values, so that it can be sent.
+
+    Args:
+        name: of the training, in messages: "trial 3".
+        run_id: of the training to resume; empty for a new one.
+        run_name: of a new run.
+        given: the parameters, as :func:`tracked.console.train_parameters.make_train_parameters` takes them.
+        of_preset: the validation's context: values that win even where they equal a default; None without a preset.
+        tags: of a new run, set when it is created.
+        prune: the rule for giving up; none for no rule.
+        others: the histories that the rule compares with.
+        register: whether the best checkpoint becomes a version; else the run folder stays when the training ends.
+        note: a paragraph of Markdown for the description of that version; ``version_tags``: further tags of it.
+    """
+
+    name: str
+    run_id: str
+    run_name: str
+    given: Mapping[str, Any]
+    of_preset: Mapping[str, Any] | None
+    tags: Mapping[str, str]
+    prune: Literal["none", "median", "asha"] = "none"
+    others: Sequence[Sequence[float]] = ()
+    register: bool = False
+    note: str = ""
+    version_tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task.
+
+    Args:
+        status: ended: the training's run has ended by itself, FINISHED; failed: an error ended it; interrupted: the
+            search asked the worker to stop.
+        run_id: empty if no run was made.
+        error: one line.
+        version: the title of the registered version, if there is one.
+    """
+
+    status: Literal["ended", "failed", "interrupted"]
+    run_id: str = ""
+    error: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all workers of a search are made with.
+
+    Args:
+        experiment_id: the MLflow experiment of the runs.
+        folder: the search's run folder, on a disk that all workers see.
+        data_digest: of the data that the search began with.
+        source: what finds these data again.
+        threads: of TensorFlow, a worker; 0 for its own default.
+        environment: variables of the environment, such as MLflow's settings.
+        working_folder: of the processes; empty: as the search's.
+    """
+
+    experiment_id: str
+    folder: str
+    data_digest: str
+    source: str
+    threads: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    working_folder: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A task that a worker has left: with its outcome, or without one if the worker died (``death`` says how)."""
+
+    task: Task
+    outcome: Outcome | None
+    death: str = ""
+
+
+class Workers(Protocol):
+    """Workers that carry out one task each at a time, in processes of their own.
+
+    A worker is made when it is needed, and another in place of one that died. A context manager: at the end of the
+    block, all workers are asked to stop (they end their trainings in order, so that these can be resumed), and after
+    ``GRACE`` seconds they are killed.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    @property
+    def idle(self) -> int:
+        """The number of workers without a task."""
+
+    def submit(self, task: Task) -> None:
+        """Hand a task to an idle worker."""
+
+    def wait(self, seconds: float) -> list[Event]:
+        """Wait until a worker has left its task, for some time at most."""
+
+
+GRACE = 60.0  # seconds in which a worker that is asked to stop reaches the end of its batches and logs its end

@@ -1,0 +1,148 @@
+"""Carry out the tasks of a search in one process: the data are read once, and each task is a training."""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tracked.analysis.pruning import decide
+from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.lines import one_line, say
+from tracked.console.signals import Signals
+from tracked.console.train_parameters import TrainParameters, make_train_parameters
+from tracked.experiment import Dataset, Experiment
+from tracked.search.tasks import GRACE, Outcome, Setting, Task
+from tracked.training.dataset_cache import DatasetCache
+
+WORKERS, STOP = "workers", "stop"  # files of a search's run folder
+THREADS = "TF_NUM_INTRAOP_THREADS"
+POLL = 0.5  # seconds between two looks at the search
+
+
+class Worker:
+    """One process's part of a search; made before anything slow is imported.
+
+    Args:
+        signals: their handler, or one that is asked to stop by :meth:`Signals.request`.
+        ends_process: whether the process may be ended if a task does not reach a point where it can stop.
+    """
+
+    def __init__(self, experiment: Experiment, setting: Setting, signals: Signals, ends_process: bool = True) -> None:
+        os.environ.update(setting.environment)
+        if setting.threads:
+            os.environ[THREADS] = str(setting.threads)  # read when TensorFlow is imported
+        if setting.working_folder:
+            os.chdir(setting.working_folder)
+        self.experiment, self.setting, self.signals = experiment, setting, signals
+        self._cache = DatasetCache(experiment)
+        self._lock = os.open(Path(setting.folder) / WORKERS, os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)  # a resumed search waits until the former workers have ended
+        threading.Thread(target=self._watch, args=(ends_process,), name="watch", daemon=True).start()
+
+    def run(self, task: Task) -> Outcome:
+        """Carry out a task; whatever becomes of the training is told in the outcome, and in its run."""
+        run_id = task.run_id
+        try:
+            self.signals.check()
+            run_id, version = self._train(task)
+            return Outcome("ended", run_id, version=version)
+        except Interrupted:
+            return Outcome("interrupted", run_id)
+        except (UserError, RunFailed, OSError) as error:
+            return Outcome("failed", run_id, one_line(error))
+
+    def _train(self, task: Task) -> tuple[str, str]:
+        from tracked.models import finalize
+        from tracked.resume import resume_plan, tracked_training
+        from tracked.training.run_folder_lock import RunFolderLock
+
+        experiment = self.experiment
+        with RunFolderLock(experiment.file_patterns) as folder_lock:
+            plan = resume_plan.plan_trial(experiment, task.run_id, folder_lock) if task.run_id else None
+            cls = make_train_parameters(experiment)
+            parameters = plan.parameters if plan else cls.model_validate(dict(task.given), context=task.of_preset)
+            data = self._load(parameters)
+            if plan:
+                resume_plan.require_same_data(plan, data)
+            start = tracked_training.TrialStart(
+                task.run_name, task.tags, self.setting.experiment_id, self._make_rule(task, parameters), task.register
+            )
+            say(f"{task.name}: {task.run_name}")
+            opened = tracked_training.open_training(
+                experiment, parameters, data, plan, folder_lock, self.signals, start
+            )
+            with opened as training:
+                training.fit()
+                version = ""
+                if task.register:
+                    run, trainer = training.run, training.trainer
+                    origin = finalize.Origin(task.note, task.version_tags)
+                    version = finalize.register_best(run, data, trainer, self.signals, origin)
+            return training.run.id, version
+
+    def _load(self, parameters: TrainParameters) -> Dataset:
+        """Read the data, or take those of the former task.
+
+        Raises:
+            UserError: if the data are not those that the search began with.
+        """
+        data = self._cache.load(parameters, self.setting.source)
+        if data.digest != self.setting.data_digest:
+            change = f"(digest {self.setting.data_digest[:12]} -> {data.digest[:12]})"
+            raise UserError(f"data: {data.source} changed since the search began {change}; restore the data")
+        return data
+
+    @staticmethod
+    def _make_rule(task: Task, parameters: TrainParameters) -> Callable[[Sequence[float]], str] | None:
+        rule = task.prune
+        if rule == "none":
+            return None
+        return lambda values: decide(rule, values, task.others, parameters.direction)
+
+    def _watch(self, ends_process: bool) -> None:
+        """End the task once the search has ended or asks for it: no worker outlives its search for long."""
+        folder, parent = Path(self.setting.folder), os.getppid()
+        while is_alive(folder) and not (folder / STOP).exists() and (os.getppid() == parent or not ends_process):
+            time.sleep(POLL)
+        self.signals.request(signal.SIGTERM)
+        if ends_process:
+            with suppress(ProcessLookupError):
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(GRACE)
+            os._exit(128 + signal.SIGTERM)
+
+
+def is_alive(folder: Path) -> bool:
+    """Whether a process holds the search's run folder."""
+    from tracked.training.run_folder import find_holder
+
+    try:
+        return find_holder(folder) is not None
+    except OSError:
+        return True  # a disk that does not answer tells nothing
+
+
+def wait_for_workers(folder: Path, signals: Signals) -> None:
+    """Wait until the workers of a search's former attempts have ended: they reach the end of their batches.
+
+    Raises:
+        Interrupted: if a signal came.
+    """
+    descriptor, told = os.open(folder / WORKERS, os.O_RDWR | os.O_CREAT, 0o644), False
+    try:
+        while True:
+            signals.check()
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if not told:
+                    say("waiting for a worker of the search's former attempt to end")
+                told = True
+                time.sleep(POLL)
+    finally:
+        os.close(descriptor)
