@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "examples" / "diabetes")]
 import imdb_conv1d.schema
 from diabetes import Diabetes
 from imdb_conv1d.experiment import EXPERIMENT
+from tracked.analysis.pruning import RULES
 from tracked.console import find_rate_parameters, train_parameters, verb_parameters
 from tracked.console.parameters import Parameters, as_string, describe_allowed
 from tracked.experiment import Experiment
@@ -121,7 +122,7 @@ drawn as bars by the UI, a run each.
 
 def format_name(name: str) -> str:
     """Format a stored name; behind one with a part in braces, what it is for imdb-conv1d."""
-    parts = {
+    parts: dict[str, Sequence[str]] = {
         "rows": [EXPERIMENT.terms.rows],
         "loss": [EXPERIMENT.terms.loss_key],
         "metric": [metric.name for metric in EXPERIMENT.metrics],
@@ -130,6 +131,7 @@ def format_name(name: str) -> str:
         "monitor": ["val_loss"],
         "inputs_switch": [EXPERIMENT.inputs_switch],
         "baseline": list(EXPERIMENT.baselines),
+        "rule": RULES,
     }
     filled = [name]
     for part, values in parts.items():

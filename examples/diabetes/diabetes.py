@@ -46,6 +46,7 @@ class Diabetes(Experiment):
     terms = Terms(row="patient", loss="absolute error", unit="points", max_loss=200, margin=10)
     headline = ("loss", "r2")
     baselines: ClassVar[Mapping[str, str]] = {"median": "the median", "linear": "the linear regression"}
+    space = "learning_rate=0.001..0.1/log schedule=constant,cosine batch_size=16,32,64 hidden_units=16..256/16"
     advice = "a smaller learning_rate than {learning_rate} may help"
 
     def load(self, parameters: DiabetesParameters | None, source: str) -> Any:

@@ -13,6 +13,7 @@ import pandas as pd
 from imdb_conv1d import leaks
 from imdb_conv1d.labels import Classes, make_classes, quote_labels
 from imdb_conv1d.parameters import TrainParameters
+from imdb_conv1d.reuse import Last, Prepared
 from imdb_conv1d.sources import Source
 from imdb_conv1d.splitting import LISTED, TEST, assign_parts, check_labels, count_dropped
 from imdb_conv1d.text_index import TextIndex, make_index, read_again, read_spellings, to_hex
@@ -65,10 +66,12 @@ class LabelledTexts(IndexedTexts):
         assigned: the part of each row of the index, from ``splitting.assign_parts``.
         keys: of the words that the model gets of each row of train and validation, bytes [n], by number; set while
             the network is built.
+        prepared: what the last training has derived from the texts, for the next one of the process.
     """
 
     assigned: np.ndarray
     keys: np.ndarray = field(default_factory=lambda: np.empty(0, "S32"))
+    prepared: Last[Prepared] = field(default_factory=Last)
 
     @property
     def dropped(self) -> dict[str, int]:

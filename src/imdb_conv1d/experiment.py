@@ -47,41 +47,49 @@ class ImdbConv1D(Experiment):
     file_patterns = tuple(
         name.replace(".", r"\.").format(sha256="[0-9a-f]{64}") for name in (schema.VOCABULARY, schema.NGRAMS)
     )
+    data_parameters = (
+        "data", "text_column", "label_column", "encoding", "positive_label", "validation_split", "test_split",
+    )  # fmt: skip
     baselines: ClassVar[Mapping[str, str]] = schema.BASELINES
     owns_untagged_runs = True  # versions before experiments had names trained this one only
     inputs_switch = "log_texts"
     legacy_seen_metric = schema.LEGACY_SEEN
+    space = (
+        "learning_rate=3e-4..1e-2/log schedule=constant,cosine max_features=5000..30000/5000 "
+        "filters=64..256/64 hidden_dims=64..256/64 dropout=0..0.6"
+    )
     advice = "a smaller learning_rate than {learning_rate} may help"
 
     def load(self, parameters: TrainParameters, source: str) -> "LabelledTexts":
         """Index the texts and print their source.
 
         Raises:
-            UserError: as ``dataset.load``; and if ``network=gated`` is to tell too many labels apart.
+            UserError: as ``dataset.load``.
         """
         from imdb_conv1d import dataset, sources
         from imdb_conv1d.columns import Layout
 
         texts = sources.resolve(source or parameters.data, Layout.of(parameters))
         say(texts.note or f"data: {texts.name}")
-        loaded = dataset.load(texts, parameters.validation_split, parameters.test_split, parameters.positive_label)
-        if parameters.network == "gated" and len(loaded.classes) > MAX_GATED:
-            allowed = f"conv with more than {MAX_GATED} labels; {texts.name} has {len(loaded.classes):,}"
+        return dataset.load(texts, parameters.validation_split, parameters.test_split, parameters.positive_label)
+
+    def check_data(self, parameters: TrainParameters, dataset: "LabelledTexts") -> None:
+        """Refuse ``network=gated`` where it is to tell too many labels apart."""
+        if parameters.network == "gated" and len(dataset.classes) > MAX_GATED:
+            allowed = f"conv with more than {MAX_GATED} labels; {dataset.source} has {len(dataset.classes):,}"
             raise UserError(refusal("network", parameters.network, allowed))
-        return loaded
 
     def build(
         self, parameters: TrainParameters, dataset: "LabelledTexts", folder: Path, resumed_tags: Mapping[str, str]
     ) -> "NetworkTrainee":
-        """Build the vocabulary, the ids and the network."""
+        """Build the vocabulary, the ids and the network; the dataset holds the ids for the next training."""
         import numpy as np
 
-        from imdb_conv1d import ids, networks
+        from imdb_conv1d import networks, prepare
         from imdb_conv1d.batches import balance_classes
 
-        classes, positions = len(dataset.classes), [dataset.positions(part) for part in SEEN_PARTS]
-        size, maxlen = parameters.max_features, parameters.maxlen
-        encoding = ids.encode_parts(dataset.read_texts(), positions, folder, size, maxlen, parameters.tokens)
+        classes, prepared = len(dataset.classes), prepare.encode(dataset, parameters, folder)
+        encoding = prepared.encoding
         dataset.keys = encoding.keys
         kind = np.float32 if classes == 2 else np.int32
         labels = [dataset.labels(part).astype(kind) for part in SEEN_PARTS]
@@ -90,7 +98,7 @@ class ImdbConv1D(Experiment):
         if parameters.network == "gated":
             from imdb_conv1d import gated
 
-            return gated.build(parameters, train, validation, classes, folder, weights)
+            return gated.build(parameters, train, validation, classes, folder, weights, prepared.ngrams)
         layers = resumed_tags.get(schema.LAYERS, "")
         network = networks.build(parameters, layers, classes, len(labels[0]))
         return networks.NetworkTrainee(network, parameters, train, validation, weights)

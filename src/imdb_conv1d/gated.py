@@ -1,5 +1,6 @@
 """Build the trainee of ``network=gated``: the n-grams' linear models, their values in every text, the network."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from imdb_conv1d import networks, ngram_fit, ngram_model, ngram_values
 from imdb_conv1d.networks import Encoded, NetworkTrainee
 from imdb_conv1d.parameters import TrainParameters
+from imdb_conv1d.reuse import NgramReuse
 
 
 def build(
@@ -16,16 +18,30 @@ def build(
     classes: int,
     folder: Path,
     class_weights: np.ndarray | None,
+    reuse: NgramReuse | None = None,
 ) -> NetworkTrainee:
-    """Fit the models, unless the run folder has them, and build the network on what they say.
+    """Fit the models, unless the run folder or an earlier training has them, and build the network on what they say.
 
     A training text's values come from the model that has not seen it, the others' from the model of all.
+
+    Args:
+        reuse: the n-grams of earlier trainings on these ids and labels.
     """
+    reuse = reuse or NgramReuse()
     size, longest = parameters.max_features, parameters.ngrams
     (texts, labels), (held_out, _) = train, validation
     folds = ngram_fit.assign_folds(texts, parameters.seed, longest)
-    model = ngram_model.keep(folder, lambda: ngram_fit.fit(texts, labels, classes, folds, size, longest))
-    numbers = ngram_values.number_in_file([texts, held_out], size, longest, model.keys, folder)
+    model = ngram_model.keep(
+        folder,
+        lambda: ngram_fit.fit(texts, labels, classes, folds, size, longest),
+        reuse.models,
+        (longest, parameters.seed),
+    )
+    # Models of other folds may have the same n-grams.
+    numbers = reuse.numbers.take(
+        (longest, hashlib.sha256(model.keys.data).digest()),
+        lambda: ngram_values.number_in_file([texts, held_out], size, longest, model.keys, folder),
+    )
     lookups = [
         ngram_values.NgramValues(part, model, numbers, models)
         for part, models in ((texts, folds), (held_out, np.zeros(len(held_out), np.int32)))

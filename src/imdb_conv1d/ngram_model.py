@@ -3,7 +3,7 @@
 The file is kept as the vocabulary is: written once, named after its content, and taken by every resume.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 
 from imdb_conv1d.ids import explain_full_disk
+from imdb_conv1d.reuse import KeptContent, Last
 from imdb_conv1d.schema import NGRAMS
 from tracked.training.files import find_kept, keep_file
 
@@ -55,14 +56,27 @@ class NgramModel:
             return cls(*(arrays[name] for name in ARRAYS))
 
 
-def keep(folder: Path, make: Callable[[], NgramModel]) -> NgramModel:
+def keep(
+    folder: Path, make: Callable[[], NgramModel], last: Last[KeptContent] | None = None, key: Hashable = None
+) -> NgramModel:
     """Return the model in a run folder: an existing complete one, else a new one, written atomically.
+
+    Args:
+        last: the content that an earlier training of the process has kept, taken if it has this key and the run folder
+            has no other; it holds the content afterwards.
 
     Raises:
         RunFailed: if it cannot be written.
     """
+    last = last or Last()
+
+    def make_content() -> KeptContent:
+        is_new = find_kept(folder, NGRAMS) is None
+        return KeptContent(keep_file(folder, NGRAMS, lambda: make().to_bytes()), is_new)
+
     with explain_full_disk(folder, "the n-grams"):
-        return NgramModel.read(keep_file(folder, NGRAMS, lambda: make().to_bytes()))
+        content = last.take(key, make_content, lambda held: held.fits(folder, NGRAMS))
+        return NgramModel.read(keep_file(folder, NGRAMS, content.read))
 
 
 def find(folder: Path) -> Path:

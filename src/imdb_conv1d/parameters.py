@@ -109,6 +109,11 @@ class TrainParameters(RateParameters):
     }
     omitted_from_run_name = ("model_name", "log_texts")
     last_in_run_name = ("data",)
+    # With other rows held out, or other labels, the trials' val_loss is not of the same task.
+    fixed_in_search = (
+        "data", "text_column", "label_column", "positive_label", "encoding", "validation_split", "test_split",
+        "log_texts",
+    )  # fmt: skip
 
     def short_values(self) -> dict[str, str]:
         """Format the values for a run's name: of a path, its last part."""

@@ -275,6 +275,9 @@ class Experiment(Protocol):
         terms: the experiment's words for rows and loss.
         headline: names of the scores shown at a version and in a comparison. The first is the mean of the rows' loss.
         file_patterns: name patterns of files that ``build`` writes to the run folder.
+        data_parameters: names of the parameters that ``load`` depends on. Trainings with equal values of these that
+            follow one another in a process, as those of a search do, get the same dataset, read once: ``build`` may
+            keep in it what it has derived, and must not change what it was loaded with. Empty: each one loads its own.
         owns_untagged_runs: whether runs without the experiment's tag belong to this experiment. Versions before
             experiments had names logged such runs, so at most one experiment of a store sets it; never copy it into a
             fork.
@@ -283,6 +286,9 @@ class Experiment(Protocol):
         inputs_switch: the ``Switch`` parameter of train, evaluate and promote that decides whether inputs may be
             logged; empty: they may.
         legacy_seen_metric: a metric in which evaluations of earlier versions logged a lower bound of the rows seen.
+        space: the parameters that a search varies by default, and their bounds, such as
+            "learning_rate=1e-4..1e-2/log units=32..256/32"; ``tracked.console.space`` has the syntax. Empty: a search
+            must be given one.
         advice: printed when the loss becomes NaN or infinite, formatted with the parameters.
     """
 
@@ -295,10 +301,12 @@ class Experiment(Protocol):
     terms: Terms = Terms()
     headline: Sequence[str] = ("loss",)
     file_patterns: ClassVar[Sequence[str]] = ()
+    data_parameters: ClassVar[Sequence[str]] = ()
     baselines: ClassVar[Mapping[str, str]] = {}
     owns_untagged_runs: bool = False
     inputs_switch: str = ""
     legacy_seen_metric: str = ""
+    space: ClassVar[str] = ""
     advice: str = ""
 
     def load(self, parameters: Any, source: str) -> Dataset:
@@ -311,6 +319,14 @@ class Experiment(Protocol):
             UserError: if the data cannot be read, or cannot be trained on.
         """
         raise NotImplementedError
+
+    def check_data(self, parameters: Any, dataset: Any) -> None:
+        """Check a dataset, just read or one of ``data_parameters``, against parameters that ``load`` does not read.
+
+        Raises:
+            UserError: if the data cannot be trained on with these.
+        """
+        return
 
     def build(self, parameters: Any, dataset: Any, folder: Path, resumed_tags: Mapping[str, str]) -> Trainee:
         """Build the network and its batches; all randomness must derive from ``parameters.seed``.
@@ -453,6 +469,8 @@ def require(experiment: Experiment, methods: Sequence[str] = ()) -> None:
                 "and single underscores"
             )
         methods = [*methods, "predict_baselines"]
+    if unknown := [one for one in experiment.data_parameters if one not in experiment.Parameters.model_fields]:
+        raise UserError(f"experiment {name!r}: data_parameters names {unknown[0]!r}; allowed: names of its Parameters")
     classes = experiment.Parameters, experiment.EvaluateParameters, experiment.PromoteParameters
     switch = experiment.inputs_switch
     if switch and not all(switch in getattr(cls, "model_fields", ()) for cls in classes):

@@ -14,6 +14,7 @@ import tensorflow as tf
 from helpers.resuming import break_off, folder, metrics, resume
 from helpers.reviews import make_noisy_reviews
 from imdb_conv1d import gated, ngram_fit, ngram_model, tokenizer
+from imdb_conv1d.dataset import LabelledTexts
 from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.ids import EncodedPart
 from imdb_conv1d.networks import NetworkTrainee
@@ -22,6 +23,7 @@ from imdb_conv1d.parameters import MAX_GATED, TrainParameters
 from imdb_conv1d.text_model import TextClassifier
 from tracked.console.errors import UserError
 from tracked.training import files
+from tracked.training.dataset_cache import DatasetCache
 
 GATED = ["--network=gated", "--members=2", "--ngrams=2", "--embedding_dims=4", "--hidden_dims=4", "--word_dropout=0.2"]
 SMALL = TrainParameters(
@@ -197,7 +199,13 @@ def test_more_labels_than_values_fit_in_memory_are_refused(tmp_path: Path, capsy
     texts = pd.DataFrame({"text": [f"text {row}" for row in range(len(labels))], "label": labels})
     texts.to_csv(tmp_path / "many.csv", index=False)
     parameters = with_values(data=str(tmp_path / "many.csv"))
-    message = refused(lambda: EXPERIMENT.load(parameters, ""))
+    cache = DatasetCache(EXPERIMENT)
+    message = refused(lambda: cache.load(parameters, ""))
     assert message.startswith("network: 'gated' is not allowed; allowed: conv with more than 200 labels; ")
     assert message.endswith("many.csv has 201")
-    assert len(EXPERIMENT.load(parameters.model_copy(update={"network": "conv"}), "").classes) == MAX_GATED + 1
+    dataset = cache.load(parameters.model_copy(update={"network": "conv"}), "")
+    assert isinstance(dataset, LabelledTexts)
+    assert len(dataset.classes) == MAX_GATED + 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EXPERIMENT, "load", forbid)  # the dataset that conv was given is refused for gated
+        assert refused(lambda: cache.load(parameters, "")) == message

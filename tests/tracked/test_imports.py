@@ -126,6 +126,7 @@ def test_lint_imports_of_the_sources_breaks_no_contract() -> None:
         ("tracked/reports/page.py", "import mlflow", "MLflow is spoken to in runs and models alone"),
         ("imdb_conv1d/networks.py", "import mlflow", "MLflow is spoken to in runs and models alone"),
         ("tracked/verbs/train.py", "from keras import layers", "Keras is known in training, models and experiments"),
+        ("tracked/console/space.py", "import optuna", "Optuna is known in search and reports alone"),
     ],
 )
 def test_lint_imports_of_an_upward_import_breaks_its_contract(

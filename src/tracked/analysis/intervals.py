@@ -1,7 +1,11 @@
 """Confidence intervals for the mean of skewed values, and averages over rows with the same key."""
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.special import rel_entr
 from scipy.stats import t as student
 
 # Chosen by simulation (bench/intervals.py): from here on at least 93 of 100 nominal 95 % intervals hold the mean, even
@@ -38,6 +42,25 @@ def compute_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[floa
         cubes = 1 + skewness * (ends / root - skewness / (6 * n))
         ends = np.array([[-t, t], root * 3 / skewness * (np.cbrt(cubes) - 1)])
     return float(mean - ends.max() * deviation / root), float(mean - ends.min() * deviation / root)
+
+
+def bound_share(mean: float, groups: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Compute an interval for the mean of a quantity between 0 and 1, which holds with any distribution.
+
+    It inverts Hoeffding's bound (1963, theorem 1) from both sides. ``mean`` may also be an average over many ways to
+    cut the same independent values into ``groups`` disjoint groups (there, section 5a): all the ways together tell the
+    mean better than one does, but are worth no more than ``groups`` independent results.
+    """
+    most = math.log(2 / (1 - confidence)) / groups
+    mean = min(max(mean, 0.0), 1.0)
+
+    def excess(at: float) -> float:
+        return float(rel_entr(mean, at) + rel_entr(1 - mean, 1 - at)) - most
+
+    least, last = 1e-300, 1 - 1e-16
+    low = brentq(excess, least, mean) if mean > 0 and excess(least) > 0 else 0.0
+    high = brentq(excess, mean, last) if mean < 1 and excess(last) > 0 else 1.0
+    return float(low), float(high)
 
 
 def average_by_key(values: np.ndarray, keys: ArrayLike | None) -> np.ndarray:

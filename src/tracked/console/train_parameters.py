@@ -36,6 +36,7 @@ class TrainParameters(PresetParameters):
 
     directions: ClassVar[Mapping[str, Mode]] = {}  # of the experiment's metrics
     omitted_from_run_name: ClassVar[tuple[str, ...]] = ("model_name",)
+    fixed_in_search: ClassVar[tuple[str, ...]] = ()  # parameters without which the trials' metrics are incomparable
     last_in_run_name: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -46,6 +46,17 @@ class EvaluateParameters(Parameters):
     baseline: Switch = Field(True, description="Whether to score the experiment's baselines on the same {rows}")
 
 
+PRUNING_RULES = ("median", "asha")  # as in tracked.analysis.pruning, which this floor cannot import
+
+
+def _check_rules(text: str) -> str:
+    """Accept none, or distinct rules for giving up."""
+    names = [name.strip() for name in text.split(",")]
+    if text != "none" and (not set(names) <= set(PRUNING_RULES) or len(set(names)) < len(names)):
+        raise ValueError("none, median, asha or both")
+    return text
+
+
 class ReplayParameters(Parameters):
     """Replay other early-stopping rules on recorded trainings."""
 
@@ -69,6 +80,15 @@ class ReplayParameters(Parameters):
         ge=0,
         description="Largest loss by a shorter wait, in the metric's unit, at which a training still counts as served",
     )
+
+    rules: Annotated[str, AfterValidator(_check_rules)] = Field(
+        "none", description="Rules for giving up trials early, to replay on all trainings of an experiment",
+        json_schema_extra={"allowed": "none, median, asha or median,asha"})  # fmt: skip
+
+    @property
+    def pruning_rules(self) -> list[Any]:
+        """The rules for giving up to replay; empty for none."""
+        return [] if self.rules == "none" else [name.strip() for name in self.rules.split(",")]
 
     @property
     def patiences(self) -> list[int]:

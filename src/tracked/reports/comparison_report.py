@@ -109,7 +109,7 @@ def log_report(
             formatted[[*columns, "stop_reason", "version", "run_id"]],
         ),
         ("Paired test scores", "The best evaluated training against each of the others.", pair_table[["sentence"]]),
-        ("Unfinished", "Not compared: running, failed or interrupted.", others),
+        ("Unfinished", "Not compared: running, failed, interrupted or given up (pruned).", others),
     ]
     texts[schema.COMPARISON_PAGE] = page.render_page(title, figure, sections)
     for name, text in texts.items():

@@ -62,19 +62,30 @@ def render_page(title: str, figure: go.Figure, sections: Sequence[tuple[str, str
     Args:
         sections: heading, sentence, and a table whose cells are text. A section with an empty table is left out.
     """
-    plot = figure.to_html(full_html=False, include_plotlyjs=True, config={"displaylogo": False})
     parts = [
-        f"<h1>{escape(title)}</h1><p>Star: the epoch of the checkpoint. Cross: the last epoch.</p>",
-        plot,
+        "<p>Star: the epoch of the checkpoint. Cross: the last epoch.</p>",
+        render_figure(figure, with_script=True),
     ]
     for heading, sentence, table in sections:
         if len(table):
-            parts.append(f"<h2>{escape(heading)}</h2><p>{escape(sentence)}</p>{_render_table(table)}")
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+            parts.append(f"<h2>{escape(heading)}</h2><p>{escape(sentence)}</p>{render_table(table)}")
+    return render_document(title, parts)
 
 
-def _render_table(table: pd.DataFrame) -> str:
+def render_document(title: str, parts: Sequence[str], style: str = "") -> str:
+    """Return a whole HTML document of parts in HTML, below its title; ``style``: more CSS."""
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}{style}</style>'
+    body = f"<h1>{escape(title)}</h1>{''.join(parts)}"
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def render_figure(figure: go.Figure, with_script: bool) -> str:
+    """Render a figure as wide as its place; the first one of a document brings Plotly's script."""
+    return str(figure.to_html(full_html=False, include_plotlyjs=with_script, config={"displaylogo": False}))
+
+
+def render_table(table: pd.DataFrame) -> str:
+    """Render a table whose cells are text."""
     head = "".join(f"<th>{escape(str(name)).replace('_', '_<wbr>')}</th>" for name in table)
     rows = ("".join(map(_render_cell, row)) for row in table.itertuples(index=False))
     body = "".join(f"<tr>{cells}</tr>" for cells in rows)

@@ -69,12 +69,19 @@ def log_one(run: Run, experiment_id: str, history: History, table: pd.DataFrame)
 
 
 def log_pooled(
-    run: Run, experiment_id: str, histories: Sequence[History], table: pd.DataFrame, tolerance: float, warning: str
+    run: Run,
+    experiment_id: str,
+    histories: Sequence[History],
+    table: pd.DataFrame,
+    tolerance: float,
+    warning: str,
+    more: Sequence[str] = (),
 ) -> str:
     """Queue the replay of several trainings of one metric; returns lines for the terminal.
 
     Args:
         warning: a sentence if the trainings were not all measured on the same data; else empty.
+        more: lines of what else was replayed.
     """
     distinct = drop_repeats(histories)
     distinct_rows = table[table["run_id"].isin([history.run_id for history in distinct])]
@@ -84,7 +91,7 @@ def log_pooled(
     lines = [f"{metric} of {trainings}, {format_count(epochs, 'epoch')}", *filter(None, [warning]), advice.sentence]
     if repeats := len(histories) - len(distinct):
         lines.insert(1, f"{format_count(repeats, 'training')} left out: another has the same values from epoch 1 on")
-    lines += plateau_lines.describe_several(histories)
+    lines += [*plateau_lines.describe_several(histories), *more]
     if advice.patience is not None:
         _log_metrics(run, {
             schema.RECOMMENDED_PATIENCE: advice.patience, schema.RECOMMENDED_MIN_DELTA: advice.min_delta,

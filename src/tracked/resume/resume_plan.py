@@ -92,7 +92,7 @@ def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLo
     if own:
         run = own
     elif command.resume == "no":
-        _require_writable(owner, run_folder.find_root(owner.name, tracking_uri()))
+        require_writable(owner, run_folder.find_root(owner.name, tracking_uri()))
         return None
     elif command.resume == "latest":
         run = _find_latest(owner)
@@ -168,7 +168,7 @@ def lock_folder(owner: Experiment, folder: Path, folder_lock: RunFolderLock, hel
     Raises:
         UserError: if another process holds the folder, or files cannot be written there.
     """
-    _require_writable(owner, folder.parent)
+    require_writable(owner, folder.parent)
     try:
         folder_lock.take(folder)
     except HeldError as error:
@@ -181,7 +181,12 @@ def _held_error(run: MlflowRun, holder: str) -> UserError:
     return UserError(f"resume: run {run.info.run_id} is held by {holder}; end that process first")
 
 
-def _require_writable(owner: Experiment, root: Path) -> None:
+def require_writable(owner: Experiment, root: Path) -> None:
+    """Require that files can be written in the root of run folders.
+
+    Raises:
+        UserError: if they cannot.
+    """
     try:
         run_folder.require_writable(root)
     except OSError as error:

@@ -22,6 +22,7 @@ from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import ResumableStart
 from tracked.runs.schema import PRESET_VALUES, RESERVED, TRACKED_VERSION
 from tracked.training import reproducibility, run_folder
+from tracked.training.dataset_cache import DatasetCache
 from tracked.training.journal import HistoryError
 from tracked.training.run_folder_lock import RunFolderLock
 
@@ -137,7 +138,7 @@ def start_or_resume(
             require_short_name(parameters.model_name)
         tell_parameters(parameters, is_new=plan is None)
         registry.require_own_model(experiment, parameters.model_name)
-        data = experiment.load(parameters, plan.source if plan else "")
+        data = DatasetCache(experiment).load(parameters, plan.source if plan else "")
         require_rows(data)
         say(data.summary)
         if plan:

@@ -102,6 +102,11 @@ def tracking_uri() -> str:
     return str(mlflow.get_tracking_uri())
 
 
+def registry_uri() -> str:
+    """The address of the model registry."""
+    return str(mlflow.get_registry_uri())
+
+
 @contextmanager
 def brief_calls() -> Iterator[None]:
     """Let MLflow try a call once, for a few seconds."""

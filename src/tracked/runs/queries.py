@@ -13,6 +13,8 @@ from mlflow.entities import Experiment as MlflowExperiment
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
+from tracked.analysis.early_stopping import NOT_A_NUMBER
+from tracked.analysis.pruning import PRUNED
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
@@ -34,7 +36,7 @@ from tracked.runs.schema import (
 MlflowRun: TypeAlias = Run  # a run in the store; a writer.Run is being logged
 MONITOR = "val_loss"  # the default of Keras's EarlyStopping
 SHOWN = 3  # data sets that a sentence names
-TrainingStatus = Literal["finished", "running", "interrupted", "failed"]
+TrainingStatus = Literal["finished", "running", "interrupted", "pruned", "failed"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Trainings:
 
     @property
     def finished(self) -> list[MlflowRun]:
-        """The finished trainings.
+        """The trainings that have ended by their own rule; one that was given up has not.
 
         Raises:
             UserError: if there is none.
@@ -55,6 +57,11 @@ class Trainings:
         if not finished:
             raise refusal("experiment", self.experiment.name, "an experiment with a training that has finished")
         return finished
+
+    @property
+    def pruned(self) -> list[MlflowRun]:
+        """The trials of searches that were given up."""
+        return [run for run in self.runs if status_of(run) == "pruned"]
 
 
 def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> list[MlflowRun]:
@@ -78,13 +85,22 @@ def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> lis
 
 
 def status_of(run: MlflowRun) -> TrainingStatus:
-    """The status of a training; tags decide first, as ``mlflow run`` overwrites the status."""
+    """The status of a training; tags decide first, as ``mlflow run`` overwrites the status.
+
+    A search's trial that was given up, or whose loss was not a number, has MLflow's status FINISHED, since the search
+    has its result; its history shows no more than how the training began.
+    """
+    reason = run.data.tags.get(STOP_REASON)
     if REGISTERED in run.data.tags:
         return "finished"
     if run.info.status in ("RUNNING", "SCHEDULED"):
         return "running"
-    if run.data.tags.get(STOP_REASON) in ("interrupted", "killed") or run.info.status == "KILLED":
+    if reason in ("interrupted", "killed") or run.info.status == "KILLED":
         return "interrupted"
+    if reason == PRUNED:
+        return "pruned"
+    if reason == NOT_A_NUMBER:
+        return "failed"
     return "finished" if run.info.status == "FINISHED" else "failed"
 
 

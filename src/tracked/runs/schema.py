@@ -2,8 +2,8 @@
 
 A name in braces follows from the experiment: ``{rows}`` and ``{loss}`` from its terms, ``{metric}`` from what an epoch
 reports, ``{score}`` from what ``score`` gives, ``{headline}`` from the scores of that attribute, ``{monitor}`` from the
-parameter, ``{inputs_switch}`` and ``{baseline}`` from the attributes. What an experiment stores of its own stands in a
-schema of its own.
+parameter, ``{inputs_switch}`` and ``{baseline}`` from the attributes; ``{rule}`` is a rule for giving up trials. What
+an experiment stores of its own stands in a schema of its own.
 """
 
 from collections.abc import Mapping
@@ -88,6 +88,23 @@ TRAINING_FILES = {
     files.RANGE_PICTURE: "with learning_rate=auto, its picture",
 }
 
+SEARCH_TAGS = {
+    DATA_SOURCE: "what finds the data again",
+    DATA_DIGEST: "SHA-256 of the data's rows; a search with other data is not resumed",
+    DATA_ROWS: "how many rows each part has, for people",
+    (SPACE := "space"): "what the search varies, as the parameter takes it",
+    (CODE := "code_digest"): "a digest of the code that a trial's result depends on, without comments and docstrings; "
+    "a search with other code is not resumed",
+    PRESET_VALUES: "as of a training",
+    (WINNER := "winner"): "the winning trial's number, or defaults",
+    (WINNER_RUN_ID := "winner_run_id"): "the training whose best checkpoint is registered",
+    (CONFIRMED := "confirmed"): "whether the winner's lead over the defaults is confirmed: true, false or unknown",
+    REGISTERED: "the title of the registered version; set last: with this tag the search is complete",
+}
+SEARCH_METRICS = {
+    (BEST_SO_FAR := "best_so_far"): "the best value of the monitored metric so far; the step is the number of results",
+}
+
 RATE_TAGS = {
     DATA_SOURCE: "what finds the data again",
     DATA_DIGEST: "SHA-256 of the data's rows",
@@ -168,6 +185,13 @@ REPLAY_METRICS = {
     (ANSWERED := "answered"): "trainings that answer the recommended rule",
     (RUNS := "runs"): "trainings that were read",
     (RUNS_COMPARED := "runs_compared"): "those of them that count: distinct, and long enough",
+    (RULE_SAVED := "{rule}_saved"): "share of the epochs that a rule for giving up saves in a search of such trials",
+    (RULE_SAVED_LOW := "{rule}_saved_low"): "lower end of the 95 % interval of that; absent with too few trainings",
+    (RULE_SAVED_HIGH := "{rule}_saved_high"): "upper end",
+    (RULE_LOST := "{rule}_lost"): "share of such searches that lose their best trial",
+    (RULE_LOST_LOW := "{rule}_lost_low"): "lower end of the 95 % interval of that; absent likewise",
+    (RULE_LOST_HIGH := "{rule}_lost_high"): "upper end",
+    (RULE_REGRET := "{rule}_regret"): "how much worse the best trial that is left is than the best of all, on average",
 }
 REPLAY_FILES = {
     (REPLAY_TABLE := "replay.csv"): "one row per rule and training: its stop, the epoch that it keeps, regret, savings",
@@ -180,12 +204,38 @@ REPLAY_FILES = {
     (CURVE := "curve.png"): "of one training: its curve with the stops drawn in",
     (POOLED_TABLE := "pooled.csv"): "of several trainings: one row per rule, over the runs that answer it",
     (POOLED := "pooled.png"): "mean regret and mean stop over patience",
+    (
+        PRUNING_TABLE := "pruning.csv"
+    ): "with `rules`: one row per rule for giving up and training, in the order of their "
+    "start: the epoch after which it would have been given up, what that saves, whether it is the best one",
+    (PRUNING_RULES := "pruning_rules.csv"): "with `rules`: one row per rule: what it saves and loses in the recorded "
+    "order, and in searches of `search_trials` trials in random order (`search_…`), with 95 % intervals",
+    (
+        PRUNING_PICTURE := "pruning.png"
+    ): "with `rules`: the learning curves, cut where each rule gives up, and both shares",
 }
 
 COMPARISON_FILES = {
     (COMPARISON_TABLE := "comparison.csv"): "one row per training, the best first",
     (PAIRS := "pairs.csv"): "the best evaluated training against each other one, on the same rows",
     (COMPARISON_PAGE := "comparison.html"): "both tables and the curves on one page",
+}
+
+SEARCH_METRICS = {
+    (BEST_TRIAL := "best_trial"): "the number of the best finished trial; absent without one",
+    (BEST_TRIAL_VALUE := "best_trial_value"): "its best value of the monitored metric",
+    (TRIALS_FINISHED := "trials_finished"): "number of trials that ended by their own rule",
+    (TRIALS_PRUNED := "trials_pruned"): "number of trials that the pruning rule gave up",
+    (TRIALS_NOT_A_NUMBER := "trials_not_a_number"): "number of trials whose loss was not a number",
+    (TRIALS_FAILED := "trials_failed"): "number of trials that an error ended",
+}
+SEARCH_FILES = {
+    (
+        TRIALS_TABLE := "trials.csv"
+    ): "one row per trial, in the order of the proposals: its run, its parameters, its best "
+    "value; `known` are the trials whose results the proposal was made with",
+    (SEARCH_PAGE := "search.html"): "history, learning curves, parameters, their importance and the trials on one page",
+    (SEARCH_PICTURE := "search.png"): "history and learning curves",
 }
 
 PROMOTION_TAGS = {
@@ -231,6 +281,7 @@ VERSION_TAGS = {
     (PROMOTION_RUN_ID := "promotion_run_id"): "the run of that promotion or rollback",
     (PROMOTION_DIFFERENCE := "promotion_{loss}_difference"): "the decision's mean difference; none without a decision",
     (PROMOTION_UPPER := "promotion_{loss}_upper"): "the decision's upper bound; none likewise",
+    (SEARCH_RUN_ID := "search_run_id"): "of a search's winner: the run of the search",
     (WITHDRAWN := "withdrawn"): "true once a rollback has taken the alias from it, until it is promoted again",
 }
 REGISTERED_MODEL_TAGS = {
@@ -277,6 +328,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
     },
     "The run of a replay": {"Tags": REPLAY_TAGS, "Metrics (step 0)": REPLAY_METRICS, "Files": REPLAY_FILES},
     "The run of a comparison": {"Files": COMPARISON_FILES},
+    "The run of a search": {"Metrics (step 0)": SEARCH_METRICS, "Files": SEARCH_FILES},
     "The run of a promotion or a rollback": {"Tags": PROMOTION_TAGS, "Metrics (step 0)": PROMOTION_METRICS},
     "The run of a verb of the experiment's own": {"Tags": OWN_VERB_TAGS},
     "The model version": {"Tags": VERSION_TAGS},

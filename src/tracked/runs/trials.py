@@ -51,6 +51,29 @@ def find_runs(search_id: str, experiment_id: str, monitor: str, direction: Direc
     return SearchRuns(dict(sorted(trials.items())), confirming)
 
 
+def find_run(search_id: str, experiment_id: str, tags: Mapping[str, str], seed: int) -> MlflowRun | None:
+    """Find the run that was made with the tags of a search's training; None if there is none.
+
+    Args:
+        seed: of the training, for one that confirms.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    name = CONFIRMS if CONFIRMS in tags else TRIAL
+    condition = f"tags.`{PARENT_RUN_ID}` = '{search_id}' and tags.{name} = '{tags[name]}'"
+    if name == CONFIRMS:
+        condition += f" and params.seed = '{seed}'"
+    runs = queries.search(f"looking for a training of search {search_id}", [experiment_id], condition)
+    return max(runs, key=lambda run: (run.info.status == "FINISHED", len(run.data.metrics)), default=None)
+
+
+def make_trial(tags: Mapping[str, str]) -> Trial:
+    """Make what is known of a training that has no run yet, by the tags that it was to have."""
+    proposal = json.loads(tags[PROPOSAL])
+    return Trial(int(tags.get(TRIAL, "0")), proposal["values"], parse_known(proposal.get("known", "")))
+
+
 def _choose(one: Trial | None, other: Trial) -> Trial:
     return other if one is None or (other.is_result, other.epochs) > (one.is_result, one.epochs) else one
 

@@ -123,6 +123,8 @@ def _work(connection: Connection, experiment: Experiment, setting: Setting, log:
     """Carry out tasks until the search ends: a worker's process."""
     with suppress(OSError):
         os.setpgid(0, 0)  # Ctrl-C reaches the search alone, which ends its workers in order
+    # So that a lock of a library has no name, which a killed worker would leave behind.
+    multiprocessing.set_start_method("fork", force=True)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(file, stream)
@@ -135,7 +137,7 @@ def _work(connection: Connection, experiment: Experiment, setting: Setting, log:
             task: Task = connection.recv()
             outcome = _run(worker, task)
             connection.send(outcome)
-            if outcome.status == "interrupted":
+            if outcome.status == "interrupted" or task.register:  # registering held its signals back for good
                 break
     except (Interrupted, EOFError, OSError):  # the search has ended, or asks for it
         pass

@@ -58,11 +58,15 @@ class Worker:
     def _train(self, task: Task) -> tuple[str, str]:
         from tracked.models import finalize
         from tracked.resume import resume_plan, tracked_training
+        from tracked.runs.schema import REGISTERED
         from tracked.training.run_folder_lock import RunFolderLock
 
         experiment = self.experiment
         with RunFolderLock(experiment.file_patterns) as folder_lock:
             plan = resume_plan.plan_trial(experiment, task.run_id, folder_lock) if task.run_id else None
+            if plan and plan.is_complete:
+                resume_plan.finish(plan, folder_lock)
+                return plan.id, f"{plan.parameters.model_name} version {plan.run.data.tags[REGISTERED]}"
             cls = make_train_parameters(experiment)
             parameters = plan.parameters if plan else cls.model_validate(dict(task.given), context=task.of_preset)
             data = self._load(parameters)

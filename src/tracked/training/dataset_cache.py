@@ -1,11 +1,37 @@
-"""(F provides it)"""
+"""Read a dataset once for the trainings of a process that follow one another, such as the trials of a search."""
 
 from typing import Any
 
+from tracked.experiment import Dataset, Experiment
+
 
 class DatasetCache:
-    def __init__(self, experiment: Any) -> None:
-        self._experiment = experiment
+    """Load an experiment's datasets, and hold the last one for the next training that asks for the same.
 
-    def load(self, parameters: Any, source: str) -> Any:
-        return self._experiment.load(parameters, source)
+    Datasets are the same if they have the same source and equal values of the experiment's ``data_parameters``. At
+    most one is held: the former is given up before another one is read. Without ``data_parameters`` none is held.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self._held: tuple[tuple[Any, ...], Dataset] | None = None
+
+    def load(self, parameters: Any, source: str) -> Dataset:
+        """Return the dataset held, or read one; check it against the parameters in either case.
+
+        Args:
+            source: the ``source`` of the resumed training's dataset; empty for a new training.
+
+        Raises:
+            UserError: if the data cannot be read, or cannot be trained on with these parameters.
+        """
+        names = self.experiment.data_parameters
+        key = source, *(getattr(parameters, name) for name in names)
+        if self._held and self._held[0] == key:
+            dataset = self._held[1]
+        else:
+            self._held = None
+            dataset = self.experiment.load(parameters, source)
+            self._held = (key, dataset) if names else None
+        self.experiment.check_data(parameters, dataset)
+        return dataset

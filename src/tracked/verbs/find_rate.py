@@ -24,11 +24,12 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     from tracked.runs.schema import SUGGESTED_RATE
     from tracked.runs.writer import escape_markdown
     from tracked.training import range_test, reproducibility
+    from tracked.training.dataset_cache import DatasetCache
 
     connection.require_answers()
     run_start.require_own_run(experiment, "find_rate")
     training, name = parameters.training, parameters.run_name
-    data = experiment.load(training, "")
+    data = DatasetCache(experiment).load(training, "")
     require_rows(data)
     say(data.summary)
     preset = parameters.describe_preset()

@@ -15,17 +15,20 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     parameters = verb_parameters.ReplayParameters.parse(argv)
 
     from tracked.analysis import rule_replay
-    from tracked.reports import replay_report
+    from tracked.reports import pruning_report, replay_report
     from tracked.runs import connection, context, metric_history, queries, run_start
 
     connection.require_answers()
     run_start.require_own_run(experiment, "replay")
     several = parameters.run == "all" or (parameters.run == "auto" and parameters.experiment != "auto")
+    if parameters.pruning_rules and not several:
+        raise refusal("rules", parameters.rules, "none for one training; rules compare all trainings of an experiment")
     if parameters.run in ("auto", "all"):
         trainings = queries.find_trainings(experiment, parameters.experiment, parameters.monitor)
         finished = trainings.finished
         count = f"{len(finished):,} of {len(trainings.runs):,}"
-        say(f"experiment {trainings.experiment.name!r}: {count} trainings have finished")
+        given_up = f"; left out: {len(pruned):,} given up (pruned)" if (pruned := trainings.pruned) else ""
+        say(f"experiment {trainings.experiment.name!r}: {count} trainings have finished{given_up}")
         chosen = finished if several else finished[:1]
     else:
         trainings = queries.read_runs(experiment, [parameters.run], "run")
@@ -53,7 +56,12 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         if several:
             data = {run.info.run_id: queries.name_data(run) for run in chosen}
             differences = queries.describe_other_data([data[history.run_id] for history in histories])
-            say(replay_report.log_pooled(run, experiment_id, histories, table, parameters.tolerance, differences))
+            pruned = pruning_report.log(run, histories[::-1], parameters.pruning_rules)  # from the oldest on
+            say(
+                replay_report.log_pooled(
+                    run, experiment_id, histories, table, parameters.tolerance, differences, pruned
+                )
+            )
         else:
             say(replay_report.log_one(run, experiment_id, histories[0], table))
         say(f"run {run.id} {name!r} in experiment {trainings.experiment.name!r}")

@@ -239,9 +239,22 @@ def test_status_of_a_training_follows_from_tags_first(store: str) -> None:
         "running": record([0.5], status=None),
         "failed": record([0.5], status="FAILED", tags={"stop_reason": "error"}),
         "interrupted": record([0.5], status="FAILED", tags={"stop_reason": "interrupted"}),  # mlflow run wrote over it
+        "pruned": record([0.5], tags={"stop_reason": "pruned"}),
     }
     assert {name: queries.status_of(run(run_id)) for name, run_id in cases.items()} == {name: name for name in cases}
     assert queries.status_of(run(record([0.5], status="KILLED"))) == "interrupted"
+    assert queries.status_of(run(record([0.5], tags={"stop_reason": "not_a_number"}))) == "failed"
+    assert queries.status_of(run(record([0.5], tags={"stop_reason": "pruned"}, status=None))) == "running"
+
+
+def test_trials_that_did_not_end_by_their_own_rule_are_not_finished(store: str) -> None:
+    whole = record([0.5, 0.6], tags={"verb": "train", "stop_reason": "patience"})
+    given_up = record([0.5, 0.6], tags={"verb": "train", "stop_reason": "pruned"})
+    record([0.5, 0.6], tags={"verb": "train", "stop_reason": "not_a_number"})
+    found = queries.find_trainings(EXPERIMENT, "auto")
+    assert [one.info.run_id for one in found.finished] == [whole]
+    assert [one.info.run_id for one in found.pruned] == [given_up]
+    assert len(found.runs) == 3
 
 
 def test_trainings_of_an_experiment_leave_out_other_verbs_runs(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from helpers.runs import artifacts
 from helpers.stores import copied_store
 from helpers.verbs import Verb
 from imdb_conv1d.experiment import EXPERIMENT
+from tracked.analysis.pruning import RULES
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.runs import schema
@@ -67,7 +68,7 @@ def run_all_verbs(experiment: Experiment, flags: Sequence[str], margin: str) -> 
     run("find_rate", *(flag for flag in flags if not flag.startswith(own)))
     run("compare")
     run("replay")
-    run("replay", "--run=all", "--patience=1")
+    run("replay", "--run=all", "--patience=1", "--rules=median,asha")
     run("rollback")
     for verb in experiment.own_verbs:
         run(verb, "--text=A warm film")
@@ -84,7 +85,7 @@ def runs(experiment: Experiment) -> dict[str, list[Run]]:
 
 def names(title: str, kind: str, experiment: Experiment) -> set[str]:
     """The names of a section whose title begins so, with the experiment's words filled in."""
-    parts = {
+    parts: dict[str, Sequence[str]] = {
         "rows": [experiment.terms.rows],
         "loss": [experiment.terms.loss_key],
         "metric": [metric.name for metric in experiment.metrics],
@@ -93,6 +94,7 @@ def names(title: str, kind: str, experiment: Experiment) -> set[str]:
         "monitor": ["val_loss"],
         "inputs_switch": [experiment.inputs_switch],
         "baseline": list(experiment.baselines),
+        "rule": RULES,
     }
     groups = [*CONTENTS[title].items(), *OWN[experiment.name].get(title, {}).items()]
     found: set[str] = set()

@@ -39,7 +39,9 @@ def artifact(run: Run, name: str) -> Path:
 def trained(values: Sequence[float], tags: dict[str, str] = FINISHED, **parameters: object) -> str:
     """Create a training's run with the parts that a comparison reads."""
     logged = {"monitor": "val_loss", "mode": "min", "patience": 3, "seed": 7} | parameters
-    status = {"patience": "FINISHED", "interrupted": "KILLED", "error": "FAILED"}.get(tags.get("stop_reason", ""))
+    status = {"patience": "FINISHED", "pruned": "FINISHED", "interrupted": "KILLED", "error": "FAILED"}.get(
+        tags.get("stop_reason", "")
+    )
     run_id = record(values, logged, tags, name=f"patience={logged['patience']} seed={logged['seed']}", status=status)
     best = int(np.argmin(values)) + 1 if values else 0
     mlflow.MlflowClient().log_metric(run_id, "best_epoch", best)
@@ -96,6 +98,7 @@ def test_compare_ranks_trainings_and_pairs_their_evaluations(
         "running": trained([0.1], {"verb": "train"}, seed=1),
         "interrupted": trained([0.2], {"verb": "train", "stop_reason": "interrupted"}, seed=2),
         "failed": trained([], {"verb": "train", "stop_reason": "error"}, seed=3),
+        "pruned": trained([0.1], {"verb": "train", "stop_reason": "pruned"}, seed=4),
     }
     better, worse = np.full(150, 0.9), np.concatenate([np.full(120, 0.9), np.full(30, 0.1)])
     evaluated(first, tmp_path, better)
@@ -141,7 +144,7 @@ def test_compare_ranks_trainings_and_pairs_their_evaluations(
         assert state in artifact(run, "comparison.html").read_text()
     assert "| run_name | best_value | best_epoch | stopped_epoch | test_accuracy | seed | test_loss | seconds |" in note
     assert "| patience=3 seed=7 | 0.3000 | 3 | 4 | 1.0000 | 7 | 0.3000 | 8 |" in note
-    assert "Unfinished: 3." in note
+    assert "Unfinished: 4." in note
     assert run.info.status == "FINISHED"
 
 

@@ -12,6 +12,8 @@ from mlflow.entities import Run
 from helpers.recording import record
 from helpers.reviews import TINY
 from helpers.verbs import replay, train
+from tracked.analysis.pruning import RULES
+from tracked.console import verb_parameters
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
 
@@ -130,6 +132,71 @@ def test_replay_prints_rows_where_the_kept_epoch_changes_and_one_censored(
     ]
 
 
+def test_replay_leaves_out_what_was_given_up_and_counts_it(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tags = {"verb": "train", "stop_reason": "patience"}
+    whole = [record([0.5, 0.4, 0.41 + n / 100, 0.45], {"patience": 2}, tags) for n in range(3)]
+    given_up = record([0.5, 0.1], {"patience": 2}, {**tags, "stop_reason": "pruned"})
+    record([0.5, 0.2], {"patience": 2}, {**tags, "stop_reason": "not_a_number"})
+    record([0.5, 0.3], {"patience": 2}, {**tags, "stop_reason": "killed"}, status="KILLED")
+    run = run_replay("--run=all")
+    assert "3 of 6 trainings have finished; left out: 1 given up (pruned)" in capsys.readouterr().out
+    assert set(table(run)["run_id"]) == set(whole)
+    assert run.data.metrics["runs"] == 3
+    run_replay(f"--run={given_up}")
+    assert "is unfinished (pruned): its epochs so far are replayed" in capsys.readouterr().out
+
+
+def test_replay_of_rules_tells_what_a_search_would_have_saved_and_lost(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags = {"verb": "train", "stop_reason": "patience"}
+    for number in range(20):
+        level = (number * 7 % 20) / 100  # 0 to 0.19, in an order of no meaning
+        values = [0.9, 0.6 + level, 0.5 + level, 0.4 + level, 0.41 + level]
+        record(values, {"patience": 1}, tags, name=f"trial {number}")
+    late = record([0.95, 0.93, 0.92, 0.2, 0.21], {"patience": 1}, tags, name="late")
+    run = run_replay("--run=all", "--rules=median,asha")
+    rows = table(run, "pruning.csv")
+    assert len(rows) == 2 * 21
+    assert rows["run_name"].tolist()[:2] == ["trial 0", "trial 1"]  # from the oldest on
+    assert rows.groupby("rule")["is_winner"].sum().tolist() == [1, 1]
+    winner = rows[rows["run_id"] == late].set_index("rule")
+    assert winner.loc["median", ["given_up_epoch", "epochs_saved", "seconds_saved"]].tolist() == [2, 3, 6]
+    assert winner["best_value"].tolist() == [0.2, 0.2]
+    rules = table(run, "pruning_rules.csv").set_index("rule")
+    for rule in ("median", "asha"):
+        row, own = rules.loc[rule], rows[rows["rule"] == rule]
+        assert row["winner_lost"]
+        assert row["regret"] == pytest.approx(0.4 - 0.2)
+        assert (row["epochs"], row["epochs_saved"]) == (21 * 5, own["epochs_saved"].sum())
+        assert row["given_up"] == own["given_up_epoch"].notna().sum()
+        assert (row["search_trials"], row["search_separate"]) == (7, 3)
+        found = run.data.metrics
+        assert found[f"{rule}_saved_low"] < found[f"{rule}_saved"] == row["search_saved"] < found[f"{rule}_saved_high"]
+        assert found[f"{rule}_lost_low"] <= found[f"{rule}_lost"] < found[f"{rule}_lost_high"]
+    out = capsys.readouterr().out
+    assert "median, in the recorded order: gives up" in out
+    assert "the best training is among them, and what is left is worse by 0.2" in out
+    assert "asha, in searches of 7 of these trainings in random order: saves" in out
+    assert "the trainings make 3 such searches without a common one" in out
+    assert "median, in the recorded order: gives up" in run.data.tags["mlflow.note.content"]
+    files = {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+    assert {"pruning.csv", "pruning_rules.csv", "pruning.png"} <= files
+
+
+def test_replay_of_rules_on_few_trainings_has_no_interval(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(8):
+        record([0.9, 0.5 + number / 10, 0.6 + number / 10], {"patience": 1}, {"verb": "train"})
+    run = run_replay("--run=all", "--rules=median")
+    assert "no interval: that takes 18 distinct trainings" in capsys.readouterr().out
+    assert "median_saved" in run.data.metrics
+    assert not {"median_saved_low", "median_lost_high", "asha_saved"} & set(run.data.metrics)
+
+
+def test_rules_of_the_command_are_all_rules() -> None:
+    assert verb_parameters.PRUNING_RULES == RULES
+
+
 @pytest.mark.parametrize(("status", "state"), [(None, "running"), ("FAILED", "failed"), ("KILLED", "interrupted")])
 def test_replay_of_an_unfinished_training_reports_its_status(
     store: str, capsys: pytest.CaptureFixture[str], status: str | None, state: str
@@ -226,6 +293,9 @@ def test_replay_of_auto_takes_the_newest_finished_training(store: str) -> None:
             r"min_delta: '0;1' is not allowed; allowed: auto, or finite numbers from 0 such as 0,0.001",
         ),
         (["--tolerance=-0.1"], r"tolerance: '-0.1' is not allowed; allowed: a finite number, 0 or more"),
+        (["--rules=best"], r"rules: 'best' is not allowed; allowed: none, median, asha or median,asha"),
+        (["--rules=asha,asha", "--run=all"], r"rules: 'asha,asha' is not allowed; allowed: none, median"),
+        (["--rules=asha", "--run={whole}"], r"rules: 'asha' is not allowed; allowed: none for one training"),
         (["--mode=up"], r"mode: 'up' is not allowed; allowed: auto, min or max"),
     ],
 )

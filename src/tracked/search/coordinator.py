@@ -1,0 +1,242 @@
+"""Search: propose trials, hand them to workers, and keep in mind what the store says of each.
+
+The store is the only truth: a killed search knows its trials from their runs. The search itself loads neither
+TensorFlow nor Keras.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tracked.analysis.confirmation import Confirmation
+from tracked.analysis.trials import Direction, Trial, rank
+from tracked.console.errors import RunFailed
+from tracked.console.lines import say, warn
+from tracked.console.progress import track
+from tracked.console.search_parameters import SearchParameters
+from tracked.console.signals import Signals
+from tracked.experiment import Experiment
+from tracked.reports import search_report
+from tracked.runs import run_calls, trials
+from tracked.runs.schema import BEST_SO_FAR
+from tracked.runs.writer import Run
+from tracked.search import trial_folders
+from tracked.search.proposals import propose
+from tracked.search.tasks import Event, Setting, Task, Workers
+
+MAX_DEATHS = 10  # of a training's workers in a row without another epoch, before it counts as failed
+MAX_FAILED = 5  # trials that fail before any has a result, before the search ends
+WAIT = 1.0  # seconds between two looks at signals
+
+
+class Search:
+    """The trials of a search.
+
+    Args:
+        run: the search's.
+        first: the trainings that the store already has.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        parameters: SearchParameters,
+        run: Run,
+        setting: Setting,
+        workers: Workers,
+        signals: Signals,
+        first: trials.SearchRuns,
+    ) -> None:
+        self.experiment, self.parameters, self.run = experiment, parameters, run
+        self.setting, self.workers, self.signals = setting, workers, signals
+        self.direction: Direction = parameters.direction
+        self.space = parameters.parsed_space
+        self.trials: dict[int, Trial] = dict(first.trials)
+        self.confirming: dict[tuple[str, int], Trial] = dict(first.confirming)
+        self.root = Path(setting.folder).parent  # of the run folders
+        self.confirmation: Confirmation | None = None
+        self._dropped: set[str] = set()
+        self._deaths: Counter[str] = Counter()
+        self._epochs: dict[str, int] = {}
+
+    @property
+    def results(self) -> list[Trial]:
+        """The trials whose end is known, by number."""
+        return [trial for _, trial in sorted(self.trials.items()) if trial.is_result]
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """The finished trials, the best first."""
+        return rank(self.trials.values(), self.direction)
+
+    def run_trials(self) -> None:
+        """Run all trials that have no result yet.
+
+        Raises:
+            Interrupted: if a signal came.
+            RunFailed: if no trial has a result that can win, or the store keeps failing.
+        """
+        with track("searching", self.parameters.trials, "trials") as progress:
+            progress.advance(len(self.results))
+            for _, trial in self.carry_out(self._make_trial_tasks()):
+                self.trials[trial.number] = trial
+                progress.advance()
+                self._tell(trial)
+                self._drop_folders()
+                self._require_some_result()
+        if not self.ranked:
+            raise RunFailed(self._explain_no_winner())
+
+    def _make_trial_tasks(self) -> Iterator[Task]:
+        """Make the tasks of trials without a result, then those of new ones, each when a worker is idle."""
+        for number, trial in list(self.trials.items()):
+            if not trial.is_result:
+                yield self._make_trial_task(number, trial.values, trial.known, trial.run_id)
+        for number in range(self.parameters.trials):
+            if number not in self.trials:
+                known = self.results
+                seed, sampler = self.parameters.seed, self.parameters.sampler
+                values = propose(self.space, sampler, seed, number, known, self.direction)
+                trial = self.trials[number] = Trial(number, values, tuple(one.number for one in known))
+                yield self._make_trial_task(number, values, trial.known, "")
+
+    def _make_trial_task(self, number: int, values: Mapping[str, Any], known: Sequence[int], run_id: str) -> Task:
+        digits = max(2, len(str(self.parameters.trials - 1)))
+        name = f"trial {number:0{digits}}"
+        others = [tuple(self.trials[one].history) for one in known if one in self.trials]
+        tags = trials.make_tags(self.run.id, number, values, known)
+        return self.make_task(name, values, tags, run_id, prune=self.parameters.prune, others=others)
+
+    def make_task(
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        tags: Mapping[str, str],
+        run_id: str = "",
+        seed: int | None = None,
+        **more: Any,
+    ) -> Task:
+        """Make the task of a training with these values.
+
+        Args:
+            seed: of the training; None for the search's.
+            more: of the task.
+        """
+        given, of_preset = self.parameters.make_trial_parameters(values)
+        given = given if seed is None else {**given, "seed": seed}
+        shown = " ".join(f"{key}={search_report.format_value(value)}" for key, value in values.items())
+        return Task(name, run_id, f"{name} {shown}", given, of_preset, tags, **more)
+
+    def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:
+        """Hand tasks to the workers, and yield each with what its run tells at its end."""
+        again: list[Task] = []
+        running, is_over = 0, False
+        while True:
+            while self.workers.idle and not is_over:
+                task = again.pop() if again else next(tasks, None)
+                if task is None:
+                    break
+                self.workers.submit(task)
+                running += 1
+            if not running:
+                return
+            for event in self.workers.wait(WAIT):
+                running -= 1
+                self.signals.check()  # an outcome that came with Ctrl-C is read from the store by the resumed search
+                trial = self._read(event)
+                if trial is None:
+                    again.append(replace(event.task, run_id=self._find(event.task).run_id))
+                else:
+                    yield event.task, trial
+            self.signals.check()
+
+    def _read(self, event: Event) -> Trial | None:
+        """Read from the store what came of a task; None if its training must be resumed."""
+        task, outcome = event.task, event.outcome
+        if outcome is not None and outcome.status == "ended":
+            (found,) = trials.read_trials([run_calls.get(outcome.run_id)], self.parameters.monitor, self.direction)
+            return found
+        found = self._find(task)  # if the store is gone, this ends the search
+        if outcome is not None and outcome.status == "failed":
+            warn(f"{task.name} failed: {outcome.error}")
+            return replace(found, status="failed", note=outcome.error)
+        self._count_death(task, found.run_id, event.death or "stopped")
+        return None
+
+    def _count_death(self, task: Task, run_id: str, death: str) -> None:
+        epochs = trial_folders.count_epochs(self.root, run_id) if run_id else 0
+        if epochs > self._epochs.get(task.name, 0):
+            self._epochs[task.name], self._deaths[task.name] = epochs, 0
+        self._deaths[task.name] += 1
+        warn(f"the worker of {task.name} {death}; another resumes its training")
+        if self._deaths[task.name] > MAX_DEATHS:
+            raise RunFailed(
+                f"the worker of {task.name} {death}, {MAX_DEATHS} times without another epoch; "
+                "give the machine more memory, or search with fewer workers"
+            )
+
+    def register(self, task: Task) -> str:
+        """Carry out the task that registers a version; returns the version's title.
+
+        Raises:
+            Interrupted: if a signal came.
+            RunFailed: if it failed.
+        """
+        self.workers.submit(task)
+        while True:
+            for event in self.workers.wait(WAIT):
+                if event.outcome is not None and event.outcome.status == "ended":
+                    return event.outcome.version
+                if event.outcome is not None and event.outcome.status == "failed":
+                    raise RunFailed(f"{task.name} failed: {event.outcome.error}")
+                self.signals.check()
+                self._count_death(task, task.run_id, event.death or "stopped")
+                self.workers.submit(task)
+            self.signals.check()
+
+    def _find(self, task: Task) -> Trial:
+        """Find the run of a task in the store; a trial without a run id if there is none."""
+        found = trials.find_run(self.run.id, self.setting.experiment_id, task.tags, self._seed_of(task))
+        if found is not None:
+            (trial,) = trials.read_trials([found], self.parameters.monitor, self.direction)
+            if trial is not None:
+                return trial
+        return trials.make_trial(task.tags)
+
+    def _seed_of(self, task: Task) -> int:
+        return int(task.given.get("seed", self.parameters.seed))
+
+    def _tell(self, trial: Trial) -> None:
+        """Print a line about an ended trial, and log the best value so far."""
+        best = self.ranked[0] if self.ranked else None
+        say(search_report.format_line(trial, best, self.parameters.monitor))
+        if best is not None and best.best is not None:
+            self.run.log_metrics({BEST_SO_FAR: best.best}, round(time.time() * 1000), step=len(self.results))
+
+    def tell_confirming(self, task: Task, trial: Trial) -> None:
+        """Print a line about an ended training that confirms."""
+        value = "no result" if trial.best is None else f"{self.parameters.monitor} {trial.best:.4f}"
+        say(f"{task.name}: {value} after epoch {trial.best_epoch} of {trial.epochs}, {trial.seconds:.0f} s")
+
+    def _drop_folders(self) -> None:
+        """Remove the run folders of trials that are not among those whose checkpoints are kept."""
+        kept = max(self.parameters.keep, 0 if self.parameters.confirm else 1)
+        needed = {trial.run_id for trial in self.ranked[:kept]}
+        for trial in self.results:
+            if trial.run_id not in needed | self._dropped:
+                trial_folders.remove(self.experiment, self.root, trial.run_id)
+                self._dropped.add(trial.run_id)
+
+    def _require_some_result(self) -> None:
+        failed = [trial for trial in self.trials.values() if trial.status == "failed"]
+        if len(failed) >= MAX_FAILED and not self.results:
+            raise RunFailed(f"the first {len(failed)} trials failed; trial {failed[0].number}: {failed[0].note}")
+
+    def _explain_no_winner(self) -> str:
+        monitor, counts = self.parameters.monitor, Counter(trial.status for trial in self.trials.values())
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        note = next((f"; trial {one.number}: {one.note}" for one in self.trials.values() if one.note), "")
+        return f"no trial has ended with a finite {monitor} ({told}){note}"

@@ -1,0 +1,135 @@
+"""Plan a search: a new one, or one to resume with the parameters, the data and the code that it began with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tracked.console.errors import UserError
+from tracked.console.parameters import as_string, refusal
+from tracked.console.search_parameters import SearchParameters, make_search_parameters
+from tracked.experiment import Dataset, Experiment
+from tracked.resume import resume_plan
+from tracked.runs import queries, run_parameters, run_start
+from tracked.runs.connection import tracking_uri
+from tracked.runs.queries import MlflowRun
+from tracked.runs.schema import CODE, DATA_DIGEST, DATA_SOURCE, REGISTERED, SPACE, VERB, name_experiment
+from tracked.search import search_status
+from tracked.training import reproducibility, run_folder
+from tracked.training.run_folder_lock import RunFolderLock
+
+CHANGEABLE = ("workers", "executor", "address")  # they change when a trial runs, not what comes of it
+EXTENDABLE = ("trials",)
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A search to carry out: its parameters, and its run if it is resumed.
+
+    Args:
+        source: what finds the data of a resumed search again; else empty.
+    """
+
+    parameters: SearchParameters
+    run: MlflowRun | None = None
+    source: str = ""
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """The tags of the resumed search; empty for a new one."""
+        return self.run.data.tags if self.run else {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the winner is registered: only the run's end may be missing."""
+        return REGISTERED in self.tags
+
+
+def make_plan(owner: Experiment, command: SearchParameters, folder_lock: RunFolderLock) -> SearchPlan:
+    """Find and lock the search to resume, or plan a new one.
+
+    Raises:
+        UserError: if the search does not exist, cannot be resumed or is held by another process, or a parameter would
+            have to change.
+        RunFailed: if the store keeps failing.
+    """
+    own = run_start.require_own_run(owner, "search")
+    if own and command.resume != "no":
+        allowed = "no under mlflow run: mlflow run . -e search --run-id RUN_ID resumes a search"
+        raise refusal("resume", command.resume, allowed)
+    run = own if own and VERB in own.data.tags else None
+    if command.resume == "latest":
+        run = search_status.find_latest(owner)
+    elif command.resume != "no":
+        run = queries.read_runs(owner, [command.resume], "resume").runs[0]
+    if run is None:
+        resume_plan.require_writable(owner, run_folder.find_root(owner.name, tracking_uri()))
+        return SearchPlan(command)
+    run_id = run.info.run_id
+    if run.data.tags.get(VERB) != "search" or not queries.is_own(owner, run):
+        of = name_experiment(queries.owner_of(owner, run))
+        raise UserError(
+            f"resume: run {run_id} is not a search of {owner.name!r} (verb {run.data.tags.get(VERB)}, {of})"
+        )
+    held = partial(_held_error, run_id)
+    resume_plan.lock_folder(owner, search_status.find_folder(owner, run), folder_lock, held)
+    run = run_start.read_run(run_id)  # another process may have finished it before the lock
+    source = run_parameters.read_launch(run).get("source") or run.data.tags.get(DATA_SOURCE, "")
+    return SearchPlan(_merge(owner, run, command), run, source)
+
+
+def _held_error(run_id: str, holder: str) -> UserError:
+    return UserError(f"resume: search {run_id} is held by {holder}; end that process first")
+
+
+def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> SearchParameters:
+    """Merge the search's parameters with the command's. A value equal to its default counts as not given.
+
+    Raises:
+        UserError: if a parameter would have to change.
+    """
+    cls, run_id = make_search_parameters(owner), run.info.run_id
+    values = {name: value for name, value in run_parameters.read_given(run).items() if name in cls.model_fields}
+    try:
+        recorded = cls.model_validate(values, context=run_parameters.read_preset_values(run))
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise UserError(f"resume: search {run_id} has an invalid parameter ({problem}); start a new search") from None
+    space = run.data.tags.get(SPACE, recorded.parsed_space.text)
+    changes: dict[str, object] = {"space": space}
+    for name, value in command.given.items():
+        former = getattr(recorded, name, None)
+        if name == "resume" or value == cls.model_fields[name].default:
+            continue
+        if name == "space":
+            if command.parsed_space.text != space:
+                raise refusal(name, as_string(value), f"{space}, as search {run_id} has it, or a new search")
+        elif name in CHANGEABLE or (name in EXTENDABLE and value > former and REGISTERED not in run.data.tags):
+            changes[name] = value
+        elif value != former:
+            more = " or more" if name in EXTENDABLE and REGISTERED not in run.data.tags else ""
+            raise refusal(name, as_string(value), f"{as_string(former)}{more}, as search {run_id} has it")
+    return recorded.extend(changes)
+
+
+def require_same(plan: SearchPlan, data: Dataset, code: str) -> None:
+    """Check the data and the code of a resumed search: trials of others would not compare.
+
+    Raises:
+        UserError: if they changed.
+    """
+    for what, name, tag, now in (("data", data.source, DATA_DIGEST, data.digest), ("code", "it", CODE, code)):
+        former = plan.tags.get(tag, now)
+        if former != now:
+            change = f"(digest {former[:12]} -> {now[:12]})"
+            subject = f"{what}: {name} changed since search {plan.run.info.run_id if plan.run else ''} began {change}"
+            raise UserError(f"{subject}; restore the {what}, or start a new search without --resume or --run-id")
+
+
+def digest_code(owner: Experiment) -> str:
+    """Digest the code that a trial's result depends on."""
+    rules = Path(__file__).parents[1] / "analysis" / "pruning.py"
+    return reproducibility.digest_code(rules, *reproducibility.find_source_files(owner))

@@ -1,0 +1,91 @@
+"""The status of unfinished searches: whether one is held, what it has done, how it is resumed or closed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tracked.console.errors import UserError
+from tracked.experiment import Experiment
+from tracked.resume import training_status
+from tracked.runs import queries, run_calls
+from tracked.runs.queries import MlflowRun
+from tracked.runs.schema import CLOSED, PARENT_RUN_ID, REGISTERED, STOP_REASON, TRIAL, VERB
+from tracked.search.processes import LOGS
+from tracked.search.worker import STOP, WORKERS
+from tracked.training import run_folder
+from tracked.training.holder import Holder
+from tracked.training.run_folder_lock import RunFolderLock
+
+FILES = (WORKERS, STOP, LOGS)  # of a search's run folder, beside the lock
+
+
+@dataclass(frozen=True)
+class UnfinishedSearch:
+    """A search without an end: its run, the process that holds it, the number of trials that have begun."""
+
+    run: MlflowRun
+    holder: Holder | None
+    trials: int
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.run.info.run_id)
+
+    @property
+    def lines(self) -> list[str]:
+        """Lines for people: the run, its progress and holder, how to resume."""
+        started = datetime.fromtimestamp(self.run.info.start_time / 1000, UTC).isoformat(" ", "seconds")
+        tags, most = self.run.data.tags, self.run.data.params.get("trials", "?")
+        life = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {tags.get(STOP_REASON, 'unknown')}"
+        return [
+            f"{self.id}  {self.run.info.run_name}",
+            f"    search, started {started}, {self.trials} of {most} trials have begun; {life}",
+            *([] if self.holder else [f"    resume with: search --resume {self.id}"]),
+        ]
+
+
+def find_unfinished(owner: Experiment, experiment_id: str) -> list[UnfinishedSearch]:
+    """Find the unfinished searches in an MLflow experiment, the newest first."""
+    runs = queries.search("reading the runs", [experiment_id])
+    found = []
+    for run in runs:
+        tags = run.data.tags
+        if tags.get(VERB) == "search" and queries.is_own(owner, run) and not {REGISTERED, CLOSED} & set(tags):
+            holder = run_folder.find_holder(find_folder(owner, run))
+            trials = sum(TRIAL in one.data.tags and one.data.tags.get(PARENT_RUN_ID) == run.info.run_id for one in runs)
+            found.append(UnfinishedSearch(run, holder, trials))
+    return found
+
+
+def find_latest(owner: Experiment) -> MlflowRun:
+    """Find the newest unfinished search that no process holds, in the MLflow experiment of MLflow's settings.
+
+    Raises:
+        UserError: if there is none.
+    """
+    experiment = queries.find_experiment("auto")
+    for search in find_unfinished(owner, experiment.experiment_id):
+        if search.holder is None:
+            return search.run
+    raise UserError(f"resume: no resumable search in experiment {experiment.name}; start one without --resume")
+
+
+def find_folder(owner: Experiment, run: MlflowRun) -> Path:
+    """Find a search's run folder: below the present root, or where the last attempt had it."""
+    return training_status.find_folder(owner, run)
+
+
+def close(owner: Experiment, search: UnfinishedSearch) -> str:
+    """Close a search's run once its trainings are closed; returns a line with the result.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    with RunFolderLock(FILES) as folder_lock:
+        folder_lock.take(find_folder(owner, search.run))
+        reason = search.run.data.tags.get(STOP_REASON, "killed")
+        run_calls.set_tags("tagging the run as closed", search.id, {CLOSED: "true", STOP_REASON: reason})
+        run_calls.end(search.id, "KILLED")
+        folder_lock.remove()
+    return f"closed {search.id} as KILLED, after {search.trials} trials"

@@ -1,0 +1,118 @@
+"""Choose a search's winner by trainings with new seeds, and register one of them."""
+
+from collections.abc import Iterator
+
+from tracked.analysis.confirmation import Candidate, Confirmation, choose_seeds, confirm
+from tracked.analysis.trials import Trial
+from tracked.console.errors import RunFailed
+from tracked.console.lines import say
+from tracked.reports import confirmation_lines, search_report
+from tracked.runs import run_calls, trials
+from tracked.runs.schema import CONFIRMED, CONFIRMS, REGISTERED, SEARCH_RUN_ID, WINNER, WINNER_RUN_ID
+from tracked.runs.writer import escape_markdown
+from tracked.search import trial_folders
+from tracked.search.coordinator import Search
+from tracked.search.tasks import Task
+
+CANDIDATES = 3
+DEFAULTS = "defaults"
+
+
+def confirm_best(search: Search) -> Confirmation | None:
+    """Train the best trials and the defaults with new seeds, and decide; None if the search confirms nothing.
+
+    Raises:
+        Interrupted: if a signal came.
+        RunFailed: if no training has a value, or the store keeps failing.
+    """
+    parameters = search.parameters
+    if not parameters.confirm:
+        return None
+    best, seeds = search.ranked[:CANDIDATES], choose_seeds(parameters.seed, parameters.confirm)
+    arms = [(str(trial.number), trial.values) for trial in best] + [(DEFAULTS, {})]
+    say(f"confirming the best {len(best)} trials and the defaults with {len(seeds)} new seeds each")
+
+    def make_tasks() -> Iterator[Task]:
+        for seed in seeds:
+            for label, values in arms:
+                found = search.confirming.get((label, seed))
+                if found is None or not found.is_result:
+                    tags = trials.make_confirming_tags(search.run.id, label, values)
+                    name = f"confirm {label} seed {seed}"
+                    yield search.make_task(name, values, tags, found.run_id if found else "", seed=seed)
+
+    for task, trial in search.carry_out(make_tasks()):
+        search.confirming[_key_of(task)] = trial
+        search.tell_confirming(task, trial)
+
+    def list_values(label: str) -> dict[int, float | None]:
+        found = {seed: search.confirming.get((label, seed)) for seed in seeds}
+        return {seed: one.best if one and one.status == "finished" else None for seed, one in found.items()}
+
+    candidates = [Candidate(trial.number, trial.best, list_values(str(trial.number))) for trial in best]
+    try:
+        return confirm(candidates, list_values(DEFAULTS), seeds, search.direction)
+    except ValueError:
+        note = next((one.note for one in search.confirming.values() if one.note), "none has a finite value")
+        raise RunFailed(f"no confirming training has a result: {note}") from None
+
+
+def _key_of(task: Task) -> tuple[str, int]:
+    return task.tags[CONFIRMS], int(task.given["seed"])
+
+
+def register(search: Search, confirmation: Confirmation | None) -> str:
+    """Register the winner's training, or without a confirmation the best trial; returns the version's title.
+
+    The search's tag ``REGISTERED`` is set last, so a search that has it is complete.
+
+    Raises:
+        Interrupted: if a signal came.
+        RunFailed: if the training cannot be registered, or the store keeps failing.
+    """
+    chosen, seed = search.ranked[0], None
+    label = str(chosen.number)
+    search.confirmation = confirmation
+    if confirmation is not None:
+        number, seed = confirmation.winner.number, confirmation.seed
+        label = DEFAULTS if number is None else str(number)
+        chosen = search.confirming[label, seed]
+    note = _describe_origin(search, chosen, confirmation)
+    told = "unknown" if confirmation is None else str(confirmation.confirmed).lower()
+    search.run.set_tags({WINNER: label, WINNER_RUN_ID: chosen.run_id, CONFIRMED: told})
+    tags = {SEARCH_RUN_ID: search.run.id, WINNER: label, CONFIRMED: told}
+    name = f"registering {chosen.run_name}"
+    title = search.register(
+        search.make_task(name, chosen.values, {}, chosen.run_id, seed=seed, register=True, note=note, version_tags=tags)
+    )
+    number_of_version = run_calls.get(chosen.run_id).data.tags[REGISTERED]
+    keep_checkpoints(search)
+    search.run.flush()
+    search.run.set_tags({REGISTERED: number_of_version})
+    return title
+
+
+def _describe_origin(search: Search, chosen: Trial, confirmation: Confirmation | None) -> str:
+    """Describe for the version how its training was chosen, in Markdown."""
+    link = f"#/experiments/{search.setting.experiment_id}/runs/{search.run.id}"
+    values = ", ".join(f"{name} {search_report.format_value(value)}" for name, value in chosen.values.items())
+    if confirmation is None:
+        told = f"{confirmation_lines.describe_unconfirmed(chosen.number).capitalize()}."
+    else:
+        told = confirmation_lines.describe_confirmation(confirmation, search.parameters.monitor)
+    lines = [
+        f"Chosen by a [search]({link}) of {len(search.trials)} trials: {escape_markdown(values or 'the defaults')}."
+    ]
+    return "\n\n".join([*lines, escape_markdown(told)])
+
+
+def keep_checkpoints(search: Search) -> None:
+    """Log the checkpoints of the best trials at their runs, and remove the run folders of all others.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    for trial in search.ranked[: search.parameters.keep]:
+        trial_folders.keep_checkpoint(search.root, trial.run_id)
+    for one in [*search.trials.values(), *search.confirming.values()]:
+        trial_folders.remove(search.experiment, search.root, one.run_id)
