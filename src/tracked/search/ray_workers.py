@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tracked.console.errors import RunFailed, UserError
+from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.console.parameters import refusal
 from tracked.experiment import Experiment
-from tracked.search.ray_actor import Start
 from tracked.search.processes import LOG
+from tracked.search.ray_actor import Start
 from tracked.search.tasks import GRACE, Event, Outcome, Setting, Task
 from tracked.search.worker import STOP
 
