@@ -65,9 +65,10 @@ format: $(VENV)/ready-dev ## format the code and fix lint
 	@$(VENV)/bin/ruff format src examples tests tools bench notebooks
 	@$(VENV)/bin/ruff check --fix src examples tests tools bench notebooks
 
-lock: $(VENV)/ready ## pin all packages from the two .in files
+lock: $(VENV)/ready ## pin all packages from the three .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-ray.in -o requirements-ray.txt
 
 clean: ## remove the environment, caches and builds; runs and models stay
 	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis src/.import_linter_cache

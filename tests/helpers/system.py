@@ -1,5 +1,6 @@
 """Programs of the system that some tests need: which are missing, and which tests are left out for it."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -29,19 +30,26 @@ def _runs(command: str) -> bool:
         return False
 
 
+def find_ray() -> bool:
+    """Whether Ray is there and its tests are asked for: they start clusters."""
+    return "ray" in os.environ.get("EXTRAS", "").split() and importlib.util.find_spec("ray") is not None
+
+
 @cache
 def find_missing() -> Mapping[str, str]:
     """What tests need and the system lacks, with the package to install."""
-    packages = {"Chromium": "chromium or google-chrome", "PostgreSQL": "postgresql"}
-    found = {"Chromium": find_chromium(), "PostgreSQL": postgresql.programs()}
+    packages = {"Chromium": "chromium or google-chrome", "PostgreSQL": "postgresql", "Ray": "requirements-ray.txt"}
+    found = {"Chromium": find_chromium(), "PostgreSQL": postgresql.programs(), "Ray": find_ray()}
     return {name: package for name, package in packages.items() if not found[name]}
 
 
 def describe_missing(missing: Mapping[str, str]) -> list[str]:
     """The lines at the head of a test run."""
+    system = "or as root on Debian or Ubuntu: make test SYSTEM=install"
     return [
-        f"left out: the tests marked needs({name!r}), as {name} is missing: install {package}, "
-        "or as root on Debian or Ubuntu: make test SYSTEM=install"
+        f"left out: the tests marked needs({name!r}), which are not asked for: make test EXTRAS=ray"
+        if name == "Ray"
+        else f"left out: the tests marked needs({name!r}), as {name} is missing: install {package}, {system}"
         for name, package in missing.items()
     ]
 

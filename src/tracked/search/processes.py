@@ -123,19 +123,14 @@ def _work(connection: Connection, experiment: Experiment, setting: Setting, log:
     """Carry out tasks until the search ends: a worker's process."""
     with suppress(OSError):
         os.setpgid(0, 0)  # Ctrl-C reaches the search alone, which ends its workers in order
-    # So that a lock of a library has no name, which a killed worker would leave behind.
-    multiprocessing.set_start_method("fork", force=True)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (1, 2):
-        os.dup2(file, stream)
-    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+    prepare_process(log)
     signals = Signals()
     signals.install()
     try:
         worker = Worker(experiment, setting, signals)
         while True:
             task: Task = connection.recv()
-            outcome = _run(worker, task)
+            outcome = carry_out(worker, task)
             connection.send(outcome)
             if outcome.status == "interrupted" or task.register:  # registering held its signals back for good
                 break
@@ -145,9 +140,20 @@ def _work(connection: Connection, experiment: Experiment, setting: Setting, log:
     os._exit(0)  # libraries' threads may wait for each other at the end
 
 
-def _run(worker: Worker, task: Task) -> Outcome:
+def prepare_process(log: str) -> None:
+    """Prepare a worker's process: what it and its libraries print goes to a log."""
+    # So that a lock of a library has no name, which a killed worker would leave behind.
+    multiprocessing.set_start_method("fork", force=True)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+
+
+def carry_out(worker: Worker, task: Task) -> Outcome:
+    """Carry out a task; a bug of the experiment ends one trial, not the search."""
     try:
         return worker.run(task)
-    except Exception as error:  # a bug of the experiment ends one trial, not the search
+    except Exception as error:
         traceback.print_exc()
         return Outcome("failed", task.run_id, f"{type(error).__name__}: {one_line(error)}")

@@ -1,0 +1,148 @@
+"""Workers on Ray: a local cluster that trains, loses a worker and ends with its search."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from diabetes import Diabetes
+from helpers import EXAMPLE, ROOT, SRC
+from helpers.search_workers import carry_out, made_setting, make_task, read_losses
+from tracked.console.signals import Signals
+from tracked.search.processes import ProcessWorkers
+from tracked.search.ray_workers import RayWorkers
+from tracked.search.tasks import Setting
+from tracked.search.worker import wait_for_workers
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs("Ray")]
+
+
+@pytest.fixture
+def setting(tmp_path: Path, store: str) -> Iterator[Setting]:
+    with made_setting(tmp_path, store, Diabetes()) as made:
+        yield made
+
+
+def wait_until(done: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def find_actors() -> list[int]:
+    """The processes of Ray's that are workers of a search of this test: those below this process's cluster."""
+    lines = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in lines.splitlines()[1:]]
+    parents = {int(pid): int(parent) for pid, parent, _ in rows}
+    actors = [int(pid) for pid, _, arguments in rows if arguments.startswith("ray::SearchWorker")]
+    return [pid for pid in actors if parents.get(parents[pid]) == os.getpid()]
+
+
+def log_of(setting: Setting, number: int) -> str:
+    path = Path(setting.folder) / f"worker-{number}.log"
+    return path.read_text() if path.exists() else ""
+
+
+def test_ray_and_processes_give_equal_trials_to_the_bit_and_leave_nothing(setting: Setting, store: str) -> None:
+    tasks = {0: make_task(0), 1: make_task(1, learning_rate=0.05, batch_size=16)}
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    with ProcessWorkers(Diabetes(), setting, 1) as processes:
+        expected = {number: read_losses(event.outcome) for number, event in carry_out(processes, tasks).items()}
+    with RayWorkers(Diabetes(), setting, 1) as workers:
+        assert {signum: signal.getsignal(signum) for signum in before} == before
+        (folder,) = [Path(workers._folder)]
+        got = {number: read_losses(event.outcome) for number, event in carry_out(workers, tasks).items()}
+        assert len(find_actors()) == 1  # one process for both
+    assert got == expected
+    assert all(len(losses) == 2 for losses in got.values())
+    assert "trial 1: trial 1" in log_of(setting, 0)
+    assert not folder.exists()
+    wait_until(lambda: not find_actors())
+
+
+def test_a_killed_actor_is_replaced_and_its_training_resumed(setting: Setting) -> None:
+    long = make_task(0, epochs=4000, patience=3999)
+    with RayWorkers(Diabetes(), setting, 2) as workers:
+        workers.submit(long)
+        wait_until(lambda: "trial 0" in log_of(setting, 0) and list(Path(setting.folder).parent.glob("*/epoch-*.npz")))
+        (actor,) = find_actors()
+        os.kill(actor, signal.SIGKILL)
+        (event,) = workers.wait(30)
+        assert event.task == long
+        assert event.outcome is None
+        assert event.death == "died (Ray says: SYSTEM_ERROR)"
+        assert workers.idle == 2
+        (folder,) = {path.parent for path in Path(setting.folder).parent.glob("*/epoch-*.npz")}
+        again = make_task(0, run_id=folder.name, epochs=4000, patience=3999)
+        workers.submit(again)
+        wait_until(lambda: find_actors() not in ([], [actor]))
+        wait_until(lambda: log_of(setting, 0).count("trial 0: ") == 2)
+        began = time.monotonic()
+    assert time.monotonic() - began < 30  # the end of the block asks the worker to end, which it does in order
+    import mlflow
+
+    run = mlflow.get_run(folder.name)
+    assert run.data.tags["stop_reason"] == "interrupted"
+    wait_for_workers(Path(setting.folder), Signals())
+
+
+def test_a_folder_that_a_machine_does_not_see_is_told_in_one_line(setting: Setting) -> None:
+    from dataclasses import replace
+
+    with RayWorkers(Diabetes(), replace(setting, working_folder="/nowhere/at/all"), 1) as workers:
+        event = carry_out(workers, {0: make_task(0)})[0]
+    assert event.outcome is not None
+    assert event.outcome.status == "failed"
+    assert "/nowhere/at/all is not on machine" in event.outcome.error
+    assert "\n" not in event.outcome.error
+
+
+SCRIPT = """
+import os, sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from diabetes import Diabetes
+from helpers.search_workers import made_setting, make_task
+from tracked.search.ray_workers import RayWorkers
+
+class Mine(Diabetes):  # of __main__, as in an experiment's own script
+    def load(self, parameters, source):
+        print("loads", os.environ.get("OMP_NUM_THREADS"), os.environ["TF_NUM_INTRAOP_THREADS"], flush=True)
+        return super().load(parameters, source)
+
+if __name__ == "__main__":
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "0"
+    with made_setting(Path.cwd(), os.environ["MLFLOW_TRACKING_URI"], Mine(), 2) as setting:
+        with RayWorkers(Mine(), setting, 1) as workers:
+            workers.submit(make_task(0, epochs=4000, patience=3999))
+            print("submitted", flush=True)
+            while not workers.wait(1):
+                pass
+"""
+
+
+def test_a_killed_search_of_a_script_ends_its_workers(tmp_path: Path, store: str) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(SCRIPT.format(path=[str(SRC), str(EXAMPLE), str(ROOT / "tests")]))
+    environ = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    search = subprocess.Popen([sys.executable, script], cwd=tmp_path, env=environ, start_new_session=True)
+    folder = tmp_path / "snapshots" / ("5" * 32)
+    log = folder / "worker-0.log"
+    try:
+        wait_until(lambda: log.exists() and "trial 0: " in log.read_text(), 120)
+        wait_until(lambda: list(tmp_path.glob("snapshots/*/epoch-*.npz")))
+    finally:
+        os.kill(search.pid, signal.SIGKILL)
+        search.wait()
+    began = time.monotonic()
+    wait_for_workers(folder, Signals())
+    assert time.monotonic() - began < 30
+    assert "loads None 2\n" in log.read_text()
+    assert not re.search("Traceback", log.read_text())
