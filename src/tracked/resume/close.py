@@ -173,11 +173,6 @@ def _find_best_epoch(history: Mapping[int, Entry], epochs: int, parameters: Trai
     return best
 
 
-def format_table(trainings: Sequence[ResumableRun]) -> str:
-    """Format trainings for a terminal."""
-    return "\n".join(line for training in trainings for line in training.lines)
-
-
 def name_own_run(owner: Experiment) -> None:
     """Name the run that ``mlflow run`` has made for this verb, if any: without a name it would look like a training.
 

@@ -14,8 +14,10 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     parameters = verb_parameters.UnfinishedParameters.parse(argv)
 
     from tracked.resume import close, training_status
+    from tracked.resume.training_status import ResumableRun
     from tracked.runs import connection, queries
     from tracked.search import search_status
+    from tracked.search.search_status import UnfinishedSearch
 
     connection.require_answers()
     close.name_own_run(experiment)
@@ -29,7 +31,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     }
     chosen = [] if parameters.close in {one.id for one in closing} else close.select(trainings, parameters.close)
     chosen += [training for training in trainings if training.id in own - {one.id for one in chosen}]
-    listed = [*searches, *trainings]
+    listed: list[UnfinishedSearch | ResumableRun] = [*searches, *trainings]
     say("\n".join(line for one in listed for line in one.lines) or f"no unfinished training in experiment {owner.name}")
     with signals.hold():
         for training in chosen:
