@@ -162,7 +162,6 @@ class Search:
             return found
         found = self._find(task)  # if the store is gone, this ends the search
         if outcome is not None and outcome.status == "failed":
-            warn(f"{task.name} failed: {outcome.error}")
             return replace(found, status="failed", note=outcome.error)
         self._count_death(task, found.run_id, event.death or "stopped")
         return None
@@ -222,7 +221,8 @@ class Search:
         value = (
             f"{self.parameters.monitor} {format_metric(trial.best)} after epoch {trial.best_epoch} of {trial.epochs}"
         )
-        say(f"{task.name}: {trial.status if trial.best is None else value}, {trial.seconds:.0f} s")
+        note = f" ({trial.note})" if trial.note else ""
+        say(f"{task.name}: {trial.status + note if trial.best is None else value}, {trial.seconds:.0f} s")
 
     def _drop_folders(self) -> None:
         """Remove the run folders of trials that are not among those whose checkpoints are kept."""
