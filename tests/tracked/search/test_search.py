@@ -216,7 +216,7 @@ def test_winner_is_confirmed_with_new_seeds_beside_the_defaults(monkeypatch: pyt
     assert task.version_tags == {
         "search_run_id": search.info.run_id, "winner": winner, "confirmed": search.data.tags["confirmed"]
     }  # fmt: skip
-    assert f"trial {winner} wins" in task.note.replace("\\", "")
+    assert f"Trial {winner} wins" in task.note.replace("\\", "")
     assert all("learning_rate" not in task.given for task in workers.tasks if task.tags.get("confirms") == "defaults")
 
 
