@@ -71,8 +71,15 @@ def require_ray(address: str) -> None:
     except subprocess.TimeoutExpired:
         raise refusal("address", address, f"a Ray cluster that answers (none within {PROBE_SECONDS:.0f} s)") from None
     except subprocess.CalledProcessError as error:
-        said = [line for line in error.stderr.decode(errors="replace").splitlines() if line.strip()] or ["no reason"]
-        raise refusal("address", address, f"a Ray cluster that admits this machine ({one_line(said[-1])})") from None
+        why = _explain_refusal(error.stderr.decode(errors="replace"))
+        raise refusal("address", address, f"a Ray cluster that admits this machine ({why})") from None
+
+
+def _explain_refusal(said: str) -> str:
+    """Find the one line of Ray's traceback that says why a cluster does not admit this process."""
+    if "AuthenticationError" in said:  # since Ray 2.60 or so, a cluster has a token unless its owner turns that off
+        return "set RAY_AUTH_MODE=token, and put the cluster's token into ~/.ray/auth_token"
+    return one_line(([line for line in said.splitlines() if line.strip()] or ["no reason"])[-1])
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -61,10 +61,24 @@ def test_a_port_that_says_nothing_is_given_up(silent: int, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("installed")
-def test_what_ray_says_of_a_cluster_is_told(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_workers, "PROBE", "raise RuntimeError('Version mismatch:\\nthe cluster has another Ray')")
-    with pytest.raises(UserError, match=r"a Ray cluster that admits this machine \(the cluster has another Ray\)$"):
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("RuntimeError('Version mismatch:\\nthe cluster has another Ray')", "the cluster has another Ray"),
+        (
+            "RuntimeError('AuthenticationError: no token\\nFailed to connect')",
+            "set RAY_AUTH_MODE=token, and put the cluster's token into ~/.ray/auth_token",
+        ),
+        ("SystemExit(1)", "no reason"),
+    ],
+)
+def test_what_ray_says_of_a_cluster_is_told(
+    silent: int, monkeypatch: pytest.MonkeyPatch, error: str, told: str
+) -> None:
+    monkeypatch.setattr(ray_workers, "PROBE", f"raise {error}")
+    with pytest.raises(UserError) as refused:
         ray_workers.require_ray(f"127.0.0.1:{silent}")
+    assert str(refused.value).endswith(f"allowed: a Ray cluster that admits this machine ({told})")
 
 
 @pytest.mark.needs("Ray")
