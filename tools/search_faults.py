@@ -1,0 +1,387 @@
+"""Kill a search and its workers, resume it, and compare it with an uninterrupted search.
+
+make search-faults
+python tools/search_faults.py --experiment diabetes --trials 50 --kills 50 --seed 1
+
+The search is a process as a user starts it, on one SQLite store. In turn, SIGKILL comes to the search alone, to a
+worker alone, and to all of them at once; Ctrl-C (as a terminal sends it, to the process group) and SIGTERM come in
+between. Moments are random: some while a process starts, most during the trials, some while the choice is confirmed and
+while the winner is registered. A killed search is resumed at once with --resume latest, until it has finished.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[1:1] = [str(ROOT / "tests"), str(ROOT / "src"), str(ROOT / "examples" / "diabetes")]
+
+import search_store
+from helpers.subjects import SMALL, SUBJECTS, WIDE
+
+SIGNALS = {"Ctrl-C": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}
+WHO = ("search", "worker", "all", *SIGNALS)
+LATE = {"confirming": 0.1, "registering": 0.2, "starting": 0.1}  # shares of the kills; the others come in the trials
+GRACE = 75.0  # seconds in which a search that a signal ends, or a worker without its search, has ended
+EPOCHS = ["--epochs=6", "--patience=2", "--confirm=1"]
+COMMANDS = {
+    "diabetes": [str(ROOT / "examples" / "diabetes" / "diabetes.py")],
+    "imdb-conv1d": [str(ROOT / "src")],
+}
+FLAGS = {
+    "diabetes": [*EPOCHS],
+    "imdb-conv1d": [
+        *(flag for flag in SMALL if "learning_rate" not in flag), WIDE, "--data=reviews.csv", "--batch_size=8", *EPOCHS,
+        "--space=learning_rate=0.001..0.1/log filters=4..12/4 dropout=0..0.6 schedule=constant,cosine",
+    ],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Whom to kill, from which phase on, and after which share of the time that there is."""
+
+    who: str
+    phase: str
+    share: float
+
+
+@dataclass
+class Landed:
+    """A kill that hit, and the phase that the search was in."""
+
+    who: str
+    phase: str
+
+
+@dataclass
+class Pace:
+    """Seconds that an uninterrupted search takes: to its run, to its first training's end, a training, its end."""
+
+    start: float = 5.0
+    first: float = 15.0
+    training: float = 3.0
+    end: float = 10.0
+
+
+@dataclass
+class Process:
+    """A search's process and the workers that it has had, by PID with the time at which each started."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    begun: float
+    workers: dict[int, str] = field(default_factory=dict)
+
+    def find_workers(self) -> list[int]:
+        """Find the workers that live."""
+        with suppress(OSError):
+            pid = self.process.pid
+            for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+                if child not in self.workers and "spawn_main" in _read(f"/proc/{child}/cmdline"):
+                    self.workers[child] = start_of(child)
+        return [pid for pid, start in self.workers.items() if start and start_of(pid) == start]
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it has printed the id of its run."""
+        return "\nrun " in f"\n{self.log.read_text(errors='replace')}"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def start_of(pid: int) -> str:
+    """A process's start time in the kernel's clock; empty if it has ended."""
+    state, *rest = _read(f"/proc/{pid}/stat").rpartition(")")[2].split() or ["Z"]
+    return "" if state in "ZX" else rest[18]
+
+
+class Searches:
+    """A folder with a store, in which a search is started, killed and resumed."""
+
+    def __init__(self, experiment: str, folder: Path, flags: Sequence[str], trials: int, confirming: int) -> None:
+        self.experiment, self.folder, self.flags = experiment, folder, flags
+        self.trials, self.confirming = trials, confirming
+        self.workers: dict[int, str] = {}
+        self.attempts = 0
+        self.problems: list[str] = []
+        folder.mkdir(parents=True)
+        SUBJECTS[experiment].prepare(folder)
+
+    def begin(self, verb: str, *flags: str) -> Process:
+        """Start a verb's process."""
+        self.attempts += 1
+        log = self.folder / f"{verb}-{self.attempts}.log"
+        script = COMMANDS[self.experiment][0]
+        words = [script, verb] if script.endswith(".py") else [f"{script}/{verb}.py"]
+        environment = {
+            **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db", "PYTHONUNBUFFERED": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3",
+        }  # fmt: skip
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, *words, *flags], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        return Process(process, log, time.monotonic(), self.workers)
+
+    def begin_or_resume(self) -> Process:
+        """Start the search, or resume the one in the store."""
+        known = search_store.read_progress(self.folder).search_id
+        return self.begin("search", "--resume=latest") if known else self.begin("search", *self.flags)
+
+    def measure(self) -> Pace:
+        """Run the search without a kill, and take its times."""
+        found, times = self.begin("search", *self.flags), dict[str, float]()
+        while found.process.poll() is None:
+            progress, now = search_store.read_progress(self.folder), time.monotonic() - found.begun
+            if progress.search_id:
+                times.setdefault("run", now)
+            if progress.trials:
+                times.setdefault("first", now)
+            if progress.phase in ("registering", "ending"):
+                times.setdefault("registering", now)
+            time.sleep(0.1)
+        if found.process.returncode:
+            raise RuntimeError(f"the search without a kill failed: {found.log.read_text()[-2000:]}")
+        trainings = self.trials + self.confirming - 1
+        each = (times["registering"] - times["first"]) / trainings
+        end = time.monotonic() - found.begun - times["registering"]
+        return Pace(times["run"], times["first"] - each, each, end)
+
+    def search(self, kills: Sequence[Kill], pace: Pace) -> tuple[list[Landed], list[Kill]]:
+        """Run the search with its kills until it has finished; returns the kills that landed and those that missed."""
+        landed, left = list[Landed](), list(kills)
+        found = self.begin_or_resume()
+        while True:
+            kill = left[0] if left else None
+            hit = self._wait(found, kill, left, pace)
+            if hit is None:  # it has ended by itself
+                if found.process.returncode:
+                    self._tell(f"exit {found.process.returncode} of attempt {self.attempts}", found)
+                return landed, left
+            left.pop(0)
+            landed.append(hit)
+            print(f"{len(landed)}: {hit.who} killed {hit.phase}", flush=True)
+            if hit.who != "worker":
+                found = self.begin_or_resume()
+
+    def _wait(self, found: Process, kill: Kill | None, left: Sequence[Kill], pace: Pace) -> Landed | None:
+        """Wait for a kill's moment and kill; None if the search has ended before."""
+        end: float | None = None
+        while found.process.poll() is None:
+            workers, now = found.find_workers(), time.monotonic()
+            if kill:
+                progress = search_store.read_progress(self.folder)
+                if end is None and self._has_come(kill, found, progress, workers):
+                    end = now + kill.share * self._last(kill, left, progress, pace)
+                if end is not None and now >= end and (workers or kill.who != "worker"):
+                    phase = progress.phase if found.has_run else "while a process starts"
+                    if self._kill(kill.who, found, workers):
+                        return Landed(kill.who, phase)
+            time.sleep(0.02)
+        return None
+
+    @staticmethod
+    def _has_come(kill: Kill, found: Process, progress: search_store.Progress, workers: Sequence[int]) -> bool:
+        """Whether the phase has come from which on a kill waits."""
+        if kill.phase == "starting":
+            return True
+        order = ("trials", "confirming", "registering", "ending")
+        is_late = progress.phase in order[order.index(kill.phase) :]
+        return found.has_run and bool(workers or kill.phase == "registering") and is_late
+
+    def _last(self, kill: Kill, left: Sequence[Kill], progress: search_store.Progress, pace: Pace) -> float:
+        """The seconds within which a kill comes: so many that all kills of its phase come before the phase's end."""
+        if kill.phase == "starting":
+            return pace.first
+        if kill.phase == "registering":
+            return pace.end + pace.first / 2
+        is_trial = kill.phase == "trials"
+        trainings = self.trials - progress.trials if is_trial else self.confirming - progress.confirming
+        return 2 * max(0, trainings - 0.5) * pace.training / sum(one.phase == kill.phase for one in left)
+
+    def _kill(self, who: str, found: Process, workers: Sequence[int]) -> bool:
+        """Kill; returns whether it hit. A signal that can be handled must end the search in order."""
+        if who in SIGNALS:
+            return self._ask(who, found)
+        pids = [*(workers if who == "all" else workers[:1] if who == "worker" else ())]
+        if who != "worker":
+            pids.insert(0, found.process.pid)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if who != "worker":
+            return found.process.wait() == -signal.SIGKILL
+        return True
+
+    def _ask(self, who: str, found: Process) -> bool:
+        signum, status = SIGNALS[who]
+        has_output = bool(found.log.read_text())
+        with suppress(ProcessLookupError):
+            (os.killpg if who == "Ctrl-C" else os.kill)(found.process.pid, signum)
+        try:
+            found.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._tell(f"{who}: the search has not ended after {GRACE:.0f} s", found)
+            found.process.kill()
+        code = found.process.wait()
+        if code == 0:
+            return False  # it was about to end
+        if code != status and (has_output or code != -signum):  # Python itself starts without a handler
+            self._tell(f"{who}: exit {code}, not {status}", found)
+        if workers := found.find_workers():
+            self._tell(f"{who}: the workers {workers} live on", found)
+        if running := search_store.read_progress(self.folder).running:
+            self._tell(f"{who}: {running} trainings are left RUNNING", found)
+        return True
+
+    def _tell(self, problem: str, found: Process) -> None:
+        self.problems.append(f"{problem}; {found.log}: ...{found.log.read_text(errors='replace')[-600:]}")
+        print(self.problems[-1], flush=True)
+
+    def find_survivors(self) -> list[int]:
+        """Find workers that outlive their search."""
+        end = time.monotonic() + GRACE
+        while alive := [pid for pid, start in self.workers.items() if start and start_of(pid) == start]:
+            if time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        return alive
+
+    def leave_training(self) -> str:
+        """Leave a training that is no trial, killed in the middle of its epochs; returns its run's id."""
+        import mlflow
+
+        more = [flag for flag in self.flags if flag.startswith("--data")]
+        found = self.begin("train", "--epochs=100000", "--patience=100000", *more)
+        snapshots = self.folder / "snapshots"
+        while found.process.poll() is None and not list(snapshots.glob("*/epoch-*.npz")):
+            time.sleep(0.05)
+        time.sleep(1)
+        found.process.kill()
+        if found.process.wait() != -signal.SIGKILL:
+            raise RuntimeError(found.log.read_text()[-2000:])
+        mlflow.set_tracking_uri(f"sqlite:///{self.folder}/mlflow.db")
+        (run,) = mlflow.search_runs(["0"], output_format="list")
+        return str(run.info.run_id)
+
+
+def plan(count: int, chance: random.Random, who: Sequence[str], late: Mapping[str, float] = LATE) -> list[Kill]:
+    """Plan kills, whom in turn, in the order of the phases; those of a starting process among those of the trials."""
+    of = {phase: round(count * share) for phase, share in late.items()}
+    early = ["starting"] * of.pop("starting") + ["trials"] * (
+        count - sum(of.values()) - round(count * late["starting"])
+    )
+    chance.shuffle(early)
+    phases = [*early, *(phase for phase, number in of.items() for _ in range(number))]
+    kills = [Kill(who[number % len(who)], phase, chance.random()) for number, phase in enumerate(phases)]
+    # A process that starts has no worker yet.
+    return [replace(one, who="search") if (one.who, one.phase) == ("worker", "starting") else one for one in kills]
+
+
+def kill_search(options: argparse.Namespace, folder: Path) -> tuple[list[Landed], search_store.Differences]:
+    """Run a search twice, without a kill and with all kills, and compare both."""
+    subject, confirming = SUBJECTS[options.experiment], 4
+    flags = [*FLAGS[options.experiment], f"--trials={options.trials}", *options.flags]
+    reference = Searches(options.experiment, folder / "reference", flags, options.trials, confirming)
+    pace = reference.measure()
+    print(f"without a kill: {pace}", flush=True)
+    killed = Searches(
+        options.experiment, folder / "killed", [*flags, f"--workers={options.workers}"], options.trials, confirming
+    )
+    foreign = killed.leave_training()
+    before = search_store.read_foreign(killed.folder, foreign)
+    kills = plan(options.kills, random.Random(options.seed), options.who.split(","))
+    landed, missed = killed.search(kills, pace)
+    survivors = killed.find_survivors()
+    ids = [search_store.read_progress(one.folder).search_id for one in (killed, reference)]
+    inputs = subject.inputs()
+    expected = search_store.read_search(reference.folder, ids[1], inputs)
+    found = search_store.read_search(killed.folder, ids[0], inputs)
+    differences = search_store.inspect(found, options.trials, confirming, keep=min(3, options.trials))
+    for problem in search_store.check_proposals(subject.experiment(), found, "val_loss", "min", ids[0]):
+        differences.add("proposals not reproduced", problem)
+    if options.workers == 1:
+        search_store.compare(found, expected, differences)
+    differences.require(found["left"] == [foreign], "left behind", f"snapshots has {found['left']}")
+    differences.require(not survivors, "left behind", f"the workers {survivors} live")
+    differences.require(search_store.read_foreign(killed.folder, foreign) == before, "foreign runs touched", foreign)
+    for problem in killed.problems:
+        differences.add("anything else", problem)
+    if missed:
+        print(f"{len(missed)} kills came too late: {missed}")
+    return landed, differences
+
+
+def tabulate(title: str, landed: Sequence[Landed], differences: search_store.Differences) -> str:
+    """Format the tables of kills and differences, and list all differences."""
+    tables = {
+        "killed": Counter(kill.who for kill in landed),
+        "killed in the phase": Counter(kill.phase for kill in landed),
+        "difference": differences.counts,
+    }
+    lines = [title]
+    for name, counts in tables.items():
+        lines += [
+            "",
+            f"| {name} | count |",
+            "| --- | ---: |",
+            *(f"| {key} | {count} |" for key, count in counts.items()),
+        ]
+    return "\n".join([*lines, *differences.lines])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--experiment", choices=list(COMMANDS), default="diabetes")
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=1, help="with more than one, trials cannot be equal to the bit")
+    parser.add_argument("--seed", default="1", help="of the moments")
+    parser.add_argument("--who", default=",".join(WHO), help=f"whom to kill in turn, of {', '.join(WHO)}")
+    parser.add_argument("--flags", default=[], type=str.split, help="further flags of the search")
+    parser.add_argument("--table", type=Path, help="file for the tables")
+    parser.add_argument("--json", type=Path, help="file for the counts")
+    options = parser.parse_args()
+    start, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="search-faults-"))
+    landed, differences = kill_search(options, folder)
+    told = "one worker" if options.workers == 1 else f"{options.workers} workers"
+    title = (
+        f"{options.experiment}: a search of {options.trials} trials with {told}, killed {len(landed)} times and "
+        f"resumed; {(time.monotonic() - start) / 60:.0f} minutes, seed {options.seed}."
+    )
+    table = tabulate(title, landed, differences)
+    print(table)
+    if options.table:
+        options.table.parent.mkdir(exist_ok=True)
+        options.table.write_text(table + "\n")
+    if options.json:
+        who = dict(Counter(kill.who for kill in landed))
+        options.json.write_text(json.dumps({"landed": who, "counts": differences.counts}))
+    if any(differences.counts.values()):
+        print(f"the stores and the logs are in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
