@@ -187,10 +187,12 @@ def inspect(found: Mapping[str, Any], trials: int, confirming: int, keep: int) -
         for one in own:
             _inspect_training(differences, label, one)
     differences.require(len(trainings) == trials + confirming, "trials doubled", f"{len(trainings)} trainings")
-    versions = found["versions"]
-    differences.require(len(versions) == 1, "versions missing or doubled", f"versions {versions}")
-    differences.require(found["models"] == ["LoggedModelStatus.READY"], "versions missing or doubled", f"models {found['models']}")  # fmt: skip
-    differences.require(bool(found.get("lineage")), "versions missing or doubled", "the version does not name the search")  # fmt: skip
+    for holds, problem in (
+        (len(found["versions"]) == 1, f"versions {found['versions']}"),
+        (found["models"] == ["LoggedModelStatus.READY"], f"models {found['models']}"),
+        (bool(found.get("lineage")), "the version does not name the search"),
+    ):
+        differences.require(holds, "versions missing or doubled", problem)
     with_checkpoint = [label for label, (one, *_) in trainings.items() if "checkpoint/best.keras" in one["artifacts"]]
     kept = [label for label in with_checkpoint if label.startswith("trial ")]
     differences.require(len(kept) >= keep, "left behind", f"checkpoints at {kept} alone")

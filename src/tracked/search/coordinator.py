@@ -164,6 +164,8 @@ class Search:
         if outcome is not None and outcome.status == "failed":
             warn(f"{task.name} failed: {outcome.error}")
             return replace(found, status="failed", note=outcome.error)
+        if found.is_result:
+            return found  # its worker died between the end of its run and the outcome
         self._count_death(task, found.run_id, event.death or "stopped")
         return None
 
