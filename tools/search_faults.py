@@ -28,8 +28,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[1:1] = [str(ROOT / "tests"), str(ROOT / "src"), str(ROOT / "examples" / "diabetes")]
 
+import search_processes
 import search_store
+from helpers.forked import in_child
 from helpers.subjects import SMALL, SUBJECTS, WIDE
+from search_processes import COMM
 
 SIGNALS = {"Ctrl-C": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}
 WHO = ("search", "worker", "all", *SIGNALS)
@@ -37,8 +40,8 @@ LATE = {"confirming": 0.1, "registering": 0.2, "starting": 0.1}  # shares of the
 GRACE = 75.0  # seconds in which a search that a signal ends, or a worker without its search, has ended
 EPOCHS = ["--epochs=6", "--patience=2", "--confirm=1"]
 COMMANDS = {
-    "diabetes": [str(ROOT / "examples" / "diabetes" / "diabetes.py")],
-    "imdb-conv1d": [str(ROOT / "src")],
+    "diabetes": str(ROOT / "examples" / "diabetes" / "diabetes.py"),
+    "imdb-conv1d": str(ROOT / "src"),
 }
 FLAGS = {
     "diabetes": [*EPOCHS],
@@ -80,18 +83,19 @@ class Pace:
 class Process:
     """A search's process and the workers that it has had, by PID with the time at which each started."""
 
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | search_processes.Forked"
     log: Path
     begun: float
+    seen: dict[int, str]  # those of all processes
     workers: dict[int, str] = field(default_factory=dict)
 
     def find_workers(self) -> list[int]:
-        """Find the workers that live."""
+        """Find its workers that live."""
         with suppress(OSError):
             pid = self.process.pid
             for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-                if child not in self.workers and "spawn_main" in _read(f"/proc/{child}/cmdline"):
-                    self.workers[child] = start_of(child)
+                if child not in self.workers and _is_worker(child):
+                    self.workers[child] = self.seen[child] = start_of(child)
         return [pid for pid, start in self.workers.items() if start and start_of(pid) == start]
 
     @property
@@ -107,6 +111,11 @@ def _read(path: str) -> str:
         return ""
 
 
+def _is_worker(pid: int) -> bool:
+    """Whether a process is a worker: spawned, or forked and at work."""
+    return "spawn_main" in _read(f"/proc/{pid}/cmdline") or _read(f"/proc/{pid}/comm").strip() == COMM
+
+
 def start_of(pid: int) -> str:
     """A process's start time in the kernel's clock; empty if it has ended."""
     state, *rest = _read(f"/proc/{pid}/stat").rpartition(")")[2].split() or ["Z"]
@@ -116,31 +125,41 @@ def start_of(pid: int) -> str:
 class Searches:
     """A folder with a store, in which a search is started, killed and resumed."""
 
-    def __init__(self, experiment: str, folder: Path, flags: Sequence[str], trials: int, confirming: int) -> None:
-        self.experiment, self.folder, self.flags = experiment, folder, flags
+    def __init__(
+        self, experiment: str, folder: Path, flags: Sequence[str], trials: int, confirming: int, is_cold: bool
+    ) -> None:
+        self.experiment, self.folder, self.flags, self.is_cold = experiment, folder, flags, is_cold
         self.trials, self.confirming = trials, confirming
-        self.workers: dict[int, str] = {}
+        self.seen: dict[int, str] = {}  # workers
         self.attempts = 0
         self.problems: list[str] = []
         folder.mkdir(parents=True)
-        SUBJECTS[experiment].prepare(folder)
+        in_child(SUBJECTS[experiment].prepare, folder)
 
     def begin(self, verb: str, *flags: str) -> Process:
         """Start a verb's process."""
         self.attempts += 1
         log = self.folder / f"{verb}-{self.attempts}.log"
-        script = COMMANDS[self.experiment][0]
-        words = [script, verb] if script.endswith(".py") else [f"{script}/{verb}.py"]
         environment = {
-            **os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db", "PYTHONUNBUFFERED": "1",
+            "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db", "PYTHONUNBUFFERED": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3",
         }  # fmt: skip
+        process = self._start([verb, *flags], log, environment)
+        return Process(process, log, time.monotonic(), self.seen)
+
+    def _start(
+        self, words: list[str], log: Path, environment: dict[str, str]
+    ) -> "subprocess.Popen[bytes] | search_processes.Forked":
+        if not self.is_cold:
+            experiment = SUBJECTS[self.experiment].experiment()
+            return search_processes.start_verb(experiment, words, self.folder, log, environment)
+        script = COMMANDS[self.experiment]
+        command = [script, *words] if script.endswith(".py") else [f"{script}/{words[0]}.py", *words[1:]]
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, *words, *flags], cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
-                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            return subprocess.Popen(
+                [sys.executable, *command], cwd=self.folder, env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
-        return Process(process, log, time.monotonic(), self.workers)
 
     def begin_or_resume(self) -> Process:
         """Start the search, or resume the one in the store."""
@@ -260,7 +279,7 @@ class Searches:
     def find_survivors(self) -> list[int]:
         """Find workers that outlive their search."""
         end = time.monotonic() + GRACE
-        while alive := [pid for pid, start in self.workers.items() if start and start_of(pid) == start]:
+        while alive := [pid for pid, start in self.seen.items() if start and start_of(pid) == start]:
             if time.monotonic() > end:
                 break
             time.sleep(0.1)
@@ -268,8 +287,6 @@ class Searches:
 
     def leave_training(self) -> str:
         """Leave a training that is no trial, killed in the middle of its epochs; returns its run's id."""
-        import mlflow
-
         more = [flag for flag in self.flags if flag.startswith("--data")]
         found = self.begin("train", "--epochs=100000", "--patience=100000", *more)
         snapshots = self.folder / "snapshots"
@@ -279,9 +296,8 @@ class Searches:
         found.process.kill()
         if found.process.wait() != -signal.SIGKILL:
             raise RuntimeError(found.log.read_text()[-2000:])
-        mlflow.set_tracking_uri(f"sqlite:///{self.folder}/mlflow.db")
-        (run,) = mlflow.search_runs(["0"], output_format="list")
-        return str(run.info.run_id)
+        (run_id,) = {path.parent.name for path in snapshots.glob("*/epoch-*.npz")}
+        return run_id
 
 
 def plan(count: int, chance: random.Random, who: Sequence[str], late: Mapping[str, float] = LATE) -> list[Kill]:
@@ -301,29 +317,28 @@ def kill_search(options: argparse.Namespace, folder: Path) -> tuple[list[Landed]
     """Run a search twice, without a kill and with all kills, and compare both."""
     subject, confirming = SUBJECTS[options.experiment], 4
     flags = [*FLAGS[options.experiment], f"--trials={options.trials}", *options.flags]
-    reference = Searches(options.experiment, folder / "reference", flags, options.trials, confirming)
+    reference = Searches(options.experiment, folder / "reference", flags, options.trials, confirming, options.cold)
     pace = reference.measure()
     print(f"without a kill: {pace}", flush=True)
-    killed = Searches(
-        options.experiment, folder / "killed", [*flags, f"--workers={options.workers}"], options.trials, confirming
-    )
+    flags.append(f"--workers={options.workers}")
+    killed = Searches(options.experiment, folder / "killed", flags, options.trials, confirming, options.cold)
     foreign = killed.leave_training()
-    before = search_store.read_foreign(killed.folder, foreign)
+    before = in_child(search_store.read_foreign, killed.folder, foreign)
     kills = plan(options.kills, random.Random(options.seed), options.who.split(","))
     landed, missed = killed.search(kills, pace)
     survivors = killed.find_survivors()
     ids = [search_store.read_progress(one.folder).search_id for one in (killed, reference)]
-    inputs = subject.inputs()
-    expected = search_store.read_search(reference.folder, ids[1], inputs)
-    found = search_store.read_search(killed.folder, ids[0], inputs)
+    found = in_child(search_store.read_search, killed.folder, ids[0], subject)
     differences = search_store.inspect(found, options.trials, confirming, keep=min(3, options.trials))
-    for problem in search_store.check_proposals(subject.experiment(), found, "val_loss", "min", ids[0]):
+    for problem in in_child(search_store.check_proposals, subject, killed.folder, found, ids[0]):
         differences.add("proposals not reproduced", problem)
     if options.workers == 1:
+        expected = in_child(search_store.read_search, reference.folder, ids[1], subject)
         search_store.compare(found, expected, differences)
     differences.require(found["left"] == [foreign], "left behind", f"snapshots has {found['left']}")
     differences.require(not survivors, "left behind", f"the workers {survivors} live")
-    differences.require(search_store.read_foreign(killed.folder, foreign) == before, "foreign runs touched", foreign)
+    after = in_child(search_store.read_foreign, killed.folder, foreign)
+    differences.require(after == before, "foreign runs touched", foreign)
     for problem in killed.problems:
         differences.add("anything else", problem)
     if missed:
@@ -358,10 +373,13 @@ def main() -> int:
     parser.add_argument("--seed", default="1", help="of the moments")
     parser.add_argument("--who", default=",".join(WHO), help=f"whom to kill in turn, of {', '.join(WHO)}")
     parser.add_argument("--flags", default=[], type=str.split, help="further flags of the search")
+    parser.add_argument("--cold", action="store_true", help="start each process anew, as users do: slower")
     parser.add_argument("--table", type=Path, help="file for the tables")
     parser.add_argument("--json", type=Path, help="file for the counts")
     options = parser.parse_args()
     start, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="search-faults-"))
+    if not options.cold:
+        search_processes.import_all()
     landed, differences = kill_search(options, folder)
     told = "one worker" if options.workers == 1 else f"{options.workers} workers"
     title = (

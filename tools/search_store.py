@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from helpers.subjects import Subject
+
 UNLIKE = ("run_id", "seconds")  # columns of the table that two equal searches differ in
 UNREPEATED = ("epoch_seconds",)  # metrics likewise
 KINDS = (
@@ -81,12 +83,8 @@ def read_progress(folder: Path) -> Progress:
     return Progress()
 
 
-def read_search(folder: Path, search_id: str, inputs: Any) -> dict[str, Any]:
-    """Read all that a search has left and an equal search repeats.
-
-    Args:
-        inputs: of the registered model, to predict.
-    """
+def read_search(folder: Path, search_id: str, subject: Subject) -> dict[str, Any]:
+    """Read all that a search has left and an equal search repeats."""
     import keras
     import mlflow
 
@@ -125,7 +123,7 @@ def read_search(folder: Path, search_id: str, inputs: Any) -> dict[str, Any]:
         found["version's tags"] = {key: value for key, value in version.tags.items() if key != "search_run_id"}
         found["lineage"] = version.tags.get("search_run_id") == search_id
         uri = f"models:/{name}@candidate"
-        found["predictions"] = mlflow.pyfunc.load_model(uri).predict(inputs).tobytes()
+        found["predictions"] = mlflow.pyfunc.load_model(uri).predict(subject.inputs()).tobytes()
         path = Path(mlflow.artifacts.download_artifacts(uri)) / "extra_files" / "best.keras"
         network = keras.saving.load_model(path)
         # Without the dropouts' random states, which a file lacks.
@@ -187,10 +185,12 @@ def inspect(found: Mapping[str, Any], trials: int, confirming: int, keep: int) -
         for one in own:
             _inspect_training(differences, label, one)
     differences.require(len(trainings) == trials + confirming, "trials doubled", f"{len(trainings)} trainings")
-    versions = found["versions"]
-    differences.require(len(versions) == 1, "versions missing or doubled", f"versions {versions}")
-    differences.require(found["models"] == ["LoggedModelStatus.READY"], "versions missing or doubled", f"models {found['models']}")  # fmt: skip
-    differences.require(bool(found.get("lineage")), "versions missing or doubled", "the version does not name the search")  # fmt: skip
+    for holds, problem in (
+        (len(found["versions"]) == 1, f"versions {found['versions']}"),
+        (found["models"] == ["LoggedModelStatus.READY"], f"models {found['models']}"),
+        (bool(found.get("lineage")), "the version does not name the search"),
+    ):
+        differences.require(holds, "versions missing or doubled", problem)
     with_checkpoint = [label for label, (one, *_) in trainings.items() if "checkpoint/best.keras" in one["artifacts"]]
     kept = [label for label in with_checkpoint if label.startswith("trial ")]
     differences.require(len(kept) >= keep, "left behind", f"checkpoints at {kept} alone")
@@ -252,23 +252,24 @@ def _compare_training(differences: Differences, label: str, one: Mapping[str, An
         differences.require(one[key] == other[key], "anything else", f"{label}, {key}: {one[key]}, not {other[key]}")
 
 
-def check_proposals(
-    experiment: Any, found: Mapping[str, Any], monitor: str, direction: Any, search_id: str
-) -> list[str]:
+def check_proposals(subject: Subject, folder: Path, found: Mapping[str, Any], search_id: str) -> list[str]:
     """Propose each trial again from the results that its run names; returns those that differ."""
+    import mlflow
+
     from tracked.console.search_parameters import make_search_parameters
     from tracked.console.space import parse_space
-    from tracked.runs import queries, trials
+    from tracked.runs import trials
     from tracked.search.proposals import propose
 
-    own = queries.search("reading the search", ["0"], f"attributes.run_id = '{search_id}'")[0]
-    read = trials.find_runs(search_id, own.info.experiment_id, monitor, direction).trials
-    space = parse_space(found["tags"]["space"], make_search_parameters(experiment).trains)
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    experiment_id = mlflow.MlflowClient().get_run(search_id).info.experiment_id
+    read = trials.find_runs(search_id, experiment_id, "val_loss", "min").trials
+    space = parse_space(found["tags"]["space"], make_search_parameters(subject.experiment()).trains)
     sampler, seed = found["parameters"]["sampler"], int(found["parameters"]["seed"])
     problems = []
     for number, trial in read.items():
         known = [read[one] for one in trial.known]
-        values = propose(space, sampler, seed, number, known, direction)
+        values = propose(space, sampler, seed, number, known, "min")
         if json.dumps(values) != json.dumps(dict(trial.values)):
             problems.append(f"trial {number}: {dict(trial.values)}, not {values}")
     return problems

@@ -9,6 +9,7 @@ import mlflow
 
 from tracked.runs import trials
 from tracked.search.tasks import Event, Outcome, Setting, Task, Workers
+from tracked.training.run_folder import last_holder
 from tracked.training.run_folder_lock import RunFolderLock
 
 SEARCH = "5" * 32  # the id of the search's run, which its trials name as their parent
@@ -22,7 +23,8 @@ def made_setting(folder: Path, uri: str, experiment: Any, threads: int = 1) -> I
     environment = {"MLFLOW_TRACKING_URI": uri, "DIABETES_SNAPSHOTS": str(folder / "snapshots")}
     with RunFolderLock([r"workers|stop|worker-\d+\.log"]) as lock:
         held = lock.take(folder / "snapshots" / SEARCH)
-        yield Setting(experiment_id, str(held), data.digest, data.source, threads, environment, str(folder))
+        holder = last_holder(held)
+        yield Setting(experiment_id, str(held), holder, data.digest, data.source, threads, environment, str(folder))
 
 
 def make_task(number: int, run_id: str = "", **given: Any) -> Task:

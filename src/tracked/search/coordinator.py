@@ -163,6 +163,8 @@ class Search:
         found = self._find(task)  # if the store is gone, this ends the search
         if outcome is not None and outcome.status == "failed":
             return replace(found, status="failed", note=outcome.error)
+        if found.is_result:
+            return found  # its worker died between the end of its run and the outcome
         self._count_death(task, found.run_id, event.death or "stopped")
         return None
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
+from tracked.training.holder import Holder
+
 
 @dataclass(frozen=True)
 class Task:
@@ -60,6 +62,7 @@ class Setting:
     Args:
         experiment_id: the MLflow experiment of the runs.
         folder: the search's run folder, on a disk that all workers see.
+        holder: the search's process, as the lock of that folder names it.
         data_digest: of the data that the search began with.
         source: what finds these data again.
         threads: of TensorFlow, a worker; 0 for its own default.
@@ -69,6 +72,7 @@ class Setting:
 
     experiment_id: str
     folder: str
+    holder: Holder | None
     data_digest: str
     source: str
     threads: int

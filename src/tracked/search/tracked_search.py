@@ -114,7 +114,10 @@ def _make_setting(
     threads = max(1, reproducibility.count_cores() // parameters.workers) if parameters.workers > 1 else 0
     environment = {"MLFLOW_TRACKING_URI": tracking_uri(), "MLFLOW_REGISTRY_URI": registry_uri()}
     environment[run_folder.setting_name(experiment.name)] = str(run.folder.parent)
-    return Setting(experiment_id, str(run.folder), data.digest, data.source, threads, environment, str(Path.cwd()))
+    holder = run_folder.last_holder(run.folder)
+    return Setting(
+        experiment_id, str(run.folder), holder, data.digest, data.source, threads, environment, str(Path.cwd())
+    )
 
 
 def _finish(plan: SearchPlan, folder_lock: RunFolderLock) -> None:

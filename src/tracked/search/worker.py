@@ -41,6 +41,8 @@ class Worker:
         self._cache = DatasetCache(experiment)
         self._lock = os.open(Path(setting.folder) / WORKERS, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(self._lock, fcntl.LOCK_SH)  # a resumed search waits until the former workers have ended
+        if not is_alive(setting):  # killed while this process was starting: a resumed search may not have waited for it
+            signals.request(signal.SIGTERM)
         threading.Thread(target=self._watch, args=(ends_process,), name="watch", daemon=True).start()
 
     def run(self, task: Task) -> Outcome:
@@ -109,8 +111,8 @@ class Worker:
 
     def _watch(self, ends_process: bool) -> None:
         """End the task once the search has ended or asks for it: no worker outlives its search for long."""
-        folder, parent = Path(self.setting.folder), os.getppid()
-        while is_alive(folder) and not (folder / STOP).exists() and (os.getppid() == parent or not ends_process):
+        stop, parent = Path(self.setting.folder) / STOP, os.getppid()
+        while is_alive(self.setting) and not stop.exists() and (os.getppid() == parent or not ends_process):
             time.sleep(POLL)
         self.signals.request(signal.SIGTERM)
         if ends_process:
@@ -120,12 +122,12 @@ class Worker:
             os._exit(128 + signal.SIGTERM)
 
 
-def is_alive(folder: Path) -> bool:
-    """Whether a process holds the search's run folder."""
+def is_alive(setting: Setting) -> bool:
+    """Whether the search that has made the setting holds its run folder; a search that resumes it is another one."""
     from tracked.training.run_folder import find_holder
 
     try:
-        return find_holder(folder) is not None
+        return find_holder(Path(setting.folder)) == setting.holder
     except OSError:
         return True  # a disk that does not answer tells nothing
 
