@@ -41,10 +41,15 @@ class Worker:
         self._cache = DatasetCache(experiment)
         self._lock = os.open(Path(setting.folder) / WORKERS, os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(self._lock, fcntl.LOCK_SH)  # a resumed search waits until the former workers have ended
+        self._working = threading.Lock()
         threading.Thread(target=self._watch, args=(ends_process,), name="watch", daemon=True).start()
 
     def run(self, task: Task) -> Outcome:
         """Carry out a task; whatever becomes of the training is told in the outcome, and in its run."""
+        with self._working:
+            return self._run(task)
+
+    def _run(self, task: Task) -> Outcome:
         run_id = task.run_id
         try:
             self.signals.check()
@@ -118,6 +123,8 @@ class Worker:
                 os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(GRACE)
             os._exit(128 + signal.SIGTERM)
+        with self._working:  # a task that comes later is interrupted at once
+            os.close(self._lock)
 
 
 def is_alive(folder: Path) -> bool:
