@@ -79,7 +79,7 @@ def _explain_refusal(said: str) -> str:
     """Find the one line of Ray's traceback that says why a cluster does not admit this process."""
     if "AuthenticationError" in said:  # since Ray 2.60 or so, a cluster has a token unless its owner turns that off
         return "set RAY_AUTH_MODE=token, and put the cluster's token into ~/.ray/auth_token"
-    return one_line(([line for line in said.splitlines() if line.strip()] or ["no reason"])[-1])
+    return ([line.strip() for line in said.splitlines() if line.strip()] or ["no reason"])[-1]
 
 
 def _split(address: str) -> tuple[str, int]:
