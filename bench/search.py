@@ -62,9 +62,7 @@ def record(store: str, experiment_id: str, task: Task) -> str:
         points += [Metric(name, value, now + 100 * epoch, epoch) for name, value in values.items()]
     params = EXPERIMENT.Parameters.model_validate(dict(task.given)).as_logged()
     tags = {"verb": "train", "experiment": EXPERIMENT.name, "stop_reason": "patience"}
-    client.log_batch(
-        run_id, points, [Param(*one) for one in params.items()], [RunTag(*one) for one in tags.items()]
-    )
+    client.log_batch(run_id, points, [Param(*one) for one in params.items()], [RunTag(*one) for one in tags.items()])
     client.set_terminated(run_id, "FINISHED")
     return str(run_id)
 
