@@ -26,7 +26,6 @@ import epochs
 sys.path[:0] = [str(epochs.SRC), str(epochs.HERE.parent / "tests"), str(epochs.HERE.parent / "examples" / "diabetes")]
 
 from diabetes import Diabetes
-from tracked.analysis.trials import Trial
 from tracked.console.search_parameters import SearchParameters, make_search_parameters
 from tracked.console.signals import Signals
 from tracked.search import coordinator
