@@ -187,7 +187,7 @@ def inspect(found: Mapping[str, Any], trials: int, confirming: int, keep: int) -
     differences.require(len(trainings) == trials + confirming, "trials doubled", f"{len(trainings)} trainings")
     for holds, problem in (
         (len(found["versions"]) == 1, f"versions {found['versions']}"),
-        (found["models"] == ["LoggedModelStatus.READY"], f"models {found['models']}"),
+        (found["models"] == ["READY"], f"models {found['models']}"),
         (bool(found.get("lineage")), "the version does not name the search"),
     ):
         differences.require(holds, "versions missing or doubled", problem)
