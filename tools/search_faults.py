@@ -71,7 +71,7 @@ class Landed:
 
 @dataclass
 class Pace:
-    """Seconds that an uninterrupted search takes: to its run, to its first training's end, a training, its end."""
+    """Seconds of a search without a kill: to its run, to its first training's end, a training, its end (a guess)."""
 
     start: float = 5.0
     first: float = 15.0
@@ -166,24 +166,31 @@ class Searches:
         known = search_store.read_progress(self.folder).search_id
         return self.begin("search", "--resume=latest") if known else self.begin("search", *self.flags)
 
-    def measure(self) -> Pace:
-        """Run the search without a kill, and take its times."""
-        found, times = self.begin("search", *self.flags), dict[str, float]()
-        while found.process.poll() is None:
+    def measure(self, found: Process) -> Pace:
+        """Take the times of a search without a kill, once two trials have ended."""
+        times, progress = dict[int, float](), search_store.Progress()
+        run = 0.0
+        while found.process.poll() is None and len(times) < min(2, self.trials):
             progress, now = search_store.read_progress(self.folder), time.monotonic() - found.begun
-            if progress.search_id:
-                times.setdefault("run", now)
+            run = run or (now if progress.search_id else 0.0)
             if progress.trials:
-                times.setdefault("first", now)
-            if progress.phase in ("registering", "ending"):
-                times.setdefault("registering", now)
+                times.setdefault(progress.trials, now)
             time.sleep(0.1)
-        if found.process.returncode:
+        self.finish(found, while_running=True)
+        first, *later = times.values()
+        training = later[0] - first if later else first / 2
+        return Pace(run, first, training, max(first - run, training))
+
+    @staticmethod
+    def finish(found: Process, while_running: bool = False) -> None:
+        """Wait for the end of a search without a kill.
+
+        Raises:
+            RuntimeError: if it failed.
+        """
+        code = found.process.poll() if while_running else found.process.wait()
+        if code:
             raise RuntimeError(f"the search without a kill failed: {found.log.read_text()[-2000:]}")
-        trainings = self.trials + self.confirming - 1
-        each = (times["registering"] - times["first"]) / trainings
-        end = time.monotonic() - found.begun - times["registering"]
-        return Pace(times["run"], times["first"] - each, each, end)
 
     def search(self, kills: Sequence[Kill], pace: Pace) -> tuple[list[Landed], list[Kill]]:
         """Run the search with its kills until it has finished; returns the kills that landed and those that missed."""
@@ -318,7 +325,8 @@ def kill_search(options: argparse.Namespace, folder: Path) -> tuple[list[Landed]
     subject, confirming = SUBJECTS[options.experiment], 4
     flags = [*FLAGS[options.experiment], f"--trials={options.trials}", *options.flags]
     reference = Searches(options.experiment, folder / "reference", flags, options.trials, confirming, options.cold)
-    pace = reference.measure()
+    uninterrupted = reference.begin("search", *flags)
+    pace = reference.measure(uninterrupted)
     print(f"without a kill: {pace}", flush=True)
     flags.append(f"--workers={options.workers}")
     killed = Searches(options.experiment, folder / "killed", flags, options.trials, confirming, options.cold)
@@ -327,6 +335,7 @@ def kill_search(options: argparse.Namespace, folder: Path) -> tuple[list[Landed]
     kills = plan(options.kills, random.Random(options.seed), options.who.split(","))
     landed, missed = killed.search(kills, pace)
     survivors = killed.find_survivors()
+    reference.finish(uninterrupted)
     ids = [search_store.read_progress(one.folder).search_id for one in (killed, reference)]
     found = in_child(search_store.read_search, killed.folder, ids[0], subject)
     differences = search_store.inspect(found, options.trials, confirming, keep=min(3, options.trials))
