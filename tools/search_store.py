@@ -113,7 +113,6 @@ def read_search(folder: Path, search_id: str, subject: Subject) -> dict[str, Any
         "parameters": dict(search.data.params),
         "versions": [f"{version.version} of {labels.get(version.run_id)}" for version in versions],
         "models": [str(model.status) for model in client.search_logged_models([search.info.experiment_id])],
-        "left": sorted(path.name for path in (folder / "snapshots").iterdir()),
     }
     with suppress(mlflow.MlflowException):
         table = Path(mlflow.artifacts.download_artifacts(run_id=search_id, artifact_path="trials.csv"))
