@@ -99,7 +99,8 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         problem = ": ".join([*map(str, first["loc"]), first["msg"]])
         raise UserError(f"resume: search {run_id} has an invalid parameter ({problem}); start a new search") from None
     space = run.data.tags.get(SPACE, recorded.search_space.text)
-    changes: dict[str, object] = {"space": space}
+    # The experiment's own space may be another by now. Else it counts as not given, as in the search's name.
+    changes: dict[str, object] = {} if recorded.search_space.text == space else {"space": space}
     for name, value in command.given.items():
         former = getattr(recorded, name, None)
         if name == "resume" or value == cls.model_fields[name].default:
