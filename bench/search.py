@@ -26,7 +26,6 @@ import epochs
 sys.path[:0] = [str(epochs.SRC), str(epochs.HERE.parent / "tests"), str(epochs.HERE.parent / "examples" / "diabetes")]
 
 from diabetes import Diabetes
-from tracked.analysis.trials import Trial
 from tracked.console.search_parameters import SearchParameters, make_search_parameters
 from tracked.console.signals import Signals
 from tracked.search import coordinator
@@ -62,9 +61,7 @@ def record(store: str, experiment_id: str, task: Task) -> str:
         points += [Metric(name, value, now + 100 * epoch, epoch) for name, value in values.items()]
     params = EXPERIMENT.Parameters.model_validate(dict(task.given)).as_logged()
     tags = {"verb": "train", "experiment": EXPERIMENT.name, "stop_reason": "patience"}
-    client.log_batch(
-        run_id, points, [Param(*one) for one in params.items()], [RunTag(*one) for one in tags.items()]
-    )
+    client.log_batch(run_id, points, [Param(*one) for one in params.items()], [RunTag(*one) for one in tags.items()])
     client.set_terminated(run_id, "FINISHED")
     return str(run_id)
 
