@@ -107,9 +107,10 @@ class Search:
     def _make_trial_task(self, number: int, values: Mapping[str, Any], known: Sequence[int], run_id: str) -> Task:
         digits = max(2, len(str(self.parameters.trials - 1)))
         name = f"trial {number:0{digits}}"
-        others = [tuple(self.trials[one].history) for one in known if one in self.trials]
+        rule = self.parameters.prune
+        others = [self.trials[one].history for one in known if one in self.trials] if rule != "none" else []
         tags = trials.make_tags(self.run.id, number, values, known)
-        return self.make_task(name, values, tags, run_id, prune=self.parameters.prune, others=others)
+        return self.make_task(name, values, tags, run_id, prune=rule, others=others)
 
     def make_task(
         self,
@@ -213,7 +214,7 @@ class Search:
 
     def _tell(self, trial: Trial) -> None:
         """Print a line about an ended trial, and log the best value so far."""
-        best = self.ranked[0] if self.ranked else None
+        best = next(iter(self.ranked), None)
         say(search_report.format_line(trial, best, self.parameters.monitor))
         if best is not None and best.best is not None:
             self.run.log_metrics({BEST_SO_FAR: best.best}, round(time.time() * 1000), step=len(self.results))
@@ -229,9 +230,9 @@ class Search:
     def _drop_folders(self) -> None:
         """Remove the run folders of trials that are not among those whose checkpoints are kept."""
         kept = max(self.parameters.keep, 0 if self.parameters.confirm else 1)
-        needed = {trial.run_id for trial in self.ranked[:kept]}
+        settled = self._dropped | {trial.run_id for trial in self.ranked[:kept]}
         for trial in self.results:
-            if trial.run_id not in needed | self._dropped:
+            if trial.run_id not in settled:
                 trial_folders.remove(self.experiment, self.root, trial.run_id)
                 self._dropped.add(trial.run_id)
 
