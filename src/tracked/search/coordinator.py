@@ -22,7 +22,7 @@ from tracked.experiment import Experiment
 from tracked.reports import search_report
 from tracked.reports.search_scale import format_metric, format_value
 from tracked.runs import run_calls, trials
-from tracked.runs.schema import BEST_SO_FAR
+from tracked.runs.schema import BEST_SO_FAR, ERROR, STOP_REASON
 from tracked.runs.writer import Run
 from tracked.search import trial_folders
 from tracked.search.proposals import propose
@@ -135,9 +135,9 @@ class Search:
     def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:
         """Hand tasks to the workers, and yield each with what its run tells at its end."""
         again: list[Task] = []
-        running, is_over = 0, False
+        running = 0
         while True:
-            while self.workers.idle and not is_over:
+            while self.workers.idle:
                 task = again.pop() if again else next(tasks, None)
                 if task is None:
                     break
@@ -166,20 +166,27 @@ class Search:
             return replace(found, status="failed", note=outcome.error)
         if found.is_result:
             return found  # its worker died between the end of its run and the outcome
-        self._count_death(task, found.run_id, event.death or "stopped")
+        if problem := self._count_death(task, found.run_id, event.death):
+            if found.run_id:
+                run_calls.set_tags("tagging the failed trial", found.run_id, {ERROR: problem, STOP_REASON: "error"})
+                run_calls.end(found.run_id, "FAILED")
+            return replace(found, status="failed", note=problem)
         return None
 
-    def _count_death(self, task: Task, run_id: str, death: str) -> None:
+    def _count_death(self, task: Task, run_id: str, death: str) -> str:
+        """Count the deaths of a task's workers; returns why it is not tried again, or an empty text."""
         epochs = trial_folders.count_epochs(self.root, run_id) if run_id else 0
         if epochs > self._epochs.get(task.name, 0):
             self._epochs[task.name], self._deaths[task.name] = epochs, 0
         self._deaths[task.name] += 1
-        warn(f"the worker of {task.name} {death}; another resumes its training")
-        if self._deaths[task.name] > MAX_DEATHS:
-            raise RunFailed(
-                f"the worker of {task.name} {death}, {MAX_DEATHS} times without another epoch; "
-                "give the machine more memory, or search with fewer workers"
+        told = death or "stopped"
+        if self._deaths[task.name] >= MAX_DEATHS:
+            return (
+                f"its worker {told}, {MAX_DEATHS} times without another epoch; give the machine more memory, or search "
+                "with fewer workers"
             )
+        warn(f"the worker of {task.name} {told}; another resumes its training")
+        return ""
 
     def register(self, task: Task) -> str:
         """Carry out the task that registers a version; returns the version's title.
@@ -196,7 +203,8 @@ class Search:
                 if event.outcome is not None and event.outcome.status == "failed":
                     raise RunFailed(f"{task.name} failed: {event.outcome.error}")
                 self.signals.check()
-                self._count_death(task, task.run_id, event.death or "stopped")
+                if problem := self._count_death(task, task.run_id, event.death):
+                    raise RunFailed(f"{task.name} failed: {problem}")
                 self.workers.submit(task)
             self.signals.check()
 
