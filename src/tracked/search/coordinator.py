@@ -59,6 +59,7 @@ class Search:
         self.confirming: dict[tuple[str, int], Trial] = dict(first.confirming)
         self.root = Path(setting.folder).parent  # of the run folders
         self.confirmation: Confirmation | None = None
+        self.version = ""  # the number of the registered one
         self._dropped: set[str] = set()
         self._deaths: Counter[str] = Counter()
         self._epochs: dict[str, int] = {}
