@@ -59,12 +59,13 @@ class UnfinishedSearch:
 
 
 def find_unfinished(owner: Experiment, experiment_id: str) -> list[UnfinishedSearch]:
-    """Find the unfinished searches in an MLflow experiment, the newest first."""
+    """Find the unfinished searches in an MLflow experiment, the newest first; of a complete one, the end is missing."""
     runs = queries.search("reading the runs", [experiment_id])
     found = []
     for run in runs:
         tags = run.data.tags
-        if tags.get(VERB) == "search" and queries.is_own(owner, run) and not {REGISTERED, CLOSED} & set(tags):
+        is_over = CLOSED in tags or (REGISTERED in tags and run.info.status == "FINISHED")
+        if tags.get(VERB) == "search" and queries.is_own(owner, run) and not is_over:
             holder = run_folder.find_holder(find_folder(owner, run))
             trials = sum(TRIAL in one.data.tags and one.data.tags.get(PARENT_RUN_ID) == run.info.run_id for one in runs)
             found.append(UnfinishedSearch(run, holder, trials))
@@ -130,13 +131,17 @@ def belongs_to(run: MlflowRun, search: UnfinishedSearch) -> bool:
 def close(owner: Experiment, search: UnfinishedSearch) -> str:
     """Close a search's run once its trainings are closed; returns a line with the result.
 
+    The run's status is FINISHED if the winner is registered, else KILLED.
+
     Raises:
         RunFailed: if the store keeps failing.
     """
     with RunFolderLock(FILES) as folder_lock:
         folder_lock.take(find_folder(owner, search.run))
-        reason = search.run.data.tags.get(STOP_REASON, "killed")
-        run_calls.set_tags("tagging the run as closed", search.id, {CLOSED: "true", STOP_REASON: reason})
-        run_calls.end(search.id, "KILLED")
+        status = "FINISHED" if REGISTERED in search.run.data.tags else "KILLED"
+        if status == "KILLED":
+            reason = search.run.data.tags.get(STOP_REASON, "killed")
+            run_calls.set_tags("tagging the run as closed", search.id, {CLOSED: "true", STOP_REASON: reason})
+        run_calls.end(search.id, status)
         folder_lock.remove()
-    return f"closed {search.id} as KILLED, after {search.trials} trials"
+    return f"closed {search.id} as {status}, after {search.trials} trials"

@@ -76,6 +76,9 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
                         search_log.log_search(
                             run, parameters, experiment_id, list(search.trials.values()), search.confirmation
                         )
+            if search.version:
+                run.flush()
+                run.set_tags({REGISTERED: search.version})  # last: a search that has it is complete
 
 
 def _choose_workers(parameters: SearchParameters) -> Callable[[Experiment, Setting], Workers]:
