@@ -9,7 +9,6 @@ with ``load_if_exists``. Both run on SQLite, one trial at a time; every process 
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
