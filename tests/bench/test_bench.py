@@ -20,8 +20,8 @@ import peers
 import pruning
 import recommendation
 import replays
-import search
 import search_kills
+import searches
 import short
 from helpers import warm
 from imdb_conv1d.experiment import MAX_NATS
@@ -112,11 +112,11 @@ def test_plain_keras_shuffles_each_epoch_for_accuracy_only() -> None:
 def test_share_of_a_search_is_measured_on_trials_that_the_store_has(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "TRIALS", 2)
+    monkeypatch.setattr(searches, "TRIALS", 2)
     experiment_id = mlflow.create_experiment("search")
     search_id = mlflow.MlflowClient().create_run(experiment_id).info.run_id
-    search.fill(store, experiment_id, search_id, 11)  # from ten on, TPE proposes
-    seconds = search.measure(tmp_path, store, experiment_id, search_id, 11)
+    searches.fill(store, experiment_id, search_id, 11)  # from ten on, TPE proposes
+    seconds = searches.measure(tmp_path, store, experiment_id, search_id, 11)
     assert {part: len(found) for part, found in seconds.items()} == {
         "whole": 2, "CPU": 2, "propose": 2, "read": 2, "resume": 1,
     }  # fmt: skip
@@ -125,7 +125,7 @@ def test_share_of_a_search_is_measured_on_trials_that_the_store_has(
     runs = mlflow.search_runs([experiment_id], "tags.trial LIKE '%'", output_format="list")
     assert sorted(int(run.data.tags["trial"]) for run in runs) == list(range(14))
     assert all(run.info.status == "FINISHED" for run in runs)
-    (row,) = [search.make_row("SQLite", 11, seconds)]
+    (row,) = [searches.make_row("SQLite", 11, seconds)]
     assert row[0] == "SQLite, after 11 trials"
 
 
