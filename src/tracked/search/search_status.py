@@ -22,6 +22,7 @@ from tracked.runs.schema import (
     TRIALS_TABLE,
     VERB,
 )
+from tracked.search import trial_folders
 from tracked.search.processes import LOGS
 from tracked.search.worker import STOP, WORKERS
 from tracked.training import run_folder
@@ -39,6 +40,7 @@ class UnfinishedSearch:
     run: MlflowRun
     holder: Holder | None
     trials: int
+    is_elsewhere: bool = False  # may be alive on another host
 
     @property
     def id(self) -> str:
@@ -46,15 +48,22 @@ class UnfinishedSearch:
         return str(self.run.info.run_id)
 
     @property
+    def is_dead(self) -> bool:
+        """True if known that no process works on it."""
+        return self.holder is None and not self.is_elsewhere
+
+    @property
     def lines(self) -> list[str]:
         """Lines for people: the run, its progress and holder, how to resume."""
         started = datetime.fromtimestamp(self.run.info.start_time / 1000, UTC).isoformat(" ", "seconds")
         tags, most = self.run.data.tags, self.run.data.params.get("trials", "?")
         life = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {tags.get(STOP_REASON, 'unknown')}"
+        if self.is_elsewhere and not self.holder:
+            life = "unknown here whether alive"
         return [
             f"{self.id}  {self.run.info.run_name}",
             f"    search, started {started}, {self.trials} of {most} trials have begun; {life}",
-            *([] if self.holder else [f"    resume with: search --resume {self.id}"]),
+            *([f"    resume with: search --resume {self.id}"] if self.is_dead else []),
         ]
 
 
@@ -64,10 +73,11 @@ def find_unfinished(owner: Experiment, experiment_id: str) -> list[UnfinishedSea
     found = []
     for run in runs:
         tags = run.data.tags
-        if tags.get(VERB) == "search" and queries.is_own(owner, run) and not {REGISTERED, CLOSED} & set(tags):
+        has_ended = CLOSED in tags or (REGISTERED in tags and run.info.status == "FINISHED")
+        if tags.get(VERB) == "search" and queries.is_own(owner, run) and not has_ended:
             holder = run_folder.find_holder(find_folder(owner, run))
             trials = sum(TRIAL in one.data.tags and one.data.tags.get(PARENT_RUN_ID) == run.info.run_id for one in runs)
-            found.append(UnfinishedSearch(run, holder, trials))
+            found.append(UnfinishedSearch(run, holder, trials, training_status.is_elsewhere(owner, run)))
     return found
 
 
@@ -79,7 +89,7 @@ def find_latest(owner: Experiment) -> MlflowRun:
     """
     experiment = queries.find_experiment("auto")
     for search in find_unfinished(owner, experiment.experiment_id):
-        if search.holder is None:
+        if search.is_dead:
             return search.run
     raise UserError(f"resume: no resumable search in experiment {experiment.name}; start one without --resume")
 
@@ -96,7 +106,7 @@ def select(searches: Sequence[UnfinishedSearch], close: str) -> list[UnfinishedS
         UserError: if a process holds that one.
     """
     if close in ("no", "dead"):
-        return [search for search in searches if search.holder is None and close == "dead"]
+        return [search for search in searches if search.is_dead and close == "dead"]
     chosen = [search for search in searches if search.id == close]
     if chosen and chosen[0].holder:
         raise UserError(f"close: search {close} is held by {chosen[0].holder}; end that process first")
@@ -109,15 +119,25 @@ def belongs_to(run: MlflowRun, search: UnfinishedSearch) -> bool:
 
 
 def close(owner: Experiment, search: UnfinishedSearch) -> str:
-    """Close a search's run once its trainings are closed; returns a line with the result.
+    """Close a search's run once its unfinished trainings are closed; returns a line with the result.
+
+    The checkpoints that the search still had of finished trainings are logged at their runs, and the run folders are
+    removed. With a registered version the run's status is FINISHED, else KILLED.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
+    folder = find_folder(owner, search.run)
+    status = "FINISHED" if REGISTERED in search.run.data.tags else "KILLED"
     with RunFolderLock(FILES) as folder_lock:
-        folder_lock.take(find_folder(owner, search.run))
-        reason = search.run.data.tags.get(STOP_REASON, "killed")
-        run_calls.set_tags("tagging the run as closed", search.id, {CLOSED: "true", STOP_REASON: reason})
-        run_calls.end(search.id, "KILLED")
+        folder_lock.take(folder)
+        for run in queries.search("reading the search's trainings", [search.run.info.experiment_id]):
+            if belongs_to(run, search) and run.info.status == "FINISHED":
+                trial_folders.keep_checkpoint(folder.parent, run.info.run_id)
+                trial_folders.remove(owner, folder.parent, run.info.run_id)
+        if status == "KILLED":
+            reason = search.run.data.tags.get(STOP_REASON, "killed")
+            run_calls.set_tags("tagging the run as closed", search.id, {CLOSED: "true", STOP_REASON: reason})
+        run_calls.end(search.id, status)
         folder_lock.remove()
-    return f"closed {search.id} as KILLED, after {search.trials} trials"
+    return f"closed {search.id} as {status}, after {search.trials} trials"
