@@ -86,9 +86,7 @@ def merge_parameters(
     return recorded, extended
 
 
-def warn_of_uncounted(
-    given: Mapping[str, object], requested: Mapping[str, object], recorded: TrainParameters
-) -> None:
+def warn_of_uncounted(given: Mapping[str, object], requested: Mapping[str, object], recorded: TrainParameters) -> None:
     """Warn of each given default that does not count, where the run has another value.
 
     Args:
