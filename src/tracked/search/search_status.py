@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tracked.console.errors import UserError
+from tracked.console.errors import RunFailed, UserError
+from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.resume import training_status
 from tracked.runs import queries, run_calls
@@ -27,9 +28,9 @@ from tracked.search.processes import LOGS
 from tracked.search.worker import STOP, WORKERS
 from tracked.training import run_folder
 from tracked.training.holder import Holder
-from tracked.training.run_folder_lock import RunFolderLock
+from tracked.training.run_folder_lock import HeldError, RunFolderLock
 
-REPORT = map(re.escape, (TRIALS_TABLE, SEARCH_PAGE, SEARCH_PICTURE))
+REPORT = tuple(map(re.escape, (TRIALS_TABLE, SEARCH_PAGE, SEARCH_PICTURE)))
 FILES = (WORKERS, STOP, LOGS, *REPORT)  # of a search's run folder, beside the lock
 
 
@@ -40,7 +41,7 @@ class UnfinishedSearch:
     run: MlflowRun
     holder: Holder | None
     trials: int
-    is_elsewhere: bool = False  # may be alive on another host
+    is_elsewhere: bool = False  # may be alive on another host, or with a folder that cannot be read
 
     @property
     def id(self) -> str:
@@ -75,10 +76,18 @@ def find_unfinished(owner: Experiment, experiment_id: str) -> list[UnfinishedSea
         tags = run.data.tags
         has_ended = CLOSED in tags or (REGISTERED in tags and run.info.status == "FINISHED")
         if tags.get(VERB) == "search" and queries.is_own(owner, run) and not has_ended:
-            holder = run_folder.find_holder(find_folder(owner, run))
+            holder, is_elsewhere = _find_life(owner, run)
             trials = sum(TRIAL in one.data.tags and one.data.tags.get(PARENT_RUN_ID) == run.info.run_id for one in runs)
-            found.append(UnfinishedSearch(run, holder, trials, training_status.is_elsewhere(owner, run)))
+            found.append(UnfinishedSearch(run, holder, trials, is_elsewhere))
     return found
+
+
+def _find_life(owner: Experiment, run: MlflowRun) -> tuple[Holder | None, bool]:
+    """Find the process that holds a search, and whether one that this host does not see may be working on it."""
+    try:
+        return run_folder.find_holder(find_folder(owner, run)), training_status.is_elsewhere(owner, run)
+    except OSError:  # a folder that cannot be read tells nothing
+        return None, True
 
 
 def find_latest(owner: Experiment) -> MlflowRun:
@@ -125,12 +134,17 @@ def close(owner: Experiment, search: UnfinishedSearch) -> str:
     removed. With a registered version the run's status is FINISHED, else KILLED.
 
     Raises:
-        RunFailed: if the store keeps failing.
+        RunFailed: if the store keeps failing, or the run folder cannot be locked.
     """
     folder = find_folder(owner, search.run)
     status = "FINISHED" if REGISTERED in search.run.data.tags else "KILLED"
     with RunFolderLock(FILES) as folder_lock:
-        folder_lock.take(folder)
+        try:
+            folder_lock.take(folder)
+        except HeldError as held:
+            return f"{search.id} was not closed: {held} holds it"
+        except OSError as error:
+            raise RunFailed(f"{folder} cannot be locked ({one_line(error)})") from error
         for run in queries.search("reading the search's trainings", [search.run.info.experiment_id]):
             if belongs_to(run, search) and run.info.status == "FINISHED":
                 trial_folders.keep_checkpoint(folder.parent, run.info.run_id)
