@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[1:1] = [str(ROOT / "tests"), str(ROOT / "src"), str(ROOT / "examples" / "diabetes")]
@@ -71,7 +72,7 @@ class Landed:
 
 @dataclass
 class Pace:
-    """Seconds that an uninterrupted search takes: to its run, to its first training's end, a training, its end."""
+    """Seconds of a search without a kill: to its run, to its first training's end, a training, its end (a guess)."""
 
     start: float = 5.0
     first: float = 15.0
@@ -131,6 +132,7 @@ class Searches:
         self.experiment, self.folder, self.flags, self.is_cold = experiment, folder, flags, is_cold
         self.trials, self.confirming = trials, confirming
         self.seen: dict[int, str] = {}  # workers
+        self.begun: list[Process] = []
         self.attempts = 0
         self.problems: list[str] = []
         folder.mkdir(parents=True)
@@ -145,7 +147,8 @@ class Searches:
             "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3",
         }  # fmt: skip
         process = self._start([verb, *flags], log, environment)
-        return Process(process, log, time.monotonic(), self.seen)
+        self.begun.append(Process(process, log, time.monotonic(), self.seen))
+        return self.begun[-1]
 
     def _start(
         self, words: list[str], log: Path, environment: dict[str, str]
@@ -166,24 +169,31 @@ class Searches:
         known = search_store.read_progress(self.folder).search_id
         return self.begin("search", "--resume=latest") if known else self.begin("search", *self.flags)
 
-    def measure(self) -> Pace:
-        """Run the search without a kill, and take its times."""
-        found, times = self.begin("search", *self.flags), dict[str, float]()
-        while found.process.poll() is None:
+    def measure(self, found: Process) -> Pace:
+        """Take the times of a search without a kill, once two trials have ended."""
+        times, progress = dict[int, float](), search_store.Progress()
+        run = 0.0
+        while found.process.poll() is None and len(times) < min(2, self.trials):
             progress, now = search_store.read_progress(self.folder), time.monotonic() - found.begun
-            if progress.search_id:
-                times.setdefault("run", now)
+            run = run or (now if progress.search_id else 0.0)
             if progress.trials:
-                times.setdefault("first", now)
-            if progress.phase in ("registering", "ending"):
-                times.setdefault("registering", now)
+                times.setdefault(progress.trials, now)
             time.sleep(0.1)
-        if found.process.returncode:
+        self.finish(found, while_running=True)
+        first, *later = times.values()
+        training = later[0] - first if later else first / 2
+        return Pace(run, first, training, max(first - run, training))
+
+    @staticmethod
+    def finish(found: Process, while_running: bool = False) -> None:
+        """Wait for the end of a search without a kill.
+
+        Raises:
+            RuntimeError: if it failed.
+        """
+        code = found.process.poll() if while_running else found.process.wait()
+        if code:
             raise RuntimeError(f"the search without a kill failed: {found.log.read_text()[-2000:]}")
-        trainings = self.trials + self.confirming - 1
-        each = (times["registering"] - times["first"]) / trainings
-        end = time.monotonic() - found.begun - times["registering"]
-        return Pace(times["run"], times["first"] - each, each, end)
 
     def search(self, kills: Sequence[Kill], pace: Pace) -> tuple[list[Landed], list[Kill]]:
         """Run the search with its kills until it has finished; returns the kills that landed and those that missed."""
@@ -276,6 +286,14 @@ class Searches:
         self.problems.append(f"{problem}; {found.log}: ...{found.log.read_text(errors='replace')[-600:]}")
         print(self.problems[-1], flush=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for found in self.begun:
+            if found.process.poll() is None:
+                found.process.kill()
+
     def find_survivors(self) -> list[int]:
         """Find workers that outlive their search."""
         end = time.monotonic() + GRACE
@@ -315,35 +333,46 @@ def plan(count: int, chance: random.Random, who: Sequence[str], late: Mapping[st
 
 def kill_search(options: argparse.Namespace, folder: Path) -> tuple[list[Landed], search_store.Differences]:
     """Run a search twice, without a kill and with all kills, and compare both."""
-    subject, confirming = SUBJECTS[options.experiment], 4
     flags = [*FLAGS[options.experiment], f"--trials={options.trials}", *options.flags]
-    reference = Searches(options.experiment, folder / "reference", flags, options.trials, confirming, options.cold)
-    pace = reference.measure()
-    print(f"without a kill: {pace}", flush=True)
-    flags.append(f"--workers={options.workers}")
-    killed = Searches(options.experiment, folder / "killed", flags, options.trials, confirming, options.cold)
-    foreign = killed.leave_training()
-    before = in_child(search_store.read_foreign, killed.folder, foreign)
-    kills = plan(options.kills, random.Random(options.seed), options.who.split(","))
-    landed, missed = killed.search(kills, pace)
-    survivors = killed.find_survivors()
-    ids = [search_store.read_progress(one.folder).search_id for one in (killed, reference)]
-    found = in_child(search_store.read_search, killed.folder, ids[0], subject)
-    differences = search_store.inspect(found, options.trials, confirming, keep=min(3, options.trials))
-    for problem in in_child(search_store.check_proposals, subject, killed.folder, found, ids[0]):
-        differences.add("proposals not reproduced", problem)
-    if options.workers == 1:
-        expected = in_child(search_store.read_search, reference.folder, ids[1], subject)
-        search_store.compare(found, expected, differences)
-    differences.require(found["left"] == [foreign], "left behind", f"snapshots has {found['left']}")
+    more = options.trials, min(3, options.trials) + 1, options.cold
+    with (
+        Searches(options.experiment, folder / "reference", flags, *more) as reference,
+        Searches(options.experiment, folder / "killed", [*flags, f"--workers={options.workers}"], *more) as killed,
+    ):
+        uninterrupted = reference.begin("search", *reference.flags)
+        pace = reference.measure(uninterrupted)
+        print(f"without a kill: {pace}", flush=True)
+        foreign = killed.leave_training()
+        before = in_child(search_store.read_foreign, killed.folder, foreign)
+        kills = plan(options.kills, random.Random(options.seed), options.who.split(","))
+        landed, missed = killed.search(kills, pace)
+        survivors = killed.find_survivors()
+        reference.finish(uninterrupted)
+    if missed:
+        print(f"{len(missed)} kills came too late: {missed}")
+    differences = judge(killed, reference, is_repeated=options.workers == 1)
     differences.require(not survivors, "left behind", f"the workers {survivors} live")
     after = in_child(search_store.read_foreign, killed.folder, foreign)
     differences.require(after == before, "foreign runs touched", foreign)
+    left = sorted(path.name for path in (killed.folder / "snapshots").iterdir())
+    differences.require(left == [foreign], "left behind", f"snapshots has {left}")
     for problem in killed.problems:
         differences.add("anything else", problem)
-    if missed:
-        print(f"{len(missed)} kills came too late: {missed}")
     return landed, differences
+
+
+def judge(killed: Searches, reference: Searches, is_repeated: bool) -> search_store.Differences:
+    """Check a killed search, and compare it with the reference if it must repeat that to the bit."""
+    subject = SUBJECTS[killed.experiment]
+    ids = [search_store.read_progress(one.folder).search_id for one in (killed, reference)]
+    found = in_child(search_store.read_search, killed.folder, ids[0], subject)
+    differences = search_store.inspect(found, killed.trials, killed.confirming, keep=min(3, killed.trials))
+    for problem in in_child(search_store.check_proposals, subject, killed.folder, found, ids[0]):
+        differences.add("proposals not reproduced", problem)
+    if is_repeated:
+        expected = in_child(search_store.read_search, reference.folder, ids[1], subject)
+        search_store.compare(found, expected, differences)
+    return differences
 
 
 def tabulate(title: str, landed: Sequence[Landed], differences: search_store.Differences) -> str:
@@ -377,6 +406,7 @@ def main() -> int:
     parser.add_argument("--table", type=Path, help="file for the tables")
     parser.add_argument("--json", type=Path, help="file for the counts")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     start, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="search-faults-"))
     if not options.cold:
         search_processes.import_all()

@@ -80,6 +80,7 @@ def start_verb(experiment: Any, words: list[str], folder: Path, log: Path, envir
     if child:
         return Forked(child)
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     null, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for descriptor, stream in ((null, 0), (output, 1), (output, 2)):
         os.dup2(descriptor, stream)

@@ -113,7 +113,6 @@ def read_search(folder: Path, search_id: str, subject: Subject) -> dict[str, Any
         "parameters": dict(search.data.params),
         "versions": [f"{version.version} of {labels.get(version.run_id)}" for version in versions],
         "models": [str(model.status) for model in client.search_logged_models([search.info.experiment_id])],
-        "left": sorted(path.name for path in (folder / "snapshots").iterdir()),
     }
     with suppress(mlflow.MlflowException):
         table = Path(mlflow.artifacts.download_artifacts(run_id=search_id, artifact_path="trials.csv"))
@@ -187,7 +186,7 @@ def inspect(found: Mapping[str, Any], trials: int, confirming: int, keep: int) -
     differences.require(len(trainings) == trials + confirming, "trials doubled", f"{len(trainings)} trainings")
     for holds, problem in (
         (len(found["versions"]) == 1, f"versions {found['versions']}"),
-        (found["models"] == ["LoggedModelStatus.READY"], f"models {found['models']}"),
+        (found["models"] == ["READY"], f"models {found['models']}"),
         (bool(found.get("lineage")), "the version does not name the search"),
     ):
         differences.require(holds, "versions missing or doubled", problem)

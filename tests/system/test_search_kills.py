@@ -27,7 +27,7 @@ def found(**changes: object) -> dict[str, object]:
     """What is read of a search of one trial."""
     return {
         "status": "FINISHED", "tags": {}, "metrics": {}, "best so far": [], "artifacts": [], "parameters": {},
-        "trainings": {"trial 0": [training()]}, "versions": ["1 of trial 0"], "models": ["LoggedModelStatus.READY"],
+        "trainings": {"trial 0": [training()]}, "versions": ["1 of trial 0"], "models": ["READY"],
         "table": [{"number": "0", "run_id": "a", "seconds": "1", "best": "0.25"}], "lineage": True, "weights": [b"1"],
         **changes,
     }  # fmt: skip

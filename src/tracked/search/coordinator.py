@@ -22,7 +22,7 @@ from tracked.experiment import Experiment
 from tracked.reports import search_report
 from tracked.reports.search_scale import format_metric, format_value
 from tracked.runs import run_calls, trials
-from tracked.runs.schema import BEST_SO_FAR
+from tracked.runs.schema import BEST_SO_FAR, ERROR, STOP_REASON
 from tracked.runs.writer import Run
 from tracked.search import trial_folders
 from tracked.search.proposals import propose
@@ -111,9 +111,10 @@ class Search:
     def _make_trial_task(self, number: int, values: Mapping[str, Any], known: Sequence[int], run_id: str) -> Task:
         digits = max(2, len(str(self.parameters.trials - 1)))
         name = f"trial {number:0{digits}}"
-        others = [tuple(self.trials[one].history) for one in known if one in self.trials]
+        rule = self.parameters.prune
+        others = [self.trials[one].history for one in known if one in self.trials] if rule != "none" else []
         tags = trials.make_tags(self.run.id, number, values, known)
-        return self.make_task(name, values, tags, run_id, prune=self.parameters.prune, others=others)
+        return self.make_task(name, values, tags, run_id, prune=rule, others=others)
 
     def make_task(
         self,
@@ -138,9 +139,9 @@ class Search:
     def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:
         """Hand tasks to the workers, and yield each with what its run tells at its end."""
         again: list[Task] = []
-        running, is_over = 0, False
+        running = 0
         while True:
-            while self.workers.idle and not is_over:
+            while self.workers.idle:
                 task = again.pop() if again else next(tasks, None)
                 if task is None:
                     break
@@ -169,20 +170,27 @@ class Search:
             return found  # its worker died, or lost the store's answer, between the end of its run and the outcome
         if outcome is not None and outcome.status == "failed":
             return replace(found, status="failed", note=outcome.error)
-        self._count_death(task, found.run_id, event.death or "stopped")
+        if problem := self._count_death(task, found.run_id, event.death):
+            if found.run_id:
+                run_calls.set_tags("tagging the failed trial", found.run_id, {ERROR: problem, STOP_REASON: "error"})
+                run_calls.end(found.run_id, "FAILED")
+            return replace(found, status="failed", note=problem)
         return None
 
-    def _count_death(self, task: Task, run_id: str, death: str) -> None:
+    def _count_death(self, task: Task, run_id: str, death: str) -> str:
+        """Count the deaths of a task's workers; returns why it is not tried again, or an empty text."""
         epochs = trial_folders.count_epochs(self.root, run_id) if run_id else 0
         if epochs > self._epochs.get(task.name, 0):
             self._epochs[task.name], self._deaths[task.name] = epochs, 0
         self._deaths[task.name] += 1
-        warn(f"the worker of {task.name} {death}; another resumes its training")
-        if self._deaths[task.name] > MAX_DEATHS:
-            raise RunFailed(
-                f"the worker of {task.name} {death}, {MAX_DEATHS} times without another epoch; "
-                "give the machine more memory, or search with fewer workers"
+        told = death or "stopped"
+        if self._deaths[task.name] >= MAX_DEATHS:
+            return (
+                f"its worker {told}, {MAX_DEATHS} times without another epoch; give the machine more memory, or search "
+                "with fewer workers"
             )
+        warn(f"the worker of {task.name} {told}; another resumes its training")
+        return ""
 
     def register(self, task: Task) -> str:
         """Carry out the task that registers a version; returns the version's title.
@@ -199,7 +207,8 @@ class Search:
                 if event.outcome is not None and event.outcome.status == "failed":
                     raise RunFailed(f"{task.name} failed: {event.outcome.error}")
                 self.signals.check()
-                self._count_death(task, task.run_id, event.death or "stopped")
+                if problem := self._count_death(task, task.run_id, event.death):
+                    raise RunFailed(f"{task.name} failed: {problem}")
                 self.workers.submit(task)
             self.signals.check()
 
@@ -217,7 +226,7 @@ class Search:
 
     def _tell(self, trial: Trial) -> None:
         """Print a line about an ended trial, and log the best value so far."""
-        best = self.ranked[0] if self.ranked else None
+        best = next(iter(self.ranked), None)
         say(search_report.format_line(trial, best, self.parameters.monitor))
         if trial.is_result and best is not None and best.best is not None:
             self.run.log_metrics({BEST_SO_FAR: best.best}, round(time.time() * 1000), step=len(self.results))
@@ -233,9 +242,9 @@ class Search:
     def _drop_folders(self) -> None:
         """Remove the run folders of trials that are not among those whose checkpoints are kept."""
         kept = max(self.parameters.keep, 0 if self.parameters.confirm else 1)
-        needed = {trial.run_id for trial in self.ranked[:kept]}
+        settled = self._dropped | {trial.run_id for trial in self.ranked[:kept]}
         for trial in self.results:
-            if trial.run_id not in needed | self._dropped:
+            if trial.run_id not in settled:
                 trial_folders.remove(self.experiment, self.root, trial.run_id)
                 self._dropped.add(trial.run_id)
 

@@ -202,7 +202,10 @@ class RayWorkers:
         if not busy:
             time.sleep(seconds)
             return []
-        self._ray.wait([slot.result for slot in busy], num_returns=1, timeout=seconds)
+        try:
+            self._ray.wait([slot.result for slot in busy], num_returns=1, timeout=seconds)
+        except KeyboardInterrupt:  # Ray makes it of whatever a signal's handler raises; the search looks at its signals
+            return []
         ready, _ = self._ray.wait([slot.result for slot in busy], num_returns=len(busy), timeout=0)
         return [self._receive(slot) for slot in busy if slot.result in ready]
 

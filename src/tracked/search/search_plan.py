@@ -117,7 +117,8 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         raise UserError(f"resume: search {run_id} has an invalid parameter ({problem}); {advice}") from None
     resume_parameters.warn_of_uncounted(given, requested, recorded)
     space = run.data.tags.get(SPACE, recorded.search_space.text)
-    changes: dict[str, object] = {"space": space}
+    # The experiment's own space may be another by now. Else it counts as not given, as in the search's name.
+    changes: dict[str, object] = {} if recorded.search_space.text == space else {"space": space}
     for name, value in requested.items():
         former = getattr(recorded, name)
         if name == "space":

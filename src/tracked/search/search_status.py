@@ -122,6 +122,25 @@ def select(searches: Sequence[UnfinishedSearch], close: str) -> list[UnfinishedS
     return chosen
 
 
+def find_live(
+    searches: Sequence[UnfinishedSearch], trainings: Sequence[training_status.ResumableRun], close: str
+) -> set[str]:
+    """Find the trainings of searches that a process holds, by run id: one that no worker holds now waits for one.
+
+    Raises:
+        UserError: if ``close`` is one of them.
+    """
+    found = set[str]()
+    for search in searches:
+        own = {one.id for one in trainings if search.holder and belongs_to(one.run, search)}
+        if close in own:
+            raise UserError(
+                f"close: run {close} is of search {search.id}, which {search.holder} holds; end that process first"
+            )
+        found |= own
+    return found
+
+
 def belongs_to(run: MlflowRun, search: UnfinishedSearch) -> bool:
     """Whether a run is a training of a search."""
     return training_status.is_of_search(run) and run.data.tags.get(PARENT_RUN_ID) == search.id

@@ -25,14 +25,13 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     trainings = training_status.find_unfinished(experiment, owner.experiment_id)
     searches = search_status.find_unfinished(experiment, owner.experiment_id)
     closing = search_status.select(searches, parameters.close)
-    live = [search for search in searches if not search.is_dead and search not in closing]
+    of_live = search_status.find_live(searches, trainings, parameters.close)
     # A search goes with its trainings: without it, nothing would resume them.
     own = {
         training.id for search in closing for training in trainings if search_status.belongs_to(training.run, search)
     }
-    # The trainings of a search that is alive are its own: it may be about to resume one.
-    free = [one for one in trainings if not any(search_status.belongs_to(one.run, each) for each in live)]
-    chosen = [] if parameters.close in {one.id for one in closing} else close.select(free, parameters.close)
+    chosen = [] if parameters.close in {one.id for one in closing} else close.select(trainings, parameters.close)
+    chosen = [training for training in chosen if training.id not in of_live]
     chosen += [training for training in trainings if training.id in own - {one.id for one in chosen}]
     listed: list[UnfinishedSearch | ResumableRun] = [*searches, *trainings]
     say("\n".join(line for one in listed for line in one.lines) or f"no unfinished training in experiment {owner.name}")

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from diabetes import Diabetes
 from helpers import EXAMPLE, ROOT, SRC
 from helpers.search_workers import carry_out, made_setting, make_task, read_losses
+from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
 from tracked.search.processes import ProcessWorkers
 from tracked.search.ray_workers import RayWorkers
@@ -84,6 +86,11 @@ def test_a_killed_actor_is_replaced_and_its_training_resumed(setting: Setting) -
         workers.submit(again)
         wait_until(lambda: find_actors() not in ([], [actor]))
         wait_until(lambda: log_of(setting, 0).count("trial 0: ") == 2)
+        with Signals().installed() as signals:
+            threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            assert workers.wait(20) == []
+            with pytest.raises(Interrupted):
+                signals.check()
         began = time.monotonic()
     assert time.monotonic() - began < 30  # the end of the block asks the worker to end, which it does in order
     import mlflow

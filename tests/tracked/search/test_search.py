@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +140,25 @@ def test_trial_whose_worker_dies_is_resumed_under_its_run(monkeypatch: pytest.Mo
     assert len(runs()) == 3
 
 
-def test_worker_that_never_survives_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trial_that_no_worker_survives_fails_and_the_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def prepare(workers: MadeUpWorkers) -> None:
-        workers.before = lambda task: None
+        def before(task: Task) -> Any:
+            if task.name != "trial 01":
+                return "go on"
+            if not task.run_id:
+                workers.begin(task)
+            return None
 
-    with pytest.raises(RunFailed, match=r"trial 00 was killed by SIGKILL, 10 times .*more memory"):
-        run_search(monkeypatch, "--trials=3", *SMALL, prepare=prepare)
-    assert the_search().info.status == "FAILED"
+        workers.before = before
+
+    workers = run_search(monkeypatch, "--trials=3", *SMALL, prepare=prepare)
+    assert sum(task.name == "trial 01" for task in workers.tasks) == 10
+    row = table()[1]
+    assert row["status"] == "failed"
+    assert re.match("its worker was killed by SIGKILL, 10 times without another epoch; .*more memory", row["note"])
+    (failed,) = [run for run in runs() if run.data.tags["trial"] == "1"]
+    assert (failed.info.status, failed.data.tags["stop_reason"]) == ("FAILED", "error")
+    assert the_search().data.tags["winner"] in "02"
 
 
 def test_failed_trial_is_no_result_and_is_tried_again_by_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,21 +421,6 @@ def test_search_that_was_killed_before_its_end_is_still_unfinished(
     assert f"resume with: search --resume {the_search().info.run_id}" in capsys.readouterr().out
     unfinished.main(Diabetes(), ["--close=dead"], Signals())
     assert the_search().info.status == "FINISHED"
-
-
-def test_trainings_of_a_live_search_are_not_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def prepare(workers: MadeUpWorkers) -> None:
-        def before(task: Task) -> Any:
-            if task.name == "trial 01" and not task.run_id:
-                workers.begin(task)
-                unfinished.main(Diabetes(), ["--close=dead"], Signals())
-                return None
-            return "go on"
-
-        workers.before = before
-
-    run_search(monkeypatch, "--trials=3", *SMALL, prepare=prepare)
-    assert not any("closed" in run.data.tags for run in runs())
 
 
 def test_search_of_another_host_is_neither_resumed_nor_closed(

@@ -1,0 +1,55 @@
+"""Searches that are unfinished, beside the verb that closes what is dead."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from diabetes import Diabetes
+from tracked.console.errors import UserError
+from tracked.console.signals import Signals
+from tracked.runs.schema import EXPERIMENT, PARENT_RUN_ID, TRIAL, VERB
+from tracked.search import search_status
+from tracked.training.run_folder_lock import RunFolderLock
+from tracked.verbs import unfinished
+
+
+def make_search(root: Path) -> tuple[str, str]:
+    """Make the runs of a search and of one trial, with a run folder each, as a kill of the worker leaves them."""
+    client = mlflow.MlflowClient()
+    own = {EXPERIMENT: "diabetes"}
+    search = client.create_run("0", tags={VERB: "search", **own}).info.run_id
+    trial = client.create_run("0", tags={VERB: "train", TRIAL: "0", PARENT_RUN_ID: search, **own}).info.run_id
+    for run_id in (search, trial):
+        with RunFolderLock(search_status.FILES) as lock:
+            (lock.take(root / run_id) / "journal.jsonl").write_text("")
+    return search, trial
+
+
+@pytest.mark.parametrize("close", ["dead", "trial"])
+def test_trial_that_waits_for_a_worker_is_not_closed_while_its_search_lives(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], close: str
+) -> None:
+    """It would lose its snapshots, and be trained again."""
+    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
+    search, trial = make_search(tmp_path / "snapshots")
+    with RunFolderLock(search_status.FILES) as lock:
+        lock.take(tmp_path / "snapshots" / search)
+        if close == "dead":
+            unfinished.main(Diabetes(), ["--close=dead"], Signals())
+            assert "closed" not in capsys.readouterr().out
+        else:
+            with pytest.raises(UserError, match=rf"^close: run {trial} is of search {search}, which "):
+                unfinished.main(Diabetes(), ["--close", trial], Signals())
+    assert mlflow.get_run(trial).info.status == "RUNNING"
+    assert (tmp_path / "snapshots" / trial / "journal.jsonl").exists()
+
+
+def test_dead_search_is_closed_with_its_trials(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
+    search, trial = make_search(tmp_path / "snapshots")
+    unfinished.main(Diabetes(), ["--close=dead"], Signals())
+    assert [mlflow.get_run(run_id).info.status for run_id in (search, trial)] == ["KILLED", "KILLED"]
+    assert f"closed {trial} as KILLED" in capsys.readouterr().out
