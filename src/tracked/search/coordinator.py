@@ -39,6 +39,9 @@ class Search:
     Args:
         run: the search's.
         first: the trainings that the store already has.
+
+    Attributes:
+        version: the number of the registered version, once there is one.
     """
 
     def __init__(
@@ -133,7 +136,7 @@ class Search:
         given, of_preset = make_trial_parameters(self.experiment, self.parameters, values)
         given = given if seed is None else {**given, "seed": seed}
         shown = " ".join(f"{key}={format_value(value)}" for key, value in values.items())
-        return Task(name, run_id, f"{name} {shown}", given, of_preset, tags, **more)
+        return Task(name, run_id, f"{name} {shown}".rstrip(), given, of_preset, tags, **more)
 
     def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:
         """Hand tasks to the workers, and yield each with what its run tells at its end."""
@@ -165,10 +168,10 @@ class Search:
             (found,) = trials.read_trials([run_calls.get(outcome.run_id)], self.parameters.monitor, self.direction)
             return found
         found = self._find(task)  # if the store is gone, this ends the search
+        if found.is_result:
+            return found  # its worker died, or lost the store's answer, between the end of its run and the outcome
         if outcome is not None and outcome.status == "failed":
             return replace(found, status="failed", note=outcome.error)
-        if found.is_result:
-            return found  # its worker died between the end of its run and the outcome
         if problem := self._count_death(task, found.run_id, event.death):
             if found.run_id:
                 run_calls.set_tags("tagging the failed trial", found.run_id, {ERROR: problem, STOP_REASON: "error"})
