@@ -230,7 +230,8 @@ class Search:
         """Print a line about an ended trial, and log the best value so far."""
         best = next(iter(self.ranked), None)
         say(search_report.format_line(trial, best, self.parameters.monitor))
-        self._log_best()
+        if trial.is_result:  # a failed one would give the same number of results twice
+            self._log_best()
 
     def _log_best(self) -> None:
         for best in self.ranked[:1]:
