@@ -13,7 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
 HEAD = ["| package | version | licence | installed without Ray, too |", "| --- | --- | --- | --- |"]
 # As SPDX names them; packages write them in several ways.
-NAMES = {"3-Clause BSD License": "BSD-3-Clause", "Apache 2.0": "Apache-2.0", "BSD": "BSD-3-Clause", "BSD License": "BSD"}
+NAMES = {
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
+    "BSD": "BSD-3-Clause",
+    "BSD License": "BSD",
+}
 
 
 def read_pins(name: str) -> dict[str, str]:

@@ -85,6 +85,15 @@ def _choose(one: Trial | None, other: Trial) -> Trial:
     return other if one is None or (other.is_result, other.epochs) > (one.is_result, one.epochs) else one
 
 
+def read_steps(run_id: str, metric: str) -> set[int]:
+    """Read the steps at which a run has points of a metric.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    return {point.step for point in read_points([run_id], metric).get(run_id, ())}
+
+
 def read_trials(runs: Sequence[MlflowRun], monitor: str, direction: Direction) -> list[Trial | None]:
     """Read what runs tell as trials; None for a run that is no training of a search."""
     of_search = [run for run in runs if TRIAL in run.data.tags or CONFIRMS in run.data.tags]

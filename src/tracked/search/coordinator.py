@@ -62,7 +62,7 @@ class Search:
         self.confirming: dict[tuple[str, int], Trial] = dict(first.confirming)
         self.root = Path(setting.folder).parent  # of the run folders
         self.confirmation: Confirmation | None = None
-        self.version = ""
+        self.version = ""  # the number of the registered one
         self._dropped: set[str] = set()
         self._deaths: Counter[str] = Counter()
         self._epochs: dict[str, int] = {}
@@ -86,6 +86,8 @@ class Search:
         """
         with track("searching", self.parameters.trials, "trials") as progress:
             progress.advance(len(self.results))
+            if self.results and len(self.results) not in trials.read_steps(self.run.id, BEST_SO_FAR):
+                self._log_best()  # a trial has ended that the killed search did not see end
             for _, trial in self.carry_out(self._make_trial_tasks()):
                 self.trials[trial.number] = trial
                 progress.advance()
@@ -228,8 +230,13 @@ class Search:
         """Print a line about an ended trial, and log the best value so far."""
         best = next(iter(self.ranked), None)
         say(search_report.format_line(trial, best, self.parameters.monitor))
-        if trial.is_result and best is not None and best.best is not None:
-            self.run.log_metrics({BEST_SO_FAR: best.best}, round(time.time() * 1000), step=len(self.results))
+        if trial.is_result:  # a failed one would give the same number of results twice
+            self._log_best()
+
+    def _log_best(self) -> None:
+        for best in self.ranked[:1]:
+            if best.best is not None:
+                self.run.log_metrics({BEST_SO_FAR: best.best}, round(time.time() * 1000), step=len(self.results))
 
     def tell_confirming(self, task: Task, trial: Trial) -> None:
         """Print a line about an ended training that confirms."""

@@ -69,7 +69,7 @@ class UnfinishedSearch:
 
 
 def find_unfinished(owner: Experiment, experiment_id: str) -> list[UnfinishedSearch]:
-    """Find the unfinished searches in an MLflow experiment, the newest first."""
+    """Find the unfinished searches in an MLflow experiment, the newest first; of a complete one, the end is missing."""
     runs = queries.search("reading the runs", [experiment_id])
     found = []
     for run in runs:
