@@ -344,8 +344,8 @@ def test_confirming_training_whose_worker_dies_before_its_parameters_are_logged_
 
 def test_higher_metric_wins_where_higher_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = run_search(
-        monkeypatch, "--trials=20", "--monitor=val_r2", "--prune=asha", f"--space={SPACE}", "--confirm=2", "--keep=0",
-        curve=lambda given: [-value for value in make_curve(given)],
+        monkeypatch, "--trials=20", "--monitor=val_r2", "--mode=max", "--prune=asha", f"--space={SPACE}",
+        "--confirm=2", "--keep=0", curve=lambda given: [-value for value in make_curve(given)],
     )  # fmt: skip
     rows = [row for row in table() if row["status"] == "finished"]
     best = sorted(rows, key=lambda row: -float(row["best"]))
