@@ -27,7 +27,7 @@ ui: $(VENV)/ready ## start the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
-test: $(VENV)/ready-dev lint ## lint, run all tests; SYSTEM=install: root installs Chromium and PostgreSQL for them; EXTRAS=wheel: test the wheel, too
+test: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) lint ## lint, run all tests; SYSTEM=install: root installs Chromium and PostgreSQL for them; EXTRAS="wheel ray": test the wheel and Ray, too
 ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh
@@ -86,4 +86,8 @@ $(VENV)/ready: requirements.txt
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/ready-ray: $(VENV)/ready requirements-ray.txt
+	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-ray.txt
 	@touch $@

@@ -32,6 +32,8 @@ def require_answers() -> None:
     # The outbox retries by itself: a single call need not take minutes, as with MLflow's defaults.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    # MLflow draws one where tqdm is installed, as it is with Optuna, and fails where its output cannot be written.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     address, name = "", "MLFLOW_TRACKING_URI"
     with brief_calls():
         try:

@@ -22,7 +22,7 @@ from tracked.experiment import Experiment
 from tracked.reports import search_report
 from tracked.reports.search_scale import format_metric, format_value
 from tracked.runs import run_calls, trials
-from tracked.runs.schema import BEST_SO_FAR
+from tracked.runs.schema import BEST_SO_FAR, ERROR, STOP_REASON
 from tracked.runs.writer import Run
 from tracked.search import trial_folders
 from tracked.search.proposals import propose
@@ -39,6 +39,9 @@ class Search:
     Args:
         run: the search's.
         first: the trainings that the store already has.
+
+    Attributes:
+        version: the number of the registered version, once there is one.
     """
 
     def __init__(
@@ -110,9 +113,10 @@ class Search:
     def _make_trial_task(self, number: int, values: Mapping[str, Any], known: Sequence[int], run_id: str) -> Task:
         digits = max(2, len(str(self.parameters.trials - 1)))
         name = f"trial {number:0{digits}}"
-        others = [tuple(self.trials[one].history) for one in known if one in self.trials]
+        rule = self.parameters.prune
+        others = [self.trials[one].history for one in known if one in self.trials] if rule != "none" else []
         tags = trials.make_tags(self.run.id, number, values, known)
-        return self.make_task(name, values, tags, run_id, prune=self.parameters.prune, others=others)
+        return self.make_task(name, values, tags, run_id, prune=rule, others=others)
 
     def make_task(
         self,
@@ -132,14 +136,14 @@ class Search:
         given, of_preset = make_trial_parameters(self.experiment, self.parameters, values)
         given = given if seed is None else {**given, "seed": seed}
         shown = " ".join(f"{key}={format_value(value)}" for key, value in values.items())
-        return Task(name, run_id, f"{name} {shown}", given, of_preset, tags, **more)
+        return Task(name, run_id, f"{name} {shown}".rstrip(), given, of_preset, tags, **more)
 
     def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:
         """Hand tasks to the workers, and yield each with what its run tells at its end."""
         again: list[Task] = []
-        running, is_over = 0, False
+        running = 0
         while True:
-            while self.workers.idle and not is_over:
+            while self.workers.idle:
                 task = again.pop() if again else next(tasks, None)
                 if task is None:
                     break
@@ -164,25 +168,31 @@ class Search:
             (found,) = trials.read_trials([run_calls.get(outcome.run_id)], self.parameters.monitor, self.direction)
             return found
         found = self._find(task)  # if the store is gone, this ends the search
-        if outcome is not None and outcome.status == "failed":
-            warn(f"{task.name} failed: {outcome.error}")
-            return replace(found, status="failed", note=outcome.error)
         if found.is_result:
-            return found  # its worker died between the end of its run and the outcome
-        self._count_death(task, found.run_id, event.death or "stopped")
+            return found  # its worker died, or lost the store's answer, between the end of its run and the outcome
+        if outcome is not None and outcome.status == "failed":
+            return replace(found, status="failed", note=outcome.error)
+        if problem := self._count_death(task, found.run_id, event.death):
+            if found.run_id:
+                run_calls.set_tags("tagging the failed trial", found.run_id, {ERROR: problem, STOP_REASON: "error"})
+                run_calls.end(found.run_id, "FAILED")
+            return replace(found, status="failed", note=problem)
         return None
 
-    def _count_death(self, task: Task, run_id: str, death: str) -> None:
+    def _count_death(self, task: Task, run_id: str, death: str) -> str:
+        """Count the deaths of a task's workers; returns why it is not tried again, or an empty text."""
         epochs = trial_folders.count_epochs(self.root, run_id) if run_id else 0
         if epochs > self._epochs.get(task.name, 0):
             self._epochs[task.name], self._deaths[task.name] = epochs, 0
         self._deaths[task.name] += 1
-        warn(f"the worker of {task.name} {death}; another resumes its training")
-        if self._deaths[task.name] > MAX_DEATHS:
-            raise RunFailed(
-                f"the worker of {task.name} {death}, {MAX_DEATHS} times without another epoch; "
-                "give the machine more memory, or search with fewer workers"
+        told = death or "stopped"
+        if self._deaths[task.name] >= MAX_DEATHS:
+            return (
+                f"its worker {told}, {MAX_DEATHS} times without another epoch; give the machine more memory, or search "
+                "with fewer workers"
             )
+        warn(f"the worker of {task.name} {told}; another resumes its training")
+        return ""
 
     def register(self, task: Task) -> str:
         """Carry out the task that registers a version; returns the version's title.
@@ -199,7 +209,8 @@ class Search:
                 if event.outcome is not None and event.outcome.status == "failed":
                     raise RunFailed(f"{task.name} failed: {event.outcome.error}")
                 self.signals.check()
-                self._count_death(task, task.run_id, event.death or "stopped")
+                if problem := self._count_death(task, task.run_id, event.death):
+                    raise RunFailed(f"{task.name} failed: {problem}")
                 self.workers.submit(task)
             self.signals.check()
 
@@ -217,9 +228,10 @@ class Search:
 
     def _tell(self, trial: Trial) -> None:
         """Print a line about an ended trial, and log the best value so far."""
-        best = self.ranked[0] if self.ranked else None
+        best = next(iter(self.ranked), None)
         say(search_report.format_line(trial, best, self.parameters.monitor))
-        self._log_best()
+        if trial.is_result:  # a failed one would give the same number of results twice
+            self._log_best()
 
     def _log_best(self) -> None:
         for best in self.ranked[:1]:
@@ -231,14 +243,15 @@ class Search:
         value = (
             f"{self.parameters.monitor} {format_metric(trial.best)} after epoch {trial.best_epoch} of {trial.epochs}"
         )
-        say(f"{task.name}: {trial.status if trial.best is None else value}, {trial.seconds:.0f} s")
+        note = f" ({trial.note})" if trial.note else ""
+        say(f"{task.name}: {trial.status + note if trial.best is None else value}, {trial.seconds:.0f} s")
 
     def _drop_folders(self) -> None:
         """Remove the run folders of trials that are not among those whose checkpoints are kept."""
         kept = max(self.parameters.keep, 0 if self.parameters.confirm else 1)
-        needed = {trial.run_id for trial in self.ranked[:kept]}
+        settled = self._dropped | {trial.run_id for trial in self.ranked[:kept]}
         for trial in self.results:
-            if trial.run_id not in needed | self._dropped:
+            if trial.run_id not in settled:
                 trial_folders.remove(self.experiment, self.root, trial.run_id)
                 self._dropped.add(trial.run_id)
 

@@ -1,43 +1,27 @@
 """Workers that are actors of Ray: on this machine, or on a cluster whose address is given.
 
-Ray is imported in this module alone, and when a search asks for it: it is no package of ``requirements.txt``.
+Ray is imported in ``ray_cluster`` alone, and when a search asks for it: it is no package of ``requirements.txt``.
 """
 
-import importlib.util
-import os
 import pickle
 import re
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from tracked.console.errors import RunFailed
-from tracked.console.lines import one_line, warn
-from tracked.console.parameters import refusal
+from tracked.console.lines import warn
 from tracked.experiment import Experiment
 from tracked.search.processes import LOG
 from tracked.search.ray_actor import Start
+from tracked.search.ray_cluster import AUTO, connected, require_ray
 from tracked.search.tasks import GRACE, Event, Outcome, Setting, Task
 from tracked.search.worker import STOP
 
-AUTO = "auto"
-CONNECT_SECONDS = 5.0  # in which a port answers
-PROBE_SECONDS = 45.0  # in which a cluster answers; by itself, Ray waits for two minutes and more
-OBJECT_STORE = 80_000_000  # bytes of shared memory, Ray's least: only tasks and outcomes go through it
-PORT = 6379  # Ray's own, of a cluster
-PORT_OF_CLIENT = 10001  # Ray's own, of ray://
-QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
-# Connects as the search will, in a process that can be ended: Ray's own attempt can neither be shortened nor stopped.
-PROBE = f"import sys, ray; ray.init(address=sys.argv[1], **{QUIET!r}); ray.shutdown()"
+__all__ = ["RayWorkers", "require_ray"]
 
 
 @dataclass
@@ -48,48 +32,6 @@ class _Slot:
     actor: Any = None
     task: Task | None = None
     result: Any = None
-
-
-def require_ray(address: str) -> None:
-    """Check that Ray is installed and its cluster answers.
-
-    Raises:
-        UserError: if it is not, or does not.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise refusal("executor", "ray", "processes, or ray after pip install -r requirements-ray.txt")
-    _keep_private()
-    if address == AUTO:
-        return
-    host, port = _split(address)
-    try:
-        socket.create_connection((host, port), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise refusal("address", address, f"a Ray cluster that answers ({one_line(error)})") from None
-    try:
-        subprocess.run([sys.executable, "-c", PROBE, address], check=True, capture_output=True, timeout=PROBE_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise refusal("address", address, f"a Ray cluster that answers (none within {PROBE_SECONDS:.0f} s)") from None
-    except subprocess.CalledProcessError as error:
-        said = [line for line in error.stderr.decode(errors="replace").splitlines() if line.strip()] or ["no reason"]
-        raise refusal("address", address, f"a Ray cluster that admits this machine ({one_line(said[-1])})") from None
-
-
-def _split(address: str) -> tuple[str, int]:
-    """Split an address into its host and its port.
-
-    Raises:
-        UserError: if it is none.
-    """
-    found = re.fullmatch(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+)(?::(\d{1,5}))?", address)
-    if not found or not (found[1] or found[3]) or not 0 < int(found[3] or 1) < 2**16:
-        raise refusal("address", address, f"auto, host:{PORT} or ray://host:{PORT_OF_CLIENT}")
-    return found[2].strip("[]"), int(found[3] or PORT_OF_CLIENT)
-
-
-def _keep_private() -> None:
-    """Let Ray report nothing to its makers; what it starts inherits it."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
 class RayWorkers:
@@ -106,37 +48,11 @@ class RayWorkers:
     def __init__(self, experiment: Experiment, setting: Setting, count: int, address: str = AUTO) -> None:
         self._experiment, self._setting, self._address = experiment, setting, address
         self._slots = [_Slot(number) for number in range(count)]
-        self._folder = ""  # of Ray's own logs and sockets
+        self._connection = ExitStack()
         self._ray: Any = None
 
     def __enter__(self) -> Self:
-        import ray
-
-        _keep_private()
-        # Ray takes over SIGTERM, and a search ends in order on it.
-        handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            if self._address == AUTO:
-                # Sockets there: a path may have 107 bytes at most, which a folder for temporary files may exceed.
-                self._folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-                # Not any cluster that RAY_ADDRESS or a file in /tmp names.
-                ray.init(
-                    "local", num_cpus=len(self._slots), include_dashboard=False, object_store_memory=OBJECT_STORE,
-                    _temp_dir=self._folder, **QUIET,
-                )  # fmt: skip
-            else:
-                ray.init(self._address, **QUIET)
-        except (Exception, SystemExit) as error:
-            self._close(ray)
-            raise RunFailed(f"Ray did not start: {one_line(error)}") from error
-        except BaseException:
-            self._close(ray)
-            raise
-        finally:
-            for signum, handler in handlers.items():
-                signal.signal(signum, handler)
-        _silence_raylet()
-        self._ray = ray
+        self._ray = self._connection.enter_context(connected(self._address, len(self._slots)))
         self._tell_places()
         return self
 
@@ -166,12 +82,7 @@ class RayWorkers:
         finally:
             for slot in self._slots:
                 self._drop(slot)
-            self._close(self._ray)
-
-    def _close(self, ray: Any) -> None:
-        ray.shutdown()
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._connection.close()
 
     @property
     def idle(self) -> int:
@@ -195,7 +106,10 @@ class RayWorkers:
         if not busy:
             time.sleep(seconds)
             return []
-        self._ray.wait([slot.result for slot in busy], num_returns=1, timeout=seconds)
+        try:
+            self._ray.wait([slot.result for slot in busy], num_returns=1, timeout=seconds)
+        except KeyboardInterrupt:  # Ray makes it of whatever a signal's handler raises; the search looks at its signals
+            return []
         ready, _ = self._ray.wait([slot.result for slot in busy], num_returns=len(busy), timeout=0)
         return [self._receive(slot) for slot in busy if slot.result in ready]
 
@@ -228,17 +142,6 @@ def _find_reason(error: Exception) -> str:
     if found and not getattr(error, "actor_init_failed", False):
         return f"Ray says: {found[1]}"
     return lines[-1] if lines else type(error).__name__
-
-
-def _silence_raylet() -> None:
-    """Keep Ray from printing eleven lines on a worker's death beside the one that the search prints.
-
-    Ray has no setting for it; if a later Ray names the function otherwise, the lines appear.
-    """
-    from ray._private import worker
-
-    if hasattr(worker, "print_to_stdstream"):
-        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _define_actor() -> type:

@@ -39,7 +39,8 @@ def confirm_best(search: Search) -> Confirmation | None:
                 found = search.confirming.get((label, seed))
                 if found is None or not found.is_result:
                     tags = trials.make_confirming_tags(search.run.id, label, values)
-                    name = f"confirm {label} seed {seed}"
+                    who = label if label == DEFAULTS else f"trial {int(label):02}"
+                    name = f"confirm {who} with seed {seed}"
                     yield search.make_task(name, values, tags, found.run_id if found else "", seed=seed)
 
     for task, trial in search.carry_out(make_tasks()):
@@ -65,6 +66,8 @@ def _key_of(task: Task) -> tuple[str, int]:
 def register(search: Search, confirmation: Confirmation | None) -> str:
     """Register the winner's training, or without a confirmation the best trial; returns the version's title.
 
+    The search's tag ``REGISTERED`` is set later, once the report is logged, so a search that has it is complete.
+
     Raises:
         Interrupted: if a signal came.
         RunFailed: if the training cannot be registered, or the store keeps failing.
@@ -84,8 +87,9 @@ def register(search: Search, confirmation: Confirmation | None) -> str:
     title = search.register(
         search.make_task(name, chosen.values, {}, chosen.run_id, seed=seed, register=True, note=note, version_tags=tags)
     )
-    search.version = run_calls.get(chosen.run_id).data.tags[REGISTERED]
+    version = run_calls.get(chosen.run_id).data.tags[REGISTERED]
     keep_checkpoints(search)
+    search.version = version
     return title
 
 

@@ -43,10 +43,15 @@ class Worker:
         fcntl.flock(self._lock, fcntl.LOCK_SH)  # a resumed search waits until the former workers have ended
         if not is_alive(setting):  # killed while this process was starting: a resumed search may not have waited for it
             signals.request(signal.SIGTERM)
+        self._working = threading.Lock()
         threading.Thread(target=self._watch, args=(ends_process,), name="watch", daemon=True).start()
 
     def run(self, task: Task) -> Outcome:
         """Carry out a task; whatever becomes of the training is told in the outcome, and in its run."""
+        with self._working:
+            return self._run(task)
+
+    def _run(self, task: Task) -> Outcome:
         run_id = task.run_id
         try:
             self.signals.check()
@@ -120,6 +125,8 @@ class Worker:
                 os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(GRACE)
             os._exit(128 + signal.SIGTERM)
+        with self._working:  # a task that comes later is interrupted at once
+            os.close(self._lock)
 
 
 def is_alive(setting: Setting) -> bool:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from diabetes import Diabetes
 from helpers import EXAMPLE, ROOT, SRC
 from helpers.search_workers import carry_out, made_setting, make_task, read_losses
+from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
 from tracked.search.processes import ProcessWorkers
 from tracked.search.ray_workers import RayWorkers
@@ -29,7 +31,7 @@ def setting(tmp_path: Path, store: str) -> Iterator[Setting]:
         yield made
 
 
-def wait_until(done: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(done: Callable[[], object], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end
@@ -57,7 +59,8 @@ def test_ray_and_processes_give_equal_trials_to_the_bit_and_leave_nothing(settin
         expected = {number: read_losses(event.outcome) for number, event in carry_out(processes, tasks).items()}
     with RayWorkers(Diabetes(), setting, 1) as workers:
         assert {signum: signal.getsignal(signum) for signum in before} == before
-        (folder,) = [Path(workers._folder)]
+        folder = Path(workers._ray._private.worker._global_node.get_temp_dir_path())
+        assert folder.is_dir()
         got = {number: read_losses(event.outcome) for number, event in carry_out(workers, tasks).items()}
         assert len(find_actors()) == 1  # one process for both
     assert got == expected
@@ -74,7 +77,7 @@ def test_a_killed_actor_is_replaced_and_its_training_resumed(setting: Setting) -
         wait_until(lambda: "trial 0" in log_of(setting, 0) and list(Path(setting.folder).parent.glob("*/epoch-*.npz")))
         (actor,) = find_actors()
         os.kill(actor, signal.SIGKILL)
-        (event,) = workers.wait(30)
+        (event,) = workers.wait(60)
         assert event.task == long
         assert event.outcome is None
         assert event.death == "died (Ray says: SYSTEM_ERROR)"
@@ -84,6 +87,11 @@ def test_a_killed_actor_is_replaced_and_its_training_resumed(setting: Setting) -
         workers.submit(again)
         wait_until(lambda: find_actors() not in ([], [actor]))
         wait_until(lambda: log_of(setting, 0).count("trial 0: ") == 2)
+        with Signals().installed() as signals:
+            threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            assert workers.wait(60) == []
+            with pytest.raises(Interrupted):
+                signals.check()
         began = time.monotonic()
     assert time.monotonic() - began < 30  # the end of the block asks the worker to end, which it does in order
     import mlflow
@@ -136,7 +144,7 @@ def test_a_killed_search_of_a_script_ends_its_workers(tmp_path: Path, store: str
     folder = tmp_path / "snapshots" / ("5" * 32)
     log = folder / "worker-0.log"
     try:
-        wait_until(lambda: log.exists() and "trial 0: " in log.read_text(), 120)
+        wait_until(lambda: log.exists() and "trial 0: " in log.read_text())
         wait_until(lambda: list(tmp_path.glob("snapshots/*/epoch-*.npz")))
     finally:
         os.kill(search.pid, signal.SIGKILL)
