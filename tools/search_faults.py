@@ -142,6 +142,7 @@ class Searches:
         """Start a verb's process."""
         self.attempts += 1
         log = self.folder / f"{verb}-{self.attempts}.log"
+        log.touch()
         environment = {
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db", "PYTHONUNBUFFERED": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3",
