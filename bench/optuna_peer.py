@@ -3,13 +3,14 @@
 python bench/optuna_peer.py trials JOURNAL TRIALS    run trials until so many have ended, as a loop resumes a study
 python bench/optuna_peer.py share TRIALS             print the ms of a trial's share once so many are known
 
-MLFLOW_TRACKING_URI names the store. The objective is that of ``bench/search.py``: a made-up learning curve.
+MLFLOW_TRACKING_URI names the store. The objective is that of ``bench/searches.py``: a made-up learning curve.
 """
 
 import json
 import os
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import optuna
 from mlflow.optuna.storage import MlflowStorage
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-import search
+import searches
 
 DISTRIBUTIONS = {
     "learning_rate": FloatDistribution(0.001, 0.1, log=True),
@@ -58,7 +59,7 @@ def run_trials(journal: Path, trials: int) -> None:
     def train(trial: optuna.Trial) -> float:
         values = suggest(trial)
         note("begin", values)
-        losses = search.draw_curve(values, 0)
+        losses = searches.draw_curve(values, 0)
         for epoch, loss in enumerate(losses, 1):
             time.sleep(SECONDS)
             trial.report(loss, epoch)
@@ -75,7 +76,7 @@ def take_share(trials: int) -> list[float]:
     study = open_study()
     for number in range(trials):
         asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(number)).ask(DISTRIBUTIONS).params
-        curve = search.draw_curve(asked, number)
+        curve = searches.draw_curve(asked, number)
         steps = dict(enumerate(curve, 1))
         study.add_trial(
             optuna.trial.create_trial(
@@ -86,7 +87,7 @@ def take_share(trials: int) -> list[float]:
     for _ in range(4):
         study.optimize(lambda trial: suggest(trial)["learning_rate"], n_trials=1)
         marks.append(time.perf_counter())
-    return [1000 * (end - begin) for begin, end in zip(marks, marks[1:], strict=False)]
+    return [1000 * (end - begin) for begin, end in pairwise(marks)]
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 python bench/search_kills.py
 
-Beside this project's search (of the second experiment) stands Optuna with MLflow's storage for it, which its users resume
-with ``load_if_exists``. Both run on SQLite, one trial at a time; every process is killed at once by SIGKILL.
+Beside this project's search (of the second experiment) stands Optuna with MLflow's storage for it, resumed with
+``load_if_exists``. Both run on SQLite, one trial at a time; every process is killed at once by SIGKILL.
 """
 
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter

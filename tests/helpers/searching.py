@@ -13,6 +13,7 @@ from mlflow.entities import Metric
 from diabetes import Diabetes
 from tracked.analysis.early_stopping import NOT_A_NUMBER, PRUNED
 from tracked.analysis.pruning import decide
+from tracked.analysis.trials import Direction
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.runs.schema import ERROR, PRUNED_BECAUSE, REGISTERED, STOP_REASON, VERB
@@ -83,15 +84,17 @@ class MadeUpWorkers:
             client.set_terminated(run_id, "FINISHED")
             return Outcome("ended", run_id, version="diabetes version 1")
         values, reason, told = list(self.curve(dict(task.given))), "patience", ""
+        monitor = task.given.get("monitor", "val_loss")
+        direction: Direction = "max" if monitor == "val_r2" else "min"
         for epoch in range(1, len(values) + 1):
-            if task.prune != "none" and (told := decide(task.prune, values[:epoch], task.others, "min")):
+            if task.prune != "none" and (told := decide(task.prune, values[:epoch], task.others, direction)):
                 values, reason = values[:epoch], PRUNED
                 client.set_tag(run_id, PRUNED_BECAUSE, told)
                 break
         if not all(map(math.isfinite, values)):
             reason = NOT_A_NUMBER
         now = round(time.time() * 1000)
-        points = [Metric("val_loss", value, now, epoch) for epoch, value in enumerate(values, 1)]
+        points = [Metric(monitor, value, now, epoch) for epoch, value in enumerate(values, 1)]
         points += [Metric("epoch_seconds", 1.5, now, epoch) for epoch in range(1, len(values) + 1)]
         client.log_batch(run_id, metrics=points)
         client.set_tag(run_id, STOP_REASON, reason)

@@ -19,7 +19,6 @@ from tracked.analysis.trials import Direction
 
 PruningRule = Literal["median", "asha"]
 RULES: tuple[PruningRule, ...] = get_args(PruningRule)
-PRUNED = "pruned"  # stop reason of a trial that was given up
 
 # Below five, the median of the others is nearly any of them: two good trials at the start would end most that follow.
 MEDIAN_OTHERS = 5

@@ -69,11 +69,7 @@ def merge_parameters(
     given = {name: value for name, value in command.given.items() if name in defaults}
     requested = {name: value for name, value in given.items() if value != defaults[name].default}
     recorded = recorded_parameters(owner, run, requested)
-    if not mlflow_run_id():
-        for name in sorted(set(given) - set(requested)):
-            if getattr(recorded, name) != given[name]:
-                default, value = as_string(given[name]), as_string(getattr(recorded, name))
-                warn(f"{name}: the default, {default}, counts as not given; the run's value, {value}, is used")
+    warn_of_uncounted(given, requested, recorded)
     extended: dict[str, int] = {}
     for name, value in requested.items():
         former = getattr(recorded, name)
@@ -88,3 +84,17 @@ def merge_parameters(
         former = as_string(getattr(recorded, first))
         raise refusal(first, extended[first], f"{former}, since run {run_id} has a registered version")
     return recorded, extended
+
+
+def warn_of_uncounted(given: Mapping[str, object], requested: Mapping[str, object], recorded: TrainParameters) -> None:
+    """Warn of each given default that does not count, where the run has another value.
+
+    Args:
+        requested: the given values that count.
+    """
+    if mlflow_run_id():
+        return  # it passes every default
+    for name in sorted(set(given) - set(requested)):
+        if getattr(recorded, name) != given[name]:
+            default, value = as_string(given[name]), as_string(getattr(recorded, name))
+            warn(f"{name}: the default, {default}, counts as not given; the run's value, {value}, is used")

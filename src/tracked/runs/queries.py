@@ -13,8 +13,7 @@ from mlflow.entities import Experiment as MlflowExperiment
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from tracked.analysis.early_stopping import NOT_A_NUMBER
-from tracked.analysis.pruning import PRUNED
+from tracked.analysis.early_stopping import NOT_A_NUMBER, PRUNED
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import refusal

@@ -99,7 +99,7 @@ SEARCH_TAGS = {
     (WINNER := "winner"): "the winning trial's number, or defaults",
     (WINNER_RUN_ID := "winner_run_id"): "the training whose best checkpoint is registered",
     (CONFIRMED := "confirmed"): "whether the winner's lead over the defaults is confirmed: true, false or unknown",
-    REGISTERED: "the title of the registered version; set last: with this tag the search is complete",
+    REGISTERED: "the number of the registered version; set last: with this tag the search is complete",
 }
 RATE_TAGS = {
     DATA_SOURCE: "what finds the data again",

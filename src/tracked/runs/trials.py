@@ -14,6 +14,7 @@ from tracked.analysis.trials import Direction, Trial, TrialStatus
 from tracked.runs import queries
 from tracked.runs.metric_points import read_points
 from tracked.runs.queries import MlflowRun
+from tracked.runs.run_parameters import read_given
 from tracked.runs.schema import CONFIRMS, ERROR, PARENT_RUN_ID, PROPOSAL, PRUNED_BECAUSE, STOP_REASON, TRIAL
 from tracked.training.journal import EPOCH_SECONDS
 
@@ -44,7 +45,7 @@ def find_runs(search_id: str, experiment_id: str, monitor: str, direction: Direc
         if trial is None:
             continue
         if label := run.data.tags.get(CONFIRMS):
-            key = label, int(run.data.params.get("seed", -1))
+            key = label, _seed_of(run)
             confirming[key] = _choose(confirming.get(key), trial)
         else:
             trials[trial.number] = _choose(trials.get(trial.number), trial)
@@ -62,10 +63,16 @@ def find_run(search_id: str, experiment_id: str, tags: Mapping[str, str], seed: 
     """
     name = CONFIRMS if CONFIRMS in tags else TRIAL
     condition = f"tags.`{PARENT_RUN_ID}` = '{search_id}' and tags.{name} = '{tags[name]}'"
-    if name == CONFIRMS:
-        condition += f" and params.seed = '{seed}'"
     runs = queries.search(f"looking for a training of search {search_id}", [experiment_id], condition)
+    if name == CONFIRMS:
+        runs = [run for run in runs if _seed_of(run) == seed]
     return max(runs, key=lambda run: (run.info.status == "FINISHED", len(run.data.metrics)), default=None)
+
+
+def _seed_of(run: MlflowRun) -> int:
+    """Read a training's seed, known as soon as its run is there; -1 if it is not."""
+    seed = read_given(run).get("seed", "")  # of the tag launch: a worker may die before it has logged a parameter
+    return int(seed) if seed.isdecimal() else -1
 
 
 def make_trial(tags: Mapping[str, str]) -> Trial:
@@ -76,6 +83,15 @@ def make_trial(tags: Mapping[str, str]) -> Trial:
 
 def _choose(one: Trial | None, other: Trial) -> Trial:
     return other if one is None or (other.is_result, other.epochs) > (one.is_result, one.epochs) else one
+
+
+def read_steps(run_id: str, metric: str) -> set[int]:
+    """Read the steps at which a run has points of a metric.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    return {point.step for point in read_points([run_id], metric).get(run_id, ())}
 
 
 def read_trials(runs: Sequence[MlflowRun], monitor: str, direction: Direction) -> list[Trial | None]:
@@ -134,7 +150,7 @@ def _status_of(run: MlflowRun, best: float | None) -> TrialStatus:
         if reason == PRUNED:
             return "pruned"
         return "not_a_number" if reason == NOT_A_NUMBER or best is None else "finished"
-    return "failed" if run.info.status == "FAILED" and reason == "error" else "running"
+    return "failed" if run.info.status == "FAILED" else "running"
 
 
 def make_tags(search_id: str, number: int, values: Mapping[str, Any], known: Sequence[int]) -> dict[str, str]:

@@ -39,6 +39,9 @@ class Search:
     Args:
         run: the search's.
         first: the trainings that the store already has.
+
+    Attributes:
+        version: the number of the registered version, once there is one.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Search:
         self.confirming: dict[tuple[str, int], Trial] = dict(first.confirming)
         self.root = Path(setting.folder).parent  # of the run folders
         self.confirmation: Confirmation | None = None
+        self.version = ""  # the number of the registered one
         self._dropped: set[str] = set()
         self._deaths: Counter[str] = Counter()
         self._epochs: dict[str, int] = {}
@@ -82,6 +86,8 @@ class Search:
         """
         with track("searching", self.parameters.trials, "trials") as progress:
             progress.advance(len(self.results))
+            if self.results and len(self.results) not in trials.read_steps(self.run.id, BEST_SO_FAR):
+                self._log_best()  # a trial has ended that the killed search did not see end
             for _, trial in self.carry_out(self._make_trial_tasks()):
                 self.trials[trial.number] = trial
                 progress.advance()
@@ -130,7 +136,7 @@ class Search:
         given, of_preset = make_trial_parameters(self.experiment, self.parameters, values)
         given = given if seed is None else {**given, "seed": seed}
         shown = " ".join(f"{key}={format_value(value)}" for key, value in values.items())
-        return Task(name, run_id, f"{name} {shown}", given, of_preset, tags, **more)
+        return Task(name, run_id, f"{name} {shown}".rstrip(), given, of_preset, tags, **more)
 
     def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:
         """Hand tasks to the workers, and yield each with what its run tells at its end."""
@@ -162,10 +168,10 @@ class Search:
             (found,) = trials.read_trials([run_calls.get(outcome.run_id)], self.parameters.monitor, self.direction)
             return found
         found = self._find(task)  # if the store is gone, this ends the search
+        if found.is_result:
+            return found  # its worker died, or lost the store's answer, between the end of its run and the outcome
         if outcome is not None and outcome.status == "failed":
             return replace(found, status="failed", note=outcome.error)
-        if found.is_result:
-            return found  # its worker died between the end of its run and the outcome
         if problem := self._count_death(task, found.run_id, event.death):
             if found.run_id:
                 run_calls.set_tags("tagging the failed trial", found.run_id, {ERROR: problem, STOP_REASON: "error"})
@@ -224,8 +230,13 @@ class Search:
         """Print a line about an ended trial, and log the best value so far."""
         best = next(iter(self.ranked), None)
         say(search_report.format_line(trial, best, self.parameters.monitor))
-        if best is not None and best.best is not None:
-            self.run.log_metrics({BEST_SO_FAR: best.best}, round(time.time() * 1000), step=len(self.results))
+        if trial.is_result:  # a failed one would give the same number of results twice
+            self._log_best()
+
+    def _log_best(self) -> None:
+        for best in self.ranked[:1]:
+            if best.best is not None:
+                self.run.log_metrics({BEST_SO_FAR: best.best}, round(time.time() * 1000), step=len(self.results))
 
     def tell_confirming(self, task: Task, trial: Trial) -> None:
         """Print a line about an ended training that confirms."""

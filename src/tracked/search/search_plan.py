@@ -11,9 +11,9 @@ from tracked.console.errors import UserError
 from tracked.console.parameters import as_string, refusal
 from tracked.console.search_parameters import SearchParameters, make_search_parameters
 from tracked.experiment import Dataset, Experiment
-from tracked.resume import resume_plan
+from tracked.resume import resume_parameters, resume_plan, training_status
 from tracked.runs import queries, run_parameters, run_start
-from tracked.runs.connection import tracking_uri
+from tracked.runs.connection import mlflow_run_id, tracking_uri
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import CODE, DATA_DIGEST, DATA_SOURCE, REGISTERED, SPACE, VERB, name_experiment
 from tracked.search import search_status
@@ -73,6 +73,12 @@ def make_plan(owner: Experiment, command: SearchParameters, folder_lock: RunFold
         raise UserError(
             f"resume: run {run_id} is not a search of {owner.name!r} (verb {run.data.tags.get(VERB)}, {of})"
         )
+    if training_status.is_elsewhere(owner, run):
+        place = run_parameters.read_launch(run).get("snapshots")
+        raise UserError(
+            f"resume: search {run_id} runs or died on another host or in another container (snapshots in {place}): "
+            "resume it there; if that is gone, close it here, then resume it"
+        )
     held = partial(_held_error, run_id)
     resume_plan.lock_folder(owner, search_status.find_folder(owner, run), folder_lock, held)
     run = run_start.read_run(run_id)  # another process may have finished it before the lock
@@ -85,30 +91,40 @@ def _held_error(run_id: str, holder: str) -> UserError:
 
 
 def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> SearchParameters:
-    """Merge the search's parameters with the command's. A value equal to its default counts as not given.
+    """Merge the search's parameters with the command's.
+
+    A value equal to its default counts as not given, since ``mlflow run`` passes every default; of what may change, it
+    counts on a command line.
 
     Raises:
         UserError: if a parameter would have to change.
     """
     cls, run_id = make_search_parameters(owner), run.info.run_id
+    given = {name: value for name, value in command.given.items() if name != "resume"}
+    counted = () if mlflow_run_id() else (*CHANGEABLE, *EXTENDABLE)
+    requested = {
+        name: value for name, value in given.items() if name in counted or value != cls.model_fields[name].default
+    }
     values = {name: value for name, value in run_parameters.read_given(run).items() if name in cls.model_fields}
+    # Before the check: this machine may have fewer cores than the former one, or no Ray.
+    values |= {name: value for name, value in requested.items() if name in CHANGEABLE}
     try:
         recorded = cls.model_validate(values, context=run_parameters.read_preset_values(run))
     except ValidationError as error:
         first = error.errors()[0]
-        problem = ": ".join([*map(str, first["loc"]), first["msg"]])
-        raise UserError(f"resume: search {run_id} has an invalid parameter ({problem}); start a new search") from None
+        problem = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+        advice = "give another value" if problem.startswith(CHANGEABLE) else "start a new search"
+        raise UserError(f"resume: search {run_id} has an invalid parameter ({problem}); {advice}") from None
+    resume_parameters.warn_of_uncounted(given, requested, recorded)
     space = run.data.tags.get(SPACE, recorded.search_space.text)
     # The experiment's own space may be another by now. Else it counts as not given, as in the search's name.
     changes: dict[str, object] = {} if recorded.search_space.text == space else {"space": space}
-    for name, value in command.given.items():
-        former = getattr(recorded, name, None)
-        if name == "resume" or value == cls.model_fields[name].default:
-            continue
+    for name, value in requested.items():
+        former = getattr(recorded, name)
         if name == "space":
             if command.search_space.text != space:
                 raise refusal(name, as_string(value), f"{space}, as search {run_id} has it, or a new search")
-        elif name in CHANGEABLE or (name in EXTENDABLE and value > former and REGISTERED not in run.data.tags):
+        elif name in EXTENDABLE and value > former and REGISTERED not in run.data.tags:
             changes[name] = value
         elif value != former:
             more = " or more" if name in EXTENDABLE and REGISTERED not in run.data.tags else ""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tracked.console.errors import UserError
+from tracked.console.errors import RunFailed, UserError
+from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.resume import training_status
 from tracked.runs import queries, run_calls
@@ -22,13 +23,14 @@ from tracked.runs.schema import (
     TRIALS_TABLE,
     VERB,
 )
+from tracked.search import trial_folders
 from tracked.search.processes import LOGS
 from tracked.search.worker import STOP, WORKERS
 from tracked.training import run_folder
 from tracked.training.holder import Holder
-from tracked.training.run_folder_lock import RunFolderLock
+from tracked.training.run_folder_lock import HeldError, RunFolderLock
 
-REPORT = map(re.escape, (TRIALS_TABLE, SEARCH_PAGE, SEARCH_PICTURE))
+REPORT = tuple(map(re.escape, (TRIALS_TABLE, SEARCH_PAGE, SEARCH_PICTURE)))
 FILES = (WORKERS, STOP, LOGS, *REPORT)  # of a search's run folder, beside the lock
 
 
@@ -39,6 +41,7 @@ class UnfinishedSearch:
     run: MlflowRun
     holder: Holder | None
     trials: int
+    is_elsewhere: bool = False  # may be alive on another host, or with a folder that cannot be read
 
     @property
     def id(self) -> str:
@@ -46,29 +49,45 @@ class UnfinishedSearch:
         return str(self.run.info.run_id)
 
     @property
+    def is_dead(self) -> bool:
+        """True if known that no process works on it."""
+        return self.holder is None and not self.is_elsewhere
+
+    @property
     def lines(self) -> list[str]:
         """Lines for people: the run, its progress and holder, how to resume."""
         started = datetime.fromtimestamp(self.run.info.start_time / 1000, UTC).isoformat(" ", "seconds")
         tags, most = self.run.data.tags, self.run.data.params.get("trials", "?")
         life = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {tags.get(STOP_REASON, 'unknown')}"
+        if self.is_elsewhere and not self.holder:
+            life = "unknown here whether alive"
         return [
             f"{self.id}  {self.run.info.run_name}",
             f"    search, started {started}, {self.trials} of {most} trials have begun; {life}",
-            *([] if self.holder else [f"    resume with: search --resume {self.id}"]),
+            *([f"    resume with: search --resume {self.id}"] if self.is_dead else []),
         ]
 
 
 def find_unfinished(owner: Experiment, experiment_id: str) -> list[UnfinishedSearch]:
-    """Find the unfinished searches in an MLflow experiment, the newest first."""
+    """Find the unfinished searches in an MLflow experiment, the newest first; of a complete one, the end is missing."""
     runs = queries.search("reading the runs", [experiment_id])
     found = []
     for run in runs:
         tags = run.data.tags
-        if tags.get(VERB) == "search" and queries.is_own(owner, run) and not {REGISTERED, CLOSED} & set(tags):
-            holder = run_folder.find_holder(find_folder(owner, run))
+        has_ended = CLOSED in tags or (REGISTERED in tags and run.info.status == "FINISHED")
+        if tags.get(VERB) == "search" and queries.is_own(owner, run) and not has_ended:
+            holder, is_elsewhere = _find_life(owner, run)
             trials = sum(TRIAL in one.data.tags and one.data.tags.get(PARENT_RUN_ID) == run.info.run_id for one in runs)
-            found.append(UnfinishedSearch(run, holder, trials))
+            found.append(UnfinishedSearch(run, holder, trials, is_elsewhere))
     return found
+
+
+def _find_life(owner: Experiment, run: MlflowRun) -> tuple[Holder | None, bool]:
+    """Find the process that holds a search, and whether one that this host does not see may be working on it."""
+    try:
+        return run_folder.find_holder(find_folder(owner, run)), training_status.is_elsewhere(owner, run)
+    except OSError:  # a folder that cannot be read tells nothing
+        return None, True
 
 
 def find_latest(owner: Experiment) -> MlflowRun:
@@ -79,7 +98,7 @@ def find_latest(owner: Experiment) -> MlflowRun:
     """
     experiment = queries.find_experiment("auto")
     for search in find_unfinished(owner, experiment.experiment_id):
-        if search.holder is None:
+        if search.is_dead:
             return search.run
     raise UserError(f"resume: no resumable search in experiment {experiment.name}; start one without --resume")
 
@@ -96,7 +115,7 @@ def select(searches: Sequence[UnfinishedSearch], close: str) -> list[UnfinishedS
         UserError: if a process holds that one.
     """
     if close in ("no", "dead"):
-        return [search for search in searches if search.holder is None and close == "dead"]
+        return [search for search in searches if search.is_dead and close == "dead"]
     chosen = [search for search in searches if search.id == close]
     if chosen and chosen[0].holder:
         raise UserError(f"close: search {close} is held by {chosen[0].holder}; end that process first")
@@ -128,15 +147,30 @@ def belongs_to(run: MlflowRun, search: UnfinishedSearch) -> bool:
 
 
 def close(owner: Experiment, search: UnfinishedSearch) -> str:
-    """Close a search's run once its trainings are closed; returns a line with the result.
+    """Close a search's run once its unfinished trainings are closed; returns a line with the result.
+
+    The checkpoints that the search still had of finished trainings are logged at their runs, and the run folders are
+    removed. With a registered version the run's status is FINISHED, else KILLED.
 
     Raises:
-        RunFailed: if the store keeps failing.
+        RunFailed: if the store keeps failing, or the run folder cannot be locked.
     """
+    folder = find_folder(owner, search.run)
+    status = "FINISHED" if REGISTERED in search.run.data.tags else "KILLED"
     with RunFolderLock(FILES) as folder_lock:
-        folder_lock.take(find_folder(owner, search.run))
-        reason = search.run.data.tags.get(STOP_REASON, "killed")
-        run_calls.set_tags("tagging the run as closed", search.id, {CLOSED: "true", STOP_REASON: reason})
-        run_calls.end(search.id, "KILLED")
+        try:
+            folder_lock.take(folder)
+        except HeldError as held:
+            return f"{search.id} was not closed: {held} holds it"
+        except OSError as error:
+            raise RunFailed(f"{folder} cannot be locked ({one_line(error)})") from error
+        for run in queries.search("reading the search's trainings", [search.run.info.experiment_id]):
+            if belongs_to(run, search) and run.info.status == "FINISHED":
+                trial_folders.keep_checkpoint(folder.parent, run.info.run_id)
+                trial_folders.remove(owner, folder.parent, run.info.run_id)
+        if status == "KILLED":
+            reason = search.run.data.tags.get(STOP_REASON, "killed")
+            run_calls.set_tags("tagging the run as closed", search.id, {CLOSED: "true", STOP_REASON: reason})
+        run_calls.end(search.id, status)
         folder_lock.remove()
-    return f"closed {search.id} as KILLED, after {search.trials} trials"
+    return f"closed {search.id} as {status}, after {search.trials} trials"

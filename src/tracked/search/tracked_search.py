@@ -47,12 +47,12 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
         require_short_name(parameters.model_name)
         tell_parameters(parameters, is_new=plan.run is None)
         registry.require_own_model(experiment, parameters.model_name)
+        make_workers = _choose_workers(parameters)
         data = experiment.load(parameters, plan.source)
         require_rows(data)
         say(data.summary)
         code = search_plan.digest_code(experiment)
         search_plan.require_same(plan, data, code)
-        make_workers = _choose_workers(parameters)
         start = _make_start(experiment, parameters, data, code, folder_lock, plan)
         name, texts = parameters.run_name, parameters.as_logged()
         with context.run(experiment, "search", name, texts, signals, resumable=start) as run:
@@ -76,6 +76,9 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
                         search_log.log_search(
                             run, parameters, experiment_id, list(search.trials.values()), search.confirmation
                         )
+            if search.version:
+                run.flush()  # the report, too
+                run.set_tags({REGISTERED: search.version})
 
 
 def _choose_workers(parameters: SearchParameters) -> Callable[[Experiment, Setting], Workers]:

@@ -66,7 +66,7 @@ def _key_of(task: Task) -> tuple[str, int]:
 def register(search: Search, confirmation: Confirmation | None) -> str:
     """Register the winner's training, or without a confirmation the best trial; returns the version's title.
 
-    The search's tag ``REGISTERED`` is set last, so a search that has it is complete.
+    The search's tag ``REGISTERED`` is set later, once the report is logged, so a search that has it is complete.
 
     Raises:
         Interrupted: if a signal came.
@@ -87,10 +87,9 @@ def register(search: Search, confirmation: Confirmation | None) -> str:
     title = search.register(
         search.make_task(name, chosen.values, {}, chosen.run_id, seed=seed, register=True, note=note, version_tags=tags)
     )
-    number_of_version = run_calls.get(chosen.run_id).data.tags[REGISTERED]
+    version = run_calls.get(chosen.run_id).data.tags[REGISTERED]
     keep_checkpoints(search)
-    search.run.flush()
-    search.run.set_tags({REGISTERED: number_of_version})
+    search.version = version
     return title
 
 

@@ -50,11 +50,13 @@ def test_trials_of_a_search_are_read_from_their_runs() -> None:
     make_run(tags(3, **{STOP_REASON: "error", ERROR: "no memory"}), "FAILED", [])
     make_run(tags(4, **{STOP_REASON: "interrupted"}), "KILLED", [0.8])
     make_run(tags(5), None, [0.7])
-    make_run(trials.make_tags("another", 6, {}, ()), "FINISHED", [0.1])
+    make_run(tags(6, **{STOP_REASON: "patience", ERROR: "disk full"}), "FAILED", [0.6])
+    make_run(trials.make_tags("another", 7, {}, ()), "FINISHED", [0.1])
     make_run({}, "FINISHED", [0.1])
     found = trials.find_runs("S", "0", "val_loss", "min").trials
-    assert list(found) == [0, 1, 2, 3, 4, 5]
-    assert [one.status for one in found.values()] == ["pruned", "finished", "not_a_number", "failed", *["running"] * 2]
+    assert list(found) == [0, 1, 2, 3, 4, 5, 6]
+    statuses = ["pruned", "finished", "not_a_number", "failed", "running", "running", "failed"]
+    assert [one.status for one in found.values()] == statuses
     assert (found[1].best, found[1].best_epoch, found[1].history) == (0.25, 2, (0.5, 0.25, 0.3))
     assert (found[1].values, found[1].known, found[1].seconds) == ({"rate": 0.1}, (0,), 6.0)
     assert [found[number].note for number in (0, 2, 3)] == ["far behind", "", "no memory"]

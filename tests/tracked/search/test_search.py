@@ -12,12 +12,16 @@ import pytest
 
 from diabetes import Diabetes
 from helpers.searching import MadeUpWorkers, make_curve, run_search
+from tracked.console import search_parameters
 from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.signals import Signals
 from tracked.console.space import parse_space
 from tracked.console.train_parameters import make_train_parameters
 from tracked.runs import trials as store
+from tracked.search import tracked_search
 from tracked.search.proposals import propose
 from tracked.search.tasks import Outcome, Task
+from tracked.verbs import unfinished
 
 SPACE = "learning_rate=0.001..0.1/log hidden_units=16,64"
 SMALL = (f"--space={SPACE}", "--confirm=0", "--keep=0")
@@ -313,3 +317,125 @@ def test_outcome_of_a_worker_is_not_believed_without_its_run(monkeypatch: pytest
     assert json.loads(runs()[0].data.tags["proposal"])["values"] == {
         "learning_rate": float(table()[0]["learning_rate"]), "hidden_units": int(table()[0]["hidden_units"])
     }  # fmt: skip
+
+
+def test_confirming_training_whose_worker_dies_before_its_parameters_are_logged_has_one_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[str] = []
+
+    def prepare(workers: MadeUpWorkers) -> None:
+        def before(task: Task) -> Any:
+            if "confirms" not in task.tags or begun:
+                return "go on"
+            launch = {"parameters": {"seed": str(task.given["seed"])}}
+            tags = {"verb": "train", "experiment": "diabetes", **task.tags, "launch": json.dumps(launch)}
+            begun.append(mlflow.MlflowClient().create_run("0", tags=tags).info.run_id)
+            return None
+
+        workers.before = before
+
+    run_search(monkeypatch, "--trials=2", f"--space={SPACE}", "--confirm=1", "--keep=0", prepare=prepare)
+    confirming = [run for run in runs() if "confirms" in run.data.tags]
+    assert len(confirming) == 3
+    assert {run.info.status for run in confirming} == {"FINISHED"}
+    assert begun[0] in {run.info.run_id for run in confirming}
+
+
+def test_higher_metric_wins_where_higher_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = run_search(
+        monkeypatch, "--trials=20", "--monitor=val_r2", "--prune=asha", f"--space={SPACE}", "--confirm=2", "--keep=0",
+        curve=lambda given: [-value for value in make_curve(given)],
+    )  # fmt: skip
+    rows = [row for row in table() if row["status"] == "finished"]
+    best = sorted(rows, key=lambda row: -float(row["best"]))
+    assert {task.tags["confirms"] for task in workers.tasks if "confirms" in task.tags} == {
+        "defaults", *(row["number"] for row in best[:3])
+    }  # fmt: skip
+    assert the_search().data.metrics["best_trial"] == float(best[0]["number"])
+    assert the_search().data.metrics["best_so_far"] == float(best[0]["best"])
+    assert all(float(row["best"]) < float(best[0]["best"]) for row in table() if row["status"] == "pruned")
+
+
+def test_failed_trial_adds_no_point_to_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(workers: MadeUpWorkers) -> None:
+        workers.before = lambda task: workers.fail(task, "disk full") if task.name == "trial 01" else "go on"
+
+    run_search(monkeypatch, "--trials=3", *SMALL, prepare=prepare)
+    points = mlflow.MlflowClient().get_metric_history(the_search().info.run_id, "best_so_far")
+    assert [point.step for point in points] == [1, 2]
+
+
+def test_search_is_complete_only_once_its_report_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    log_search = tracked_search.search_log.log_search
+
+    def log(run: Any, *arguments: Any) -> None:
+        seen.append(mlflow.MlflowClient().get_run(run.id).data.tags.get("registered_version"))
+        log_search(run, *arguments)
+
+    monkeypatch.setattr(tracked_search.search_log, "log_search", log)
+    run_search(monkeypatch, "--trials=2", *SMALL)
+    assert seen == [None]
+    assert the_search().data.tags["registered_version"] == "1"
+
+
+def test_what_may_change_changes_back_to_its_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(search_parameters, "count_cores", lambda: 4)
+    with pytest.raises(Interrupted):
+        run_search(monkeypatch, "--trials=4", "--workers=4", "--epochs=9", *SMALL, prepare=Stop(3))
+    monkeypatch.setattr(search_parameters, "count_cores", lambda: 2)
+    with pytest.raises(UserError, match=r"invalid parameter \(workers: '4' .* at most 2.*\); give another value$"):
+        run_search(monkeypatch, "--resume=latest")
+    workers = run_search(monkeypatch, "--resume=latest", "--workers=1", "--trials=20", "--epochs=200000")
+    assert workers.count == 1
+    assert len(table()) == 20
+    assert "epochs: the default, 200000, counts as not given; the run's value, 9, is used" in capsys.readouterr().err
+
+
+def test_closed_search_leaves_checkpoints_at_the_runs_and_no_run_folder(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        run_search(monkeypatch, "--trials=4", f"--space={SPACE}", "--keep=2", prepare=Stop(3))
+    for run in runs():
+        left = folder / "snapshots" / run.info.run_id
+        left.mkdir()
+        (left / "best.keras").write_text("weights")
+    unfinished.main(Diabetes(), [f"--close={the_search().info.run_id}"], Signals())
+    for run in runs():
+        found = mlflow.MlflowClient().list_artifacts(run.info.run_id, "checkpoint")
+        assert [file.path for file in found] == ["checkpoint/best.keras"]
+        assert not (folder / "snapshots" / run.info.run_id).exists()
+    assert (the_search().info.status, the_search().data.tags["closed"]) == ("KILLED", "true")
+
+
+def test_search_that_was_killed_before_its_end_is_still_unfinished(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_search(monkeypatch, "--trials=2", *SMALL)
+    mlflow.MlflowClient().update_run(the_search().info.run_id, "RUNNING")
+    unfinished.main(Diabetes(), [], Signals())
+    assert f"resume with: search --resume {the_search().info.run_id}" in capsys.readouterr().out
+    unfinished.main(Diabetes(), ["--close=dead"], Signals())
+    assert the_search().info.status == "FINISHED"
+
+
+def test_search_of_another_host_is_neither_resumed_nor_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Interrupted):
+        run_search(monkeypatch, "--trials=4", *SMALL, prepare=Stop(3))
+    client, search_id = mlflow.MlflowClient(), the_search().info.run_id
+    launch = json.loads(the_search().data.tags["launch"]) | {"host": "elsewhere", "token": "another"}
+    client.set_tag(search_id, "launch", json.dumps(launch))
+    client.delete_tag(search_id, "stop_reason")
+    with pytest.raises(UserError, match="no resumable search"):
+        run_search(monkeypatch, "--resume=latest")
+    with pytest.raises(UserError, match=f"search {search_id} runs or died on another host"):
+        run_search(monkeypatch, f"--resume={search_id}")
+    unfinished.main(Diabetes(), ["--close=dead"], Signals())
+    assert "unknown here whether alive" in capsys.readouterr().out
+    assert "closed" not in the_search().data.tags

@@ -7,9 +7,11 @@ import pytest
 
 from diabetes import Diabetes
 from tracked.console.errors import UserError
+from tracked.console.search_parameters import make_search_parameters
 from tracked.console.signals import Signals
-from tracked.runs.schema import EXPERIMENT, PARENT_RUN_ID, TRIAL, VERB
+from tracked.runs.schema import EXPERIMENT, PARENT_RUN_ID, REGISTERED, TRIAL, VERB
 from tracked.search import search_status
+from tracked.search.tracked_search import start_or_resume
 from tracked.training.run_folder_lock import RunFolderLock
 from tracked.verbs import unfinished
 
@@ -53,3 +55,23 @@ def test_dead_search_is_closed_with_its_trials(
     unfinished.main(Diabetes(), ["--close=dead"], Signals())
     assert [mlflow.get_run(run_id).info.status for run_id in (search, trial)] == ["KILLED", "KILLED"]
     assert f"closed {trial} as KILLED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["resume", "close"])
+def test_search_killed_after_its_version_was_registered_is_ended_as_finished(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
+    search, trial = make_search(tmp_path / "snapshots")
+    client = mlflow.MlflowClient()
+    client.set_tag(search, REGISTERED, "1")
+    client.set_terminated(trial)
+    if verb == "resume":
+        command = make_search_parameters(Diabetes()).parse(["--resume=latest"])
+        with start_or_resume(Diabetes(), command, Signals()) as found:
+            assert found is None
+    else:
+        unfinished.main(Diabetes(), ["--close=dead"], Signals())
+    assert mlflow.get_run(search).info.status == "FINISHED"
+    with pytest.raises(UserError, match=r"^resume: no resumable search in experiment Default"):
+        search_status.find_latest(Diabetes())

@@ -1,6 +1,6 @@
 """Measure a search's own share of a trial: propose, hand out, read what came of it, tell; training and tracking apart.
 
-python bench/search.py
+python bench/searches.py
 
 The history is made up: runs as the trainings of the second experiment leave them, with curves that follow from the
 parameters, written by MLflow's client. Then ten more trials are searched in this process, by workers that write such a
@@ -196,12 +196,12 @@ def make_row(name: str, trials: int, seconds: Mapping[str, Sequence[float]]) -> 
 
 
 def main() -> None:
-    """Measure, print and write bench/out/search.md."""
+    """Measure, print and write bench/out/searches.md."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     rows = [make_row(name, size, seconds) for size in SIZES for name, seconds in measure_both(size).items()]
     head = ["a trial's share", "median, ms", "minimum, ms", "CPU, ms", "of it propose, ms", "read, ms", "a resume, s"]
     note = f"{TRIALS} trials each; CPU, propose and read are medians. CPU is of this process, without the server's."
-    epochs.write("search.md", f"{epochs.table(head, rows)}\n\n{note}")
+    epochs.write("searches.md", f"{epochs.table(head, rows)}\n\n{note}")
 
 
 if __name__ == "__main__":
