@@ -20,8 +20,6 @@ import peers
 import pruning
 import recommendation
 import replays
-import search_kills
-import searches
 import short
 from helpers import warm
 from imdb_conv1d.experiment import MAX_NATS
@@ -107,35 +105,6 @@ def test_plain_keras_shuffles_each_epoch_for_accuracy_only() -> None:
     assert peers.commands("ids.npz", 4, 7)["plain Keras"][-1] == "none"
     assert set(accuracy.commands("ids.npz", 7)) >= {"this project", "this project, fused=false", "plain Keras"}
     assert not [name for name in accuracy.commands("ids.npz", 7) if name.startswith("plain Keras, ")]
-
-
-def test_share_of_a_search_is_measured_on_trials_that_the_store_has(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(searches, "TRIALS", 2)
-    experiment_id = mlflow.create_experiment("search")
-    search_id = mlflow.MlflowClient().create_run(experiment_id).info.run_id
-    searches.fill(store, experiment_id, search_id, 11)  # from ten on, TPE proposes
-    seconds = searches.measure(tmp_path, store, experiment_id, search_id, 11)
-    assert {part: len(found) for part, found in seconds.items()} == {
-        "whole": 2, "CPU": 2, "propose": 2, "read": 2, "resume": 1,
-    }  # fmt: skip
-    for whole, propose, read in zip(*(seconds[part] for part in ("whole", "propose", "read")), strict=True):
-        assert whole > propose + read
-    runs = mlflow.search_runs([experiment_id], "tags.trial LIKE '%'", output_format="list")
-    assert sorted(int(run.data.tags["trial"]) for run in runs) == list(range(14))
-    assert all(run.info.status == "FINISHED" for run in runs)
-    (row,) = [searches.make_row("SQLite", 11, seconds)]
-    assert row[0] == "SQLite, after 11 trials"
-
-
-def test_killed_search_of_a_peer_runs_to_its_end_and_its_points_are_counted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(search_kills, "TRIALS", 4)
-    counts = search_kills.measure_optuna(tmp_path, 1)
-    assert counts["finished"] == 4
-    assert counts["doubled"] == 0
 
 
 def test_measured_replay_reads_the_runs_of_its_case(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
