@@ -1,12 +1,12 @@
 """The parameters of a search: its own, and those of a training, which hold for all trials."""
 
-import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
 from tracked.console import trial_parameters
+from tracked.console.cores import count_cores
 from tracked.console.errors import UserError
 from tracked.console.parameters import Text, refusal
 from tracked.console.space import SPACE, SYNTAX, Space, parse_space
@@ -157,8 +157,3 @@ def make_trial_parameters(
     """
     assert command.trains is make_train_parameters(experiment)
     return trial_parameters.combine(command.training_given, command.preset_values, values)
-
-
-def count_cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -138,9 +138,7 @@ def start_or_resume(
             require_short_name(parameters.model_name)
         tell_parameters(parameters, is_new=plan is None)
         registry.require_own_model(experiment, parameters.model_name)
-        data = DatasetCache(experiment).load(parameters, plan.source if plan else "")
-        require_rows(data)
-        say(data.summary)
+        data = load_data(experiment, parameters, plan.source if plan else "")
         if plan:
             resume_plan.require_same_data(plan, data)
         with open_training(experiment, parameters, data, plan, folder_lock, signals) as training:
@@ -200,15 +198,22 @@ def require_short_name(name: str) -> None:
         raise refusal("model_name", name, f"a name of at most {MAX_NAME} characters")
 
 
-def require_rows(data: Dataset) -> None:
-    """Check that the train and validation parts have rows.
+def load_data(experiment: Experiment, parameters: TrainParameters, source: str = "") -> Dataset:
+    """Read the data of trainings, and tell of them in a line.
+
+    Args:
+        source: the ``source`` of a resumed run's dataset; empty for a new one.
 
     Raises:
-        UserError: naming the first part without a row.
+        UserError: if the data cannot be read, or trained on with these parameters; or if a part that a training sees
+            has no row.
     """
+    data = DatasetCache(experiment).load(parameters, source)
     for part in ("train", "validation"):
         if not data.counts.get(part):
             raise UserError(f"data: {data.source} has no rows in its {part} part; allowed: data with rows in each part")
+    say(data.summary)
+    return data
 
 
 def _import_training_code() -> None:

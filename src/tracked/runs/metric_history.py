@@ -15,12 +15,11 @@ from tracked.console.lines import format_count
 from tracked.console.metric_direction import infer_mode
 from tracked.console.parameters import refusal
 from tracked.runs import queries
-from tracked.runs.metric_points import read_points
+from tracked.runs.metric_points import INFINITE, read_points
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import STOPPED_EPOCH, VERB
 from tracked.training.journal import EPOCH_SECONDS, LEARNING_RATE
 
-INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
 MAX_PATIENCES = 200  # in the default grid
 MAX_ROWS = 2_000_000  # of the replayed table: a gigabyte
 AT_ONCE = 100  # histories that one query reads

@@ -15,6 +15,7 @@ from tracked.console.lines import format_count
 from tracked.runs.outbox import with_retries
 
 MAX_POINTS = 200_000  # of one query
+INFINITE = 1.797e308  # MLflow stores an infinite value as the largest finite one
 # A server answers its own pages for many runs at a time, with these limits.
 SERVER_PAGES = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
 SERVER_RUNS, SERVER_POINTS = 100, 25_000

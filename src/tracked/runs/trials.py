@@ -12,13 +12,12 @@ from mlflow.entities import Metric
 from tracked.analysis.early_stopping import NOT_A_NUMBER, PRUNED
 from tracked.analysis.trials import Direction, Trial, TrialStatus
 from tracked.runs import queries
-from tracked.runs.metric_points import read_points
+from tracked.runs.metric_points import INFINITE, read_points
 from tracked.runs.queries import MlflowRun
 from tracked.runs.run_parameters import read_given
 from tracked.runs.schema import CONFIRMS, ERROR, PARENT_RUN_ID, PROPOSAL, PRUNED_BECAUSE, STOP_REASON, TRIAL
 from tracked.training.journal import EPOCH_SECONDS
 
-INFINITE = 1.79e308  # how a database stores an infinite metric
 AT_ONCE = 200  # runs whose points are read in one query
 
 
@@ -38,8 +37,7 @@ def find_runs(search_id: str, experiment_id: str, monitor: str, direction: Direc
     Raises:
         RunFailed: if the store keeps failing.
     """
-    condition = f"tags.`{PARENT_RUN_ID}` = '{search_id}'"
-    runs = queries.search(f"reading the trials of search {search_id}", [experiment_id], condition)
+    runs = list_runs(search_id, experiment_id)
     trials, confirming = dict[int, Trial](), dict[tuple[str, int], Trial]()
     for run, trial in zip(runs, read_trials(runs, monitor, direction), strict=True):
         if trial is None:
@@ -52,6 +50,19 @@ def find_runs(search_id: str, experiment_id: str, monitor: str, direction: Direc
     return SearchRuns(dict(sorted(trials.items())), confirming)
 
 
+def list_runs(search_id: str, experiment_id: str, condition: str = "") -> list[MlflowRun]:
+    """List the runs below a search's, the newest first.
+
+    Args:
+        condition: what more is asked of them, in MLflow's search language.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    below = f"tags.`{PARENT_RUN_ID}` = '{search_id}'{condition}"
+    return queries.search(f"reading the trainings of search {search_id}", [experiment_id], below)
+
+
 def find_run(search_id: str, experiment_id: str, tags: Mapping[str, str], seed: int) -> MlflowRun | None:
     """Find the run that was made with the tags of a search's training; None if there is none.
 
@@ -62,8 +73,7 @@ def find_run(search_id: str, experiment_id: str, tags: Mapping[str, str], seed: 
         RunFailed: if the store keeps failing.
     """
     name = CONFIRMS if CONFIRMS in tags else TRIAL
-    condition = f"tags.`{PARENT_RUN_ID}` = '{search_id}' and tags.{name} = '{tags[name]}'"
-    runs = queries.search(f"looking for a training of search {search_id}", [experiment_id], condition)
+    runs = list_runs(search_id, experiment_id, f" and tags.{name} = '{tags[name]}'")
     if name == CONFIRMS:
         runs = [run for run in runs if _seed_of(run) == seed]
     return max(runs, key=lambda run: (run.info.status == "FINISHED", len(run.data.metrics)), default=None)

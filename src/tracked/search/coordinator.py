@@ -111,12 +111,15 @@ class Search:
                 yield self._make_trial_task(number, values, trial.known, "")
 
     def _make_trial_task(self, number: int, values: Mapping[str, Any], known: Sequence[int], run_id: str) -> Task:
-        digits = max(2, len(str(self.parameters.trials - 1)))
-        name = f"trial {number:0{digits}}"
+        name = self.name_trial(number)
         rule = self.parameters.prune
         others = [self.trials[one].history for one in known if one in self.trials] if rule != "none" else []
         tags = trials.make_tags(self.run.id, number, values, known)
         return self.make_task(name, values, tags, run_id, prune=rule, others=others)
+
+    def name_trial(self, number: int) -> str:
+        """Name a trial so that names sort as numbers do."""
+        return f"trial {number:0{max(2, len(str(self.parameters.trials - 1)))}}"
 
     def make_task(
         self,

@@ -10,7 +10,7 @@ from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.resume import training_status
-from tracked.runs import queries, run_calls
+from tracked.runs import queries, run_calls, trials
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import (
     CLOSED,
@@ -77,8 +77,8 @@ def find_unfinished(owner: Experiment, experiment_id: str) -> list[UnfinishedSea
         has_ended = CLOSED in tags or (REGISTERED in tags and run.info.status == "FINISHED")
         if tags.get(VERB) == "search" and queries.is_own(owner, run) and not has_ended:
             holder, is_elsewhere = _find_life(owner, run)
-            trials = sum(TRIAL in one.data.tags and one.data.tags.get(PARENT_RUN_ID) == run.info.run_id for one in runs)
-            found.append(UnfinishedSearch(run, holder, trials, is_elsewhere))
+            begun = sum(TRIAL in one.data.tags and one.data.tags.get(PARENT_RUN_ID) == run.info.run_id for one in runs)
+            found.append(UnfinishedSearch(run, holder, begun, is_elsewhere))
     return found
 
 
@@ -164,8 +164,8 @@ def close(owner: Experiment, search: UnfinishedSearch) -> str:
             return f"{search.id} was not closed: {held} holds it"
         except OSError as error:
             raise RunFailed(f"{folder} cannot be locked ({one_line(error)})") from error
-        for run in queries.search("reading the search's trainings", [search.run.info.experiment_id]):
-            if belongs_to(run, search) and run.info.status == "FINISHED":
+        for run in trials.list_runs(search.id, search.run.info.experiment_id):
+            if training_status.is_of_search(run) and run.info.status == "FINISHED":
                 trial_folders.keep_checkpoint(folder.parent, run.info.run_id)
                 trial_folders.remove(owner, folder.parent, run.info.run_id)
         if status == "KILLED":

@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from tracked.console.cores import count_cores
 from tracked.console.lines import say
 from tracked.console.search_parameters import SearchParameters
 from tracked.console.signals import Signals
 from tracked.experiment import Dataset, Experiment
 from tracked.reports import search_log
-from tracked.resume.tracked_training import require_rows, require_short_name, tell_parameters
+from tracked.resume.tracked_training import load_data, require_short_name, tell_parameters
 from tracked.runs import context, registry, run_calls, trials
 from tracked.runs.connection import forget_mlflow_run_id, registry_uri, tracking_uri
 from tracked.runs.run_start import ResumableStart
@@ -22,7 +23,7 @@ from tracked.search.coordinator import Search
 from tracked.search.processes import ProcessWorkers
 from tracked.search.search_plan import SearchPlan
 from tracked.search.tasks import Setting, Workers
-from tracked.training import reproducibility, run_folder
+from tracked.training import run_folder
 from tracked.training.run_folder_lock import RunFolderLock
 
 
@@ -48,9 +49,7 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
         tell_parameters(parameters, is_new=plan.run is None)
         registry.require_own_model(experiment, parameters.model_name)
         make_workers = _choose_workers(parameters)
-        data = experiment.load(parameters, plan.source)
-        require_rows(data)
-        say(data.summary)
+        data = load_data(experiment, parameters, plan.source)
         code = search_plan.digest_code(experiment)
         search_plan.require_same(plan, data, code)
         start = _make_start(experiment, parameters, data, code, folder_lock, plan)
@@ -114,7 +113,7 @@ def _make_start(
 def _make_setting(
     experiment: Experiment, parameters: SearchParameters, data: Dataset, run: Run, experiment_id: str
 ) -> Setting:
-    threads = max(1, reproducibility.count_cores() // parameters.workers) if parameters.workers > 1 else 0
+    threads = max(1, count_cores() // parameters.workers) if parameters.workers > 1 else 0
     environment = {"MLFLOW_TRACKING_URI": tracking_uri(), "MLFLOW_REGISTRY_URI": registry_uri()}
     environment[run_folder.setting_name(experiment.name)] = str(run.folder.parent)
     holder = run_folder.last_holder(run.folder)

@@ -39,7 +39,7 @@ def confirm_best(search: Search) -> Confirmation | None:
                 found = search.confirming.get((label, seed))
                 if found is None or not found.is_result:
                     tags = trials.make_confirming_tags(search.run.id, label, values)
-                    who = label if label == DEFAULTS else f"trial {int(label):02}"
+                    who = label if label == DEFAULTS else search.name_trial(int(label))
                     name = f"confirm {who} with seed {seed}"
                     yield search.make_task(name, values, tags, found.run_id if found else "", seed=seed)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tracked.console.cores import count_cores
 from tracked.console.lines import quiet_stderr
 from tracked.experiment import Experiment
 
@@ -145,11 +146,6 @@ def _has_deterministic_ops() -> bool:
     except ImportError:
         return bool(_deterministic)
     return bool(is_op_determinism_enabled())
-
-
-def count_cores() -> int:
-    """Count the cores that this process may use (Linux), elsewhere all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def without_autotune() -> "tf.data.Options":

@@ -19,19 +19,16 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
 
     from tracked.analysis.rate_range import suggest
     from tracked.reports import rate_report
-    from tracked.resume.tracked_training import require_rows
+    from tracked.resume.tracked_training import load_data
     from tracked.runs import connection, context, run_start
     from tracked.runs.schema import SUGGESTED_RATE
     from tracked.runs.writer import escape_markdown
     from tracked.training import range_test, reproducibility
-    from tracked.training.dataset_cache import DatasetCache
 
     connection.require_answers()
     run_start.require_own_run(experiment, "find_rate")
     training, name = parameters.training, parameters.run_name
-    data = DatasetCache(experiment).load(training, "")
-    require_rows(data)
-    say(data.summary)
+    data = load_data(experiment, training)
     preset = parameters.describe_preset()
     if preset:
         say(f"preset: {preset}")
