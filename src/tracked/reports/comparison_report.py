@@ -89,7 +89,7 @@ def log_report(
     any_history = next(iter(histories.values()))
     metric = f"{any_history.monitor}, {'lower' if any_history.mode == 'min' else 'higher'} is better"
     title = f"{format_count(len(table), 'training')} of {experiment}, by {metric}"
-    warnings = list(filter(None, [describe_other_data(table["data"].tolist())]))
+    warnings = list(filter(None, [describe_other_data(table["data"].tolist()), _describe_steps(histories.values())]))
     texts = {schema.COMPARISON_TABLE: format_csv(table), schema.PAIRS: format_csv(pair_table)}
     drawn = table[table["run_id"].isin(histories)]
     names = shorten_names(drawn["run_name"].tolist())
@@ -130,6 +130,17 @@ def log_report(
             fit_to_width(others[["run_name", "state", "run_id"]].head(MAX_ROWS), width),
         ]
     return "\n".join(lines)
+
+
+def _describe_steps(histories: Iterable[History]) -> str:
+    """Say in one sentence which runs logged their values at other steps than epochs; empty for none."""
+    names = [history.run_id for history in histories if history.steps is not None]
+    if not names:
+        return ""
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return (
+        f"Evaluations are counted in the place of epochs where steps are other than 1, 2, 3, …: run {names[0]}{more}."
+    )
 
 
 def _format_description(title: str, table: pd.DataFrame, sentences: Sequence[str]) -> str:

@@ -397,6 +397,17 @@ def test_table_in_the_terminal_fits_its_width(width: int) -> None:
     assert "1.2346" in text
 
 
+def test_compare_with_a_foreign_run_says_that_its_evaluations_are_counted(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, foreign = trained([0.5, 0.4]), record([0.5, 0.45, 0.3], steps=[500, 1000, 1500])
+    compare.main([f"--runs={one},{foreign}"], Signals())
+    sentence = f"Evaluations are counted in the place of epochs where steps are other than 1, 2, 3, …: run {foreign}."
+    assert sentence in capsys.readouterr().out
+    compare.main([f"--runs={one},{trained([0.5, 0.4])}"], Signals())
+    assert "Evaluations" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -422,7 +433,7 @@ def test_compare_with_an_invalid_value_is_refused_without_a_run(store: str, argu
         "one": trained([0.5, 0.4]),
         "other": record([0.5], tags={"verb": "train"}, status=None, experiment=other),
         "evaluation": record([], tags={"verb": "evaluate"}),
-        "gap": record([0.5, 0.4], steps=[1, 3]),
+        "gap": record([0.5, 0.4], steps=[1, 3], tags={"verb": "train"}),
     }
     with pytest.raises(UserError, match=f"^{message}") as raised:
         compare.main([argument.format(**runs) for argument in arguments], Signals())
