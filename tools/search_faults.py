@@ -2,6 +2,7 @@
 
 make search-faults
 python tools/search_faults.py --experiment diabetes --trials 50 --kills 50 --seed 1
+python tools/search_faults.py --experiment imdb-conv1d --trials 12 --kills 5 --flags "--data=reviews --epochs=3"
 
 The search is a process as a user starts it, on one SQLite store. In turn, SIGKILL comes to the search alone, to a
 worker alone, and to all of them at once; Ctrl-C (as a terminal sends it, to the process group) and SIGTERM come in
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -334,7 +336,9 @@ def plan(count: int, chance: random.Random, who: Sequence[str], late: Mapping[st
 
 def kill_search(options: argparse.Namespace, folder: Path) -> tuple[list[Landed], search_store.Differences]:
     """Run a search twice, without a kill and with all kills, and compare both."""
-    flags = [*FLAGS[options.experiment], f"--trials={options.trials}", *options.flags]
+    replaced = {flag.split("=")[0] for flag in options.flags}
+    former = [flag for flag in FLAGS[options.experiment] if flag.split("=")[0] not in replaced]
+    flags = [*former, f"--trials={options.trials}", *options.flags]
     more = options.trials, min(3, options.trials) + 1, options.cold
     with (
         Searches(options.experiment, folder / "reference", flags, *more) as reference,
@@ -402,7 +406,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="with more than one, trials cannot be equal to the bit")
     parser.add_argument("--seed", default="1", help="of the moments")
     parser.add_argument("--who", default=",".join(WHO), help=f"whom to kill in turn, of {', '.join(WHO)}")
-    parser.add_argument("--flags", default=[], type=str.split, help="further flags of the search")
+    parser.add_argument(
+        "--flags", default=[], type=shlex.split, help="further flags of the search, which replace others"
+    )
     parser.add_argument("--cold", action="store_true", help="start each process anew, as users do: slower")
     parser.add_argument("--table", type=Path, help="file for the tables")
     parser.add_argument("--json", type=Path, help="file for the counts")

@@ -439,3 +439,9 @@ def test_search_of_another_host_is_neither_resumed_nor_closed(
     unfinished.main(Diabetes(), ["--close=dead"], Signals())
     assert "unknown here whether alive" in capsys.readouterr().out
     assert "closed" not in the_search().data.tags
+    # A trial that fell here: a worker of that host may be about to resume it.
+    tags = {"verb": "train", "trial": "9", "mlflow.parentRunId": search_id, "experiment": "diabetes"}
+    trial = client.create_run("0", tags=tags).info.run_id
+    with pytest.raises(UserError, match=rf"^close: run {trial} is of search {search_id}, of which it is unknown here"):
+        unfinished.main(Diabetes(), [f"--close={trial}"], Signals())
+    assert "closed" not in mlflow.get_run(trial).data.tags
