@@ -39,6 +39,7 @@ from search_processes import COMM
 
 SIGNALS = {"Ctrl-C": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}
 WHO = ("search", "worker", "all", *SIGNALS)
+ACTOR = "ray::SearchWorker"  # Ray gives its processes the class's name
 LATE = {"confirming": 0.1, "registering": 0.2, "starting": 0.1}  # shares of the kills; the others come in the trials
 GRACE = 75.0  # seconds in which a search that a signal ends, or a worker without its search, has ended
 EPOCHS = ["--epochs=6", "--patience=2", "--confirm=1"]
@@ -94,11 +95,10 @@ class Process:
 
     def find_workers(self) -> list[int]:
         """Find its workers that live."""
-        with suppress(OSError):
-            pid = self.process.pid
-            for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-                if child not in self.workers and _is_worker(child):
-                    self.workers[child] = self.seen[child] = start_of(child)
+        children = find_children(self.process.pid)
+        for pid in [*children, *(one for child in children for one in find_children(child))]:  # Ray's are its raylet's
+            if pid not in self.workers and _is_worker(pid):
+                self.workers[pid] = self.seen[pid] = start_of(pid)
         return [pid for pid, start in self.workers.items() if start and start_of(pid) == start]
 
     @property
@@ -114,9 +114,15 @@ def _read(path: str) -> str:
         return ""
 
 
+def find_children(pid: int) -> list[int]:
+    """Find the processes that the main thread of a process has started and that live."""
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
 def _is_worker(pid: int) -> bool:
-    """Whether a process is a worker: spawned, or forked and at work."""
-    return "spawn_main" in _read(f"/proc/{pid}/cmdline") or _read(f"/proc/{pid}/comm").strip() == COMM
+    """Whether a process is a worker: spawned, forked and at work, or Ray's."""
+    command = _read(f"/proc/{pid}/cmdline")
+    return "spawn_main" in command or command.startswith(ACTOR) or _read(f"/proc/{pid}/comm").strip() == COMM
 
 
 def start_of(pid: int) -> str:

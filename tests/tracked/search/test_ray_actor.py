@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from helpers import EXAMPLE, SRC
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
 from tracked.search import ray_actor
+from tracked.search import worker as worker_module
 from tracked.search.tasks import Setting, Task
 from tracked.search.worker import Worker
 from tracked.training.holder import Holder
@@ -39,9 +41,15 @@ def is_held(folder: Path) -> bool:
         return False
 
 
-def test_a_worker_lets_go_of_an_ended_search_once_its_task_has_ended(setting: Setting, tmp_path: Path) -> None:
+def test_a_worker_lets_go_of_an_ended_search_once_its_task_has_ended(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives = threading.Event()
+    lives.set()
+    monkeypatch.setattr(worker_module, "is_alive", lambda setting: lives.is_set())
     worker = Worker(Diabetes(), setting, Signals(), ends_process=False)
     with worker._working:
+        lives.clear()
         time.sleep(1.5)
         assert worker.signals.signum is not None
         assert is_held(tmp_path)
@@ -65,6 +73,7 @@ import os, pickle, sys
 sys.path[:0] = {path!r}
 from diabetes import Diabetes
 from tracked.search import ray_actor
+from tracked.search import worker as worker_module
 from tracked.search.tasks import Setting
 
 class Mine(Diabetes):
@@ -81,6 +90,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # as Ray sets it
 path, start = pickle.load(open("start", "rb"))
 sys.path[:0] = path
 from tracked.search import ray_actor
+from tracked.search import worker as worker_module
 from tracked.search.tasks import Task
 def show(worker, task):
     names = "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "COLOUR"
