@@ -154,7 +154,7 @@ def measure(folder: Path, store: str, experiment_id: str, search_id: str, trials
 
     propose = coordinator.propose
     vars(coordinator)["propose"] = timed("propose", propose)
-    vars(search)["_read"] = timed("read", search._read)
+    vars(search.dispatcher)["_read"] = timed("read", search.dispatcher._read)
     try:
         search.run_trials()
     finally:
