@@ -109,7 +109,7 @@ def make_search(folder: Path, run: Any, experiment_id: str, trials: int, workers
 
     cls: type[SearchParameters] = make_search_parameters(EXPERIMENT)
     parameters = cls.model_validate({"trials": trials})
-    setting = Setting(experiment_id, str(folder / "runs" / run.id), "", "", 0)
+    setting = Setting(experiment_id, str(folder / "runs" / run.id), None, "", "", threads=0)
     begin = time.perf_counter()
     first = find_runs(run.id, experiment_id, parameters.monitor, parameters.direction)
     workers.seconds["resume"] = [time.perf_counter() - begin]
