@@ -140,7 +140,9 @@ def test_trial_whose_worker_dies_is_resumed_under_its_run(monkeypatch: pytest.Mo
     assert len(runs()) == 3
 
 
-def test_trial_that_no_worker_survives_fails_and_the_search_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trial_that_no_worker_survives_fails_and_the_search_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def prepare(workers: MadeUpWorkers) -> None:
         def before(task: Task) -> Any:
             if task.name != "trial 01":
@@ -158,6 +160,9 @@ def test_trial_that_no_worker_survives_fails_and_the_search_goes_on(monkeypatch:
     assert re.match("its worker was killed by SIGKILL, 10 times without another epoch; .*more memory", row["note"])
     (failed,) = [run for run in runs() if run.data.tags["trial"] == "1"]
     assert (failed.info.status, failed.data.tags["stop_reason"]) == ("FAILED", "error")
+    capsys.readouterr()
+    unfinished.main(Diabetes(), [], Signals())
+    assert capsys.readouterr().out.startswith("no unfinished training")  # the search has ended, so nothing resumes it
     assert the_search().data.tags["winner"] in "02"
 
 
