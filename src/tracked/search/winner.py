@@ -82,6 +82,7 @@ def register(search: Search, confirmation: Confirmation | None) -> str:
     note = _describe_origin(search, chosen, confirmation)
     told = "unknown" if confirmation is None else str(confirmation.confirmed).lower()
     search.run.set_tags({WINNER: label, WINNER_RUN_ID: chosen.run_id, CONFIRMED: told})
+    say(_describe_choice(search, chosen, confirmation))
     tags = {SEARCH_RUN_ID: search.run.id, WINNER: label, CONFIRMED: told}
     name = f"registering {chosen.run_name}"
     title = search.dispatcher.register(
@@ -97,14 +98,18 @@ def _describe_origin(search: Search, chosen: Trial, confirmation: Confirmation |
     """Describe for the version how its training was chosen, in Markdown."""
     link = f"#/experiments/{search.setting.experiment_id}/runs/{search.run.id}"
     values = ", ".join(f"{name} {format_value(value)}" for name, value in chosen.values.items())
-    if confirmation is None:
-        told = f"{confirmation_lines.describe_unconfirmed(chosen.number).capitalize()}."
-    else:
-        told = confirmation_lines.describe_confirmation(confirmation, search.parameters.monitor)
+    told = _describe_choice(search, chosen, confirmation)
     lines = [
         f"Chosen by a [search]({link}) of {len(search.trials)} trials: {escape_markdown(values or 'the defaults')}."
     ]
     return "\n\n".join([*lines, escape_markdown(told)])
+
+
+def _describe_choice(search: Search, chosen: Trial, confirmation: Confirmation | None) -> str:
+    """Describe who won, whether the lead is confirmed, and how optimistic the search was."""
+    if confirmation is None:
+        return f"{confirmation_lines.describe_unconfirmed(chosen.number).capitalize()}."
+    return confirmation_lines.describe_confirmation(confirmation, search.parameters.monitor)
 
 
 def keep_checkpoints(search: Search) -> None:

@@ -239,7 +239,9 @@ def test_pruned_trials_do_not_win(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(other) for other in late.others] == [int(row["epochs"]) for row in rows[:10]]
 
 
-def test_winner_is_confirmed_with_new_seeds_beside_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_winner_is_confirmed_with_new_seeds_beside_the_defaults(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     workers = run_search(monkeypatch, "--trials=8", f"--space={SPACE}", "--confirm=3", "--keep=0")
     confirming = [run for run in runs() if "confirms" in run.data.tags]
     best = sorted(table(), key=lambda row: float(row["best"]))[:3]
@@ -249,6 +251,7 @@ def test_winner_is_confirmed_with_new_seeds_beside_the_defaults(monkeypatch: pyt
              for label in labels}  # fmt: skip
     assert len({frozenset(one) for one in seeds.values()}) == 1
     assert "7" not in seeds["defaults"]
+    assert re.search(r"^Trial \d wins: with 3 new seeds it has val_loss .* its lead is", capsys.readouterr().out, re.M)
     search = the_search()
     winner = search.data.tags["winner"]
     chosen = next(run for run in confirming if run.info.run_id == search.data.tags["winner_run_id"])
