@@ -19,7 +19,8 @@ SEARCH = "5" * 32  # the id of the search's run, which its trials name as their 
 def made_setting(folder: Path, uri: str, experiment: Any, threads: int = 1) -> Iterator[Setting]:
     """Make the setting of a search and hold its run folder, as the search does while its workers work."""
     data = experiment.load(None, "")
-    experiment_id = mlflow.set_experiment(experiment.name).experiment_id
+    # Not MLflow's active one, which later tests of this process would log to.
+    experiment_id = mlflow.MlflowClient().create_experiment(experiment.name)
     environment = {"MLFLOW_TRACKING_URI": uri, "DIABETES_SNAPSHOTS": str(folder / "snapshots")}
     with RunFolderLock([r"workers|stop|worker-\d+\.log"]) as lock:
         held = lock.take(folder / "snapshots" / SEARCH)
