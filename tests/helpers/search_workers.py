@@ -35,7 +35,7 @@ def make_task(number: int, run_id: str = "", **given: Any) -> Task:
     return Task(f"trial {number}", run_id, f"trial {number}", {"epochs": 2, **values}, None, tags)
 
 
-def carry_out(workers: Workers, tasks: Mapping[int, Task], seconds: float = 120) -> dict[int, Event]:
+def carry_out(workers: Workers, tasks: Mapping[int, Task], seconds: float = 600) -> dict[int, Event]:
     """Hand tasks to idle workers, and wait for their events, by the tasks' numbers."""
     events = dict[int, Event]()
     left, numbers = dict(tasks), {task.name: number for number, task in tasks.items()}

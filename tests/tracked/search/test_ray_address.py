@@ -87,4 +87,4 @@ def test_another_server_than_rays_is_given_up(silent: int, monkeypatch: pytest.M
     began = time.monotonic()
     with pytest.raises(UserError, match="a Ray cluster that answers"):
         ray_cluster.require_ray(f"127.0.0.1:{silent}")
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60

@@ -31,7 +31,7 @@ def setting(tmp_path: Path, store: str) -> Iterator[Setting]:
         yield made
 
 
-def wait_until(done: Callable[[], object], seconds: float = 180) -> None:
+def wait_until(done: Callable[[], object], seconds: float = 600) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end
@@ -93,7 +93,7 @@ def test_a_killed_actor_is_replaced_and_its_training_resumed(setting: Setting) -
             with pytest.raises(Interrupted):
                 signals.check()
         began = time.monotonic()
-    assert time.monotonic() - began < 30  # the end of the block asks the worker to end, which it does in order
+    assert time.monotonic() - began < 55  # the end of the block asks the worker to end, which it does in order
     import mlflow
 
     run = mlflow.get_run(folder.name)
@@ -117,7 +117,7 @@ def test_a_cluster_that_ends_ends_the_search_in_one_line(setting: Setting, part:
         (pid,) = [process.pid for kind, process in node.live_processes() if kind == part]
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(RunFailed, match=r"^Ray's cluster has ended[^\n]*$"):
-            wait_until(look, 120)
+            wait_until(look)
     wait_until(lambda: not find_actors())
 
 
@@ -171,6 +171,6 @@ def test_a_killed_search_of_a_script_ends_its_workers(tmp_path: Path, store: str
         search.wait()
     began = time.monotonic()
     wait_for_workers(folder, Signals())
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     assert "loads None 2\n" in log.read_text()
     assert not re.search("Traceback", log.read_text())
