@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -21,9 +22,10 @@ import epochs
 sys.path.insert(0, str(epochs.SRC))
 
 from tracked.analysis import drift
-from tracked.analysis.observations import Counts
+from tracked.analysis.observations import CLASSES, UP_TO
 
 REFERENCES, SIZES = (150, 4000), (50, 200, 1000, 10_000, 1_000_000)
+EXACT = 10**9  # rows of a table whose shares are the population's
 EDGES = tuple(float(round(2 ** (step / 2))) for step in range(3, 23))  # 3 to 2,048 words
 
 
@@ -33,15 +35,16 @@ class Population:
 
     things: dict[str, np.ndarray]
 
-    def draw(self, rng: np.random.Generator, rows: int) -> dict[str, Counts]:
-        drawn = {}
-        for name, shares in self.things.items():
-            counts = tuple(rng.multinomial(rows, shares / shares.sum()).tolist())
-            if name.startswith("class"):
-                drawn[name] = Counts(counts, tuple(map(str, range(len(counts)))))
-            else:
-                drawn[name] = Counts(counts, edges=tuple(map(float, range(len(counts) - 1))))
-        return drawn
+    def draw(self, rng: np.random.Generator, rows: int) -> dict[str, Any]:
+        drawn = {name: rng.multinomial(rows, shares / shares.sum()) for name, shares in self.things.items()}
+        return {name: name_counts(name, counts) for name, counts in drawn.items()}
+
+
+def name_counts(name: str, counts: np.ndarray) -> dict[str, dict[str, int]]:
+    last = len(counts) - 1
+    if name.startswith("class"):
+        return {CLASSES: {f"{place:03}": int(count) for place, count in enumerate(counts)}}
+    return {UP_TO: {str(place) if place < last else "inf": int(count) for place, count in enumerate(counts)}}
 
 
 def lengths(median: float = 174, spread: float = 0.7) -> np.ndarray:
@@ -74,21 +77,11 @@ POPULATIONS = {
 
 def truth(before: Population, after: Population) -> np.ndarray:
     """Compute the true differences of all events, in the order in which they are compared."""
-    exact = 10**9
     first, second = (
-        {
-            name: Counts(tuple(np.round(shares / shares.sum() * exact).astype(int).tolist()), *_kind(name, shares))
-            for name, shares in population.things.items()
-        }
+        {name: name_counts(name, np.round(shares / shares.sum() * EXACT)) for name, shares in population.things.items()}
         for population in (before, after)
     )
     return np.array([shift.after - shift.before for shift in drift.compare(first, second).shifts])
-
-
-def _kind(name: str, shares: np.ndarray) -> tuple[tuple[str, ...], tuple[float, ...]]:
-    if name.startswith("class"):
-        return tuple(map(str, range(len(shares)))), ()
-    return (), tuple(map(float, range(len(shares) - 1)))
 
 
 def simulate(before: Population, after: Population, reference: int, rows: int, samples: int, seed: int) -> np.ndarray:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
-from tracked.analysis.observations import Counts, Observations
+from tracked.analysis.observations import Counts
+from tracked.experiment import Observations
 
 ERROR = 0.05  # the probability that any of the intervals misses, shared by all of them (Bonferroni)
 MARGIN = 0.05  # of the rows
@@ -123,27 +124,30 @@ def compare(reference: Observations, observations: Observations, margin: float =
     that any interval misses its difference is ``ERROR`` at most.
 
     Raises:
-        ValueError: if a name has other classes or intervals in one than in the other.
+        ValueError: if something has other intervals in one than in the other.
     """
-    pairs = {name: (reference[name], counts) for name, counts in observations.items() if name in reference}
-    events = sum(_count_events(counts) for counts, _ in pairs.values())
-    shifts: list[Shift] = []
-    for name, (before, after) in pairs.items():
-        if not before.is_like(after):
-            raise ValueError(f"{name}: counted by other classes or intervals than in the training")
-        shifts += _compare_counts(name, before, after, ERROR / max(events, 1))
+    pairs = {
+        name: Counts.read(name, reference[name]).align(Counts.read(name, counts), name)
+        for name, counts in observations.items()
+        if name in reference
+    }
+    events = sum(_count_events(before) for before, _ in pairs.values())
+    shifts = [
+        shift for name, pair in pairs.items() for shift in _compare_counts(name, *pair, error=ERROR / max(events, 1))
+    ]
     numbers = [max((pair[side].rows for pair in pairs.values()), default=0) for side in (0, 1)]
     return Drift(tuple(shifts), margin, *numbers)
 
 
 def _count_events(counts: Counts) -> int:
     """Count the events: of two classes, the second says what the first does."""
-    return len(counts.edges) or (len(counts.classes) if len(counts.classes) > 2 else len(counts.classes) - 1)
+    classes = len(counts.classes)
+    return len(counts.edges) or (classes if classes > 2 else max(classes - 1, 0))
 
 
 def _compare_counts(name: str, before: Counts, after: Counts, error: float) -> Iterator[Shift]:
     if before.edges:
-        events = [f"at most {edge:g} {before.unit}".rstrip() for edge in before.edges]
+        events = [f"at most {edge:g}" for edge in before.edges]
         successes = [np.cumsum(counts.counts)[:-1] for counts in (before, after)]
     else:
         first = len(before.classes) - _count_events(before)
