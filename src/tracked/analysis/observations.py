@@ -58,6 +58,11 @@ class Counts:
         """The number of rows."""
         return sum(self.counts)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name the classes, or the intervals by their ends."""
+        return self.classes or (*(f"{edge:.12g}" for edge in self.edges), "above")
+
     @classmethod
     def read(cls, name: str, values: Any) -> Self:
         """Read counts from JSON.

@@ -211,6 +211,25 @@ REPLAY_FILES = {
     ): "with `rules`: the learning curves, cut where each rule gives up, and both shares",
 }
 
+OBSERVED_TAGS = {
+    (
+        DRIFT := "drift"
+    ): "whether the {rows} have drifted from the training's beyond the margin: drift, alike (excluded), undecided "
+    "(neither), nothing (there are none to compare) or unknown (the training's are not known)",
+}
+OBSERVED_METRICS = {
+    (DRIFT_LEAST := "drift_least"): "the largest difference of a share of the {rows} that is certain, from 0 to 1",
+    (DRIFT_MOST := "drift_most"): "the largest difference that is possible; both of 95 % intervals that hold all at "
+    "once",
+}
+OBSERVED_FILES = {
+    (OBSERVED_TABLE := "observed.csv"): "one row per class or interval of each thing observed: its rows and their "
+    "share, and the training's",
+    (OBSERVED_PICTURE := "observed.png"): "both shares",
+    (DRIFT_TABLE := "drift.csv"): "one row per event, such as at most 64 words: the share of the training's rows and "
+    "of these, and the interval of the difference",
+}
+
 COMPARISON_FILES = {
     (COMPARISON_TABLE := "comparison.csv"): "one row per training, the best first",
     (PAIRS := "pairs.csv"): "the best evaluated training against each other one, on the same rows",
@@ -323,6 +342,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
         "Tags": EVALUATION_TAGS, "Metrics (step 0)": EVALUATION_METRICS, "Files": EVALUATION_FILES,
         f"Columns of {PREDICTIONS}": PREDICTION_COLUMNS,
     },
+    "The run of a prediction": {"Tags": OBSERVED_TAGS, "Metrics (step 0)": OBSERVED_METRICS, "Files": OBSERVED_FILES},
     "The run of a replay": {"Tags": REPLAY_TAGS, "Metrics (step 0)": REPLAY_METRICS, "Files": REPLAY_FILES},
     "The run of a comparison": {"Files": COMPARISON_FILES},
     "The run of a search": {"Tags": SEARCH_TAGS, "Metrics (step 0)": SEARCH_METRICS, "Files": SEARCH_FILES},

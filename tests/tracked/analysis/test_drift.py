@@ -74,9 +74,7 @@ def test_interval_misses_the_difference_as_seldom_as_said(
 
 @settings(deadline=None)
 @given(COUNTS, COUNTS, st.sampled_from([by_edges, by_class]))
-def test_shifts_of_any_counts_are_shares_within_their_intervals(
-    first: list[int], second: list[int], name: Any
-) -> None:
+def test_shifts_of_any_counts_are_shares_within_their_intervals(first: list[int], second: list[int], name: Any) -> None:
     seen, back = drift.compare(name(first), name(second)), drift.compare(name(second), name(first))
     assert len(seen.shifts) == (3 if name is by_edges else 4)
     for shift, reverse in zip(seen.shifts, back.shifts, strict=True):
