@@ -440,7 +440,7 @@ class Experiment(Protocol):
         Raises:
             UserError: if the model's metadata or the parameters name none.
         """
-        raise NotImplementedError
+        raise UserError(f"experiment {self.name!r} lacks find_inputs")
 
     def open_scorer(self, model: Any, request: Request) -> Scorer:
         """Make what answers a user's rows; called in each process that does.
@@ -452,7 +452,7 @@ class Experiment(Protocol):
         Raises:
             UserError: if the model cannot answer rows.
         """
-        raise NotImplementedError
+        raise UserError(f"experiment {self.name!r} lacks open_scorer")
 
     def observe_training(self, scorer: Scorer, trained_on: TrainedOn) -> Observations | None:
         """Observe the training part as ``scorer.observe`` observes a user's rows; None if it is not known.

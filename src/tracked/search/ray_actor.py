@@ -16,9 +16,10 @@ from typing import Any, Self
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
-from tracked.search.processes import carry_out, prepare_process
+from tracked.search.processes import carry_out
 from tracked.search.tasks import Setting, Task
 from tracked.search.worker import Worker
+from tracked.workers.processes import prepare_process
 
 THREADS_OF_LIBRARIES = "OMP_NUM_THREADS"  # Ray sets it to an actor's CPUs
 OF_MAIN = ("sys_argv", "init_main_from_name", "init_main_from_path")

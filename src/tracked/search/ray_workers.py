@@ -15,11 +15,11 @@ from typing import Any, Self
 
 from tracked.console.lines import warn
 from tracked.experiment import Experiment
-from tracked.search.processes import LOG
 from tracked.search.ray_actor import Start
 from tracked.search.ray_cluster import AUTO, connected, require_ray
 from tracked.search.tasks import GRACE, Event, Outcome, Setting, Task
-from tracked.search.worker import STOP
+from tracked.workers.lifetime import STOP
+from tracked.workers.processes import LOG
 
 __all__ = ["RayWorkers", "require_ray"]
 

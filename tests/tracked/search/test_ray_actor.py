@@ -41,7 +41,7 @@ def is_held(folder: Path) -> bool:
 
 def test_a_worker_lets_go_of_an_ended_search_once_its_task_has_ended(setting: Setting, tmp_path: Path) -> None:
     worker = Worker(Diabetes(), setting, Signals(), ends_process=False)
-    with worker._working:
+    with worker._lifetime.working:
         time.sleep(1.5)
         assert worker.signals.signum is not None
         assert is_held(tmp_path)

@@ -20,7 +20,7 @@ from tracked.console.signals import Signals
 from tracked.search.processes import ProcessWorkers
 from tracked.search.ray_workers import RayWorkers
 from tracked.search.tasks import Setting
-from tracked.search.worker import wait_for_workers
+from tracked.workers.lifetime import wait_for_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("Ray")]
 
