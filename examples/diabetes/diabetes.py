@@ -21,12 +21,14 @@ from pydantic import Field
 from tracked.console.errors import UserError
 from tracked.console.parameters import MAX_INT
 from tracked.console.rate_parameters import ALLOWED_RATES, Rate, RateParameters
-from tracked.experiment import Experiment, Inputs, Metric, Package, Request, Terms, TrainedOn
+from tracked.experiment import SEEN_PARTS, Experiment, Inputs, Metric, Package, Request, Terms, TrainedOn
 from tracked.verbs import command
 
 SOURCE = "sklearn.datasets.load_diabetes"
 MEASUREMENTS = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 BATCH = 256  # patients that are answered at a time
+DEVIATIONS = (-2, -1, -0.5, 0, 0.5, 1, 2)  # of a measurement, where drift is looked for
+POINTS = tuple(range(50, 301, 25))  # of the answer
 NORM = 21.0  # columns have unit norm; times the root of 442, a standard deviation of 1
 
 
@@ -110,6 +112,22 @@ class Diabetes(Experiment):
         """Answer with the network."""
         return PatientScorer(model)
 
+    def observe_training(self, scorer: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
+        """Observe measurements of the training and the validation part, and answers of the second alone.
+
+        The network was fitted to the answers of the first.
+        """
+        import pandas as pd
+
+        dataset = self.load(None, trained_on.source)
+        if dataset.digest != trained_on.digest:
+            raise UserError(f"data: {dataset.source} changed since the training")
+        parts = [pd.DataFrame(dataset.arrays(part)[0], columns=list(MEASUREMENTS)) for part in SEEN_PARTS]
+        whole, held_out = (
+            scorer.observe(table, scorer.answer(table)) for table in (pd.concat(parts, ignore_index=True), parts[1])
+        )
+        return {**whole, "predicted": held_out["predicted"]}
+
     def predict_baselines(self, part: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
         """Predict the training part's median, and with a linear regression."""
         import pandas as pd
@@ -163,8 +181,12 @@ class PatientScorer:
         return table.iloc[:, :0].assign(predicted=answers)
 
     def observe(self, table: Any, answers: Any) -> Mapping[str, Any]:
-        """Observe nothing."""
-        return {}
+        """Count patients by each measurement, in standard deviations, and by the predicted score."""
+        from tracked.analysis.observations import count_values
+
+        numbers = NORM * _read_numbers(table)
+        seen = {name: count_values(column, DEVIATIONS) for name, column in zip(MEASUREMENTS, numbers.T, strict=True)}
+        return seen | {"predicted": count_values(answers["predicted"], POINTS)}
 
 
 def _read_numbers(table: Any) -> Any:

@@ -215,11 +215,11 @@ REPLAY_FILES = {
 OBSERVED_TAGS = {
     (
         DRIFT := "drift"
-    ): "whether the {rows} have drifted from the training's beyond the margin: drift, alike (excluded), undecided "
+    ): "whether the rows have drifted from the training's beyond the margin: drift, alike (excluded), undecided "
     "(neither), nothing (there are none to compare) or unknown (the training's are not known)",
 }
 OBSERVED_METRICS = {
-    (DRIFT_LEAST := "drift_least"): "the largest difference of a share of the {rows} that is certain, from 0 to 1",
+    (DRIFT_LEAST := "drift_least"): "the largest difference of a share of the rows that is certain, from 0 to 1",
     (DRIFT_MOST := "drift_most"): "the largest difference that is possible; both of 95 % intervals that hold all at "
     "once",
 }
@@ -363,12 +363,12 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
         "Tags": EVALUATION_TAGS, "Metrics (step 0)": EVALUATION_METRICS, "Files": EVALUATION_FILES,
         f"Columns of {PREDICTIONS}": PREDICTION_COLUMNS,
     },
-    "The run of a prediction": {"Tags": OBSERVED_TAGS, "Metrics (step 0)": OBSERVED_METRICS, "Files": OBSERVED_FILES},
     "The run of a replay": {"Tags": REPLAY_TAGS, "Metrics (step 0)": REPLAY_METRICS, "Files": REPLAY_FILES},
     "The run of a comparison": {"Files": COMPARISON_FILES},
     "The run of a search": {"Tags": SEARCH_TAGS, "Metrics (step 0)": SEARCH_METRICS, "Files": SEARCH_FILES},
     "The run of a prediction": {
-        "Tags": PREDICTION_TAGS, "Metrics (step 0)": PREDICTION_METRICS, "Files": PREDICTION_FILES,
+        "Tags": PREDICTION_TAGS | OBSERVED_TAGS, "Metrics (step 0)": PREDICTION_METRICS | OBSERVED_METRICS,
+        "Files": PREDICTION_FILES | OBSERVED_FILES,
     },
     "The run of a promotion or a rollback": {"Tags": PROMOTION_TAGS, "Metrics (step 0)": PROMOTION_METRICS},
     "The run of a verb of the experiment's own": {"Tags": OWN_VERB_TAGS},
