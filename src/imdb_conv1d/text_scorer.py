@@ -12,8 +12,9 @@ from imdb_conv1d.labels import Classes
 from imdb_conv1d.numbered_texts import NumberedTexts
 from imdb_conv1d.predict import predict_probabilities
 from imdb_conv1d.text_model import CHUNK
-from tracked.analysis.observations import add, count_classes, count_values
+from tracked.analysis.observations import count_classes, count_values
 from tracked.experiment import TrainedOn
+from tracked.predict.tasks import add_observations
 
 BATCH = 4096  # texts scored in one call, which bounds the memory
 MAX_REFERENCE = 20_000  # texts of the validation part that are observed
@@ -137,5 +138,5 @@ def observe_training(scorer: TextScorer, trained_on: TrainedOn) -> dict[str, Any
     for numbers, piece in texts.read_texts(["validation"]):
         chosen = [text for text, taken in zip(piece, numbers < first + MAX_REFERENCE, strict=True) if taken]
         if chosen:
-            seen = add(seen, scorer.observe_texts(chosen))
+            seen = add_observations(seen, scorer.observe_texts(chosen))
     return seen

@@ -11,18 +11,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 from mlflow.utils.environment import _PythonEnv
 from mlflow.utils.virtualenv import _get_mlflow_virtualenv_root, _get_virtualenv_name
 
-from diabetes import Diabetes
+from diabetes import MEASUREMENTS, Diabetes, PatientScorer
 from helpers import ROOT, warm
 from helpers.processes import environment, wait_until
 from helpers.projects import VERBS
 from helpers.resuming import metrics
 from tracked import __version__
+from tracked.analysis import drift
+from tracked.analysis.observations import Counts
+from tracked.console.errors import UserError
+from tracked.experiment import TrainedOn
 from tracked.training import run_folder
 
 FOLDER = ROOT / "examples" / "diabetes"
@@ -50,6 +55,28 @@ def _client(uri: str) -> Iterator[None]:
     mlflow.set_tracking_uri(uri)
     yield
     mlflow.set_tracking_uri(None)
+
+
+class Halves:
+    """A model that answers with half of a first measurement, in points."""
+
+    def predict(self, numbers: np.ndarray) -> np.ndarray:
+        return 150 + 500 * numbers[:, :1]
+
+
+def test_training_is_observed_in_measurements_of_both_seen_parts_and_answers_of_one() -> None:
+    dataset, scorer = Diabetes().load(None, ""), PatientScorer(Halves())
+    seen = Diabetes().observe_training(scorer, TrainedOn(digest=dataset.digest, source=dataset.source))
+    rows = {name: Counts.read(name, values).rows for name, values in seen.items()}
+    validation = dataset.counts["validation"]
+    assert rows == {**dict.fromkeys(MEASUREMENTS, dataset.counts["train"] + validation), "predicted": validation}
+    table = dataset.part("test").inputs[list(MEASUREMENTS)]
+    found = drift.compare(seen, scorer.observe(table, scorer.answer(table)))
+    assert found.verdict == "undecided"
+    older = table.assign(age=table["age"] + 0.1)
+    assert drift.compare(seen, scorer.observe(older, scorer.answer(older))).verdict == "drift"
+    with pytest.raises(UserError, match="changed since the training"):
+        Diabetes().observe_training(scorer, TrainedOn(digest="0", source=dataset.source))
 
 
 def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0) -> str:

@@ -10,14 +10,15 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imdb_conv1d import networks, text_model, tokenizer
+from helpers.reviews import make_reviews, read_part
+from imdb_conv1d import dataset, networks, sources, text_model, text_scorer, tokenizer
 from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.numbered_texts import NumberedTexts
 from imdb_conv1d.parameters import PredictParameters, TrainParameters
 from imdb_conv1d.text_scorer import TextScorer
 from tracked.analysis.observations import Counts
 from tracked.console.errors import UserError
-from tracked.experiment import Request
+from tracked.experiment import Request, TrainedOn
 
 SMALL = TrainParameters(maxlen=6, max_features=8, embedding_dims=4, filters=5, hidden_dims=3)
 VOCABULARY = [*tokenizer.RESERVED, "good", "bad", "film", "été", "it's"]
@@ -142,6 +143,35 @@ def test_inputs_are_those_of_the_training_unless_others_are_given(loaded: tuple[
     assert find(text_column="a, b", encoding="latin-1") == (["a", "b"], "iso8859-1")
     with pytest.raises(UserError, match="encoding: 'x'"):
         find(encoding="x")
+
+
+@pytest.fixture
+def of_reviews(loaded: tuple[Any, dict[str, Any]], reviews_csv: Path) -> tuple[TextScorer, TrainedOn]:
+    """A scorer of two labels, and what says that it was trained on some reviews."""
+    metadata = {**loaded[1], "labels": ["0", "1"], "read_as": {}}
+    digest = dataset.load(sources.resolve(str(reviews_csv)), 0.2).digest
+    return open_scorer((loaded[0], metadata)), TrainedOn(
+        None, digest, {"validation_split": "0.2"}, str(reviews_csv), metadata
+    )
+
+
+@pytest.mark.parametrize("loaded", [2], indirect=True)
+def test_training_is_observed_in_its_validation_part(
+    of_reviews: tuple[TextScorer, TrainedOn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer, trained_on = of_reviews
+    part = read_part(dataset.load(sources.resolve(trained_on.source), 0.2), "validation")
+    assert EXPERIMENT.observe_training(scorer, trained_on) == scorer.observe_texts(part["text"].tolist())
+    monkeypatch.setattr(text_scorer, "MAX_REFERENCE", 7)
+    assert EXPERIMENT.observe_training(scorer, trained_on) == scorer.observe_texts(part["text"].tolist()[:7])
+
+
+@pytest.mark.parametrize("loaded", [2], indirect=True)
+def test_training_whose_data_have_changed_is_not_observed(of_reviews: tuple[TextScorer, TrainedOn]) -> None:
+    scorer, trained_on = of_reviews
+    make_reviews(120).to_csv(trained_on.source, index=False)
+    with pytest.raises(UserError, match="changed since the training"):
+        EXPERIMENT.observe_training(scorer, trained_on)
 
 
 @settings(deadline=None, max_examples=50)

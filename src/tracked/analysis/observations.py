@@ -39,15 +39,6 @@ def count_classes(codes: ArrayLike, classes: Sequence[str]) -> dict[str, dict[st
     return {CLASSES: {name: count for name, count in named if count or len(classes) <= LISTED}}
 
 
-def add(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Add counts leaf by leaf; what one of both lacks counts as 0."""
-    added = dict(first)
-    for name, value in second.items():
-        former = added.get(name)
-        added[name] = add(former or {}, value) if isinstance(value, Mapping) else (former or 0) + value
-    return added
-
-
 @dataclass(frozen=True)
 class Counts:
     """Rows counted by class, or by the interval of a number; each row once.
