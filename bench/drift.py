@@ -20,6 +20,7 @@ import epochs
 sys.path.insert(0, str(epochs.SRC))
 
 from tracked.analysis import drift
+from tracked.analysis.intervals import bound_difference
 from tracked.analysis.observations import CLASSES, UP_TO
 
 REFERENCES, SIZES = (150, 4000), (50, 200, 1000, 10_000, 1_000_000)
@@ -134,7 +135,7 @@ def single(samples: int) -> str:
             true, cells = shares[1] - shares[0], []
             for error in (0.05, 0.001):
                 newcombe = bound_by_newcombe(hits, rows, error)
-                own = drift.bound_difference(hits[0], rows[0], hits[1], rows[1], error)
+                own = bound_difference(hits[0], rows[0], hits[1], rows[1], error)
                 missed = [
                     np.mean((low > true + 1e-12) | (high < true - 1e-12)) / error for low, high in (newcombe, own)
                 ]

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta
 
+from tracked.analysis.intervals import bound_difference
 from tracked.analysis.observations import Counts
 from tracked.experiment import Observations
 
@@ -157,31 +157,3 @@ def _compare_counts(name: str, before: Counts, after: Counts, error: float) -> I
     low, high = bound_difference(successes[0], before.rows, successes[1], after.rows, error)
     for event, *values in zip(events, *shares, low, high, strict=True):
         yield Shift(name, event, *map(float, values))
-
-
-def bound_difference(
-    first: np.ndarray, first_rows: int, second: np.ndarray, second_rows: int, error: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Compute intervals of the second shares less the first, [n], from successes, [n], and numbers of rows.
-
-    Newcombe's (1998) tenth method, with Clopper and Pearson's ends in the place of Wilson's: with those, intervals for
-    many events miss rare ones too often (bench/drift.py).
-    """
-    (low1, high1), (low2, high2) = (
-        _bound_share(hits, rows, error) for hits, rows in ((first, first_rows), (second, second_rows))
-    )
-    share1, share2 = first / max(first_rows, 1), second / max(second_rows, 1)
-    difference = share2 - share1
-    low = difference - np.hypot(share2 - low2, high1 - share1)
-    high = difference + np.hypot(high2 - share2, share1 - low1)
-    return np.maximum(low, -1.0), np.minimum(high, 1.0)
-
-
-def _bound_share(hits: np.ndarray, rows: int, error: float) -> tuple[np.ndarray, np.ndarray]:
-    """Compute Clopper and Pearson's intervals (1934) of shares."""
-    if not rows:
-        return np.zeros(len(hits)), np.ones(len(hits))
-    with np.errstate(invalid="ignore"):
-        low = np.where(hits > 0, beta.ppf(error / 2, hits, rows - hits + 1), 0.0)
-        high = np.where(hits < rows, beta.ppf(1 - error / 2, hits + 1, rows - hits), 1.0)
-    return low, high

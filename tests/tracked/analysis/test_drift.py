@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from tracked.analysis import drift
+from tracked.analysis.intervals import bound_difference
 from tracked.analysis.observations import CLASSES, UP_TO, count_classes, count_values
 
 EDGES = (8, 16, 32, 64, 128, 256, 512)
@@ -67,7 +68,7 @@ def test_interval_misses_the_difference_as_seldom_as_said(
 ) -> None:
     samples, rng = 20_000, np.random.default_rng(3)
     hits = [rng.binomial(count, share, samples) for count, share in zip(rows, shares, strict=True)]
-    low, high = drift.bound_difference(hits[0], rows[0], hits[1], rows[1], error)
+    low, high = bound_difference(hits[0], rows[0], hits[1], rows[1], error)
     missed = (low > shares[1] - shares[0]) | (high < shares[1] - shares[0])
     assert missed.sum() <= binom.ppf(0.999, samples, error)
 
