@@ -125,8 +125,9 @@ class Predictions:
                 self.compare(output, f"random kill {number}")
                 shutil.rmtree(output)
         if status := self.finish(Doubler(), output):
-            self.counts.problems.append(f"exit {status} of the last one: {self.log.read_text()[-500:]}")
-        self.compare(output, "the last random kill")
+            self.counts.problems.append(f"exit {status} of the last one: {self.log.read_text()[-900:]}")
+        else:
+            self.compare(output, "the last random kill")
 
     def _kill(self, who: str, pid: int) -> bool:
         """Kill; returns whether the prediction did not end by itself, and waits for its end."""

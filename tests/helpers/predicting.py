@@ -144,6 +144,8 @@ def fork(experiment: Doubler, words: Sequence[str], log: Path, is_cold: bool = F
         entry.run(lambda argv, signals: predict.main(experiment, argv, signals))
     except SystemExit as end:
         status = int(end.code or 0)
+    except KeyboardInterrupt:  # before there was a handler
+        status = 130
     except BaseException:
         traceback.print_exc()
     threading._shutdown()  # type: ignore[attr-defined]
