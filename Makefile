@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate ui test lint faults search-faults bench bench-accuracy docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate ui test lint faults predict-faults search-faults bench bench-accuracy docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -42,6 +42,9 @@ lint: $(VENV)/ready-dev ## check style, types and import contracts
 
 faults: $(VENV)/ready-dev ## kill and resume trainings 300 times, and compare them: half an hour
 	@$(RUN) tools/faults.py --table bench/out/faults.md
+
+predict-faults: $(VENV)/ready-dev ## kill and resume predictions at each named point and 100 times at random: three minutes
+	@$(RUN) tools/predict_faults.py
 
 search-faults: $(VENV)/ready-dev ## kill and resume a search 50 times, and compare it with an uninterrupted one: half an hour
 	@$(RUN) tools/search_faults.py --table bench/out/search-faults.md

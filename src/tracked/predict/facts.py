@@ -50,9 +50,10 @@ def require_same(output: Path, former: Mapping[str, Any], now: Mapping[str, Any]
         UserError: naming the first that differs.
     """
     for what, change in _find_changes(former, now):
+        restore = f"restore {what}" if what in now["parameters"] else f"restore the {what}"
         raise UserError(
-            f"output: {output} holds a prediction with another {what} ({change}); restore the {what}, or give another "
-            "output, or fresh=true to begin anew"
+            f"output: {output} holds a prediction with another {what} ({change}); {restore}, or give another output, "
+            "or fresh=true to begin anew"
         )
 
 

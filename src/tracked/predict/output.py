@@ -81,6 +81,13 @@ def hold(output: Path, lock: RunFolderLock) -> Iterator[Path]:
                 output.rmdir()  # if it is empty
 
 
+def remove_work(lock: RunFolderLock) -> None:
+    """Remove the folder ``work`` of a complete output, and let go of it."""
+    if lock.folder:
+        shutil.rmtree(lock.folder / MODEL, ignore_errors=True)
+    lock.remove()
+
+
 def open_state(output: Path, now: Mapping[str, Any], fresh: bool) -> State:
     """Begin a prediction, or read what the former attempts have done and check it.
 

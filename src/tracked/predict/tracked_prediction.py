@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tracked.console.errors import Interrupted, RunFailed, UserError
-from tracked.console.lines import say
+from tracked.console.lines import format_count, say
 from tracked.console.progress import track
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment, Inputs, Request
@@ -55,7 +55,7 @@ def predict(owner: Experiment, parameters: Any, signals: Signals) -> None:
         prediction.open(files)
         if prediction.state.is_complete and prediction_run.has_finished(owner, prediction.state.run_id):
             say(f"{_tell(prediction.state, owner)}: complete already")
-            lock.remove()
+            output.remove_work(lock)
             return
         try:
             prediction.run(make_workers, run)
@@ -63,7 +63,7 @@ def predict(owner: Experiment, parameters: Any, signals: Signals) -> None:
             error.add_note("what was done is kept: the same command resumes it")
             raise
         prediction.close()
-        lock.remove()
+        output.remove_work(lock)
 
 
 def choose_workers(parameters: Any) -> MakeWorkers:
@@ -121,13 +121,10 @@ class _Prediction:
             raise output.explain_lost(self.folder, error) from error
         self.journal = Journal(self.work / JOURNAL)
         total = sum(one.size for one in self.fingerprints)
-        say(f"data: {self.parameters.data}, {len(files):,} files, {total:,} bytes, digest {self._digest[:12]}")
-        if self.state.parts:
+        size = f"{format_count(len(files), 'file')} of {total:,} bytes"
+        say(f"data: {self.parameters.data}, {size}, digest {self.state.facts['input']['digest'][:12]}")
+        if self.state.parts and not self.state.is_complete:
             say(f"resuming after {_tell(self.state, self.owner)}")
-
-    @property
-    def _digest(self) -> str:
-        return str(self.state.facts["input"]["digest"])
 
     def run(self, make_workers: MakeWorkers, own: MlflowRun | None) -> None:
         """Answer what is left in the prediction's run, and complete the output.

@@ -89,6 +89,7 @@ def test_shifts_of_any_counts_are_shares_within_their_intervals(first: list[int]
     assert len(seen.to_table()) == len(seen.shifts)
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS)
 def test_copies_of_all_rows_narrow_the_intervals(first: list[int], second: list[int]) -> None:
     few = drift.compare(by_edges(first), by_edges(second))
