@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 from mlflow.utils.environment import _PythonEnv
 from mlflow.utils.virtualenv import _get_mlflow_virtualenv_root, _get_virtualenv_name
+from sklearn.datasets import load_diabetes
 
 from diabetes import Diabetes
 from helpers import ROOT, warm
@@ -23,6 +25,7 @@ from helpers.processes import environment, wait_until
 from helpers.projects import VERBS
 from helpers.resuming import metrics
 from tracked import __version__
+from tracked.console.cores import count_cores
 from tracked.training import run_folder
 
 FOLDER = ROOT / "examples" / "diabetes"
@@ -115,6 +118,36 @@ def test_mlflow_run_evaluates_as_the_examples_docstring_states(uri: str, trained
     assert float(low) <= run.data.metrics["test_loss"] <= float(high)
     assert run.data.metrics["test_r2"] == pytest.approx(float(r2), abs=0.02)
     assert run.data.metrics["test_patients"] == 147
+
+
+@pytest.mark.slow
+def test_predictions_by_mlflow_run_and_by_the_script_have_the_same_bytes(
+    uri: str, place: Path, trained: mlflow.entities.Run
+) -> None:
+    rows = load_diabetes(as_frame=True).frame
+    rows.to_csv(place / "rows.csv", index=False)
+    rows.to_parquet(place / "rows.parquet")
+    words = {"data": f"{place}/rows.csv", "output": f"{place}/one", "part_rows": "100"}
+    printed = mlflow_run(uri, "-e", "predict", *(f"-P{name}={value}" for name, value in words.items()))
+    assert "442 of 442 patients answered in 5 parts" in printed
+    run = runs("predict")[0]
+    assert (run.info.status, run.data.metrics["answered_rows"]) == ("FINISHED", 442)
+    done = script(
+        uri,
+        place,
+        "predict",
+        "--data=rows.parquet",
+        "--output=two",
+        "--part_rows=170",
+        f"--workers={min(2, count_cores())}",
+    )
+    assert done.returncode == 0, done.stderr
+    tables = [
+        pd.concat(map(pd.read_parquet, sorted((place / name).glob("part-*"))), ignore_index=True)
+        for name in ("one", "two")
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert tables[0]["id"].tolist() == list(range(442))
 
 
 @pytest.mark.slow
