@@ -55,12 +55,12 @@ def _client(uri: str) -> Iterator[None]:
     mlflow.set_tracking_uri(None)
 
 
-def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0) -> str:
+def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0, is_warm: bool = True) -> str:
     """Run ``mlflow run`` on the example from the project's root, as in the README; return its output with errors.
 
-    The processes are warm, unless an environment is made for them.
+    The processes are warm, unless an environment is made for them, or they start Python themselves (``is_warm``).
     """
-    python = warm.python() if manager == "local" else PYTHON
+    python = warm.python() if manager == "local" and is_warm else PYTHON
     command = [python, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", manager, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment(uri, python), capture_output=True, text=True, timeout=500)
     assert done.returncode == status, done.stdout + done.stderr
@@ -128,19 +128,12 @@ def test_predictions_by_mlflow_run_and_by_the_script_have_the_same_bytes(
     rows.to_csv(place / "rows.csv", index=False)
     rows.to_parquet(place / "rows.parquet")
     words = {"data": f"{place}/rows.csv", "output": f"{place}/one", "part_rows": "100"}
-    printed = mlflow_run(uri, "-e", "predict", *(f"-P{name}={value}" for name, value in words.items()))
+    printed = mlflow_run(uri, "-e", "predict", *(f"-P{name}={value}" for name, value in words.items()), is_warm=False)
     assert "442 of 442 patients answered in 5 parts" in printed
     run = runs("predict")[0]
     assert (run.info.status, run.data.metrics["answered_rows"]) == ("FINISHED", 442)
-    done = script(
-        uri,
-        place,
-        "predict",
-        "--data=rows.parquet",
-        "--output=two",
-        "--part_rows=170",
-        f"--workers={min(2, count_cores())}",
-    )
+    more = ["--part_rows=170", f"--workers={min(2, count_cores())}"]
+    done = script(uri, place, "predict", "--data=rows.parquet", "--output=two", *more)
     assert done.returncode == 0, done.stderr
     tables = [
         pd.concat(map(pd.read_parquet, sorted((place / name).glob("part-*"))), ignore_index=True)
