@@ -147,8 +147,12 @@ class Predictions:
         allowed = {0, -signal.SIGKILL} if who in ("prediction", "all") else {0, SIGNALS[who][1], -SIGNALS[who][0]}
         if status not in allowed:
             self.counts.problems.append(f"{who}: exit {status}: {self.log.read_text()[-500:]}")
-        if who in SIGNALS and status and [one for one in workers if _is_alive(one)]:
-            self.counts.problems.append(f"{who}: workers live on")
+        end = time.monotonic() + GRACE
+        while [one for one in workers if _is_alive(one)]:
+            if time.monotonic() > end:
+                self.counts.problems.append(f"{who}: workers live on")
+                break
+            time.sleep(0.01)
         return status != 0
 
 
