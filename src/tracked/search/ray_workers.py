@@ -13,15 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tracked.console.errors import RunFailed
 from tracked.console.lines import warn
 from tracked.experiment import Experiment
 from tracked.search.ray_actor import Start
-from tracked.search.ray_cluster import AUTO, connected, require_ray
+from tracked.search.ray_cluster import AUTO, connected, has_ended, require_ray
 from tracked.search.tasks import GRACE, Event, Outcome, Setting, Task
 from tracked.workers.lifetime import STOP
 from tracked.workers.processes import LOG
 
 __all__ = ["RayWorkers", "require_ray"]
+
+CHECK_SECONDS = 5.0  # between two looks at the cluster while nothing comes from it
+MAX_SILENT = 3  # such looks in a row that find no cluster, before it counts as ended
 
 
 @dataclass
@@ -50,6 +54,7 @@ class RayWorkers:
         self._slots = [_Slot(number) for number in range(count)]
         self._connection = ExitStack()
         self._ray: Any = None
+        self._next_check, self._silent = 0.0, 0
 
     def __enter__(self) -> Self:
         self._ray = self._connection.enter_context(connected(self._address, len(self._slots)))
@@ -70,7 +75,7 @@ class RayWorkers:
     def __exit__(self, *_: object) -> None:
         busy = [slot.result for slot in self._slots if slot.task]
         try:
-            if busy:
+            if busy and self._silent < MAX_SILENT:
                 with suppress(OSError):  # the folder's disk is gone; Ray ends the actors
                     (Path(self._setting.folder) / STOP).touch()
                 _, left = self._ray.wait(busy, num_returns=len(busy), timeout=GRACE)
@@ -101,7 +106,11 @@ class RayWorkers:
         slot.result = slot.actor.run.remote(pickle.dumps(task))
 
     def wait(self, seconds: float) -> list[Event]:
-        """Wait until a worker has left its task, for some time at most."""
+        """Wait until a worker has left its task, for some time at most.
+
+        Raises:
+            RunFailed: if the cluster has ended.
+        """
         busy = [slot for slot in self._slots if slot.task]
         if not busy:
             time.sleep(seconds)
@@ -111,7 +120,17 @@ class RayWorkers:
         except KeyboardInterrupt:  # Ray makes it of whatever a signal's handler raises; the search looks at its signals
             return []
         ready, _ = self._ray.wait([slot.result for slot in busy], num_returns=len(busy), timeout=0)
+        if not ready:
+            self._require_cluster()
         return [self._receive(slot) for slot in busy if slot.result in ready]
+
+    def _require_cluster(self) -> None:
+        if time.monotonic() < self._next_check:
+            return
+        self._next_check = time.monotonic() + CHECK_SECONDS
+        self._silent = self._silent + 1 if has_ended(self._ray, self._address) else 0
+        if self._silent >= MAX_SILENT:
+            raise RunFailed("Ray's cluster has ended, and its workers with it; resume the search with --resume")
 
     def _receive(self, slot: _Slot) -> Event:
         task, slot.task = slot.task, None
