@@ -32,7 +32,7 @@ MODEL = "models:/imdb-conv1d@candidate"
 KILLS = 10
 SERVED = 10_000  # rows for mlflow models predict
 WAYS = ("predict", "kills", "ray", "loop", "spark", "serving")
-SPARK = epochs.HERE.parent / "examples" / "spark" / "predict.py"
+SPARK = epochs.HERE.parent / "examples" / "spark" / "spark_predict.py"
 OTHERS = {"loop": [epochs.HERE / "prediction_loop.py"], "spark": [SPARK, "--id=id", "--inputs", "text"]}
 
 

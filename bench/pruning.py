@@ -8,6 +8,7 @@ the best training. The truth is the mean over 8,000 new searches of as many tria
 
 import sys
 from collections.abc import Callable, Iterator
+from unittest import mock
 
 import numpy as np
 
@@ -15,11 +16,12 @@ import epochs
 
 sys.path.insert(0, str(epochs.SRC))
 
+from tracked.analysis import pruning, pruning_replay
 from tracked.analysis.pruning import RULES
 from tracked.analysis.pruning_estimate import estimate
 from tracked.analysis.pruning_replay import Curves, judge, run_searches
 
-LENGTH, FRESH, SIZES = 12, 8000, (30, 60)
+LENGTH, FRESH, SIZES, ETAS = 12, 8000, (30, 60), (2, 3, 4)
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 
@@ -104,9 +106,28 @@ def coverage(repeats: int, sizes: tuple[int, ...] = SIZES, fresh: int = FRESH) -
     yield epochs.table(head, rows)
 
 
+def compare_etas(searches: int, trials: int = 30) -> str:
+    """Compare the shares that go on after a rung of ASHA: one in two, three or four; epochs saved and best ones lost.
+
+    The rungs follow from the share: 1, 2, 4, 8 epochs, or 1, 3, 9, or 1, 4.
+    """
+    rng, rows = np.random.default_rng(2), []
+    for family in FAMILIES:
+        curves = draw(family, rng, searches * trials)
+        order = np.arange(searches * trials).reshape(searches, trials)
+        row: list[object] = [family]
+        for eta in ETAS:
+            with mock.patch.object(pruning, "ASHA_ETA", eta), mock.patch.object(pruning_replay, "ASHA_ETA", eta):
+                found = judge(curves, order, run_searches(curves, "asha", order))
+            row.append(f"{found.saved.mean():.0%}, {found.lost.mean():.0%}")
+        rows.append(row)
+        print(row, flush=True)
+    return epochs.table(["curves", *(f"one in {eta}: saved, best lost" for eta in ETAS)], rows)
+
+
 def main() -> None:
     """Simulate, print and write bench/out/pruning.md."""
-    epochs.write("pruning.md", "\n\n".join(coverage(100)))
+    epochs.write("pruning.md", "\n\n".join([*coverage(100), compare_etas(2000)]))
 
 
 if __name__ == "__main__":

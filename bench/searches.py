@@ -109,7 +109,7 @@ def make_search(folder: Path, run: Any, experiment_id: str, trials: int, workers
 
     cls: type[SearchParameters] = make_search_parameters(EXPERIMENT)
     parameters = cls.model_validate({"trials": trials})
-    setting = Setting(experiment_id, str(folder / "runs" / run.id), "", "", 0)
+    setting = Setting(experiment_id, str(folder / "runs" / run.id), None, "", "", threads=0)
     begin = time.perf_counter()
     first = find_runs(run.id, experiment_id, parameters.monitor, parameters.direction)
     workers.seconds["resume"] = [time.perf_counter() - begin]
@@ -154,7 +154,7 @@ def measure(folder: Path, store: str, experiment_id: str, search_id: str, trials
 
     propose = coordinator.propose
     vars(coordinator)["propose"] = timed("propose", propose)
-    vars(search)["_read"] = timed("read", search._read)
+    vars(search.dispatcher)["_read"] = timed("read", search.dispatcher._read)
     try:
         search.run_trials()
     finally:

@@ -2,6 +2,7 @@
 
 make search-faults
 python tools/search_faults.py --experiment diabetes --trials 50 --kills 50 --seed 1
+python tools/search_faults.py --experiment imdb-conv1d --trials 12 --kills 5 --flags "--data=reviews --epochs=3"
 
 The search is a process as a user starts it, on one SQLite store. In turn, SIGKILL comes to the search alone, to a
 worker alone, and to all of them at once; Ctrl-C (as a terminal sends it, to the process group) and SIGTERM come in
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -37,6 +39,7 @@ from search_processes import COMM
 
 SIGNALS = {"Ctrl-C": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}
 WHO = ("search", "worker", "all", *SIGNALS)
+ACTOR = "ray::SearchWorker"  # Ray gives its processes the class's name
 LATE = {"confirming": 0.1, "registering": 0.2, "starting": 0.1}  # shares of the kills; the others come in the trials
 GRACE = 75.0  # seconds in which a search that a signal ends, or a worker without its search, has ended
 EPOCHS = ["--epochs=6", "--patience=2", "--confirm=1"]
@@ -92,11 +95,10 @@ class Process:
 
     def find_workers(self) -> list[int]:
         """Find its workers that live."""
-        with suppress(OSError):
-            pid = self.process.pid
-            for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-                if child not in self.workers and _is_worker(child):
-                    self.workers[child] = self.seen[child] = start_of(child)
+        children = find_children(self.process.pid)
+        for pid in [*children, *(one for child in children for one in find_children(child))]:  # Ray's are its raylet's
+            if pid not in self.workers and _is_worker(pid):
+                self.workers[pid] = self.seen[pid] = start_of(pid)
         return [pid for pid, start in self.workers.items() if start and start_of(pid) == start]
 
     @property
@@ -112,9 +114,15 @@ def _read(path: str) -> str:
         return ""
 
 
+def find_children(pid: int) -> list[int]:
+    """Find the processes that the main thread of a process has started and that live."""
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
 def _is_worker(pid: int) -> bool:
-    """Whether a process is a worker: spawned, or forked and at work."""
-    return "spawn_main" in _read(f"/proc/{pid}/cmdline") or _read(f"/proc/{pid}/comm").strip() == COMM
+    """Whether a process is a worker: spawned, forked and at work, or Ray's."""
+    command = _read(f"/proc/{pid}/cmdline")
+    return "spawn_main" in command or command.startswith(ACTOR) or _read(f"/proc/{pid}/comm").strip() == COMM
 
 
 def start_of(pid: int) -> str:
@@ -334,7 +342,9 @@ def plan(count: int, chance: random.Random, who: Sequence[str], late: Mapping[st
 
 def kill_search(options: argparse.Namespace, folder: Path) -> tuple[list[Landed], search_store.Differences]:
     """Run a search twice, without a kill and with all kills, and compare both."""
-    flags = [*FLAGS[options.experiment], f"--trials={options.trials}", *options.flags]
+    replaced = {flag.split("=")[0] for flag in options.flags}
+    former = [flag for flag in FLAGS[options.experiment] if flag.split("=")[0] not in replaced]
+    flags = [*former, f"--trials={options.trials}", *options.flags]
     more = options.trials, min(3, options.trials) + 1, options.cold
     with (
         Searches(options.experiment, folder / "reference", flags, *more) as reference,
@@ -402,7 +412,9 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="with more than one, trials cannot be equal to the bit")
     parser.add_argument("--seed", default="1", help="of the moments")
     parser.add_argument("--who", default=",".join(WHO), help=f"whom to kill in turn, of {', '.join(WHO)}")
-    parser.add_argument("--flags", default=[], type=str.split, help="further flags of the search")
+    parser.add_argument(
+        "--flags", default=[], type=shlex.split, help="further flags of the search, which replace others"
+    )
     parser.add_argument("--cold", action="store_true", help="start each process anew, as users do: slower")
     parser.add_argument("--table", type=Path, help="file for the tables")
     parser.add_argument("--json", type=Path, help="file for the counts")

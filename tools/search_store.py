@@ -155,6 +155,7 @@ def _read_training(client: Any, run: Any) -> dict[str, Any]:
         },
         "artifacts": _list_artifacts(client, run.info.run_id),
         "version": run.data.tags.get("registered_version"),
+        "resumed": run.data.tags.get("resumed"),
     }
 
 
@@ -221,7 +222,8 @@ def compare(found: Mapping[str, Any], expected: Mapping[str, Any], differences: 
     for number, other in enumerate(other_rows):
         row = rows[number] if number < len(rows) else {}
         differences.require(row == other, "differing bits", f"the table's row {number}: {row}, not {other}")
-    for label, (other, *_) in expected["trainings"].items():
+    for label, (other, *_) in expected["trainings"].items():  # the registered one is opened twice
+        differences.require(not other["resumed"], "anything else", f"{label} is called resumed without a kill")
         for one in found["trainings"].get(label, []):
             _compare_training(differences, label, one, other)
     for label in found["trainings"]:

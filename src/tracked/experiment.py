@@ -279,8 +279,9 @@ class Inputs:
 class Scorer(Protocol):
     """A loaded model that answers a user's rows; one a process, for any number of tables.
 
-    A table has the columns of :class:`Inputs`. Values are as in the file: of CSV, texts; of JSON Lines, what the JSON
-    has, None where a key is missing; of Parquet, pandas's types. Its index labels the rows, without a meaning.
+    A table has the columns of :class:`Inputs`, all of dtype object, with Python's values as the file has them: of CSV,
+    texts; of JSON Lines and Parquet, texts, numbers and others, None where one is missing. Its index labels the rows,
+    without a meaning.
     """
 
     @property

@@ -229,6 +229,15 @@ def test_made_up_curves_of_pruning_end_after_their_best_epoch(family: str) -> No
     assert np.isfinite(curves.bests[:, -1]).all()
 
 
+def test_a_smaller_share_that_goes_on_saves_no_less() -> None:
+    header, _, *rows = pruning.compare_etas(40, trials=12).splitlines()
+    assert len(rows) == len(pruning.FAMILIES)
+    for row in rows:
+        saved = [int(cell.split("%")[0]) for cell in row.split("|")[2:-1]]
+        assert saved == sorted(saved)
+        assert len(saved) == len(pruning.ETAS) == header.count("one in")
+
+
 def test_coverage_of_pruning_has_a_row_for_each_family_size_and_rule() -> None:
     (text,) = pruning.coverage(3, sizes=(18,), fresh=40)
     rows = [line for line in text.splitlines() if "18: 3 of 6" in line]

@@ -18,7 +18,7 @@ from tracked.verbs import predict
 if TYPE_CHECKING:
     from helpers.trainings import Trainings
 
-SCRIPT = ROOT / "examples" / "spark" / "predict.py"
+SCRIPT = ROOT / "examples" / "spark" / "spark_predict.py"
 
 
 @pytest.mark.slow

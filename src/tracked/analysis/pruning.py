@@ -24,8 +24,9 @@ RULES: tuple[PruningRule, ...] = get_args(PruningRule)
 MEDIAN_OTHERS = 5
 # After the first epoch a curve tells more of the learning rate's size than of where it ends: slow ones are behind.
 MEDIAN_FIRST_EPOCH = 2
-# Trainings with early stopping last about ten epochs: thirds or quarters would leave two or three rungs, and lose at
-# each the trials between a third and a half, whose order an epoch's noise decides. bench/pruning.py has the figures.
+# Trainings with early stopping last about ten epochs: thirds would leave three rungs. Of thirty simulated trials whose
+# curves cross, halves save 62 % of the epochs and lose the best one in 22 % of searches, thirds 70 % in 36 %
+# (bench/pruning.py).
 ASHA_ETA = 2
 # With the trial itself that is a group of four, of which two go on; of fewer, one that leads by chance ends the rest.
 ASHA_OTHERS = 3

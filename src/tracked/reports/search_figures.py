@@ -33,6 +33,7 @@ def layout(height: int, **given: Any) -> dict[str, Any]:
         "template": "plotly_white", "height": height, "margin": {"l": 64, "r": 16, "t": 36, "b": 48},
         "hovermode": "closest", "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": "#222"}},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        "modebar": {"orientation": "v"},  # along the right edge: above the plot it would cover the legend
         **given,
     }  # fmt: skip
 

@@ -35,6 +35,7 @@ class TrackedTraining:
     """A started or resumed training: its run, its data, its trainer.
 
     Of a search's trial, what its end tells is a result, whatever the end is; its checkpoint stays in the run folder.
+    One that had ended as a trial is opened once more to be registered, which is no resume.
     """
 
     run: writer.Run
@@ -43,6 +44,7 @@ class TrackedTraining:
     plan: ResumePlan | None
     log_environment: Callable[[], None]
     is_trial: bool = False
+    has_ended: bool = False
 
     def fit(self) -> None:
         """Train to the end, and log the report whatever ends the training.
@@ -91,7 +93,7 @@ class TrackedTraining:
             run.set_tags(trainee.tags)
         if (version := former.get(TRACKED_VERSION, __version__)) != __version__:  # no change that bits depend on
             say(f"tracked changed since the last attempt ({version!r} -> {__version__!r})")
-        if plan and (plan.has_begun or plan.extended):
+        if plan and (plan.has_begun or plan.extended) and not self.has_ended:
             say(f"resuming after epoch {after}")
             plan.log_resume(after)
         say(f"training a network of {trainee.weights:,} weights, at most {parameters.epochs:,} epochs")
@@ -267,4 +269,5 @@ def _make_training(
     former = writer.read_environment(tags, machine | versions)
     trainer = Trainer(experiment, parameters, run.folder, log_epoch, signals, fingerprint, logged, former)
     trainer.stopping.give_up = trial.give_up if trial else None
-    return TrackedTraining(run, data, trainer, plan, log_environment, is_trial=bool(trial and not trial.register))
+    has_ended = bool(trial and plan and plan.run.info.status == "FINISHED")
+    return TrackedTraining(run, data, trainer, plan, log_environment, bool(trial and not trial.register), has_ended)

@@ -169,7 +169,8 @@ def find_obstacle(owner: Experiment, run: MlflowRun) -> str:
     if REGISTERED in tags and run.info.status == "FINISHED":
         return f"has finished (version {tags[REGISTERED]} is registered)"
     if is_of_search(run):
-        return f"is a training of search {tags.get(PARENT_RUN_ID)}: resume that, with search and --resume latest"
+        search = tags.get(PARENT_RUN_ID)
+        return f"is a training of search {search}: resume that, with search --resume {search}"
     if tags.get(STOP_REASON) == NOT_A_NUMBER:
         return "ended on a loss that is not a finite number; start a new training"
     if tags.get(STOP_REASON) == NO_RATE:

@@ -1,4 +1,4 @@
-"""Search: propose trials, hand them to workers, and keep in mind what the store says of each.
+"""Search: propose trials, have them carried out, and keep in mind what the store says of each.
 
 The store is the only truth: a killed search knows its trials from their runs. The search itself loads neither
 TensorFlow nor Keras.
@@ -7,30 +7,28 @@ TensorFlow nor Keras.
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tracked.analysis.confirmation import Confirmation
 from tracked.analysis.trials import Direction, Trial, rank
 from tracked.console.errors import RunFailed
-from tracked.console.lines import say, warn
+from tracked.console.lines import say
 from tracked.console.progress import track
 from tracked.console.search_parameters import SearchParameters, make_trial_parameters
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.reports import search_report
 from tracked.reports.search_scale import format_metric, format_value
-from tracked.runs import run_calls, trials
-from tracked.runs.schema import BEST_SO_FAR, ERROR, STOP_REASON
+from tracked.runs import trials
+from tracked.runs.schema import BEST_SO_FAR
 from tracked.runs.writer import Run
 from tracked.search import trial_folders
+from tracked.search.dispatcher import Dispatcher
 from tracked.search.proposals import propose
-from tracked.search.tasks import Event, Setting, Task, Workers
+from tracked.search.tasks import Setting, Task, Workers
 
-MAX_DEATHS = 10  # of a training's workers in a row without another epoch, before it counts as failed
 MAX_FAILED = 5  # trials that fail before any has a result, before the search ends
-WAIT = 1.0  # seconds between two looks at signals
 
 
 class Search:
@@ -55,7 +53,7 @@ class Search:
         first: trials.SearchRuns,
     ) -> None:
         self.experiment, self.parameters, self.run = experiment, parameters, run
-        self.setting, self.workers, self.signals = setting, workers, signals
+        self.setting = setting
         self.direction: Direction = parameters.direction
         self.space = parameters.search_space
         self.trials: dict[int, Trial] = dict(first.trials)
@@ -63,9 +61,8 @@ class Search:
         self.root = Path(setting.folder).parent  # of the run folders
         self.confirmation: Confirmation | None = None
         self.version = ""  # the number of the registered one
+        self.dispatcher = Dispatcher(parameters, run.id, setting, workers, signals)
         self._dropped: set[str] = set()
-        self._deaths: Counter[str] = Counter()
-        self._epochs: dict[str, int] = {}
 
     @property
     def results(self) -> list[Trial]:
@@ -88,7 +85,7 @@ class Search:
             progress.advance(len(self.results))
             if self.results and len(self.results) not in trials.read_steps(self.run.id, BEST_SO_FAR):
                 self._log_best()  # a trial has ended that the killed search did not see end
-            for _, trial in self.carry_out(self._make_trial_tasks()):
+            for _, trial in self.dispatcher.carry_out(self._make_trial_tasks()):
                 self.trials[trial.number] = trial
                 progress.advance()
                 self._tell(trial)
@@ -140,94 +137,6 @@ class Search:
         given = given if seed is None else {**given, "seed": seed}
         shown = " ".join(f"{key}={format_value(value)}" for key, value in values.items())
         return Task(name, run_id, f"{name} {shown}".rstrip(), given, of_preset, tags, **more)
-
-    def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:
-        """Hand tasks to the workers, and yield each with what its run tells at its end."""
-        again: list[Task] = []
-        running = 0
-        while True:
-            while self.workers.idle:
-                task = again.pop() if again else next(tasks, None)
-                if task is None:
-                    break
-                self.workers.submit(task)
-                running += 1
-            if not running:
-                return
-            for event in self.workers.wait(WAIT):
-                running -= 1
-                self.signals.check()  # an outcome that came with Ctrl-C is read from the store by the resumed search
-                trial = self._read(event)
-                if trial is None:
-                    again.append(replace(event.task, run_id=self._find(event.task).run_id))
-                else:
-                    yield event.task, trial
-            self.signals.check()
-
-    def _read(self, event: Event) -> Trial | None:
-        """Read from the store what came of a task; None if its training must be resumed."""
-        task, outcome = event.task, event.outcome
-        if outcome is not None and outcome.status == "ended":
-            (found,) = trials.read_trials([run_calls.get(outcome.run_id)], self.parameters.monitor, self.direction)
-            return found
-        found = self._find(task)  # if the store is gone, this ends the search
-        if found.is_result:
-            return found  # its worker died, or lost the store's answer, between the end of its run and the outcome
-        if outcome is not None and outcome.status == "failed":
-            return replace(found, status="failed", note=outcome.error)
-        if problem := self._count_death(task, found.run_id, event.death):
-            if found.run_id:
-                run_calls.set_tags("tagging the failed trial", found.run_id, {ERROR: problem, STOP_REASON: "error"})
-                run_calls.end(found.run_id, "FAILED")
-            return replace(found, status="failed", note=problem)
-        return None
-
-    def _count_death(self, task: Task, run_id: str, death: str) -> str:
-        """Count the deaths of a task's workers; returns why it is not tried again, or an empty text."""
-        epochs = trial_folders.count_epochs(self.root, run_id) if run_id else 0
-        if epochs > self._epochs.get(task.name, 0):
-            self._epochs[task.name], self._deaths[task.name] = epochs, 0
-        self._deaths[task.name] += 1
-        told = death or "stopped"
-        if self._deaths[task.name] >= MAX_DEATHS:
-            return (
-                f"its worker {told}, {MAX_DEATHS} times without another epoch; give the machine more memory, or search "
-                "with fewer workers"
-            )
-        warn(f"the worker of {task.name} {told}; another resumes its training")
-        return ""
-
-    def register(self, task: Task) -> str:
-        """Carry out the task that registers a version; returns the version's title.
-
-        Raises:
-            Interrupted: if a signal came.
-            RunFailed: if it failed.
-        """
-        self.workers.submit(task)
-        while True:
-            for event in self.workers.wait(WAIT):
-                if event.outcome is not None and event.outcome.status == "ended":
-                    return event.outcome.version
-                if event.outcome is not None and event.outcome.status == "failed":
-                    raise RunFailed(f"{task.name} failed: {event.outcome.error}")
-                self.signals.check()
-                if problem := self._count_death(task, task.run_id, event.death):
-                    raise RunFailed(f"{task.name} failed: {problem}")
-                self.workers.submit(task)
-            self.signals.check()
-
-    def _find(self, task: Task) -> Trial:
-        """Find the run of a task in the store; a trial without a run id if there is none."""
-        found = trials.find_run(self.run.id, self.setting.experiment_id, task.tags, self._seed_of(task))
-        if found is not None:
-            (trial,) = trials.read_trials([found], self.parameters.monitor, self.direction)
-            if trial is not None:
-                return trial
-        return trials.make_trial(task.tags)
-
-    def _seed_of(self, task: Task) -> int:
-        return int(task.given.get("seed", self.parameters.seed))
 
     def _tell(self, trial: Trial) -> None:
         """Print a line about an ended trial, and log the best value so far."""

@@ -19,7 +19,7 @@ class RayWorkers(ray_workers.RayWorkers[Task, Outcome]):
         begin = partial(start_worker, experiment, setting, ends_process=False)
         cpus = max(1, setting.threads)
         folder, where = Path(setting.folder), setting.working_folder
-        super().__init__(begin, folder, count, LOSS, _refuse, address, cpus, where)
+        super().__init__(begin, folder, count, LOSS, _refuse, address, cpus, where, "resume the search with --resume")
 
 
 def _refuse(task: Task, error: str) -> Outcome:

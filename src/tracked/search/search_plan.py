@@ -108,6 +108,8 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
     values = {name: value for name, value in run_parameters.read_given(run).items() if name in cls.model_fields}
     # Before the check: this machine may have fewer cores than the former one, or no Ray.
     values |= {name: value for name, value in requested.items() if name in CHANGEABLE}
+    if requested.get("executor") == "processes" and "address" not in requested:
+        values.pop("address", None)  # of the cluster that the search had before
     try:
         recorded = cls.model_validate(values, context=run_parameters.read_preset_values(run))
     except ValidationError as error:

@@ -125,15 +125,18 @@ def select(searches: Sequence[UnfinishedSearch], close: str) -> list[UnfinishedS
 def find_live(
     searches: Sequence[UnfinishedSearch], trainings: Sequence[training_status.ResumableRun], close: str
 ) -> set[str]:
-    """Find the trainings of searches that a process holds, by run id: one that no worker holds now waits for one.
+    """Find the trainings of searches that may be alive, by run id: one that no worker holds now waits for one.
 
     Raises:
         UserError: if ``close`` is one of them.
     """
     found = set[str]()
     for search in searches:
-        own = {one.id for one in trainings if search.holder and belongs_to(one.run, search)}
+        own = {one.id for one in trainings if not search.is_dead and belongs_to(one.run, search)}
         if close in own:
+            if search.holder is None:
+                doubt = f"run {close} is of search {search.id}, of which it is unknown here whether it is alive"
+                raise UserError(f"close: {doubt}; close the search itself if it is not")
             raise UserError(
                 f"close: run {close} is of search {search.id}, which {search.holder} holds; end that process first"
             )

@@ -43,7 +43,7 @@ def confirm_best(search: Search) -> Confirmation | None:
                     name = f"confirm {who} with seed {seed}"
                     yield search.make_task(name, values, tags, found.run_id if found else "", seed=seed)
 
-    for task, trial in search.carry_out(make_tasks()):
+    for task, trial in search.dispatcher.carry_out(make_tasks()):
         search.confirming[_key_of(task)] = trial
         search.tell_confirming(task, trial)
 
@@ -84,7 +84,7 @@ def register(search: Search, confirmation: Confirmation | None) -> str:
     search.run.set_tags({WINNER: label, WINNER_RUN_ID: chosen.run_id, CONFIRMED: told})
     tags = {SEARCH_RUN_ID: search.run.id, WINNER: label, CONFIRMED: told}
     name = f"registering {chosen.run_name}"
-    title = search.register(
+    title = search.dispatcher.register(
         search.make_task(name, chosen.values, {}, chosen.run_id, seed=seed, register=True, note=note, version_tags=tags)
     )
     version = run_calls.get(chosen.run_id).data.tags[REGISTERED]

@@ -27,6 +27,7 @@ QUIET = {"log_to_driver": False, "logging_level": "CRITICAL"}
 # Connects as the holder will, in a process that can be ended: Ray's own attempt can neither be shortened nor stopped.
 PROBE = f"import sys, ray; ray.init(address=sys.argv[1], **{QUIET!r}); ray.shutdown()"
 STARTS = 3  # of a local cluster: on a busy machine, parts of it miss the 30 seconds that Ray gives them
+PARTS = ("gcs_server", "raylet")  # processes of a cluster of this machine without which it is none
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to its makers
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
@@ -128,6 +129,18 @@ def _connect(ray: Any, address: str, cpus: int, folder: str) -> None:
             ray.shutdown()
             if address != AUTO or attempt + 1 == STARTS:
                 raise RunFailed(f"Ray does not start: {one_line(error)}") from error
+
+
+def has_ended(ray: Any, address: str) -> bool:
+    """Check whether the cluster has ended: Ray's own calls would wait for it for ever."""
+    if address != AUTO:
+        try:
+            socket.create_connection(_split(address), CONNECT_SECONDS).close()
+        except OSError:
+            return True
+        return False
+    node = ray._private.worker._global_node  # of the cluster that `connected` started
+    return node is None or any(kind in PARTS for kind, _ in node.dead_processes())
 
 
 def _silence_raylet() -> None:

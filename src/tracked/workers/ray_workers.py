@@ -13,15 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Self
 
+from tracked.console.errors import RunFailed
 from tracked.console.lines import warn
 from tracked.workers.lifetime import STOP
 from tracked.workers.processes import LOG
 from tracked.workers.processes import Start as Begin
 from tracked.workers.ray_actor import Start
-from tracked.workers.ray_cluster import AUTO, connected, require_ray
+from tracked.workers.ray_cluster import AUTO, connected, has_ended, require_ray
 from tracked.workers.tasks import GRACE, Event, OutcomeT, TaskT
 
 __all__ = ["RayWorkers", "require_ray"]
+
+CHECK_SECONDS = 5.0  # between two looks at the cluster while nothing comes from it
+MAX_SILENT = 3  # such looks in a row that find no cluster, before it counts as ended
 
 
 @dataclass
@@ -49,6 +53,7 @@ class RayWorkers(Generic[TaskT, OutcomeT]):
         address: of a cluster; auto for one of this machine alone, which is started here.
         cpus: of an actor of a cluster: by them, Ray decides which machine has a place for it, and nothing else.
         working_folder: of the processes, which their machine must see.
+        advice: what to do if the cluster has ended, for people.
     """
 
     def __init__(
@@ -61,12 +66,14 @@ class RayWorkers(Generic[TaskT, OutcomeT]):
         address: str = AUTO,
         cpus: int = 1,
         working_folder: str = "",
+        advice: str = "",
     ) -> None:
-        self._begin, self._folder, self._loss, self._refuse = begin, folder, loss, refuse
+        self._begin, self._folder, self._loss, self._refuse, self._advice = begin, folder, loss, refuse, advice
         self._address, self._cpus, self._working_folder = address, cpus if address != AUTO else 1, working_folder
         self._slots: list[_Slot[TaskT]] = [_Slot(number) for number in range(count)]
         self._connection = ExitStack()
         self._ray: Any = None
+        self._next_check, self._silent = 0.0, 0
 
     def __enter__(self) -> Self:
         self._ray = self._connection.enter_context(connected(self._address, len(self._slots)))
@@ -82,7 +89,7 @@ class RayWorkers(Generic[TaskT, OutcomeT]):
     def __exit__(self, *_: object) -> None:
         busy = [slot.result for slot in self._slots if slot.task]
         try:
-            if busy:
+            if busy and self._silent < MAX_SILENT:
                 with suppress(OSError):  # the folder's disk is gone; Ray ends the actors
                     (self._folder / STOP).touch()
                 _, left = self._ray.wait(busy, num_returns=len(busy), timeout=GRACE)
@@ -110,7 +117,11 @@ class RayWorkers(Generic[TaskT, OutcomeT]):
         slot.result = slot.actor.run.remote(pickle.dumps(task))
 
     def wait(self, seconds: float) -> list[Event[TaskT, OutcomeT]]:
-        """Wait until a worker has left its task, for some time at most."""
+        """Wait until a worker has left its task, for some time at most.
+
+        Raises:
+            RunFailed: if the cluster has ended.
+        """
         busy = [slot for slot in self._slots if slot.task]
         if not busy:
             time.sleep(seconds)
@@ -120,7 +131,18 @@ class RayWorkers(Generic[TaskT, OutcomeT]):
         except KeyboardInterrupt:  # Ray makes it of whatever a signal's handler raises; the holder looks at its signals
             return []
         ready, _ = self._ray.wait([slot.result for slot in busy], num_returns=len(busy), timeout=0)
+        if not ready:
+            self._require_cluster()
         return [self._receive(slot) for slot in busy if slot.result in ready]
+
+    def _require_cluster(self) -> None:
+        if time.monotonic() < self._next_check:
+            return
+        self._next_check = time.monotonic() + CHECK_SECONDS
+        self._silent = self._silent + 1 if has_ended(self._ray, self._address) else 0
+        if self._silent >= MAX_SILENT:
+            advice = f"; {self._advice}" if self._advice else ""
+            raise RunFailed(f"Ray's cluster has ended, and its workers with it{advice}")
 
     def _receive(self, slot: _Slot[TaskT]) -> Event[TaskT, OutcomeT]:
         task, slot.task = slot.task, None

@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,7 @@ from tracked.search.tasks import Setting, Task
 from tracked.search.worker import Worker
 from tracked.training.holder import Holder
 from tracked.workers import ray_actor
+from tracked.workers.lifetime import Lifetime
 
 TASK = Task("trial 0", "", "trial 0", {}, None, {})
 
@@ -41,9 +43,15 @@ def is_held(folder: Path) -> bool:
         return False
 
 
-def test_a_worker_lets_go_of_an_ended_search_once_its_task_has_ended(setting: Setting, tmp_path: Path) -> None:
+def test_a_worker_lets_go_of_an_ended_search_once_its_task_has_ended(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives = threading.Event()
+    lives.set()
+    monkeypatch.setattr(Lifetime, "_is_wanted", lambda self: lives.is_set())
     worker = Worker(Diabetes(), setting, Signals(), ends_process=False)
     with worker._lifetime.working:
+        lives.clear()
         time.sleep(1.5)
         assert worker.signals.signum is not None
         assert is_held(tmp_path)

@@ -15,7 +15,7 @@ import pytest
 from diabetes import Diabetes
 from helpers import EXAMPLE, ROOT, SRC, ray_actors
 from helpers.search_workers import carry_out, made_setting, make_task, read_losses
-from tracked.console.errors import Interrupted
+from tracked.console.errors import Interrupted, RunFailed
 from tracked.console.signals import Signals
 from tracked.search.processes import ProcessWorkers
 from tracked.search.ray_workers import RayWorkers
@@ -94,6 +94,26 @@ def test_a_killed_actor_is_replaced_and_its_training_resumed(setting: Setting) -
     run = mlflow.get_run(folder.name)
     assert run.data.tags["stop_reason"] == "interrupted"
     wait_for_workers(Path(setting.folder), Signals())
+
+
+@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+def test_a_cluster_that_ends_ends_the_search_in_one_line(setting: Setting, part: str) -> None:
+    long = make_task(0, epochs=4000, patience=3999)
+
+    def look() -> bool:
+        for event in workers.wait(1):  # its worker may be told to have died first
+            workers.submit(event.task)
+        return False
+
+    with RayWorkers(Diabetes(), setting, 1) as workers:
+        workers.submit(long)
+        wait_until(lambda: "trial 0" in log_of(setting, 0))
+        node = workers._ray._private.worker._global_node
+        (pid,) = [process.pid for kind, process in node.live_processes() if kind == part]
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(RunFailed, match=r"^Ray's cluster has ended[^\n]*$"):
+            wait_until(look, 120)
+    wait_until(lambda: not find_actors())
 
 
 def test_a_folder_that_a_machine_does_not_see_is_told_in_one_line(setting: Setting) -> None:

@@ -161,6 +161,27 @@ def test_trial_that_no_worker_survives_fails_and_the_search_goes_on(monkeypatch:
     assert the_search().data.tags["winner"] in "02"
 
 
+def test_trial_whose_run_could_not_be_ended_is_resumed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its worker had lost the store: a result of the store's is no result of the trial's."""
+    began: list[str] = []
+
+    def prepare(workers: MadeUpWorkers) -> None:
+        def lose(task: Task) -> Any:
+            if task.name != "trial 01" or began:
+                return "go on"
+            began.append(workers.begin(task))
+            return Outcome("failed", began[0], "the store does not answer")
+
+        workers.before = lose
+
+    run_search(monkeypatch, "--trials=3", *SMALL, prepare=prepare)
+    assert "the worker of trial 01 failed (the store does not answer); another resumes its" in capsys.readouterr().err
+    assert [run.info.run_id for run in runs() if run.data.tags.get("trial") == "1"] == began
+    assert mlflow.get_run(began[0]).info.status == "FINISHED"
+
+
 def test_failed_trial_is_no_result_and_is_tried_again_by_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail_one(workers: MadeUpWorkers) -> None:
         workers.before = lambda task: workers.fail(task, "disk full") if task.name == "trial 01" else "go on"
@@ -439,3 +460,9 @@ def test_search_of_another_host_is_neither_resumed_nor_closed(
     unfinished.main(Diabetes(), ["--close=dead"], Signals())
     assert "unknown here whether alive" in capsys.readouterr().out
     assert "closed" not in the_search().data.tags
+    # A trial that fell here: a worker of that host may be about to resume it.
+    tags = {"verb": "train", "trial": "9", "mlflow.parentRunId": search_id, "experiment": "diabetes"}
+    trial = client.create_run("0", tags=tags).info.run_id
+    with pytest.raises(UserError, match=rf"^close: run {trial} is of search {search_id}, of which it is unknown here"):
+        unfinished.main(Diabetes(), [f"--close={trial}"], Signals())
+    assert "closed" not in mlflow.get_run(trial).data.tags

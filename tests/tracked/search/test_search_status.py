@@ -13,7 +13,7 @@ from tracked.runs.schema import EXPERIMENT, PARENT_RUN_ID, REGISTERED, TRIAL, VE
 from tracked.search import search_status
 from tracked.search.tracked_search import start_or_resume
 from tracked.training.run_folder_lock import RunFolderLock
-from tracked.verbs import unfinished
+from tracked.verbs import train, unfinished
 
 
 def make_search(root: Path) -> tuple[str, str]:
@@ -75,3 +75,13 @@ def test_search_killed_after_its_version_was_registered_is_ended_as_finished(
     assert mlflow.get_run(search).info.status == "FINISHED"
     with pytest.raises(UserError, match=r"^resume: no resumable search in experiment Default"):
         search_status.find_latest(Diabetes())
+
+
+def test_trial_resumed_as_a_training_names_its_search(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
+    search, trial = make_search(tmp_path / "snapshots")
+    told = rf"^resume: run {trial} is a training of search {search}: resume that, with search --resume {search}$"
+    with pytest.raises(UserError, match=told):
+        train.main(Diabetes(), [f"--resume={trial}"], Signals())

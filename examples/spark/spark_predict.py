@@ -1,8 +1,8 @@
 """Answer a table with a registered model as a function of Spark; needs nothing of this project but its store.
 
 pip install -r requirements.txt -r requirements-spark.txt     # and Java 17 or 21
-python examples/spark/predict.py models:/imdb-conv1d@champion texts.parquet answers --id id --inputs text
-spark-submit --master spark://host:7077 examples/spark/predict.py …
+python examples/spark/spark_predict.py models:/imdb-conv1d@champion texts.parquet answers --id id --inputs text
+spark-submit --master spark://host:7077 examples/spark/spark_predict.py …
 
 Reads Parquet, and writes the columns ``id`` and ``answer`` as Parquet: the model's output, a number for each row. A
 model with several outputs a row, such as the probabilities of more than two labels, needs ``--type 'array<double>'``.
