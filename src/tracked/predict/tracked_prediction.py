@@ -3,12 +3,11 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.errors import Interrupted, RunFailed
 from tracked.console.lines import format_count, say
 from tracked.console.progress import track
 from tracked.console.signals import Signals
@@ -16,11 +15,11 @@ from tracked.experiment import Experiment, Inputs, Request
 from tracked.models import loader
 from tracked.predict import facts, output, prediction_run
 from tracked.predict.coordinator import Coordinator
+from tracked.predict.executors import MakeWorkers, choose_workers
 from tracked.predict.manifest import JOURNAL, Journal, State, write_manifest
 from tracked.predict.part_files import REJECTED
 from tracked.predict.parts_input import cut
-from tracked.predict.tasks import Setting, TrainingTask, Workers
-from tracked.predict.worker import start_worker
+from tracked.predict.tasks import Setting, TrainingTask
 from tracked.runs import connection, registry
 from tracked.runs.queries import MlflowRun
 from tracked.runs.registry import StoredModel
@@ -29,9 +28,6 @@ from tracked.tables.reader import TableReader
 from tracked.training import run_folder
 from tracked.training.run_folder_lock import RunFolderLock
 from tracked.workers.lifetime import STOP, wait_for_workers
-from tracked.workers.processes import ProcessWorkers
-
-MakeWorkers: TypeAlias = Callable[[Experiment, Setting], Workers]
 
 
 def predict(owner: Experiment, parameters: Any, signals: Signals) -> None:
@@ -64,22 +60,6 @@ def predict(owner: Experiment, parameters: Any, signals: Signals) -> None:
             raise
         prediction.close()
         output.remove_work(lock)
-
-
-def choose_workers(parameters: Any) -> MakeWorkers:
-    """Choose where rows are answered.
-
-    Raises:
-        UserError: if Ray is not installed, or does not answer.
-    """
-    if parameters.executor == "ray":
-        raise UserError("executor: 'ray' is not allowed; allowed: processes")
-
-    def make(owner: Experiment, setting: Setting) -> Workers:
-        start = partial(start_worker, owner, setting)
-        return ProcessWorkers(start, Path(setting.folder), parameters.workers, "its part is made again")
-
-    return make
 
 
 def _tell(state: State, owner: Experiment) -> str:

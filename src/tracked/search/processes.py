@@ -12,18 +12,22 @@ from tracked.search.tasks import Outcome, Setting, Task
 from tracked.search.worker import Worker
 from tracked.workers import processes
 
+LOSS = "its training can be resumed"
+
 
 class ProcessWorkers(processes.ProcessWorkers[Task, Outcome]):
     """Workers as processes (:class:`tracked.search.tasks.Workers`); each writes what it prints to a log."""
 
     def __init__(self, experiment: Experiment, setting: Setting, count: int) -> None:
         start = partial(start_worker, experiment, setting)
-        super().__init__(start, Path(setting.folder), count, "its training can be resumed")
+        super().__init__(start, Path(setting.folder), count, LOSS)
 
 
-def start_worker(experiment: Experiment, setting: Setting, signals: Signals) -> Callable[[Task], tuple[Outcome, bool]]:
+def start_worker(
+    experiment: Experiment, setting: Setting, signals: Signals, ends_process: bool = True
+) -> Callable[[Task], tuple[Outcome, bool]]:
     """Make the worker of this process; returns what carries out one task and says whether it takes another."""
-    worker = Worker(experiment, setting, signals)
+    worker = Worker(experiment, setting, signals, ends_process)
 
     def run(task: Task) -> tuple[Outcome, bool]:
         outcome = carry_out(worker, task)
