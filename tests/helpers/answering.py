@@ -97,10 +97,10 @@ class DoublingScorer:
 
 def arm(owner: Doubler) -> None:
     """Make this process die at the experiment's point."""
-    from tracked.predict import manifest
+    from tracked.predict import journal, manifest
 
     write, write_table, replace = files.write_safely, part_files._write, Path.replace
-    note, write_manifest = manifest.Journal.note, manifest.write_manifest
+    note, write_manifest = journal.Journal.note, manifest.write_manifest
 
     def half(path: Path, *arguments: Any) -> None:
         write_table(path, *arguments)
@@ -121,7 +121,7 @@ def arm(owner: Doubler) -> None:
         with path.open("ab") as file:
             file.write(b'{"part": {"number": 0, "fi')
 
-    def noted(self: manifest.Journal, **event: Any) -> None:
+    def noted(self: journal.Journal, **event: Any) -> None:
         if "part" in event:
             owner.pass_point("before the note")
             owner.pass_point("note half written", lambda: write_half(self.path))
@@ -140,7 +140,7 @@ def arm(owner: Doubler) -> None:
 
     part_files._write = half
     Path.replace = renamed
-    manifest.Journal.note = noted
+    journal.Journal.note = noted
     manifest.write_safely = half_a_manifest
 
     def before(output: Path, state: Any) -> None:

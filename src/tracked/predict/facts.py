@@ -43,6 +43,20 @@ def describe(
     }
 
 
+def describe_environment() -> dict[str, str]:
+    """Describe what else the last bits of an answer depend on: versions, the machine."""
+    return reproducibility.package_versions() | reproducibility.describe_host()
+
+
+def compare_environments(former: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Describe each change of the environment, for people."""
+    return [
+        f"{name} changed since the last attempt ({former[name]!r} -> {value!r})"
+        for name, value in now.items()
+        if former.get(name, value) != value
+    ]
+
+
 def require_same(output: Path, former: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Require that a prediction would go on as it began.
 

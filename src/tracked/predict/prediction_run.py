@@ -9,7 +9,8 @@ from tracked.console.errors import UserError
 from tracked.console.lines import say
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
-from tracked.predict.manifest import State, format_manifest
+from tracked.predict.manifest import format_manifest
+from tracked.predict.state import State
 from tracked.reports import prediction_report
 from tracked.runs import context, registry, run_calls, run_start
 from tracked.runs.queries import MlflowRun, is_own

@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from tracked.console.errors import Interrupted, RunFailed
-from tracked.console.lines import format_count, say
-from tracked.console.progress import track
+from tracked.console.lines import say
 from tracked.console.signals import Signals
-from tracked.experiment import Experiment, Inputs, Request
+from tracked.experiment import Experiment
 from tracked.models import loader
-from tracked.predict import facts, output, prediction_run
+from tracked.predict import output, prediction_run
 from tracked.predict.coordinator import Coordinator
 from tracked.predict.executors import MakeWorkers, choose_workers
-from tracked.predict.manifest import JOURNAL, Journal, State, write_manifest
+from tracked.predict.journal import JOURNAL, Journal
+from tracked.predict.manifest import write_manifest
+from tracked.predict.opening import open_prediction
 from tracked.predict.part_files import REJECTED
 from tracked.predict.parts_input import cut
+from tracked.predict.state import State
 from tracked.predict.tasks import Setting, TrainingTask
 from tracked.runs import connection, registry
 from tracked.runs.queries import MlflowRun
 from tracked.runs.registry import StoredModel
-from tracked.tables.files import Fingerprint, TableFile, find_files, read_fingerprint
-from tracked.tables.reader import TableReader
+from tracked.tables.files import TableFile, find_files
 from tracked.training import run_folder
 from tracked.training.run_folder_lock import RunFolderLock
 from tracked.workers.lifetime import STOP, wait_for_workers
@@ -84,25 +85,8 @@ class _Prediction:
         place = self.work / output.MODEL
         shutil.rmtree(place, ignore_errors=True)  # a killed attempt's
         self.model = loader.download(self.owner, self.stored, place / "files")
-        metadata = self.model.metadata.own if self.model.metadata else {}
-        self.request = Request(self.parameters.data, True, self.parameters, metadata)
-        self.inputs: Inputs = self.owner.find_inputs(self.request)
-        self.has_ids = self.parameters.id_column != "auto"
-        columns = [*self.inputs.columns, *([self.parameters.id_column] if self.has_ids else [])]
-        self.reader = TableReader(files, columns, self.inputs.encoding)
-        self.fingerprints = _read_fingerprints(files)
-        self.version = self.stored.version or self.stored.uri
-        now = facts.describe(
-            self.owner, self.stored.title, self.version, self.model.path, self.parameters, files, self.fingerprints
-        )
-        try:
-            self.state = output.open_state(self.folder, now, self.parameters.fresh)
-        except OSError as error:
-            raise output.explain_lost(self.folder, error) from error
-        self.journal = Journal(self.work / JOURNAL)
-        total = sum(one.size for one in self.fingerprints)
-        size = f"{format_count(len(files), 'file')} of {total:,} bytes"
-        say(f"data: {self.parameters.data}, {size}, digest {self.state.facts['input']['digest'][:12]}")
+        self.opened = open_prediction(self.owner, self.parameters, self.stored, self.model, self.folder, files)
+        self.state, self.journal = self.opened.state, Journal(self.work / JOURNAL)
         if self.state.parts and not self.state.is_complete:
             say(f"resuming after {_tell(self.state, self.owner)}")
 
@@ -143,9 +127,9 @@ class _Prediction:
             coordinator = Coordinator(
                 self.folder, self.state, self.journal, workers, self.signals, self.parameters.max_rejected
             )
-            size, columns = self.parameters.part_rows, self.inputs.columns
-            parts = cut(self.reader, self.fingerprints, size, columns, self.has_ids)
-            coordinator.answer(self.reader, parts, training, rows)
+            opened, size = self.opened, self.parameters.part_rows
+            parts = cut(opened.reader, opened.fingerprints, size, opened.inputs.columns, opened.has_ids)
+            coordinator.answer(opened.reader, parts, training, rows)
         rate = (self.state.rows - before) / (time.perf_counter() - started)
         say(f"{_tell(self.state, self.owner)}" + (f", {rate:,.0f} a second" if rate else ""))
         if self.state.rejected:
@@ -170,16 +154,11 @@ class _Prediction:
             "MLFLOW_TRACKING_URI": connection.tracking_uri(), "MLFLOW_REGISTRY_URI": connection.registry_uri()
         }  # fmt: skip
         return Setting(
-            str(self.work), run_folder.last_holder(self.work), str(self.folder), str(self.model.path), self.version,
-            self.parameters.data, given, self.request.metadata, bool(shows), environment, os.getcwd(),
+            str(self.work), run_folder.last_holder(self.work), str(self.folder), str(self.model.path),
+            self.opened.version, self.parameters.data, given, self.opened.request.metadata, bool(shows), environment,
+            os.getcwd(),
         )  # fmt: skip
 
     def close(self) -> None:
         """Tell where the answers are."""
         say(f"manifest: {self.folder / 'manifest.json'}")
-
-
-def _read_fingerprints(files: list[TableFile]) -> list[Fingerprint]:
-    total = sum(file.path.stat().st_size for file in files)
-    with track("digesting the input", total, "bytes", summary=False) as progress:
-        return [read_fingerprint(file, progress.advance) for file in files]

@@ -142,6 +142,12 @@ def describe_machine() -> dict[str, str]:
     }
 
 
+def describe_host() -> dict[str, str]:
+    """Describe the machine without asking TensorFlow."""
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
+    return {"cpu": _cpu(), "onednn": onednn, "platform": platform.platform()}
+
+
 def _has_deterministic_ops() -> bool:
     try:
         from tensorflow.python.framework.config import is_op_determinism_enabled  # not in the public API

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +17,9 @@ from helpers import predicting
 from helpers.answering import Doubler
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
-from tracked.predict import facts, manifest, part_files, tracked_prediction, worker
+from tracked.predict import facts, part_files, tracked_prediction, worker
+from tracked.predict.journal import Journal
+from tracked.predict.state import State
 from tracked.predict.tasks import Event, PartTask, Setting, Task, add_observations
 from tracked.training.run_folder_lock import RunFolderLock
 from tracked.verbs import predict
@@ -70,15 +73,15 @@ def read(output: str = "out") -> pd.DataFrame:
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, parts: int, error: BaseException) -> None:
     """End a prediction when it has noted some parts."""
-    note, noted = manifest.Journal.note, []
+    note, noted = Journal.note, []
 
-    def fail(self: manifest.Journal, **event: Any) -> None:
+    def fail(self: Journal, **event: Any) -> None:
         if "part" in event and len(noted) == parts:
             raise error
         noted.extend(["part"] if "part" in event else [])
         note(self, **event)
 
-    monkeypatch.setattr(manifest.Journal, "note", fail)
+    monkeypatch.setattr(Journal, "note", fail)
 
 
 def leave_unfinished(*words: str, parts: int = 2) -> None:
@@ -276,9 +279,9 @@ def test_mistake_is_one_line_and_leaves_nothing(words: list[str], told: str) -> 
 
 @pytest.mark.parametrize("what", ["changed", "removed"])
 def test_input_that_changes_midway_ends_it_with_what_was_done(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    note, content = manifest.Journal.note, Path("rows.csv").read_bytes()
+    note, content = Journal.note, Path("rows.csv").read_bytes()
 
-    def change(self: manifest.Journal, **event: Any) -> None:
+    def change(self: Journal, **event: Any) -> None:
         note(self, **event)
         if "part" in event:
             Path("rows.csv").unlink()
@@ -286,7 +289,7 @@ def test_input_that_changes_midway_ends_it_with_what_was_done(what: str, monkeyp
                 predicting.make_input(Path("rows.csv"), 50)
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifest.Journal, "note", change)
+        patch.setattr(Journal, "note", change)
         told = "was changed while it was being read" if what == "changed" else "cannot be read .No such file"
         with pytest.raises(RunFailed, match=told) as error:
             run()
@@ -362,8 +365,8 @@ def test_input_without_a_row_is_told() -> None:
 
 
 def test_folder_of_ten_thousand_parts_costs_a_line_for_each(tmp_path: Path) -> None:
-    journal = manifest.Journal(tmp_path / "journal")
-    journal.begin(manifest.State({"model": 1}))
+    journal = Journal(tmp_path / "journal")
+    journal.begin(State({"model": 1}))
     size = journal.path.stat().st_size
     journal.note(run_id="1")
     assert journal.path.stat().st_size - size == len('{"run_id": "1"}\n')
@@ -372,3 +375,24 @@ def test_folder_of_ten_thousand_parts_costs_a_line_for_each(tmp_path: Path) -> N
     assert journal.read().run_id == "1"
     assert journal.path.read_bytes().endswith(b"\n")
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_another_machine_is_told_and_noted_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_unfinished()
+    elsewhere = facts.describe_environment() | {"cpu": "another"}
+    monkeypatch.setattr(facts, "describe_environment", lambda: elsewhere)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1, Interrupted(2))
+        with pytest.raises(Interrupted):
+            run()
+    assert re.search(
+        r"^cpu changed since the last attempt \('.*' -> 'another'\): equal bits are not promised$",
+        capsys.readouterr().err, re.MULTILINE,
+    )  # fmt: skip
+    run()
+    assert "changed since" not in capsys.readouterr().err
+    environments = json.loads(Path("out/manifest.json").read_text())["environments"]
+    assert [one["cpu"] == "another" for one in environments] == [False, True]
+    assert {"python", "tensorflow", "platform"} <= set(environments[0])
