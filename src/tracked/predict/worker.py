@@ -66,7 +66,8 @@ class Worker:
         except (UserError, RunFailed) as error:
             return Failed(one_line(error))
         except OSError as error:
-            return Failed(f"{task.name} cannot be written ({one_line(error)})")
+            reason = os.strerror(error.errno) if error.errno else one_line(error)  # a library's own text says no more
+            return Failed(f"{task.name} cannot be written ({reason})")
         except Exception as error:
             # Neither the message nor the values: they may be the input.
             print(type(error).__name__, *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)

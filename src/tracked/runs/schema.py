@@ -263,8 +263,8 @@ PREDICTION_METRICS = {
     (ROWS_A_SECOND := "rows_a_second"): "rows that the last attempt answered a second, with the start of its workers",
 }
 PREDICTION_FILES = {
-    (MANIFEST := "manifest.json"): "the output's manifest: model, code, parameters, input, and each part with its "
-    "number of rows and its SHA-256",
+    (MANIFEST := "manifest.json"): "the output's manifest: model, code, parameters, input, versions and machine, "
+    "and each part with its number of rows and its SHA-256",
 }
 SEARCH_FILES = {
     (

@@ -21,6 +21,7 @@ from tracked.predict import facts, part_files, tracked_prediction, worker
 from tracked.predict.journal import Journal
 from tracked.predict.state import State
 from tracked.predict.tasks import Event, PartTask, Setting, Task, add_observations
+from tracked.runs.writer import Run
 from tracked.training.run_folder_lock import RunFolderLock
 from tracked.verbs import predict
 
@@ -322,6 +323,24 @@ def test_full_disk_is_one_line_and_what_was_done_is_kept(where: str, monkeypatch
     assert len(read()) == 38
     (found,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert found.info.status == "FINISHED"
+
+
+def test_store_that_is_gone_after_loading_loses_no_answer_and_the_same_command_logs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RunFailed("not everything could be logged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "flush", fail)
+        with pytest.raises(RunFailed, match="not everything could be logged") as error:
+            run()
+    assert error.value.__notes__ == ["what was done is kept: the same command resumes it"]
+    written = {path: path.stat().st_mtime_ns for path in Path("out").glob("part-*")}
+    run()
+    assert {path: path.stat().st_mtime_ns for path in Path("out").glob("part-*")} == written
+    (found,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert (len(written), found.info.status, found.data.metrics["parts"]) == (4, "FINISHED", 4)
 
 
 def test_error_of_the_experiment_shows_nothing_of_the_input(capfd: pytest.CaptureFixture[str]) -> None:
