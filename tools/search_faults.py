@@ -91,6 +91,7 @@ class Process:
     log: Path
     begun: float
     seen: dict[int, str]  # those of all processes
+    left_running: frozenset[tuple[str, str]]  # trainings, by a kill before it
     workers: dict[int, str] = field(default_factory=dict)
 
     def find_workers(self) -> list[int]:
@@ -155,8 +156,9 @@ class Searches:
             "MLFLOW_TRACKING_URI": f"sqlite:///{self.folder}/mlflow.db", "PYTHONUNBUFFERED": "1",
             "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3",
         }  # fmt: skip
+        left = search_store.read_progress(self.folder).running
         process = self._start([verb, *flags], log, environment)
-        self.begun.append(Process(process, log, time.monotonic(), self.seen))
+        self.begun.append(Process(process, log, time.monotonic(), self.seen, left))
         return self.begun[-1]
 
     def _start(
@@ -287,8 +289,9 @@ class Searches:
             self._tell(f"{who}: exit {code}, not {status}", found)
         if workers := found.find_workers():
             self._tell(f"{who}: the workers {workers} live on", found)
-        if running := search_store.read_progress(self.folder).running:
-            self._tell(f"{who}: {running} trainings are left RUNNING", found)
+        # One that a kill before left, and that this search has not resumed, is none of its own.
+        if running := search_store.read_progress(self.folder).running - found.left_running:
+            self._tell(f"{who}: {len(running)} trainings are left RUNNING", found)
         return True
 
     def _tell(self, problem: str, found: Process) -> None:

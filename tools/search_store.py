@@ -55,7 +55,7 @@ class Progress:
     search_id: str = ""
     trials: int = 0
     confirming: int = 0
-    running: int = 0
+    running: frozenset[tuple[str, str]] = frozenset()  # trainings: each run's id and what its last attempt began with
     phase: str = "before its run"
 
 
@@ -78,8 +78,12 @@ def read_progress(folder: Path) -> Progress:
             phase = "registering"
         else:
             phase = "confirming" if confirming else "trials" if trials else "before its first trial"
-        ended = trials.count("FINISHED"), confirming.count("FINISHED")
-        return Progress(searches[-1], *ended, [*trials, *confirming].count("RUNNING"), phase)
+        running = frozenset(
+            (run, own.get("launch", ""))
+            for run, own in tags.items()
+            if ("trial" in own or "confirms" in own) and status[run] == "RUNNING"
+        )
+        return Progress(searches[-1], trials.count("FINISHED"), confirming.count("FINISHED"), running, phase)
     return Progress()
 
 

@@ -121,6 +121,8 @@ def _parse_dimension(item: str, name: str, values: str, field: FieldInfo) -> Dim
 def _parse_range(item: str, name: str, values: str, field: FieldInfo, number: type[int] | type[float]) -> Range:
     ends, slash, scale = values.partition("/")
     first, _, last = ends.partition("..")
+    if last.startswith("."):  # a number may begin with a dot, but then the range looks as with a dot too many
+        raise refusal(SPACE, item, f"a range with two dots between its ends, such as {name}=0.1..0.5")
     low, high = (_parse_value(item, name, text, field) for text in (first, last))
     if not all(isinstance(end, (int, float)) and math.isfinite(end) for end in (low, high)):
         raise refusal(SPACE, item, "a range from a finite number to another")

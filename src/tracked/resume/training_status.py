@@ -81,13 +81,16 @@ def find_unfinished(owner: Experiment, experiment_id: str) -> list[ResumableRun]
     Args:
         owner: the trainings' experiment.
     """
+    runs = queries.search("reading the runs", [experiment_id])
+    complete = {run.info.run_id for run in runs if REGISTERED in run.data.tags and run.info.status == "FINISHED"}
     return [
         inspect_run(owner, run)
-        for run in queries.search("reading the runs", [experiment_id])
+        for run in runs
         if is_training_of(owner, run)
-        and not (REGISTERED in run.data.tags and run.info.status == "FINISHED")
+        and run.info.run_id not in complete
         and not (CLOSED in run.data.tags and run.info.status == "KILLED")
         and not (is_of_search(run) and run.info.status == "FINISHED")
+        and not (run.data.tags.get(PARENT_RUN_ID) in complete and run.info.status == "FAILED")  # of a search that ended
     ]
 
 

@@ -167,6 +167,8 @@ def test_values_outside_the_space_are_not_contained() -> None:
         ("units=1..2 kind=a,b units=3,4", "units=3,4", "units once; it already has units=1..2"),
         ("units=5..5", "units=5..5", "a range from a lower number to a higher one"),
         ("units=6..5", "units=6..5", "a range from a lower number to a higher one"),
+        ("share=0.1...5", "share=0.1...5", "a range with two dots between its ends, such as share=0.1..0.5"),
+        ("learning_rate=1e-4...1e-2/log", "learning_rate=1e-4...1e-2/log", "a range with two dots between its ends"),
         ("units=..5", "units=..5", "for units a whole number"),
         ("units=1..", "units=1..", "for units a whole number"),
         ("units=1.5..3", "units=1.5..3", "for units a whole number"),
