@@ -39,7 +39,7 @@ class Peaks:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 lines = Path(f"/proc/{pid}/status").read_text().splitlines()
                 peak = int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-                if any(word in command for word in OF_WORKERS):
+                if pid != root and any(word in command for word in OF_WORKERS):
                     workers.append(pid)
                     self.worker = max(self.worker, peak)
                 else:
