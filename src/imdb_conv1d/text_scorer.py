@@ -12,6 +12,7 @@ from imdb_conv1d.labels import Classes
 from imdb_conv1d.numbered_texts import NumberedTexts
 from imdb_conv1d.predict import predict_probabilities
 from imdb_conv1d.text_model import CHUNK
+from imdb_conv1d.tokenizer import PADDING
 from tracked.analysis.observations import count_classes, count_values
 from tracked.experiment import TrainedOn
 from tracked.predict.tasks import add_observations
@@ -95,8 +96,11 @@ class TextScorer:
 
     def _predict_ids(self, read: NumberedTexts, start: int) -> np.ndarray:
         ids = read.pad(self._maxlen, start, start + BATCH)
-        logits = tf.cast(self._raw.logits_of_ids(ids), tf.float64)
-        return np.asarray(tf.sigmoid(logits) if self.classes.is_binary else tf.nn.softmax(logits))
+        # TensorFlow computes the last few of many numbers one by one, which rounds them differently.
+        filled = np.pad(ids, ((0, -len(ids) % CHUNK), (0, 0)), constant_values=PADDING)
+        logits = tf.cast(self._raw.logits_of_ids(filled), tf.float64)
+        probabilities = tf.sigmoid(logits) if self.classes.is_binary else tf.nn.softmax(logits)
+        return np.asarray(probabilities)[: len(ids)]
 
     def _predict_texts(self, read: NumberedTexts, start: int) -> np.ndarray:
         texts = read.texts[start : start + BATCH]

@@ -48,6 +48,19 @@ class WithoutIds:
         return self._raw(texts)
 
 
+class Scaled:
+    """A model with logits of any size; they are those of its ids alone."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw, self.words = raw, raw.words
+
+    def logits_of_ids(self, ids: np.ndarray) -> tf.Tensor:
+        wide = self._raw.logits_of_ids(ids).shape.rank == 2
+        known = np.random.default_rng(0).normal(scale=5, size=(997, 4)).astype(np.float32)
+        logits = known[ids @ 7 ** np.arange(ids.shape[1]) % len(known)]
+        return tf.constant(logits if wide else logits[:, 0])
+
+
 @pytest.fixture(scope="module", params=[2, 4])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, Any]]:
     """A model that was saved and loaded, and its metadata."""
@@ -97,6 +110,15 @@ def test_bits_of_an_answer_do_not_depend_on_the_other_rows(loaded: tuple[Any, di
     assert np.array_equal(shuffled, whole[order])
     few = scorer.answer(pd.DataFrame({"body": texts[:5]}))["probability"].to_numpy()
     assert np.array_equal(few, whole[:5])
+
+
+def test_bits_of_an_answer_do_not_depend_on_the_number_of_rows(loaded: tuple[Any, dict[str, Any]]) -> None:
+    chance = np.random.default_rng(1)
+    texts = [" ".join(chance.choice(VOCABULARY[-5:], 6)) for _ in range(70)]
+    scorer, table = open_scorer((Scaled(loaded[0]), loaded[1])), pd.DataFrame({"body": texts})
+    answers = scorer.answer(table)
+    for count in range(1, len(texts)):
+        pd.testing.assert_frame_equal(scorer.answer(table[:count]), answers[:count], check_exact=True)
 
 
 def test_no_rows_have_no_answers(loaded: tuple[Any, dict[str, Any]]) -> None:
