@@ -11,6 +11,10 @@ class RunFailed(RuntimeError):
     """A failure with a known cause. The message names it on one line."""
 
 
+class StoreFailed(RunFailed):
+    """A store that did not take or answer something; what was made until then is in the run folder, if there is one."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM. Not an ``Exception``, so that no library catches it as one."""
 

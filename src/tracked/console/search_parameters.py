@@ -71,6 +71,8 @@ class SearchParameters(TrainParameters):
     @model_validator(mode="after")
     def _space_is_allowed(self) -> Self:
         text = self.default_space if self.space == AUTO else self.space
+        if not text and self.resume != "no":
+            return self  # the resumed search's run has its space
         if not text:
             raise ValueError(refusal(SPACE, self.space, f"{SYNTAX}; the experiment has no space of its own"))
         try:

@@ -63,7 +63,7 @@ def close_run(owner: Experiment, training: ResumableRun) -> str:
         except OSError as error:
             raise RunFailed(f"{folder} cannot be locked ({one_line(error)})") from error
         run = run_calls.get(training.id)
-        if run.info.status == "FINISHED" and REGISTERED in run.data.tags:
+        if run.info.status == "FINISHED" and (REGISTERED in run.data.tags or training_status.is_of_search(run)):
             return f"{training.id} was not closed: it has finished meanwhile"
         status, unclear = "FINISHED" if REGISTERED in run.data.tags else "KILLED", ""
         if status == "KILLED":

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from tracked.console.errors import RunFailed
+from tracked.console.errors import RunFailed, StoreFailed
 from tracked.console.lines import one_line, warn
 from tracked.runs.connection import is_permanent_error
 
@@ -159,7 +159,7 @@ def with_retries(
     """Make a call and return its result, retrying a failure for about ``seconds``.
 
     Raises:
-        RunFailed: naming ``what``, if the call is refused or keeps failing.
+        RunFailed: naming ``what``, if the call is refused; StoreFailed if it keeps failing.
         TypeError: or another of ``MISTAKES``, unchanged but for a note with ``what``.
     """
     end, failures = time.monotonic() + seconds, 0
@@ -172,7 +172,9 @@ def with_retries(
         except Exception as error:
             pause = pauses[min(failures, len(pauses) - 1)]
             failures += 1
-            if is_permanent(error) or time.monotonic() + pause > end:
+            if is_permanent(error):
                 raise RunFailed(f"{what} failed ({one_line(error)})") from error
+            if time.monotonic() + pause > end:
+                raise StoreFailed(f"{what} failed ({one_line(error)})") from error
             warn(f"{what} failed ({one_line(error)}); trying again in {pause:.0f} s")
             time.sleep(pause)

@@ -20,7 +20,7 @@ from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
-from tracked.console.errors import RunFailed
+from tracked.console.errors import StoreFailed
 from tracked.console.lines import warn
 from tracked.experiment import Dataset
 from tracked.runs.connection import suppress_missing
@@ -203,13 +203,13 @@ class Run:
             bound: seconds without a success after which a call in progress is no longer waited for.
 
         Raises:
-            RunFailed: naming what was not logged.
+            StoreFailed: naming what was not logged.
         """
         start, before = time.monotonic(), len(self.missing)
         for queue in (self._records, self._files):
             self.missing += queue.drain(patience, start, bound)
         if missing := self.missing[before:]:
-            raise RunFailed(f"not everything could be logged; missing in run {self.id}: {'; '.join(missing)}")
+            raise StoreFailed(f"not everything could be logged; missing in run {self.id}: {'; '.join(missing)}")
 
     def close(self, keep: bool = False) -> None:
         """Remove ``folder``, unless something was not logged or ``keep`` is set."""

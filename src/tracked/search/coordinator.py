@@ -40,6 +40,8 @@ class Search:
 
     Attributes:
         version: the number of the registered version, once there is one.
+        decided: the run of the winner that a former attempt had chosen; empty before that. Then nothing is trained any
+            more, as it could change the choice, and a version of the winner may be registered already.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Search:
         workers: Workers,
         signals: Signals,
         first: trials.SearchRuns,
+        decided: str = "",
     ) -> None:
         self.experiment, self.parameters, self.run = experiment, parameters, run
         self.setting = setting
@@ -60,6 +63,7 @@ class Search:
         self.confirming: dict[tuple[str, int], Trial] = dict(first.confirming)
         self.root = Path(setting.folder).parent  # of the run folders
         self.confirmation: Confirmation | None = None
+        self.decided = decided
         self.version = ""  # the number of the registered one
         self.dispatcher = Dispatcher(parameters, run.id, setting, workers, signals)
         self._dropped: set[str] = set()
@@ -81,6 +85,8 @@ class Search:
             Interrupted: if a signal came.
             RunFailed: if no trial has a result that can win, or the store keeps failing.
         """
+        if self.decided:
+            return
         with track("searching", self.parameters.trials, "trials") as progress:
             progress.advance(len(self.results))
             if self.results and len(self.results) not in trials.read_steps(self.run.id, BEST_SO_FAR):

@@ -69,30 +69,30 @@ class Dispatcher:
         found = self._find(task)  # if the store is gone, this ends the search
         if found.is_result:
             return found  # its worker died, or lost the store's answer, between the end of its run and the outcome
-        death = event.death
-        if outcome is not None and outcome.status == "failed":
-            if not found.run_id or found.status == "failed":
-                return replace(found, status="failed", note=outcome.error)
-            death = f"failed ({outcome.error})"  # without its run's end, as where the store was away: it is resumed
-        if problem := self._count_death(task, found.run_id, death):
-            if found.run_id:
-                run_calls.set_tags("tagging the failed trial", found.run_id, {ERROR: problem, STOP_REASON: "error"})
-                run_calls.end(found.run_id, "FAILED")
-            return replace(found, status="failed", note=problem)
-        return None
+        is_failed = outcome is not None and outcome.status == "failed"
+        problem = outcome.error if outcome and is_failed else self._count_death(event, found.run_id)
+        if not problem and not is_failed:
+            return None
+        if found.run_id and found.status == "running":
+            run_calls.set_tags("tagging the failed trial", found.run_id, {ERROR: problem, STOP_REASON: "error"})
+            run_calls.end(found.run_id, "FAILED")
+        return replace(found, status="failed", note=problem)
 
-    def _count_death(self, task: Task, run_id: str, death: str) -> str:
-        """Count the deaths of a task's workers; returns why it is not tried again, or an empty text."""
+    def _count_death(self, event: Event, run_id: str) -> str:
+        """Count the workers that left a task before its end; returns why it is not tried again, or an empty text.
+
+        Where the store had failed, its training is resumed, even if its run says FAILED.
+        """
+        task = event.task
         epochs = trial_folders.count_epochs(self._root, run_id) if run_id else 0
         if epochs > self._epochs.get(task.name, 0):
             self._epochs[task.name], self._deaths[task.name] = epochs, 0
         self._deaths[task.name] += 1
-        told = death or "stopped"
+        told, advice = event.death or "stopped", "give the machine more memory, or search with fewer workers"
+        if event.outcome is not None and event.outcome.error:
+            told, advice = f"failed ({event.outcome.error})", "resume the search once that is mended"
         if self._deaths[task.name] >= MAX_DEATHS:
-            return (
-                f"its worker {told}, {MAX_DEATHS} times without another epoch; give the machine more memory, or search "
-                "with fewer workers"
-            )
+            return f"its worker {told}, {MAX_DEATHS} times without another epoch; {advice}"
         warn(f"the worker of {task.name} {told}; another resumes its training")
         return ""
 
@@ -111,7 +111,7 @@ class Dispatcher:
                 if event.outcome is not None and event.outcome.status == "failed":
                     raise RunFailed(f"{task.name} failed: {event.outcome.error}")
                 self._signals.check()
-                if problem := self._count_death(task, task.run_id, event.death):
+                if problem := self._count_death(event, task.run_id):
                     raise RunFailed(f"{task.name} failed: {problem}")
                 self._workers.submit(task)
             self._signals.check()

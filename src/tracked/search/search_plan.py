@@ -15,7 +15,7 @@ from tracked.resume import resume_parameters, resume_plan, training_status
 from tracked.runs import queries, run_parameters, run_start
 from tracked.runs.connection import mlflow_run_id, tracking_uri
 from tracked.runs.queries import MlflowRun
-from tracked.runs.schema import CODE, DATA_DIGEST, DATA_SOURCE, REGISTERED, SPACE, VERB, name_experiment
+from tracked.runs.schema import CODE, DATA_DIGEST, DATA_SOURCE, REGISTERED, SPACE, VERB, WINNER_RUN_ID, name_experiment
 from tracked.search import search_status
 from tracked.training import reproducibility, run_folder
 from tracked.training.run_folder_lock import RunFolderLock
@@ -40,6 +40,11 @@ class SearchPlan:
     def tags(self) -> Mapping[str, str]:
         """The tags of the resumed search; empty for a new one."""
         return self.run.data.tags if self.run else {}
+
+    @property
+    def decided(self) -> str:
+        """The run of the winner that was chosen; empty as long as none is."""
+        return self.tags.get(WINNER_RUN_ID, "")
 
     @property
     def is_complete(self) -> bool:
@@ -100,6 +105,7 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         UserError: if a parameter would have to change.
     """
     cls, run_id = make_search_parameters(owner), run.info.run_id
+    is_decided = WINNER_RUN_ID in run.data.tags  # more trials could choose another winner, beside its version
     given = {name: value for name, value in command.given.items() if name != "resume"}
     counted = () if mlflow_run_id() else (*CHANGEABLE, *EXTENDABLE)
     requested = {
@@ -113,8 +119,7 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
     try:
         recorded = cls.model_validate(values, context=run_parameters.read_preset_values(run))
     except ValidationError as error:
-        first = error.errors()[0]
-        problem = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+        problem = describe_error(error)
         advice = "give another value" if problem.startswith(CHANGEABLE) else "start a new search"
         raise UserError(f"resume: search {run_id} has an invalid parameter ({problem}); {advice}") from None
     resume_parameters.warn_of_uncounted(given, requested, recorded)
@@ -126,12 +131,21 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         if name == "space":
             if command.search_space.text != space:
                 raise refusal(name, as_string(value), f"{space}, as search {run_id} has it, or a new search")
-        elif name in EXTENDABLE and value > former and REGISTERED not in run.data.tags:
+        elif name in EXTENDABLE and value > former and not is_decided:
             changes[name] = value
         elif value != former:
-            more = " or more" if name in EXTENDABLE and REGISTERED not in run.data.tags else ""
+            more = " or more" if name in EXTENDABLE and not is_decided else ""
             raise refusal(name, as_string(value), f"{as_string(former)}{more}, as search {run_id} has it")
-    return recorded.extend(changes)
+    try:
+        return recorded.extend(changes)
+    except ValidationError as error:
+        raise UserError(describe_error(error)) from None
+
+
+def describe_error(error: ValidationError) -> str:
+    """Describe the first problem of parameters that are not allowed."""
+    first = error.errors()[0]
+    return ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
 
 
 def require_same(plan: SearchPlan, data: Dataset, code: str) -> None:
@@ -148,7 +162,7 @@ def require_same(plan: SearchPlan, data: Dataset, code: str) -> None:
             raise UserError(f"{subject}; restore the {what}, or start a new search without --resume or --run-id")
 
 
-def digest_code(owner: Experiment) -> str:
-    """Digest the code that a trial's result depends on."""
+def find_code(owner: Experiment) -> list[Path]:
+    """Find the files and folders of the code that a trial's result depends on, beside the machinery's own."""
     rules = Path(__file__).parents[1] / "analysis" / "pruning.py"
-    return reproducibility.digest_code(rules, *reproducibility.find_source_files(owner))
+    return [rules, *reproducibility.find_source_files(owner)]

@@ -1,7 +1,7 @@
 """The status of unfinished searches: whether one is held, what it has done, how it is resumed or closed."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,9 +9,11 @@ from pathlib import Path
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
+from tracked.resume import close as close_runs
 from tracked.resume import training_status
 from tracked.runs import queries, run_calls, trials
 from tracked.runs.queries import MlflowRun
+from tracked.runs.run_parameters import read_given
 from tracked.runs.schema import (
     CLOSED,
     PARENT_RUN_ID,
@@ -57,7 +59,7 @@ class UnfinishedSearch:
     def lines(self) -> list[str]:
         """Lines for people: the run, its progress and holder, how to resume."""
         started = datetime.fromtimestamp(self.run.info.start_time / 1000, UTC).isoformat(" ", "seconds")
-        tags, most = self.run.data.tags, self.run.data.params.get("trials", "?")
+        tags, most = self.run.data.tags, read_given(self.run).get("trials", "?")
         life = f"alive: {self.holder}" if self.holder else f"dead, stop_reason {tags.get(STOP_REASON, 'unknown')}"
         if self.is_elsewhere and not self.holder:
             life = "unknown here whether alive"
@@ -149,31 +151,44 @@ def belongs_to(run: MlflowRun, search: UnfinishedSearch) -> bool:
     return training_status.is_of_search(run) and run.data.tags.get(PARENT_RUN_ID) == search.id
 
 
-def close(owner: Experiment, search: UnfinishedSearch) -> str:
-    """Close a search's run once its unfinished trainings are closed; returns a line with the result.
+def close(
+    owner: Experiment, search: UnfinishedSearch, trainings: Sequence[training_status.ResumableRun]
+) -> Iterator[str]:
+    """Close a search's unfinished trainings and then its run, while no process can resume it; yields lines to tell.
 
     The checkpoints that the search still had of finished trainings are logged at their runs, and the run folders are
     removed. With a registered version the run's status is FINISHED, else KILLED.
+
+    Args:
+        trainings: the search's unfinished ones.
 
     Raises:
         RunFailed: if the store keeps failing, or the run folder cannot be locked.
     """
     folder = find_folder(owner, search.run)
-    status = "FINISHED" if REGISTERED in search.run.data.tags else "KILLED"
     with RunFolderLock(FILES) as folder_lock:
         try:
             folder_lock.take(folder)
         except HeldError as held:
-            return f"{search.id} was not closed: {held} holds it"
+            yield f"{search.id} was not closed: {held} holds it"
+            return
         except OSError as error:
             raise RunFailed(f"{folder} cannot be locked ({one_line(error)})") from error
-        for run in trials.list_runs(search.id, search.run.info.experiment_id):
+        present = run_calls.get(search.id)  # another process may have finished it before the lock
+        if REGISTERED in present.data.tags and present.info.status == "FINISHED":
+            folder_lock.remove()
+            yield f"{search.id} was not closed: it has finished meanwhile"
+            return
+        for training in trainings:
+            yield close_runs.close_run(owner, training)
+        status = "FINISHED" if REGISTERED in present.data.tags else "KILLED"
+        for run in trials.list_runs(search.id, present.info.experiment_id):
             if training_status.is_of_search(run) and run.info.status == "FINISHED":
                 trial_folders.keep_checkpoint(folder.parent, run.info.run_id)
                 trial_folders.remove(owner, folder.parent, run.info.run_id)
         if status == "KILLED":
-            reason = search.run.data.tags.get(STOP_REASON, "killed")
+            reason = present.data.tags.get(STOP_REASON, "killed")
             run_calls.set_tags("tagging the run as closed", search.id, {CLOSED: "true", STOP_REASON: reason})
         run_calls.end(search.id, status)
         folder_lock.remove()
-    return f"closed {search.id} as {status}, after {search.trials} trials"
+    yield f"closed {search.id} as {status}, after {search.trials} trials"

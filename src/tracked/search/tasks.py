@@ -47,7 +47,7 @@ class Outcome:
 
     Args:
         status: ended: the training's run has ended by itself, FINISHED; failed: an error ended it; interrupted: the
-            search asked the worker to stop.
+            search asked the worker to stop, or the store failed, which ``error`` tells; the training can be resumed.
         run_id: empty if no run was made.
         error: one line.
         version: the title of the registered version, if there is one.
@@ -72,6 +72,7 @@ class Setting:
         threads: of TensorFlow, a worker; 0 for its own default.
         environment: variables of the environment, such as MLflow's settings.
         working_folder: of the processes; empty: as the search's.
+        code: the digest of the code that a result depends on, and ``code_files`` the files and folders that it is of.
     """
 
     experiment_id: str
@@ -82,6 +83,8 @@ class Setting:
     threads: int
     environment: Mapping[str, str] = field(default_factory=dict)
     working_folder: str = ""
+    code: str = ""
+    code_files: Sequence[str] = ()
 
 
 Event: TypeAlias = tasks.Event[Task, Outcome]

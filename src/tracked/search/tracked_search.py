@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from tracked.console.cores import count_cores
+from tracked.console.errors import RunFailed, StoreFailed
 from tracked.console.lines import say
 from tracked.console.search_parameters import SearchParameters
 from tracked.console.signals import Signals
@@ -23,7 +25,7 @@ from tracked.search.coordinator import Search
 from tracked.search.processes import ProcessWorkers
 from tracked.search.search_plan import SearchPlan
 from tracked.search.tasks import Setting, Workers
-from tracked.training import run_folder
+from tracked.training import reproducibility, run_folder
 from tracked.training.run_folder_lock import RunFolderLock
 from tracked.workers import lifetime
 
@@ -51,7 +53,8 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
         registry.require_own_model(experiment, parameters.model_name)
         make_workers = _choose_workers(parameters)
         data = load_data(experiment, parameters, plan.source)
-        code = search_plan.digest_code(experiment)
+        code_files = search_plan.find_code(experiment)
+        code = reproducibility.digest_code(*code_files)
         search_plan.require_same(plan, data, code)
         start = _make_start(experiment, parameters, data, code, folder_lock, plan)
         name, texts = parameters.run_name, parameters.as_logged()
@@ -64,21 +67,39 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
             experiment_id = run_calls.get(run.id).info.experiment_id
             first = trials.find_runs(run.id, experiment_id, parameters.monitor, parameters.direction)
             setting = _make_setting(experiment, parameters, data, run, experiment_id)
+            setting = replace(setting, code=code, code_files=tuple(map(str, code_files)))
             del data  # the workers read them again
             search: Search | None = None
+            is_away = False
             try:
                 with make_workers(experiment, setting) as workers:
-                    search = Search(experiment, parameters, run, setting, workers, signals, first)
+                    search = Search(experiment, parameters, run, setting, workers, signals, first, plan.decided)
                     yield search
+            except StoreFailed:
+                is_away = True
+                raise
             finally:
                 with signals.hold():
                     if search is not None:
+                        if not is_away:
+                            _read_running(search)
                         search_log.log_search(
                             run, parameters, experiment_id, list(search.trials.values()), search.confirmation
                         )
             if search.version:
                 run.flush()  # the report, too
                 run.set_tags({REGISTERED: search.version})
+
+
+def _read_running(search: Search) -> None:
+    """Read how far trials have come that have no result, for the report."""
+    with suppress(RunFailed):  # then they are shown as the search itself knows them
+        read = trials.find_runs(
+            search.run.id, search.setting.experiment_id, search.parameters.monitor, search.direction
+        )
+        for number, trial in read.trials.items():
+            if number in search.trials and not search.trials[number].is_result:
+                search.trials[number] = trial
 
 
 def _choose_workers(parameters: SearchParameters) -> Callable[[Experiment, Setting], Workers]:

@@ -8,8 +8,18 @@ from tracked.console.errors import RunFailed
 from tracked.console.lines import say
 from tracked.reports import confirmation_lines
 from tracked.reports.search_scale import format_value
+from tracked.resume import training_status
 from tracked.runs import run_calls, trials
-from tracked.runs.schema import CONFIRMED, CONFIRMS, REGISTERED, SEARCH_RUN_ID, WINNER, WINNER_RUN_ID
+from tracked.runs.schema import (
+    CLOSED,
+    CONFIRMED,
+    CONFIRMS,
+    REGISTERED,
+    SEARCH_RUN_ID,
+    STOP_REASON,
+    WINNER,
+    WINNER_RUN_ID,
+)
 from tracked.runs.writer import escape_markdown
 from tracked.search import trial_folders
 from tracked.search.coordinator import Search
@@ -31,7 +41,8 @@ def confirm_best(search: Search) -> Confirmation | None:
         return None
     best, seeds = search.ranked[:CANDIDATES], choose_seeds(parameters.seed, parameters.confirm)
     arms = [(str(trial.number), trial.values) for trial in best] + [(DEFAULTS, {})]
-    say(f"confirming the best {len(best)} trials and the defaults with {len(seeds)} new seeds each")
+    if not search.decided:
+        say(f"confirming the best {len(best)} trials and the defaults with {len(seeds)} new seeds each")
 
     def make_tasks() -> Iterator[Task]:
         for seed in seeds:
@@ -43,7 +54,7 @@ def confirm_best(search: Search) -> Confirmation | None:
                     name = f"confirm {who} with seed {seed}"
                     yield search.make_task(name, values, tags, found.run_id if found else "", seed=seed)
 
-    for task, trial in search.dispatcher.carry_out(make_tasks()):
+    for task, trial in search.dispatcher.carry_out(iter(()) if search.decided else make_tasks()):
         search.confirming[_key_of(task)] = trial
         search.tell_confirming(task, trial)
 
@@ -79,9 +90,15 @@ def register(search: Search, confirmation: Confirmation | None) -> str:
         number, seed = confirmation.winner.number, confirmation.seed
         label = DEFAULTS if number is None else str(number)
         chosen = search.confirming[label, seed]
+    if search.decided and search.decided != chosen.run_id:
+        raise RunFailed(
+            f"search {search.run.id} had chosen run {search.decided}, and its trainings now tell run {chosen.run_id}; "
+            "were some deleted or changed?"
+        )
     note = _describe_origin(search, chosen, confirmation)
     told = "unknown" if confirmation is None else str(confirmation.confirmed).lower()
     search.run.set_tags({WINNER: label, WINNER_RUN_ID: chosen.run_id, CONFIRMED: told})
+    search.run.flush()  # before a version is made: whatever comes then, this choice stands
     say(_describe_choice(search, chosen, confirmation))
     tags = {SEARCH_RUN_ID: search.run.id, WINNER: label, CONFIRMED: told}
     name = f"registering {chosen.run_name}"
@@ -113,12 +130,18 @@ def _describe_choice(search: Search, chosen: Trial, confirmation: Confirmation |
 
 
 def keep_checkpoints(search: Search) -> None:
-    """Log the checkpoints of the best trials at their runs, and remove the run folders of all others.
+    """Log the checkpoints of the best trials at their runs, remove all run folders, and end what is left RUNNING.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
     for trial in search.ranked[: search.parameters.keep]:
         trial_folders.keep_checkpoint(search.root, trial.run_id)
-    for one in [*search.trials.values(), *search.confirming.values()]:
-        trial_folders.remove(search.experiment, search.root, one.run_id)
+    for run in trials.list_runs(search.run.id, search.setting.experiment_id):
+        if training_status.is_of_search(run):
+            if run.info.status not in ("FINISHED", "FAILED"):  # of a candidate that is none any more
+                run_calls.set_tags(
+                    "tagging the run as closed", run.info.run_id, {CLOSED: "true", STOP_REASON: "killed"}
+                )
+                run_calls.end(run.info.run_id, "KILLED")
+            trial_folders.remove(search.experiment, search.root, run.info.run_id)

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tracked.analysis.pruning import decide
-from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.errors import Interrupted, RunFailed, StoreFailed, UserError
 from tracked.console.lines import one_line, say
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import TrainParameters, make_train_parameters
 from tracked.experiment import Dataset, Experiment
 from tracked.search.tasks import Outcome, Setting, Task
+from tracked.training import reproducibility
 from tracked.training.dataset_cache import DatasetCache
 from tracked.workers.lifetime import Lifetime
 
@@ -48,6 +49,8 @@ class Worker:
             return Outcome("ended", run_id, version=version)
         except Interrupted:
             return Outcome("interrupted", run_id)
+        except StoreFailed as error:
+            return Outcome("interrupted", run_id, one_line(error))
         except (UserError, RunFailed, OSError) as error:
             return Outcome("failed", run_id, one_line(error))
 
@@ -88,8 +91,10 @@ class Worker:
         """Read the data, or take those of the former task.
 
         Raises:
-            UserError: if the data are not those that the search began with.
+            UserError: if the data or the code are not those that the search began with: a new process reads both anew.
         """
+        if self.setting.code and self.setting.code != reproducibility.digest_code(*map(Path, self.setting.code_files)):
+            raise UserError("the code changed since the search began; restore it, then resume the search")
         data = self._cache.load(parameters, self.setting.source)
         if data.digest != self.setting.data_digest:
             change = f"(digest {self.setting.data_digest[:12]} -> {data.digest[:12]})"

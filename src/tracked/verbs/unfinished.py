@@ -27,17 +27,16 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     closing = search_status.select(searches, parameters.close)
     of_live = search_status.find_live(searches, trainings, parameters.close)
     # A search goes with its trainings: without it, nothing would resume them.
-    own = {
-        training.id for search in closing for training in trainings if search_status.belongs_to(training.run, search)
-    }
-    chosen = [] if parameters.close in {one.id for one in closing} else close.select(trainings, parameters.close)
-    chosen = [training for training in chosen if training.id not in of_live]
-    chosen += [training for training in trainings if training.id in own - {one.id for one in chosen}]
+    own = {one.id: [run for run in trainings if search_status.belongs_to(run.run, one)] for one in closing}
+    of_closing = {run.id for runs in own.values() for run in runs}
+    chosen = [] if parameters.close in own else close.select(trainings, parameters.close)
+    chosen = [training for training in chosen if training.id not in of_live | of_closing]
     listed: list[UnfinishedSearch | ResumableRun] = [*searches, *trainings]
     say("\n".join(line for one in listed for line in one.lines) or f"no unfinished training in experiment {owner.name}")
     with signals.hold():
         for training in chosen:
             say(close.close_run(experiment, training))
         for search in closing:
-            say(search_status.close(experiment, search))
+            for line in search_status.close(experiment, search, own[search.id]):
+                say(line)
     signals.check()

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tracked.console.signals import Signals
 from tracked.console.space import parse_space
 from tracked.console.train_parameters import make_train_parameters
 from tracked.runs import trials as store
-from tracked.search import tracked_search
+from tracked.search import tracked_search, winner
 from tracked.search.proposals import propose
 from tracked.search.tasks import Outcome, Task
 from tracked.verbs import unfinished
@@ -166,25 +167,143 @@ def test_trial_that_no_worker_survives_fails_and_the_search_goes_on(
     assert the_search().data.tags["winner"] in "02"
 
 
-def test_trial_whose_run_could_not_be_ended_is_resumed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("begins", [True, False])
+def test_trial_whose_worker_lost_the_store_is_resumed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], begins: bool
 ) -> None:
-    """Its worker had lost the store: a result of the store's is no result of the trial's."""
-    began: list[str] = []
+    """What the store failed in is no result of the trial, whether its run was there or not."""
+    lost: list[str] = []
 
     def prepare(workers: MadeUpWorkers) -> None:
         def lose(task: Task) -> Any:
-            if task.name != "trial 01" or began:
+            if task.name != "trial 01" or lost:
                 return "go on"
-            began.append(workers.begin(task))
-            return Outcome("failed", began[0], "the store does not answer")
+            lost.append(workers.fail(task, "lost").run_id if begins else "")
+            return Outcome("interrupted", lost[0], "creating a run failed")
 
         workers.before = lose
 
     run_search(monkeypatch, "--trials=3", *SMALL, prepare=prepare)
-    assert "the worker of trial 01 failed (the store does not answer); another resumes its" in capsys.readouterr().err
-    assert [run.info.run_id for run in runs() if run.data.tags.get("trial") == "1"] == began
-    assert mlflow.get_run(began[0]).info.status == "FINISHED"
+    assert "the worker of trial 01 failed (creating a run failed); another resumes its" in capsys.readouterr().err
+    (run,) = [run for run in runs() if run.data.tags.get("trial") == "1"]
+    assert run.info.status == "FINISHED"
+    assert not begins or run.info.run_id == lost[0]
+    assert [row["status"] for row in table()] == ["finished"] * 3
+
+
+def test_trial_that_is_refused_fails_at_once_and_is_not_left_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(workers: MadeUpWorkers) -> None:
+        def refuse(task: Task) -> Any:
+            return Outcome("failed", workers.begin(task), "data: changed") if task.name == "trial 01" else "go on"
+
+        workers.before = refuse
+
+    workers = run_search(monkeypatch, "--trials=3", *SMALL, prepare=prepare)
+    assert sum(task.name == "trial 01" for task in workers.tasks) == 1
+    assert (table()[1]["status"], table()[1]["note"]) == ("failed", "data: changed")
+    (failed,) = [run for run in runs() if run.data.tags["trial"] == "1"]
+    assert (failed.info.status, failed.data.tags["error"]) == ("FAILED", "data: changed")
+
+
+def test_chosen_winner_stands_whatever_comes_before_the_searchs_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version of it may be registered already."""
+
+    def die(search: Any) -> None:
+        raise Interrupted(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(winner, "keep_checkpoints", die)
+        with pytest.raises(Interrupted):
+            run_search(monkeypatch, "--trials=4", *SMALL)
+    with pytest.raises(UserError, match=r"^trials: '12' is not allowed; allowed: 4, as search"):
+        run_search(monkeypatch, "--resume=latest", "--trials=12")
+    chosen = the_search().data.tags["winner_run_id"]
+    workers = run_search(monkeypatch, "--resume=latest")
+    assert [(task.run_id, task.register) for task in workers.tasks] == [(chosen, True)]
+    assert [run.info.run_id for run in runs() if "registered_version" in run.data.tags] == [chosen]
+    assert the_search().data.tags["registered_version"] == "1"
+
+
+def test_chosen_winner_stands_beside_a_failed_trial_that_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(workers: MadeUpWorkers) -> None:
+        workers.before = lambda task: workers.fail(task, "a bug") if task.name == "trial 01" else "go on"
+
+    def die(search: Any) -> None:
+        raise Interrupted(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(winner, "keep_checkpoints", die)
+        with pytest.raises(Interrupted):
+            run_search(monkeypatch, "--trials=4", f"--space={SPACE}", "--confirm=2", "--keep=0", prepare=prepare)
+    workers = run_search(monkeypatch, "--resume=latest")
+    assert [task.register for task in workers.tasks] == [True]
+
+
+def test_confirming_training_of_a_candidate_that_is_none_any_more_is_not_left_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(task: Task) -> Any:
+        if task.tags.get("confirms") not in (None, "defaults"):
+            workers[0].begin(task)
+            raise Interrupted(signal.SIGINT)
+        return "go on"
+
+    workers: list[MadeUpWorkers] = []
+
+    def prepare(made: MadeUpWorkers) -> None:
+        workers.append(made)
+        made.before = stop
+
+    flags = (f"--space={SPACE}", "--confirm=1", "--keep=0", "--sampler=random")
+    with pytest.raises(Interrupted):
+        run_search(monkeypatch, "--trials=1", *flags, prepare=prepare)
+    run_search(monkeypatch, "--resume=latest", "--trials=12")
+    assert {run.info.status for run in runs()} <= {"FINISHED", "KILLED"}
+    assert not [run for run in runs() if run.info.status == "RUNNING"]
+
+
+def test_more_trials_than_a_grid_has_points_are_refused_at_a_resume_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags = ("--space=schedule=constant,cosine batch_size=16,32", "--sampler=grid", "--confirm=0", "--keep=0")
+    with pytest.raises(Interrupted):
+        run_search(monkeypatch, "--trials=4", *flags, prepare=Stop(3))
+    with pytest.raises(UserError, match=r"^trials: '100' is not allowed; allowed: at most 4, the points of the grid$"):
+        run_search(monkeypatch, "--resume=latest", "--trials=100")
+
+
+def test_search_of_an_experiment_without_a_space_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spaceless(Diabetes):
+        space = ""
+
+        class Parameters(Diabetes.Parameters):  # a search's parameters are made once for each class
+            pass
+
+    with pytest.raises(UserError, match=r"^space: 'auto' is not allowed; .* has no space of its own$"):
+        run_search(monkeypatch, "--trials=4", "--confirm=0", experiment=Spaceless())
+    with pytest.raises(Interrupted):
+        run_search(monkeypatch, "--trials=4", *SMALL, prepare=Stop(3), experiment=Spaceless())
+    run_search(monkeypatch, "--resume=latest", experiment=Spaceless())
+    assert len(table()) == 4
+
+
+def test_report_of_an_interrupted_search_has_running_trials_as_far_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def prepare(workers: MadeUpWorkers) -> None:
+        def stop(task: Task) -> Any:
+            if task.name == "trial 01":
+                mlflow.MlflowClient().log_metric(workers.begin(task), "val_loss", 43.0, step=1)
+                raise Interrupted(signal.SIGINT)
+            return "go on"
+
+        workers.before = stop
+
+    with pytest.raises(Interrupted):
+        run_search(monkeypatch, "--trials=3", *SMALL, prepare=prepare)
+    row = table()[1]
+    assert (row["status"], row["epochs"], float(row["best"])) == ("running", "1", 43.0)
+    assert row["run_id"]
 
 
 def test_failed_trial_is_no_result_and_is_tried_again_by_a_resume(monkeypatch: pytest.MonkeyPatch) -> None:

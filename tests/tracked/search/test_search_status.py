@@ -9,6 +9,8 @@ from diabetes import Diabetes
 from tracked.console.errors import UserError
 from tracked.console.search_parameters import make_search_parameters
 from tracked.console.signals import Signals
+from tracked.resume import training_status
+from tracked.resume.close import close_run
 from tracked.runs.schema import EXPERIMENT, PARENT_RUN_ID, REGISTERED, TRIAL, VERB
 from tracked.search import search_status
 from tracked.search.tracked_search import start_or_resume
@@ -85,3 +87,36 @@ def test_trial_resumed_as_a_training_names_its_search(
     told = rf"^resume: run {trial} is a training of search {search}: resume that, with search --resume {search}$"
     with pytest.raises(UserError, match=told):
         train.main(Diabetes(), [f"--resume={trial}"], Signals())
+
+
+def test_trial_that_finishes_while_its_search_is_closed_stays_finished(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
+    _, trial = make_search(tmp_path / "snapshots")
+    (training,) = training_status.find_unfinished(Diabetes(), "0")
+    mlflow.MlflowClient().set_terminated(trial, "FINISHED")
+    assert close_run(Diabetes(), training) == f"{trial} was not closed: it has finished meanwhile"
+    assert mlflow.get_run(trial).info.status == "FINISHED"
+    assert (tmp_path / "snapshots" / trial / "journal.jsonl").exists()
+
+
+def test_search_that_is_resumed_before_it_is_closed_keeps_its_trials(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
+    search, trial = make_search(tmp_path / "snapshots")
+    (found,) = search_status.find_unfinished(Diabetes(), "0")
+    trainings = training_status.find_unfinished(Diabetes(), "0")
+    with RunFolderLock(search_status.FILES) as lock:
+        lock.take(tmp_path / "snapshots" / search)
+        (line,) = search_status.close(Diabetes(), found, trainings)
+    assert line.startswith(f"{search} was not closed: ")
+    assert [mlflow.get_run(one).info.status for one in (search, trial)] == ["RUNNING", "RUNNING"]
+    # Now it has finished.
+    mlflow.MlflowClient().set_tag(search, REGISTERED, "1")
+    mlflow.MlflowClient().set_terminated(search, "FINISHED")
+    assert list(search_status.close(Diabetes(), found, trainings)) == [
+        f"{search} was not closed: it has finished meanwhile"
+    ]
+    assert "closed" not in mlflow.get_run(search).data.tags
