@@ -19,7 +19,7 @@ def training(**changes: object) -> dict[str, object]:
     return {
         "status": "FINISHED", "stop_reason": "epochs", "proposal": "{}", "run_name": "trial 0", "params": {},
         "steps": {"val_loss": Counter({1: 1, 2: 1})}, "values": {"val_loss at 1": "0x1p-1", "val_loss at 2": "0x1p-2"},
-        "artifacts": ["checkpoint/best.keras"], "version": None, **changes,
+        "artifacts": ["checkpoint/best.keras"], "version": None, "resumed": None, **changes,
     }  # fmt: skip
 
 
