@@ -1,1 +1,0 @@
-"""Answer the rows of tables of any size, each exactly once, whatever dies."""
