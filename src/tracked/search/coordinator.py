@@ -7,6 +7,7 @@ TensorFlow nor Keras.
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ class Search:
         self.setting = setting
         self.direction: Direction = parameters.direction
         self.space = parameters.search_space
-        self.trials: dict[int, Trial] = dict(first.trials)
-        self.confirming: dict[tuple[str, int], Trial] = dict(first.confirming)
+        self.trials: dict[int, Trial] = {key: _restore(one, decided) for key, one in first.trials.items()}
+        self.confirming = {key: _restore(one, decided) for key, one in first.confirming.items()}
         self.root = Path(setting.folder).parent  # of the run folders
         self.confirmation: Confirmation | None = None
         self.decided = decided
@@ -183,3 +184,8 @@ class Search:
         told = ", ".join(f"{count} {status}" for status, count in counts.items())
         note = next((f"; trial {one.number}: {one.note}" for one in self.trials.values() if one.note), "")
         return f"no trial has ended with a finite {monitor} ({told}){note}"
+
+
+def _restore(trial: Trial, decided: str) -> Trial:
+    """Restore what the chosen winner had been: its run is RUNNING or FAILED where registering it was cut off."""
+    return replace(trial, status="finished") if decided and trial.run_id == decided else trial

@@ -224,6 +224,29 @@ def test_chosen_winner_stands_whatever_comes_before_the_searchs_end(monkeypatch:
     assert the_search().data.tags["registered_version"] == "1"
 
 
+@pytest.mark.parametrize("confirm", ["--confirm=0", "--confirm=2"])
+@pytest.mark.parametrize("status", ["RUNNING", "FAILED"])
+def test_chosen_winner_whose_registering_was_killed_is_registered(
+    monkeypatch: pytest.MonkeyPatch, confirm: str, status: str
+) -> None:
+    def prepare(workers: MadeUpWorkers) -> None:
+        def die(task: Task) -> Any:
+            if task.register:
+                mlflow.MlflowClient().update_run(task.run_id, status)  # as a killed worker leaves it
+                raise Interrupted(signal.SIGINT)
+            return "go on"
+
+        workers.before = die
+
+    with pytest.raises(Interrupted):
+        run_search(monkeypatch, "--trials=4", f"--space={SPACE}", confirm, "--keep=0", prepare=prepare)
+    chosen = the_search().data.tags["winner_run_id"]
+    workers = run_search(monkeypatch, "--resume=latest")
+    assert [(task.run_id, task.register) for task in workers.tasks] == [(chosen, True)]
+    assert (the_search().info.status, the_search().data.tags["winner_run_id"]) == ("FINISHED", chosen)
+    assert [run.info.run_id for run in runs() if "registered_version" in run.data.tags] == [chosen]
+
+
 def test_chosen_winner_stands_beside_a_failed_trial_that_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def prepare(workers: MadeUpWorkers) -> None:
         workers.before = lambda task: workers.fail(task, "a bug") if task.name == "trial 01" else "go on"
