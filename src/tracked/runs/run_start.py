@@ -14,13 +14,12 @@ from mlflow.utils import name_utils
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 
 from tracked import __version__
-from tracked.console.errors import RunFailed, UserError
+from tracked.console.errors import RunFailed, StoreFailed, UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.connection import (
     RUN_ID_SETTING,
     forget_mlflow_run_id,
-    is_permanent_error,
     mlflow_run_id,
     single_calls,
 )
@@ -96,9 +95,9 @@ def read_run(run_id: str) -> MlflowRun:
     """
     try:
         run = with_retries("finding the run", partial(mlflow.MlflowClient().get_run, run_id))
-    except RunFailed as error:
-        if not is_permanent_error(error.__cause__):
-            raise
+    except StoreFailed:
+        raise
+    except RunFailed:
         run = None
     if run is None or run.info.lifecycle_stage != "active":
         fault = f"{RUN_ID_SETTING}: no run can begin, as there is no run {run_id!r}"
@@ -145,9 +144,9 @@ def start(
             return active, False
         forget_mlflow_run_id()
         active = _create(name, experiment_id, tags)
+    except StoreFailed:
+        raise  # it does not answer: not the user's mistake
     except (MlflowException, RunFailed) as error:
-        if isinstance(error, RunFailed) and not is_permanent_error(error.__cause__):
-            raise  # the store does not answer: not the user's mistake
         raise UserError(
             f"MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or {RUN_ID_SETTING}: no run can begin ({one_line(error)}); "
             "allowed: an experiment or a run that exists and is not deleted"

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from tracked.analysis.pruning import decide
@@ -104,13 +105,19 @@ class Worker:
         Raises:
             UserError: if the data or the code are not those that the search began with: a new process reads both anew.
         """
-        if self.setting.code and self.setting.code != reproducibility.digest_code(*map(Path, self.setting.code_files)):
+        if not self._has_same_code:
             raise UserError("the code changed since the search began; restore it, then resume the search")
         data = self._cache.load(parameters, self.setting.source)
         if data.digest != self.setting.data_digest:
             change = f"(digest {self.setting.data_digest[:12]} -> {data.digest[:12]})"
             raise UserError(f"data: {data.source} changed since the search began {change}; restore the data")
         return data
+
+    @cached_property
+    def _has_same_code(self) -> bool:
+        """Whether the code is that which the search began with: read once, as Python imports it once."""
+        expected = self.setting.code
+        return not expected or expected == reproducibility.digest_code(*map(Path, self.setting.code_files))
 
     @staticmethod
     def _make_rule(task: Task, parameters: TrainParameters) -> Callable[[Sequence[float]], str] | None:
