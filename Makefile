@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate ui test lint faults search-faults bench bench-accuracy docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate ui test lint faults predict-faults search-faults bench bench-accuracy docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -27,10 +27,11 @@ ui: $(VENV)/ready ## start the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
-test: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) lint ## lint, run all tests; SYSTEM=install: root installs Chromium and PostgreSQL for them; EXTRAS="wheel ray": test the wheel and Ray, too
+test: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) lint ## lint, run all tests; SYSTEM=install: root installs Chromium, PostgreSQL and Spark's Java for them; EXTRAS="wheel ray spark": test the wheel, Ray and Spark, too
 ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh
+	@$(if $(filter spark,$(EXTRAS)),sh tools/java.sh)
 endif
 	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
@@ -42,6 +43,9 @@ lint: $(VENV)/ready-dev ## check style, types and import contracts
 
 faults: $(VENV)/ready-dev ## kill and resume trainings 300 times, and compare them: half an hour
 	@$(RUN) tools/faults.py --table bench/out/faults.md
+
+predict-faults: $(VENV)/ready-dev ## kill and resume predictions at each named point and 100 times at random: three minutes
+	@$(RUN) tools/predict_faults.py
 
 search-faults: $(VENV)/ready-dev ## kill and resume a search 50 times, and compare it with an uninterrupted one: half an hour
 	@$(RUN) tools/search_faults.py --table bench/out/search-faults.md
@@ -68,10 +72,11 @@ format: $(VENV)/ready-dev ## format the code and fix lint
 	@$(VENV)/bin/ruff format src examples tests tools bench notebooks
 	@$(VENV)/bin/ruff check --fix src examples tests tools bench notebooks
 
-lock: $(VENV)/ready ## pin all packages from the three .in files
+lock: $(VENV)/ready ## pin all packages from the four .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-ray.in -o requirements-ray.txt
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-spark.in -o requirements-spark.txt
 
 clean: ## remove the environment, caches and builds; runs and models stay
 	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis src/.import_linter_cache
@@ -90,4 +95,8 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
 
 $(VENV)/ready-ray: $(VENV)/ready requirements-ray.txt
 	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-ray.txt
+	@touch $@
+
+$(VENV)/ready-spark: $(VENV)/ready requirements-spark.txt
+	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-spark.txt
 	@touch $@

@@ -10,6 +10,7 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ CHUNK = 10_000
 MEAN, DEVIATION = 5.24, 0.644  # of the logarithm of a review's words: 234 on average
 
 
-def write_texts(path: Path, count: int) -> None:
-    """Write a CSV of distinct texts with labels 0 and 1, the same for the same count."""
+def make_texts(count: int) -> Iterator[list[str]]:
+    """Make up distinct texts, the same for the same count, in pieces of ``CHUNK``."""
     from imdb_conv1d import readers, words
 
     reviews = [text for table in readers.read_reviews() for text in table["text"]]
@@ -31,14 +32,20 @@ def write_texts(path: Path, count: int) -> None:
     names = np.array(split.distinct, dtype=object)
     bounds = np.cumsum(np.bincount(split.indices)) / len(split.indices)
     rng = np.random.default_rng(7)
+    for start in range(0, count, CHUNK):
+        lengths = np.maximum(rng.lognormal(MEAN, DEVIATION, min(CHUNK, count - start)).astype(int), 1)
+        drawn = names[np.searchsorted(bounds, rng.random(lengths.sum()))].tolist()
+        ends = np.cumsum(lengths).tolist()
+        pieces = enumerate(zip(ends, lengths.tolist(), strict=True), start)
+        yield [f"{' '.join(drawn[end - length : end])} n{row}" for row, (end, length) in pieces]
+
+
+def write_texts(path: Path, count: int) -> None:
+    """Write a CSV of distinct texts with labels 0 and 1, the same for the same count."""
     with path.open("w") as file:
         file.write("text,label\n")
-        for start in range(0, count, CHUNK):
-            lengths = np.maximum(rng.lognormal(MEAN, DEVIATION, min(CHUNK, count - start)).astype(int), 1)
-            drawn = names[np.searchsorted(bounds, rng.random(lengths.sum()))].tolist()
-            ends = np.cumsum(lengths).tolist()
-            for row, (end, length) in enumerate(zip(ends, lengths.tolist(), strict=True), start):
-                file.write(f"{' '.join(drawn[end - length : end])} n{row},{row % 2}\n")
+        for start, texts in zip(range(0, count, CHUNK), make_texts(count), strict=True):
+            file.writelines(f"{text},{row % 2}\n" for row, text in enumerate(texts, start))
 
 
 def measure(path: Path) -> None:

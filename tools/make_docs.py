@@ -17,7 +17,13 @@ import imdb_conv1d.schema
 from diabetes import Diabetes
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.analysis.pruning import RULES
-from tracked.console import find_rate_parameters, search_parameters, train_parameters, verb_parameters
+from tracked.console import (
+    find_rate_parameters,
+    predict_parameters,
+    search_parameters,
+    train_parameters,
+    verb_parameters,
+)
 from tracked.console.parameters import Parameters, as_string, describe_allowed
 from tracked.experiment import Experiment
 from tracked.runs import schema
@@ -63,6 +69,7 @@ def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
         "search": search_parameters.make_search_parameters(experiment),
         "unfinished": verb_parameters.UnfinishedParameters,
         "evaluate": verb_parameters.make_verb_parameters("evaluate", experiment),
+        "predict": predict_parameters.make_predict_parameters(experiment),
         "replay": verb_parameters.ReplayParameters,
         "compare": verb_parameters.CompareParameters,
         "promote": verb_parameters.make_verb_parameters("promote", experiment),

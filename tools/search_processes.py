@@ -104,7 +104,7 @@ def start_verb(experiment: Any, words: list[str], folder: Path, log: Path, envir
 
 
 def _use_spares() -> None:
-    from tracked.search import processes
+    from tracked.workers import processes
 
     spares = list[_Spare]()
     for _ in range(SPARES):

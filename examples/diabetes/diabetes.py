@@ -1,7 +1,7 @@
 """Predict the progression of a patient's diabetes: a regression that is trained, evaluated and promoted.
 
 python examples/diabetes/diabetes.py train --patience 20
-python examples/diabetes/diabetes.py evaluate            # and replay, compare, promote, rollback, unfinished
+python examples/diabetes/diabetes.py evaluate            # and predict, replay, compare, promote, rollback, unfinished
 mlflow run examples/diabetes -P patience=20
 
 Data: 442 patients of Efron et al. (2004), shipped with scikit-learn, with ten measurements and a score from 25 to 346
@@ -21,10 +21,14 @@ from pydantic import Field
 from tracked.console.errors import UserError
 from tracked.console.parameters import MAX_INT
 from tracked.console.rate_parameters import ALLOWED_RATES, Rate, RateParameters
-from tracked.experiment import Experiment, Metric, Package, Request, Terms, TrainedOn
+from tracked.experiment import SEEN_PARTS, Experiment, Inputs, Metric, Package, Request, Terms, TrainedOn
 from tracked.verbs import command
 
 SOURCE = "sklearn.datasets.load_diabetes"
+MEASUREMENTS = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
+BATCH = 256  # patients that are answered at a time
+DEVIATIONS = (-2, -1, -0.5, 0, 0.5, 1, 2)  # of a measurement, where drift is looked for
+POINTS = tuple(range(50, 301, 25))  # of the answer
 NORM = 21.0  # columns have unit norm; times the root of 442, a standard deviation of 1
 
 
@@ -100,6 +104,30 @@ class Diabetes(Experiment):
         table["loss"] = (table["target"] - table["predicted"]).abs()
         yield table.assign(seen=part.seen(trained_on)), part.inputs.assign(predicted=table["predicted"])
 
+    def find_inputs(self, request: Request) -> Inputs:
+        """Read the ten measurements."""
+        return Inputs(MEASUREMENTS)
+
+    def open_scorer(self, model: Any, request: Request) -> "PatientScorer":
+        """Answer with the network."""
+        return PatientScorer(model)
+
+    def observe_training(self, scorer: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
+        """Observe measurements of the training and the validation part, and answers of the second alone.
+
+        The network was fitted to the answers of the first.
+        """
+        import pandas as pd
+
+        dataset = self.load(None, trained_on.source)
+        if dataset.digest != trained_on.digest:
+            raise UserError(f"data: {dataset.source} changed since the training")
+        parts = [pd.DataFrame(dataset.arrays(part)[0], columns=list(MEASUREMENTS)) for part in SEEN_PARTS]
+        whole, held_out = (
+            scorer.observe(table, scorer.answer(table)) for table in (pd.concat(parts, ignore_index=True), parts[1])
+        )
+        return {**whole, "predicted": held_out["predicted"]}
+
     def predict_baselines(self, part: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
         """Predict the training part's median, and with a linear regression."""
         import pandas as pd
@@ -123,6 +151,48 @@ class Diabetes(Experiment):
         columns = predictions["target"], predictions["predicted"]
         rmse = float(metrics.root_mean_squared_error(*columns))
         return {"loss": float(predictions["loss"].mean()), "rmse": rmse, "r2": float(metrics.r2_score(*columns))}
+
+
+class PatientScorer:
+    """Answers patients, in batches of one shape: a sum's last bits may depend on the number of rows."""
+
+    columns: ClassVar[Mapping[str, str]] = {"predicted": "float32"}
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def find_bad(self, table: Any) -> Mapping[Any, str]:
+        """Find patients without ten finite numbers."""
+        import numpy as np
+
+        bad = ~np.isfinite(_read_numbers(table)).all(axis=1)
+        return dict.fromkeys(table.index[bad], "a measurement is no finite number")
+
+    def answer(self, table: Any) -> Any:
+        """Predict each patient's score."""
+        import numpy as np
+
+        numbers, answers = _read_numbers(table), np.empty(len(table), np.float32)
+        for start in range(0, len(table), BATCH):
+            piece = numbers[start : start + BATCH]
+            padded = np.zeros((BATCH, len(MEASUREMENTS)), np.float32)
+            padded[: len(piece)] = piece
+            answers[start : start + BATCH] = self.model.predict(padded)[: len(piece), 0]
+        return table.iloc[:, :0].assign(predicted=answers)
+
+    def observe(self, table: Any, answers: Any) -> Mapping[str, Any]:
+        """Count patients by each measurement, in standard deviations, and by the predicted score."""
+        from tracked.analysis.observations import count_values
+
+        numbers = NORM * _read_numbers(table)
+        seen = {name: count_values(column, DEVIATIONS) for name, column in zip(MEASUREMENTS, numbers.T, strict=True)}
+        return seen | {"predicted": count_values(answers["predicted"], POINTS)}
+
+
+def _read_numbers(table: Any) -> Any:
+    import pandas as pd
+
+    return table.apply(pd.to_numeric, errors="coerce").to_numpy("float32")
 
 
 if __name__ == "__main__":

@@ -88,6 +88,15 @@ def read_training(trained_on: TrainedOn, classes: Classes) -> Iterator[Labelled]
     """Read the training and validation part that a model was trained on again, in pieces.
 
     Raises:
+        UserError: as :func:`load_training`.
+    """
+    return _read_pieces(load_training(trained_on, classes))
+
+
+def load_training(trained_on: TrainedOn, classes: Classes) -> dataset.LabelledTexts:
+    """Load the data that a model was trained on again.
+
+    Raises:
         UserError: if they cannot be read, or are not the same.
     """
     splits = splits_of(trained_on)
@@ -99,7 +108,7 @@ def read_training(trained_on: TrainedOn, classes: Classes) -> Iterator[Labelled]
     if texts.digest != trained_on.digest or texts.classes != classes:
         digests = f"{trained_on.digest[:12]} -> {texts.digest[:12]}"
         raise UserError(f"data: {texts.source} changed since the training (digest {digests})")
-    return _read_pieces(texts)
+    return texts
 
 
 def _read_pieces(texts: dataset.LabelledTexts) -> Iterator[Labelled]:

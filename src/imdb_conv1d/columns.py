@@ -38,26 +38,40 @@ class Layout:
             UserError: if a name is empty or taken twice, or Python does not know the encoding.
         """
 
-        def value(name: str) -> str:
-            given = str(getattr(parameters, name))
-            if metadata is None or given != "auto":
-                return given
-            return str((metadata.get(READ_AS) or {}).get(name) or DEFAULTS[name])
-
-        texts, label = value("text_column"), value("label_column")
-        try:
-            columns = tuple(name.strip() for name in next(csv.reader([texts], skipinitialspace=True), []))
-        except csv.Error:  # such as a line break outside quotes
-            columns = ()
-        if not columns or not all(columns) or len(set(columns)) < len(columns):
-            raise UserError(
-                f"text_column: {texts[:200]!r} is not allowed; allowed: a column's name, or several different ones "
-                "separated by commas"
-            )
+        columns, label = name_texts(parameters, metadata), choose("label_column", parameters, metadata)
         if not label.strip() or label in columns:
-            allowed = f"other columns than text_column's, {texts!r}" if label in columns else "a column's name"
+            allowed = (
+                f"other columns than text_column's, {','.join(columns)!r}" if label in columns else "a column's name"
+            )
             raise UserError(f"label_column: {label!r} is not allowed; allowed: {allowed}")
-        return cls(columns, label, find_encoding(value("encoding")))
+        return cls(columns, label, find_encoding(choose("encoding", parameters, metadata)))
+
+
+def choose(name: str, parameters: Any, metadata: Mapping[str, Any] | None) -> str:
+    """Choose what is given or, for auto, what a model's training read; see :meth:`Layout.of`."""
+    given = str(getattr(parameters, name))
+    if metadata is None or given != "auto":
+        return given
+    return str((metadata.get(READ_AS) or {}).get(name) or DEFAULTS[name])
+
+
+def name_texts(parameters: Any, metadata: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Name the columns of the texts.
+
+    Raises:
+        UserError: if a name is empty or taken twice.
+    """
+    texts = choose("text_column", parameters, metadata)
+    try:
+        columns = tuple(name.strip() for name in next(csv.reader([texts], skipinitialspace=True), []))
+    except csv.Error:  # such as a line break outside quotes
+        columns = ()
+    if not columns or not all(columns) or len(set(columns)) < len(columns):
+        raise UserError(
+            f"text_column: {texts[:200]!r} is not allowed; allowed: a column's name, or several different ones "
+            "separated by commas"
+        )
+    return columns
 
 
 DEFAULTS = {"text_column": "text", "label_column": "label", "encoding": "utf-8"}

@@ -11,13 +11,14 @@ from imdb_conv1d.parameters import (
     MAX_GATED,
     EvaluateParameters,
     ExplainParameters,
+    PredictParameters,
     PromoteParameters,
     TrainParameters,
 )
 from tracked.console.errors import UserError
 from tracked.console.lines import say
 from tracked.console.parameters import refusal
-from tracked.experiment import SEEN_PARTS, Experiment, Metric, Package, Request, Terms, TrainedOn
+from tracked.experiment import SEEN_PARTS, Experiment, Inputs, Metric, Package, Request, Terms, TrainedOn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from imdb_conv1d.dataset import LabelledTexts
     from imdb_conv1d.networks import NetworkTrainee
+    from imdb_conv1d.text_scorer import TextScorer
     from imdb_conv1d.texts_part import TextsPart
 
 # In a promotion, a probability of the true label below 0.001 counts as 0.001.
@@ -39,6 +41,7 @@ class ImdbConv1D(Experiment):
     Parameters = TrainParameters
     EvaluateParameters = EvaluateParameters
     PromoteParameters = PromoteParameters
+    PredictParameters = PredictParameters
     ExplainParameters = ExplainParameters
     own_verbs: ClassVar[Mapping[str, str]] = {"explain": "imdb_conv1d.verbs.explain"}
     metrics = (Metric(schema.LOSS, "min"), Metric(schema.ACCURACY, "max"))
@@ -122,6 +125,25 @@ class ImdbConv1D(Experiment):
         from imdb_conv1d import predict
 
         return predict.predict(model, part, trained_on)
+
+    def find_inputs(self, request: Request) -> Inputs:
+        """Name the columns of the texts and their encoding; auto: as in the model's training."""
+        from imdb_conv1d import columns
+
+        encoding = columns.choose("encoding", request.parameters, request.metadata)
+        return Inputs(columns.name_texts(request.parameters, request.metadata), columns.find_encoding(encoding))
+
+    def open_scorer(self, model: Any, request: Request) -> "TextScorer":
+        """Make what classifies texts."""
+        from imdb_conv1d.text_scorer import TextScorer
+
+        return TextScorer(model, self.find_inputs(request).columns, request.metadata)
+
+    def observe_training(self, scorer: Any, trained_on: TrainedOn) -> "dict[str, Any]":
+        """Observe the validation part: of its own training part, a model knows every word and is too certain."""
+        from imdb_conv1d import text_scorer
+
+        return text_scorer.observe_training(scorer, trained_on)
 
     def predict_baselines(self, part: "TextsPart", trained_on: TrainedOn) -> "dict[str, pd.DataFrame]":
         """Predict with the most frequent class and a linear model, fitted on the model's own training part."""

@@ -10,9 +10,9 @@ import pandas as pd
 from imdb_conv1d.columns import Layout
 from imdb_conv1d.labels import quote_labels
 from imdb_conv1d.readers_files import ROWS, Opened, Tables
-from imdb_conv1d.streams import honour_mark
 from tracked.console.errors import UserError
 from tracked.experiment import PARTS
+from tracked.tables.streams import honour_mark
 
 REVIEW_LABELS = {"neg": "0", "pos": "1"}
 UNLABELLED = "unsup"

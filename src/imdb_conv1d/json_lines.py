@@ -11,9 +11,9 @@ import pandas as pd
 
 from imdb_conv1d.columns import SPLIT, Layout, find_columns
 from imdb_conv1d.readers_files import ROWS, Opened, Tables
-from imdb_conv1d.streams import open_text
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
+from tracked.tables.streams import open_text
 
 MAX_LINE = 50_000_000  # characters: one that never ends, such as a whole JSON array, would fill the memory
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tracked.console import train_parameters, verb_parameters
+from tracked.console import predict_parameters, train_parameters, verb_parameters
 from tracked.console.parameters import MAX_INT, Finite, Parameters, Switch, Text, refusal
 from tracked.console.rate_parameters import RateParameters
 
@@ -145,6 +145,14 @@ class EvaluateParameters(verb_parameters.EvaluateParameters):
     log_texts: Switch = Field(
         True, description="Whether mistakes may be logged with their texts, if the training allowed it"
     )
+
+
+class PredictParameters(predict_parameters.PredictParameters):
+    """Classify the texts of tables of any size with a registered model, each exactly once; or resume."""
+
+    text_column: TextColumn = "auto"
+    encoding: Encoding = "auto"
+    log_texts: Switch = Field(False, description="Whether rejected rows may be stored with their texts")
 
 
 class ExplainParameters(Parameters):

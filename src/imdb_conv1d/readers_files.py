@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from imdb_conv1d.columns import Columns, Layout, find_columns, has_columns
-from imdb_conv1d.streams import open_seekable, open_text, refuse_bomb
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
+from tracked.tables.streams import open_seekable, open_text, refuse_bomb
 
 ROWS = 2000  # texts in a table: bounds the memory for large files
 TOO_WIDE = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")

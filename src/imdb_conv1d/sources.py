@@ -18,10 +18,10 @@ from imdb_conv1d.folders import open_folder
 from imdb_conv1d.json_lines import open_json_lines
 from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.readers_files import Opened, Tables, open_csv, open_parquet
-from imdb_conv1d.streams import is_packed
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import describe_allowed
+from tracked.tables.streams import is_packed
 
 KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 KERAS_FILES = {  # with the digests that Keras itself checks

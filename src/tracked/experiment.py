@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from tracked.console.errors import UserError
 
@@ -27,7 +27,11 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")  # of an experiment: it become
 BASELINE_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")  # it becomes part of metrics and files
 TRAIN_METHODS = ("load", "build", "package")
 EVALUATE_METHODS = ("load_part", "predict", "score")
+PREDICT_METHODS = ("find_inputs", "open_scorer")
 
+# What was seen of rows and answers: a JSON object of objects whose leaves are numbers. Those of several tables are
+# added up leaf by leaf; whole numbers add up to the same whatever their order is.
+Observations: TypeAlias = Mapping[str, Any]
 
 FORMER_ATTRIBUTES = {"files": "file_patterns", "former_seen": "legacy_seen_metric", "find_fault": "explain_mismatch"}
 
@@ -259,6 +263,44 @@ class TrainedOn:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What ``predict`` reads of a user's table.
+
+    Args:
+        columns: names of the columns that an answer depends on, as the table spells them.
+        encoding: of CSV and JSON Lines files.
+    """
+
+    columns: Sequence[str]
+    encoding: str = "utf-8"
+
+
+class Scorer(Protocol):
+    """A loaded model that answers a user's rows; one a process, for any number of tables.
+
+    A table has the columns of :class:`Inputs`, all of dtype object, with Python's values as the file has them: of CSV,
+    texts; of JSON Lines and Parquet, texts, numbers and others, None where one is missing. Its index labels the rows,
+    without a meaning.
+    """
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The answer's columns and their pandas types, such as {"label": "str", "probability": "float32"}."""
+
+    def find_bad(self, table: "pd.DataFrame") -> Mapping[Any, str]:
+        """Find the rows that cannot be answered: the reason by the row's label. A reason has no input in it."""
+
+    def answer(self, table: "pd.DataFrame") -> "pd.DataFrame":
+        """Answer rows, none of them bad: a table with the same index and ``columns``.
+
+        An answer's bits must not depend on the other rows of the table, nor on their number: use batches of one shape.
+        """
+
+    def observe(self, table: "pd.DataFrame", answers: "pd.DataFrame") -> Observations:
+        """Observe what may drift, such as lengths of inputs and shares of answers; {} for nothing."""
+
+
 class Experiment(Protocol):
     """An experiment; subclass it.
 
@@ -267,7 +309,7 @@ class Experiment(Protocol):
         Parameters: a subclass of ``tracked.console.train_parameters.TrainParameters`` with the experiment's own
             parameters.
         EvaluateParameters: a subclass of the class in ``tracked.console.verb_parameters``, where the experiment adds
-            parameters; ``PromoteParameters`` likewise.
+            parameters; ``PromoteParameters`` and ``PredictParameters`` likewise.
         own_verbs: verbs of this experiment alone, each with the module whose ``main(experiment, argv, signals)`` runs
             it. The parameters of a verb ``look`` are the attribute ``LookParameters``, a subclass of
             ``tracked.console.parameters.Parameters``.
@@ -296,6 +338,7 @@ class Experiment(Protocol):
     Parameters: type[Any]
     EvaluateParameters: type[Any] | None = None
     PromoteParameters: type[Any] | None = None
+    PredictParameters: type[Any] | None = None
     own_verbs: ClassVar[Mapping[str, str]] = {}
     metrics: Sequence[Metric]
     terms: Terms = Terms()
@@ -389,6 +432,37 @@ class Experiment(Protocol):
         """
         raise NotImplementedError
 
+    def find_inputs(self, request: Request) -> Inputs:
+        """Find what is read of a user's table, before the model is loaded.
+
+        Args:
+            request: ``source`` is the user's ``data``, ``parameters`` are those of ``predict``.
+
+        Raises:
+            UserError: if the model's metadata or the parameters name none.
+        """
+        raise UserError(f"experiment {self.name!r} lacks find_inputs")
+
+    def open_scorer(self, model: Any, request: Request) -> Scorer:
+        """Make what answers a user's rows; called in each process that does.
+
+        Args:
+            model: an ``mlflow.pyfunc.PyFuncModel``.
+            request: as in ``find_inputs``.
+
+        Raises:
+            UserError: if the model cannot answer rows.
+        """
+        raise UserError(f"experiment {self.name!r} lacks open_scorer")
+
+    def observe_training(self, scorer: Scorer, trained_on: TrainedOn) -> Observations | None:
+        """Observe the training part as ``scorer.observe`` observes a user's rows; None if it is not known.
+
+        Raises:
+            UserError: if the training's data cannot be read, or have changed; the prediction goes on without drift.
+        """
+        return None
+
     def describe_recipe(self, trained_on: TrainedOn) -> str:
         """Describe what the baselines depend on beside the training's data and the rows: code and parameters.
 
@@ -471,12 +545,14 @@ def require(experiment: Experiment, methods: Sequence[str] = ()) -> None:
         methods = [*methods, "predict_baselines"]
     if unknown := [one for one in experiment.data_parameters if one not in experiment.Parameters.model_fields]:
         raise UserError(f"experiment {name!r}: data_parameters names {unknown[0]!r}; allowed: names of its Parameters")
-    classes = experiment.Parameters, experiment.EvaluateParameters, experiment.PromoteParameters
+    named = ["Parameters", "EvaluateParameters", "PromoteParameters"]
+    if "open_scorer" in methods:
+        named.append("PredictParameters")
     switch = experiment.inputs_switch
-    if switch and not all(switch in getattr(cls, "model_fields", ()) for cls in classes):
+    if switch and not all(switch in getattr(getattr(experiment, one), "model_fields", ()) for one in named):
         raise UserError(
             f"experiment {name!r}: inputs_switch is {switch!r}; "
-            "allowed: a parameter of Parameters, EvaluateParameters and PromoteParameters"
+            f"allowed: a parameter of {', '.join(named[:-1])} and {named[-1]}"
         )
     for method in methods:
         own = getattr(type(experiment), method, None)

@@ -12,6 +12,7 @@ import pytest
 
 import accuracy
 import class_intervals
+import drift
 import epochs
 import gate
 import ids
@@ -242,3 +243,17 @@ def test_coverage_of_pruning_has_a_row_for_each_family_size_and_rule() -> None:
     rows = [line for line in text.splitlines() if "18: 3 of 6" in line]
     assert len(rows) == len(pruning.FAMILIES) * 2
     assert all("%" in row for row in rows)
+
+
+def test_simulated_drift_is_seldom_cried_and_often_found() -> None:
+    plain = drift.Population(drift.POPULATIONS["reviews, two labels"])
+    moved = drift.Population(plain.things | {"words": drift.by_points(plain.things["words"], 0.25)})
+    assert drift.simulate(plain, plain, 4000, 1000, 20, seed=1)[:, 0].mean() <= 0.05
+    assert drift.simulate(plain, moved, 4000, 1000, 20, seed=1)[:, 0].all()
+    assert drift.truth(plain, moved).min() == pytest.approx(-0.25, abs=1e-6)
+
+
+def test_one_drift_interval_misses_less_often_than_newcombes_for_rare_rows() -> None:
+    line = next(line for line in drift.single(20_000).splitlines() if "0.001 -> 0.001, 4,000 and 200 rows" in line)
+    newcombe, here = map(float, line.split("|")[3].split("/"))
+    assert here < 1 < newcombe

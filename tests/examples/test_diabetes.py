@@ -11,18 +11,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 from mlflow.utils.environment import _PythonEnv
 from mlflow.utils.virtualenv import _get_mlflow_virtualenv_root, _get_virtualenv_name
+from sklearn.datasets import load_diabetes
 
-from diabetes import Diabetes
+from diabetes import MEASUREMENTS, Diabetes, PatientScorer
 from helpers import ROOT, warm
 from helpers.processes import environment, wait_until
 from helpers.projects import VERBS
 from helpers.resuming import metrics
 from tracked import __version__
+from tracked.analysis import drift
+from tracked.analysis.observations import Counts
+from tracked.console.cores import count_cores
+from tracked.console.errors import UserError
+from tracked.experiment import TrainedOn
 from tracked.training import run_folder
 
 FOLDER = ROOT / "examples" / "diabetes"
@@ -52,12 +60,34 @@ def _client(uri: str) -> Iterator[None]:
     mlflow.set_tracking_uri(None)
 
 
-def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0) -> str:
+class Halves:
+    """A model that answers with half of a first measurement, in points."""
+
+    def predict(self, numbers: np.ndarray) -> np.ndarray:
+        return 150 + 500 * numbers[:, :1]
+
+
+def test_training_is_observed_in_measurements_of_both_seen_parts_and_answers_of_one() -> None:
+    dataset, scorer = Diabetes().load(None, ""), PatientScorer(Halves())
+    seen = Diabetes().observe_training(scorer, TrainedOn(digest=dataset.digest, source=dataset.source))
+    rows = {name: Counts.read(name, values).rows for name, values in seen.items()}
+    validation = dataset.counts["validation"]
+    assert rows == {**dict.fromkeys(MEASUREMENTS, dataset.counts["train"] + validation), "predicted": validation}
+    table = dataset.part("test").inputs[list(MEASUREMENTS)]
+    found = drift.compare(seen, scorer.observe(table, scorer.answer(table)))
+    assert found.verdict == "undecided"
+    older = table.assign(age=table["age"] + 0.1)
+    assert drift.compare(seen, scorer.observe(older, scorer.answer(older))).verdict == "drift"
+    with pytest.raises(UserError, match="changed since the training"):
+        Diabetes().observe_training(scorer, TrainedOn(digest="0", source=dataset.source))
+
+
+def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0, is_warm: bool = True) -> str:
     """Run ``mlflow run`` on the example from the project's root, as in the README; return its output with errors.
 
-    The processes are warm, unless an environment is made for them.
+    The processes are warm, unless an environment is made for them, or they start Python themselves (``is_warm``).
     """
-    python = warm.python() if manager == "local" else PYTHON
+    python = warm.python() if manager == "local" and is_warm else PYTHON
     command = [python, "-m", "mlflow", "run", "examples/diabetes", "--env-manager", manager, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment(uri, python), capture_output=True, text=True, timeout=500)
     assert done.returncode == status, done.stdout + done.stderr
@@ -115,6 +145,29 @@ def test_mlflow_run_evaluates_as_the_examples_docstring_states(uri: str, trained
     assert float(low) <= run.data.metrics["test_loss"] <= float(high)
     assert run.data.metrics["test_r2"] == pytest.approx(float(r2), abs=0.02)
     assert run.data.metrics["test_patients"] == 147
+
+
+@pytest.mark.slow
+def test_predictions_by_mlflow_run_and_by_the_script_have_the_same_bytes(
+    uri: str, place: Path, trained: mlflow.entities.Run
+) -> None:
+    rows = load_diabetes(as_frame=True).frame
+    rows.to_csv(place / "rows.csv", index=False)
+    rows.to_parquet(place / "rows.parquet")
+    words = {"data": f"{place}/rows.csv", "output": f"{place}/one", "part_rows": "100"}
+    printed = mlflow_run(uri, "-e", "predict", *(f"-P{name}={value}" for name, value in words.items()), is_warm=False)
+    assert "442 of 442 patients answered in 5 parts" in printed
+    run = runs("predict")[0]
+    assert (run.info.status, run.data.metrics["answered_rows"]) == ("FINISHED", 442)
+    more = ["--part_rows=170", f"--workers={min(2, count_cores())}"]
+    done = script(uri, place, "predict", "--data=rows.parquet", "--output=two", *more)
+    assert done.returncode == 0, done.stderr
+    tables = [
+        pd.concat(map(pd.read_parquet, sorted((place / name).glob("part-*"))), ignore_index=True)
+        for name in ("one", "two")
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert tables[0]["id"].tolist() == list(range(442))
 
 
 @pytest.mark.slow
@@ -268,6 +321,7 @@ BAD = {
         "space: 'units=0..9' is not allowed; allowed: a search over patience, min_delta, ",
     ),
     "evaluate": ("--model=diabetes", "model: 'diabetes' is not allowed; allowed: models:/NAME@ALIAS, "),
+    "predict": ("--data=rows.csv", "output: 'auto' is not allowed; allowed: a folder that is new, "),
     "replay": ("--patience=-1", "patience: '-1' is not allowed; allowed: auto, or whole numbers from 0"),
     "compare": ("--mode=up", "mode: 'up' is not allowed; allowed: auto, min or max"),
     "promote": ("--margin=-1", "margin: '-1' is not allowed; allowed: a finite number, 0 or more"),

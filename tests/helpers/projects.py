@@ -8,14 +8,21 @@ from mlflow.projects._project_spec import EntryPoint, load_project
 from diabetes import Diabetes
 from helpers import ROOT
 from imdb_conv1d.experiment import EXPERIMENT
-from tracked.console import find_rate_parameters, search_parameters, train_parameters, verb_parameters
+from tracked.console import (
+    find_rate_parameters,
+    predict_parameters,
+    search_parameters,
+    train_parameters,
+    verb_parameters,
+)
 from tracked.console.parameters import Parameters
 from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
 from tracked.experiment import Experiment
 
 # Of every experiment.
 VERBS = {entry: "train" if entry == "main" else entry for entry in (
-    "main", "find_rate", "search", "unfinished", "evaluate", "replay", "compare", "promote", "rollback")}  # fmt: skip
+    "main", "find_rate", "search", "unfinished", "evaluate", "predict", "replay", "compare", "promote",
+    "rollback")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class Project:
             return train_parameters.make_train_parameters(self.experiment)
         if entry == "find_rate":
             return find_rate_parameters.make_find_rate_parameters(self.experiment)
+        if entry == "predict":
+            return predict_parameters.make_predict_parameters(self.experiment)
         if entry == "search":
             return search_parameters.make_search_parameters(self.experiment)
         return fixed.get(entry) or verb_parameters.make_verb_parameters(entry, self.experiment)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -30,16 +31,46 @@ def _runs(command: str) -> bool:
         return False
 
 
+EXTRAS = {"Ray": "ray", "Spark": "spark"}  # tests of these are asked for: they start clusters
+
+
+def is_asked_for(name: str) -> bool:
+    """Whether the tests of a program among ``EXTRAS`` are asked for."""
+    return EXTRAS[name] in os.environ.get("EXTRAS", "").split()
+
+
 def find_ray() -> bool:
-    """Whether Ray is there and its tests are asked for: they start clusters."""
-    return "ray" in os.environ.get("EXTRAS", "").split() and importlib.util.find_spec("ray") is not None
+    """Whether Ray is there."""
+    return importlib.util.find_spec("ray") is not None
+
+
+@cache
+def find_spark() -> bool:
+    """Whether Spark is there, and a Java that it runs on."""
+    java = Path(os.environ["JAVA_HOME"], "bin/java") if os.environ.get("JAVA_HOME") else "java"
+    try:
+        said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    version = re.search(r'version "(\d+)', said)
+    return importlib.util.find_spec("pyspark") is not None and version is not None and int(version[1]) >= 17
 
 
 @cache
 def find_missing() -> Mapping[str, str]:
     """What tests need and the system lacks, with the package to install."""
-    packages = {"Chromium": "chromium or google-chrome", "PostgreSQL": "postgresql", "Ray": "requirements-ray.txt"}
-    found = {"Chromium": find_chromium(), "PostgreSQL": postgresql.programs(), "Ray": find_ray()}
+    packages = {
+        "Chromium": "chromium or google-chrome",
+        "PostgreSQL": "postgresql",
+        "Ray": "requirements-ray.txt",
+        "Spark": "requirements-spark.txt and default-jre-headless",
+    }
+    found = {
+        "Chromium": find_chromium(),
+        "PostgreSQL": postgresql.programs(),
+        "Ray": is_asked_for("Ray") and find_ray(),
+        "Spark": is_asked_for("Spark") and find_spark(),
+    }
     return {name: package for name, package in packages.items() if not found[name]}
 
 
@@ -47,8 +78,8 @@ def describe_missing(missing: Mapping[str, str]) -> list[str]:
     """The lines at the head of a test run."""
     system = "or as root on Debian or Ubuntu: make test SYSTEM=install"
     return [
-        f"left out: the tests marked needs({name!r}), which are not asked for: make test EXTRAS=ray"
-        if name == "Ray"
+        f"left out: the tests marked needs({name!r}), which are not asked for: make test EXTRAS={EXTRAS[name]}"
+        if name in EXTRAS and not is_asked_for(name)
         else f"left out: the tests marked needs({name!r}), as {name} is missing: install {package}, {system}"
         for name, package in missing.items()
     ]

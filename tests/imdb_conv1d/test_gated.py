@@ -19,6 +19,7 @@ from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.ids import EncodedPart
 from imdb_conv1d.networks import NetworkTrainee
 from imdb_conv1d.ngram_lookup import NgramLookup
+from imdb_conv1d.numbered_texts import NumberedTexts
 from imdb_conv1d.parameters import MAX_GATED, TrainParameters
 from imdb_conv1d.text_model import TextClassifier
 from tracked.console.errors import UserError
@@ -96,6 +97,9 @@ def test_registered_models_logits_are_those_of_the_trained_network(
     for rows, pieces in dataset.read_texts(["validation"]):
         logits = loaded.logits(tf.constant(pieces)).numpy()
         found |= dict(zip((rows - first).tolist(), logits, strict=True))
+    numbered = NumberedTexts.of(list(pieces), parameters.tokens, loaded.words)
+    by_ids = loaded.logits_of_ids(numbered.pad(parameters.maxlen)).numpy()
+    np.testing.assert_allclose(by_ids, logits, rtol=1e-4, atol=1e-5)
     losses = []
     for row, label in enumerate(dataset.labels("validation")):
         logits = found[row].astype(float)

@@ -19,11 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.reviews import make_reviews
-from imdb_conv1d import dataset, sources, streams
+from imdb_conv1d import dataset, sources
 from imdb_conv1d.columns import Layout
 from imdb_conv1d.readers_files import ROWS
 from tracked.console.errors import UserError
 from tracked.experiment import PARTS
+from tracked.tables import streams
 
 REFUSAL = re.compile("data: .+; allowed: .+")  # one line, as a dot is no line break
 FUZZ = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,7 +6,7 @@ import pytest
 import scipy.special
 import tensorflow as tf
 
-from imdb_conv1d import networks, text_model, tokenizer
+from imdb_conv1d import networks, table_convolution, text_model, tokenizer
 from imdb_conv1d.parameters import TrainParameters
 
 SMALL = TrainParameters(maxlen=6, max_features=8, embedding_dims=4, filters=5, hidden_dims=3)
@@ -94,3 +94,19 @@ def test_logits_of_certain_texts_give_an_exact_loss(tmp_path: Path) -> None:
     classifier = text_model.TextClassifier(network, tmp_path / "v.txt", SMALL.maxlen)
     assert classifier.logits(tf.constant(["good"])).numpy().tolist() == [60.0]
     assert classifier(tf.constant(["good"])).numpy().tolist() == [1.0]
+
+
+def test_text_model_gives_few_texts_and_many_the_same_up_to_rounding(parts: tuple[keras.Model, Path, Path]) -> None:
+    loaded, enough = tf.saved_model.load(str(parts[2])), table_convolution.PAYS * SMALL.max_features // SMALL.maxlen
+    assert 1 < enough < len(TEXTS)
+    single = [loaded.logits(tf.constant([text])).numpy()[0] for text in TEXTS]  # by the network's own layers
+    np.testing.assert_allclose(loaded.logits(tf.constant(TEXTS)).numpy(), single, rtol=1e-5, atol=1e-5)
+
+
+def test_text_model_by_tables_gives_a_text_the_same_bits_among_any_others(
+    parts: tuple[keras.Model, Path, Path],
+) -> None:
+    loaded, chance = tf.saved_model.load(str(parts[2])), np.random.default_rng(0)
+    texts = np.array([TEXTS[number % 5] + " good" * (number % 7) for number in range(text_model.CHUNK)], dtype=object)
+    order = chance.permutation(len(texts))
+    assert np.array_equal(loaded(texts[order]).numpy(), loaded(texts).numpy()[order])

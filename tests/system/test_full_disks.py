@@ -2,14 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from helpers import ROOT, warm
+from helpers import ROOT, predicting, warm
 from helpers.resuming import ARGUMENTS
 from helpers.runs import last_run
 from helpers.trainings import Trainings
@@ -96,6 +98,70 @@ def test_train_completes_if_the_artifact_folder(
     shutil.rmtree(place)
     Path("kept").rename(place)
     trainings.assert_same_run(last_run())
+
+
+PREDICT = """
+import json, subprocess, sys
+from pathlib import Path
+from helpers import predicting
+from helpers.answering import Doubler
+
+def predict(output):
+    words = ["--data=rows.csv", f"--output={output}", "--part_rows=1000", "--workers=2"]
+    return predicting.wait(predicting.fork(Doubler(), words, Path(f"{len(statuses)}.log")))
+
+predicting.import_all()
+statuses = []
+statuses.append(predict("straight"))
+for change in sys.argv[1:]:
+    subprocess.run(change, shell=True, check=True)
+    statuses.append(predict("out"))
+subprocess.run("cp -r out kept", shell=True, check=True)
+print(json.dumps(statuses))
+"""
+
+
+def predict_twice(before: str, between: str) -> tuple[list[int], str]:
+    """Predict without and, in a private namespace, on a mount; then change the mount and predict again.
+
+    Returns:
+        the exit statuses of both on the mount, and what the first of them printed.
+    """
+    paths = [ROOT / "tests", ROOT / "src", ROOT / "examples" / "diabetes"]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    command = ["unshare", "-m", sys.executable, "-c", PREDICT, before, between]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    straight, *statuses = json.loads(done.stdout)
+    assert straight == 0, Path("0.log").read_text()
+    return statuses, Path("1.log").read_text()
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    predicting.make_input(Path("rows.csv"), 20_000, [3, 12_000])
+    Path("out").mkdir()
+
+
+def test_predict_on_a_full_disk_keeps_what_was_done_and_completes_it_to_the_same_bytes(rows: None) -> None:
+    statuses, first = predict_twice("mount -t tmpfs -o size=160k none out", "mount -o remount,size=20m out")
+    assert statuses == [1, 0], first
+    error, kept = first.splitlines()[-2:]
+    where = rf"(part-000\d\d|output: {Path('out').absolute()})"
+    assert re.fullmatch(rf"error: {where} cannot be written \(No space left on device\)", error), first
+    assert kept == "what was done is kept: the same command resumes it"
+    assert "Traceback" not in first
+    assert predicting.read_output(Path("kept")) == predicting.read_output(Path("straight"))
+
+
+def test_predict_to_a_disk_that_cannot_be_written_is_refused_before_any_work(rows: None) -> None:
+    statuses, first = predict_twice("mount -t tmpfs none out && mount -o remount,ro out", "mount -o remount,rw out")
+    assert statuses == [2, 0], first
+    assert (
+        first.splitlines()[-1] == f"error: output: {Path('out').absolute()} cannot be written (Read-only file system)"
+    )
+    assert predicting.read_output(Path("kept")) == predicting.read_output(Path("straight"))
 
 
 def test_train_with_another_users_snapshot_folder_is_refused(tmp_path: Path) -> None:

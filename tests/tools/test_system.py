@@ -30,6 +30,12 @@ def test_the_tests_install_nothing_unless_they_are_asked_to() -> None:
     assert "make test SYSTEM=install" in (ROOT / ".ci/run").read_text()
 
 
+def test_spark_and_its_java_are_installed_for_their_tests_alone() -> None:
+    for name in ("requirements-spark.txt", "java.sh"):
+        assert name not in commands("SYSTEM=install")
+        assert name in commands("SYSTEM=install", "EXTRAS=wheel spark", "-B")
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> dict[str, str]:
     """The environment of root on a system without PostgreSQL, whose packages are written down in place of installed."""
@@ -56,11 +62,16 @@ def test_postgresqls_settings_are_not_written_over(bare: dict[str, str], tmp_pat
     assert "install -qq --no-install-recommends postgresql" in (tmp_path / "installed").read_text()
 
 
-def test_what_is_missing_is_named_and_its_tests_alone_are_left_out(request: pytest.FixtureRequest) -> None:
+def test_what_is_missing_is_named_and_its_tests_alone_are_left_out(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EXTRAS", raising=False)
     (line,) = system.describe_missing({"PostgreSQL": "postgresql"})
     assert line.startswith(
         "left out: the tests marked needs('PostgreSQL'), as PostgreSQL is missing: install postgresql"
     )
+    (line,) = system.describe_missing({"Spark": "requirements-spark.txt"})
+    assert line == "left out: the tests marked needs('Spark'), which are not asked for: make test EXTRAS=spark"
     item = request.node
     assert system.split([item], {"PostgreSQL": "postgresql"}) == ([item], [])
     item.add_marker(pytest.mark.needs("PostgreSQL"))

@@ -40,7 +40,18 @@ from diabetes import Diabetes  # isort: skip  # its folder is on the path since 
 
 ROWS = pd.DataFrame(np.random.default_rng(1).normal(size=(64, 4)), columns=["a", "b", "c", "target"])
 CHECKS = 7  # for signals in an epoch: after each of 6 batches and after the validation
-VERBS = ("train", "find_rate", "search", "evaluate", "replay", "compare", "promote", "rollback", "unfinished")
+VERBS = (
+    "train",
+    "find_rate",
+    "search",
+    "evaluate",
+    "predict",
+    "replay",
+    "compare",
+    "promote",
+    "rollback",
+    "unfinished",
+)
 
 
 class Parameters(TrainParameters):

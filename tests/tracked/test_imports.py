@@ -29,7 +29,19 @@ def imported(path: Path, top_only: bool = False) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "verb",
-    ["train", "find_rate", "search", "unfinished", "evaluate", "replay", "compare", "promote", "rollback", "explain"],
+    [
+        "train",
+        "find_rate",
+        "search",
+        "unfinished",
+        "evaluate",
+        "predict",
+        "replay",
+        "compare",
+        "promote",
+        "rollback",
+        "explain",
+    ],
 )
 def test_verb_before_the_parameter_check_imports_nothing_slow(verb: str) -> None:
     code = (

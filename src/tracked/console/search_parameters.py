@@ -6,15 +6,14 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from tracked.console import trial_parameters
-from tracked.console.cores import count_cores
 from tracked.console.errors import UserError
+from tracked.console.executors import AUTO, Address, Executor, check_workers
 from tracked.console.parameters import Text, refusal
 from tracked.console.space import SPACE, SYNTAX, Space, parse_space
 from tracked.console.train_parameters import TrainParameters, make_train_parameters
 from tracked.experiment import Experiment
 
 MAX_TRIALS = 100_000
-AUTO = "auto"
 _CLASSES: dict[type[TrainParameters], type[Any]] = {}  # by the parameters of a training: making a class takes long
 
 
@@ -35,9 +34,8 @@ class SearchParameters(TrainParameters):
     confirm: int = Field(3, ge=0, le=20, description="New seeds with which the best trials and the defaults are "
         "trained before one is registered; 0: the best trial is registered, its lead unconfirmed")  # fmt: skip
     keep: int = Field(3, ge=0, le=1000, description="Best trials whose checkpoints are kept")
-    executor: Literal["processes", "ray"] = Field("processes", description="Where trials are trained")
-    address: Text = Field(AUTO, description="Address of a Ray cluster; auto: this machine",
-        json_schema_extra={"allowed": "auto or an address such as ray://host:10001"})  # fmt: skip
+    executor: Executor = Field("processes", description="Where trials are trained")
+    address: Address = AUTO
     resume: Text = Field("no", description="Whether to resume an unfinished search: the experiment's newest, or the "
         "run with this id", json_schema_extra={"allowed": "no, latest or a run's id"})  # fmt: skip
 
@@ -95,12 +93,7 @@ class SearchParameters(TrainParameters):
 
     @model_validator(mode="after")
     def _workers_have_cores(self) -> Self:
-        if self.executor == "processes":
-            cores = count_cores()
-            if self.workers > cores:
-                raise ValueError(refusal("workers", self.workers, f"at most {cores}, the cores of this machine"))
-            if self.address != AUTO:
-                raise ValueError(refusal("address", self.address, "auto with executor=processes"))
+        check_workers(self.workers, self.executor, self.address)
         return self
 
     @model_validator(mode="after")

@@ -43,11 +43,14 @@ def run(
     signals: Signals,
     experiment_id: str | None = None,
     resumable: ResumableStart | None = None,
+    run_id: str = "",
 ) -> Iterator[Run]:
     """Open a run around a verb's work: a new run, the run of ``mlflow run``, or a resumed run.
 
     With ``experiment_id`` the run is in that MLflow experiment; a run that ``mlflow run`` has created in another one
     links to it. Within another run, the run is that one's child.
+
+    ``run_id`` names an existing run to open again, without a run folder of its own.
 
     The final status is FINISHED, KILLED after Ctrl-C or SIGTERM, else FAILED. The tag ``stop_reason`` keeps the reason
     where ``mlflow run`` overwrites the status. Parameters that the run has already are not logged again.
@@ -64,7 +67,7 @@ def run(
         launch = {"token": token} | asdict(process) | dict(resumable.launch if resumable else {})
         if resumable:
             resumable.folder_lock.sign(token)
-        run_id, tags = (resumable.run_id, resumable.tags) if resumable else ("", {})
+        run_id, tags = (resumable.run_id, resumable.tags) if resumable else (run_id, {})
         active, is_new = run_start.start(owner, verb, name, experiment_id, json.dumps(launch), run_id, tags)
         record = Run(active.info.run_id, owner.name, _folder(resumable, active.info.run_id, token))
     status: Status = "FAILED"

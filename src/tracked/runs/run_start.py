@@ -29,7 +29,7 @@ from tracked.runs.run_calls import set_tags
 from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, LAUNCH, TRACKED_VERSION, VERB, name_experiment
 from tracked.training.run_folder_lock import RunFolderLock
 
-RESUMED = {"train": "a training", "search": "a search"}  # verbs whose runs can be resumed
+RESUMED = {"train": "a training", "search": "a search", "predict": "a prediction"}  # verbs whose runs can be resumed
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_PROJECT_ENTRY_POINT,
     MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
 )
 
 from tracked.experiment import Experiment, owns_untagged
@@ -22,8 +23,8 @@ from tracked.training import files, journal, run_folder, snapshot_file
 RUN_TAGS = {
     (
         VERB := "verb"
-    ): "what the run is of: train, find_rate, search, evaluate, replay, compare, promote, rollback or unfinished, or "
-    "a verb of the experiment's own",
+    ): "what the run is of: train, find_rate, search, evaluate, predict, replay, compare, promote, rollback or "
+    "unfinished, or a verb of the experiment's own",
     (EXPERIMENT := "experiment"): "whose run it is: the experiment's name; runs from before experiments had names have "
     "no such tag",
     (TRACKED_VERSION := "tracked_version"): "the version of the package `tracked` that the last attempt ran; runs from "
@@ -211,6 +212,25 @@ REPLAY_FILES = {
     ): "with `rules`: the learning curves, cut where each rule gives up, and both shares",
 }
 
+OBSERVED_TAGS = {
+    (
+        DRIFT := "drift"
+    ): "whether the rows have drifted from the training's beyond the margin: drift, alike (excluded), undecided "
+    "(neither), nothing (there are none to compare) or unknown (the training's are not known)",
+}
+OBSERVED_METRICS = {
+    (DRIFT_LEAST := "drift_least"): "the largest difference of a share of the rows that is certain, from 0 to 1",
+    (DRIFT_MOST := "drift_most"): "the largest difference that is possible; both of 95 % intervals that hold all at "
+    "once",
+}
+OBSERVED_FILES = {
+    (OBSERVED_TABLE := "observed.csv"): "one row per class or interval of each thing observed: its rows and their "
+    "share, and the training's",
+    (OBSERVED_PICTURE := "observed.png"): "both shares",
+    (DRIFT_TABLE := "drift.csv"): "one row per event, such as at most 64 words: the share of the training's rows and "
+    "of these, and the interval of the difference",
+}
+
 COMPARISON_FILES = {
     (COMPARISON_TABLE := "comparison.csv"): "one row per training, the best first",
     (PAIRS := "pairs.csv"): "the best evaluated training against each other one, on the same rows",
@@ -225,6 +245,26 @@ SEARCH_METRICS = {
     (TRIALS_PRUNED := "trials_pruned"): "number of trials that the pruning rule gave up",
     (TRIALS_NOT_A_NUMBER := "trials_not_a_number"): "number of trials whose loss was not a number",
     (TRIALS_FAILED := "trials_failed"): "number of trials that an error ended",
+}
+PREDICTION_TAGS = {
+    MODEL_URI: "the model, as a URI that does not move",
+    MODEL_NAME: "its registered name; empty for a model without a version",
+    MODEL_VERSION: "its version; empty likewise",
+    MODEL_ID: "its id, which names the model even where versions begin again",
+    TRAINING_RUN_ID: "the run of its training",
+    DATA_SOURCE: "the data that were answered, as the user named them",
+    DATA_DIGEST: "SHA-256 of the names and contents of their files",
+}
+PREDICTION_METRICS = {
+    (ROWS_READ := "rows"): "rows of the input",
+    (ANSWERED_ROWS := "answered_rows"): "those with an answer",
+    (REJECTED_ROWS := "rejected_rows"): "the bad ones, without an answer",
+    (PARTS_WRITTEN := "parts"): "files of answers",
+    (ROWS_A_SECOND := "rows_a_second"): "rows that the last attempt answered a second, with the start of its workers",
+}
+PREDICTION_FILES = {
+    (MANIFEST := "manifest.json"): "the output's manifest: model, code, parameters, input, versions and machine, "
+    "and each part with its number of rows and its SHA-256",
 }
 SEARCH_FILES = {
     (
@@ -326,6 +366,10 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
     "The run of a replay": {"Tags": REPLAY_TAGS, "Metrics (step 0)": REPLAY_METRICS, "Files": REPLAY_FILES},
     "The run of a comparison": {"Files": COMPARISON_FILES},
     "The run of a search": {"Tags": SEARCH_TAGS, "Metrics (step 0)": SEARCH_METRICS, "Files": SEARCH_FILES},
+    "The run of a prediction": {
+        "Tags": PREDICTION_TAGS | OBSERVED_TAGS, "Metrics (step 0)": PREDICTION_METRICS | OBSERVED_METRICS,
+        "Files": PREDICTION_FILES | OBSERVED_FILES,
+    },
     "The run of a promotion or a rollback": {"Tags": PROMOTION_TAGS, "Metrics (step 0)": PROMOTION_METRICS},
     "The run of a verb of the experiment's own": {"Tags": OWN_VERB_TAGS},
     "The model version": {"Tags": VERSION_TAGS},
@@ -333,6 +377,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
     "The stored model": {"Tags": MODEL_TAGS, "Metadata": MODEL_METADATA, "Files": MODEL_FILES},
     "The run folder of an unfinished training": {"Files": RUN_FOLDER_FILES},
 }  # fmt: skip
+SOURCE_NAME = MLFLOW_SOURCE_NAME  # set by MLflow: the script, or the project that `mlflow run` was given
 RESERVED = {*RUN_TAGS, *TRAINING_TAGS}  # tags that an experiment may not set at a training's run
 OF_VERSIONS = {BEST_EPOCH, DATA_DIGEST}  # tags that a training's version is made with, and no other version
 UNNAMED = "?"  # the name, to others, of the experiment whose runs are from before experiments had names

@@ -26,11 +26,11 @@ from tracked.runs.schema import (
     VERB,
 )
 from tracked.search import trial_folders
-from tracked.search.processes import LOGS
-from tracked.search.worker import STOP, WORKERS
 from tracked.training import run_folder
 from tracked.training.holder import Holder
 from tracked.training.run_folder_lock import HeldError, RunFolderLock
+from tracked.workers.lifetime import STOP, WORKERS
+from tracked.workers.processes import LOGS
 
 REPORT = tuple(map(re.escape, (TRIALS_TABLE, SEARCH_PAGE, SEARCH_PICTURE)))
 FILES = (WORKERS, STOP, LOGS, *REPORT)  # of a search's run folder, beside the lock

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, TypeAlias
 
 from tracked.training.holder import Holder
+from tracked.workers import tasks
+from tracked.workers.tasks import GRACE
+
+__all__ = ["GRACE", "Event", "Outcome", "Setting", "Task", "Workers"]
 
 
 @dataclass(frozen=True)
@@ -83,36 +87,5 @@ class Setting:
     code_files: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Event:
-    """A task that a worker has left: with its outcome, or without one if the worker died (``death`` says how)."""
-
-    task: Task
-    outcome: Outcome | None
-    death: str = ""
-
-
-class Workers(Protocol):
-    """Workers that carry out one task each at a time, in processes of their own.
-
-    A worker is made when it is needed, and another in place of one that died. A context manager: at the end of the
-    block, all workers are asked to stop (they end their trainings in order, so that these can be resumed), and after
-    ``GRACE`` seconds they are killed.
-    """
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    @property
-    def idle(self) -> int:
-        """The number of workers without a task."""
-
-    def submit(self, task: Task) -> None:
-        """Hand a task to an idle worker."""
-
-    def wait(self, seconds: float) -> list[Event]:
-        """Wait until a worker has left its task, for some time at most."""
-
-
-GRACE = 60.0  # seconds in which a worker that is asked to stop reaches the end of its batches and logs its end
+Event: TypeAlias = tasks.Event[Task, Outcome]
+Workers: TypeAlias = tasks.Workers[Task, Outcome]

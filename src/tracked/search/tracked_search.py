@@ -20,13 +20,14 @@ from tracked.runs.connection import forget_mlflow_run_id, registry_uri, tracking
 from tracked.runs.run_start import ResumableStart
 from tracked.runs.schema import CODE, PRESET_VALUES, REGISTERED, SPACE
 from tracked.runs.writer import Run
-from tracked.search import search_plan, search_status, worker
+from tracked.search import search_plan, search_status
 from tracked.search.coordinator import Search
 from tracked.search.processes import ProcessWorkers
 from tracked.search.search_plan import SearchPlan
 from tracked.search.tasks import Setting, Workers
 from tracked.training import reproducibility, run_folder
 from tracked.training.run_folder_lock import RunFolderLock
+from tracked.workers import lifetime
 
 
 @contextmanager
@@ -61,8 +62,8 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
             say(f"run {run.id} {name!r}")
             run.log_training_data(data)
             forget_mlflow_run_id()
-            (run.folder / worker.STOP).unlink(missing_ok=True)
-            worker.wait_for_workers(run.folder, signals)
+            (run.folder / lifetime.STOP).unlink(missing_ok=True)
+            lifetime.wait_for_workers(run.folder, signals, "a worker of the search's former attempt")
             experiment_id = run_calls.get(run.id).info.experiment_id
             first = trials.find_runs(run.id, experiment_id, parameters.monitor, parameters.direction)
             setting = _make_setting(experiment, parameters, data, run, experiment_id)

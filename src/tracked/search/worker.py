@@ -1,10 +1,6 @@
 """Carry out the tasks of a search in one process: the data are read once, and each task is a training."""
 
-import fcntl
 import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -16,13 +12,12 @@ from tracked.console.lines import one_line, say
 from tracked.console.signals import Signals
 from tracked.console.train_parameters import TrainParameters, make_train_parameters
 from tracked.experiment import Dataset, Experiment
-from tracked.search.tasks import GRACE, Outcome, Setting, Task
+from tracked.search.tasks import Outcome, Setting, Task
 from tracked.training import reproducibility
 from tracked.training.dataset_cache import DatasetCache
+from tracked.workers.lifetime import Lifetime
 
-WORKERS, STOP = "workers", "stop"  # files of a search's run folder
 THREADS = "TF_NUM_INTRAOP_THREADS"
-POLL = 0.5  # seconds between two looks at the search
 
 
 class Worker:
@@ -41,16 +36,11 @@ class Worker:
             os.chdir(setting.working_folder)
         self.experiment, self.setting, self.signals = experiment, setting, signals
         self._cache = DatasetCache(experiment)
-        self._lock = os.open(Path(setting.folder) / WORKERS, os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(self._lock, fcntl.LOCK_SH)  # a resumed search waits until the former workers have ended
-        if not is_alive(setting):  # killed while this process was starting: a resumed search may not have waited for it
-            signals.request(signal.SIGTERM)
-        self._working = threading.Lock()
-        threading.Thread(target=self._watch, args=(ends_process,), name="watch", daemon=True).start()
+        self._lifetime = Lifetime(Path(setting.folder), setting.holder, signals, ends_process)
 
     def run(self, task: Task) -> Outcome:
         """Carry out a task; whatever becomes of the training is told in the outcome, and in its run."""
-        with self._working:
+        with self._lifetime.working:
             return self._run(task)
 
     def _run(self, task: Task) -> Outcome:
@@ -125,49 +115,3 @@ class Worker:
         if rule == "none":
             return None
         return lambda values: decide(rule, values, task.others, parameters.direction)
-
-    def _watch(self, ends_process: bool) -> None:
-        """End the task once the search has ended or asks for it: no worker outlives its search for long."""
-        stop, parent = Path(self.setting.folder) / STOP, os.getppid()
-        while is_alive(self.setting) and not stop.exists() and (os.getppid() == parent or not ends_process):
-            time.sleep(POLL)
-        self.signals.request(signal.SIGTERM)
-        if ends_process:
-            with suppress(ProcessLookupError):
-                os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(GRACE)
-            os._exit(128 + signal.SIGTERM)
-        with self._working:  # a task that comes later is interrupted at once
-            os.close(self._lock)
-
-
-def is_alive(setting: Setting) -> bool:
-    """Whether the search that has made the setting holds its run folder; a search that resumes it is another one."""
-    from tracked.training.run_folder import find_holder
-
-    try:
-        return find_holder(Path(setting.folder)) == setting.holder
-    except OSError:
-        return True  # a disk that does not answer tells nothing
-
-
-def wait_for_workers(folder: Path, signals: Signals) -> None:
-    """Wait until the workers of a search's former attempts have ended: they reach the end of their batches.
-
-    Raises:
-        Interrupted: if a signal came.
-    """
-    descriptor, told = os.open(folder / WORKERS, os.O_RDWR | os.O_CREAT, 0o644), False
-    try:
-        while True:
-            signals.check()
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if not told:
-                    say("waiting for a worker of the search's former attempt to end")
-                told = True
-                time.sleep(POLL)
-    finally:
-        os.close(descriptor)

@@ -7,6 +7,7 @@ import os
 import platform
 import random
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
@@ -82,13 +83,14 @@ def package_versions() -> dict[str, str]:
 
 
 def digest_code(*others: Path) -> str:
-    """Digest the code that an epoch depends on: this folder's, the rules' and ``others``, files or folders.
-
-    Comments, docstrings and layout do not change the digest.
-    """
+    """Digest the code that an epoch depends on: this folder's, the rules' and ``others``, files or folders."""
     folder = Path(__file__).parent
     rules = [folder.parent / "analysis" / name for name in ("early_stopping.py", "plateau.py")]
-    paths = [folder, *rules, *others]
+    return digest_programs([folder, *rules, *others])
+
+
+def digest_programs(paths: Iterable[Path]) -> str:
+    """Digest the programs of files and folders. Comments, docstrings and layout do not change the digest."""
     files = [file for path in paths for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])]
     programs = (_dump_program(file.read_bytes()) for file in files)
     return hashlib.sha256("\n".join(programs).encode()).hexdigest()[:12]
@@ -138,6 +140,12 @@ def describe_machine() -> dict[str, str]:
         "gpus": str(count_gpus()),
         "platform": platform.platform(),
     }
+
+
+def describe_host() -> dict[str, str]:
+    """Describe the machine without asking TensorFlow."""
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default")
+    return {"cpu": _cpu(), "onednn": onednn, "platform": platform.platform()}
 
 
 def _has_deterministic_ops() -> bool:

@@ -10,7 +10,18 @@ from tracked.console.lines import say
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment, require
 
-VERBS = ("train", "find_rate", "search", "evaluate", "replay", "compare", "promote", "rollback", "unfinished")
+VERBS = (
+    "train",
+    "find_rate",
+    "search",
+    "evaluate",
+    "predict",
+    "replay",
+    "compare",
+    "promote",
+    "rollback",
+    "unfinished",
+)
 
 
 def run(experiment: Experiment, verb: str = "") -> None:

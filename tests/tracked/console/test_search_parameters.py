@@ -6,7 +6,7 @@ from pydantic import Field
 
 from diabetes import Diabetes
 from imdb_conv1d.experiment import EXPERIMENT
-from tracked.console import search_parameters
+from tracked.console import executors
 from tracked.console.errors import UserError
 from tracked.console.parameters import as_string
 from tracked.console.search_parameters import SearchParameters, make_search_parameters, make_trial_parameters
@@ -24,7 +24,7 @@ def parse(*argv: str, experiment: Experiment = EXPERIMENT) -> SearchParameters:
 
 @pytest.fixture(autouse=True)
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_parameters, "count_cores", lambda: 4)
+    monkeypatch.setattr(executors, "count_cores", lambda: 4)
 
 
 @experiments

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from diabetes import Diabetes
-from helpers import EXAMPLE, ROOT, SRC
+from helpers import EXAMPLE, ROOT, SRC, ray_actors
 from helpers.search_workers import carry_out, made_setting, make_task, read_losses
 from tracked.console.errors import Interrupted, RunFailed
 from tracked.console.signals import Signals
 from tracked.search.processes import ProcessWorkers
 from tracked.search.ray_workers import RayWorkers
 from tracked.search.tasks import Setting
-from tracked.search.worker import wait_for_workers
+from tracked.workers.lifetime import wait_for_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("Ray")]
 
@@ -39,12 +39,7 @@ def wait_until(done: Callable[[], object], seconds: float = 600) -> None:
 
 
 def find_actors() -> list[int]:
-    """The processes of Ray's that are workers of a search of this test: those below this process's cluster."""
-    lines = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(None, 2) for line in lines.splitlines()[1:]]
-    parents = {int(pid): int(parent) for pid, parent, _ in rows}
-    actors = [int(pid) for pid, _, arguments in rows if arguments.startswith("ray::SearchWorker")]
-    return [pid for pid in actors if parents.get(parents[pid]) == os.getpid()]
+    return ray_actors.find_actors(os.getpid())
 
 
 def log_of(setting: Setting, number: int) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from diabetes import Diabetes
 from helpers.searching import MadeUpWorkers, make_curve, run_search
-from tracked.console import search_parameters
+from tracked.console import executors
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.console.space import parse_space
@@ -554,10 +554,10 @@ def test_search_is_complete_only_once_its_report_is_logged(monkeypatch: pytest.M
 def test_what_may_change_changes_back_to_its_default(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(search_parameters, "count_cores", lambda: 4)
+    monkeypatch.setattr(executors, "count_cores", lambda: 4)
     with pytest.raises(Interrupted):
         run_search(monkeypatch, "--trials=4", "--workers=4", "--epochs=9", *SMALL, prepare=Stop(3))
-    monkeypatch.setattr(search_parameters, "count_cores", lambda: 2)
+    monkeypatch.setattr(executors, "count_cores", lambda: 2)
     with pytest.raises(UserError, match=r"invalid parameter \(workers: '4' .* at most 2.*\); give another value$"):
         run_search(monkeypatch, "--resume=latest")
     workers = run_search(monkeypatch, "--resume=latest", "--workers=1", "--trials=20", "--epochs=200000")

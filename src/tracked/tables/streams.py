@@ -34,6 +34,11 @@ class _Unpacked(io.RawIOBase):
         self._path, self._packed, self._done = path, path.open("rb"), 0
         self._gzip = gzip.GzipFile(fileobj=self._packed)
 
+    @property
+    def packed_position(self) -> int:
+        """The position in the packed file."""
+        return self._packed.tell()
+
     def readable(self) -> bool:
         return True
 
@@ -62,6 +67,12 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """Open a file to read its bytes once, from the beginning, unpacked."""
     with path.open("rb") if not is_packed(path) else io.BufferedReader(_Unpacked(path), CHUNK) as file:
         yield file
+
+
+def tell_packed(file: IO[bytes]) -> int:
+    """Tell the position in the file on the disk of what :func:`open_bytes` has opened."""
+    raw = getattr(file, "raw", None)
+    return raw.packed_position if isinstance(raw, _Unpacked) else file.tell()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A connection to Ray: a cluster of this machine that a search starts and ends, or one whose address is given."""
+"""A connection to Ray: a cluster of this machine that is started and ended here, or one whose address is given."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ OBJECT_STORE = 80_000_000  # bytes of shared memory, Ray's least: only tasks and
 PORT = 6379  # Ray's own, of a cluster
 PORT_OF_CLIENT = 10001  # Ray's own, of ray://
 QUIET = {"log_to_driver": False, "logging_level": "CRITICAL"}
-# Connects as the search will, in a process that can be ended: Ray's own attempt can neither be shortened nor stopped.
+# Connects as the holder will, in a process that can be ended: Ray's own attempt can neither be shortened nor stopped.
 PROBE = f"import sys, ray; ray.init(address=sys.argv[1], **{QUIET!r}); ray.shutdown()"
 STARTS = 3  # of a local cluster: on a busy machine, parts of it miss the 30 seconds that Ray gives them
 PARTS = ("gcs_server", "raylet")  # processes of a cluster of this machine without which it is none
@@ -93,7 +93,7 @@ def connected(address: str, cpus: int) -> Iterator[Any]:
     os.environ.update(SETTINGS)
     import ray
 
-    # Ray takes over SIGTERM, and a search ends in order on it.
+    # Ray takes over SIGTERM, and a verb ends in order on it.
     handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     # Sockets there: a path may have 107 bytes at most, which a folder for temporary files may exceed.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp") if address == AUTO else ""
@@ -144,7 +144,7 @@ def has_ended(ray: Any, address: str) -> bool:
 
 
 def _silence_raylet() -> None:
-    """Keep Ray from printing eleven lines on a worker's death beside the one that the search prints.
+    """Keep Ray from printing eleven lines on a worker's death beside the one that the verb prints.
 
     Ray has no setting for it; if a later Ray names the function otherwise, the lines appear.
     """

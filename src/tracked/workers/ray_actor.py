@@ -1,24 +1,22 @@
-"""A worker of a search in a process that Ray started: made to equal a process of the search itself.
+"""A worker in a process that Ray started: made to equal a process of :mod:`tracked.workers.processes`.
 
 Knows nothing of Ray. What Ray changes in its processes is undone before anything slow is imported, so that the same
-training has the same bits in either.
+task has the same bits in either.
 """
 
 import os
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import process, spawn
 from pathlib import Path
 from typing import Any, Self
 
-from tracked.console.errors import UserError
+from tracked.console.errors import Interrupted, UserError
 from tracked.console.signals import Signals
-from tracked.experiment import Experiment
-from tracked.search.processes import carry_out, prepare_process
-from tracked.search.tasks import Setting, Task
-from tracked.search.worker import Worker
+from tracked.workers import processes
+from tracked.workers.processes import prepare_process
 
 THREADS_OF_LIBRARIES = "OMP_NUM_THREADS"  # Ray sets it to an actor's CPUs
 OF_MAIN = ("sys_argv", "init_main_from_name", "init_main_from_path")
@@ -30,35 +28,35 @@ class Start:
 
     Args:
         main: what :mod:`multiprocessing` hands to a process that it spawns, as far as it concerns ``__main__``.
-        experiment: pickled, since its class may be one of ``__main__``.
+        begin: pickled, since it may name what is in ``__main__``; what the process begins with.
+        folders: that the machine must see.
         log: what the process prints goes to this file.
-        threads: of libraries such as OpenMP's, as the search's environment says; None for their own default.
+        threads: of libraries such as OpenMP's, as the holder's environment says; None for their own default.
     """
 
     main: Mapping[str, Any]
-    experiment: bytes
-    setting: Setting
+    begin: bytes
+    folders: Sequence[str]
     log: str
     threads: str | None
 
     @classmethod
-    def here(cls, experiment: Experiment, setting: Setting, log: str) -> Self:
-        """Make a start from the search's own process."""
+    def here(cls, begin: "processes.Start[Any, Any]", folders: Sequence[str], log: str) -> Self:
+        """Make a start from the holder's own process."""
         name = process.current_process().name
         found = spawn.get_preparation_data(name)
         main = {key: found[key] for key in OF_MAIN if key in found}
-        return cls(main, pickle.dumps(experiment), setting, log, os.environ.get(THREADS_OF_LIBRARIES))
+        return cls(main, pickle.dumps(begin), folders, log, os.environ.get(THREADS_OF_LIBRARIES))
 
 
 def start(pickled: bytes) -> Callable[[bytes], bytes]:
-    """Make the worker of this process; returns what carries out one task: pickled, as is its outcome.
+    """Make the worker of this process; returns what carries out one task: pickled, as is what it returns.
 
     Raises:
-        UserError: if the machine does not see the search's folders.
+        UserError: if the machine does not see the folders.
     """
     how: Start = pickle.loads(pickled)
-    setting = how.setting
-    for folder in filter(None, (setting.folder, setting.working_folder)):
+    for folder in filter(None, how.folders):
         if not Path(folder).is_dir():
             raise UserError(f"{folder} is not on machine {os.uname().nodename}; share it with every machine of Ray's")
     if how.threads is None:
@@ -68,13 +66,15 @@ def start(pickled: bytes) -> Callable[[bytes], bytes]:
     prepare_process(how.log)
     # As multiprocessing does: a script is imported again, under another name and without its last lines.
     spawn.prepare(dict(how.main))
-    # Ray has a handler of SIGTERM of its own: the search asks by a file, which the worker looks for.
-    worker = Worker(pickle.loads(how.experiment), setting, Signals(), ends_process=False)
+    # Ray has a handler of SIGTERM of its own: the holder asks by a file, which the worker looks for.
+    carry_out = pickle.loads(how.begin)(Signals())
 
     def run(task: bytes) -> bytes:
-        loaded: Task = pickle.loads(task)
-        outcome = carry_out(worker, loaded)
+        try:
+            result = carry_out(pickle.loads(task))
+        except Interrupted:  # asked to stop before it had begun
+            result = None, False
         sys.stdout.flush()
-        return pickle.dumps(outcome)
+        return pickle.dumps(result)
 
     return run

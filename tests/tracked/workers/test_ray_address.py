@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tracked.console.errors import UserError
-from tracked.search import ray_cluster
+from tracked.workers import ray_cluster
 
 
 @pytest.fixture

@@ -1,0 +1,146 @@
+"""Classify a user's texts: labels and probabilities, and what may drift."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from imdb_conv1d import baselines, schema
+from imdb_conv1d.labels import Classes
+from imdb_conv1d.numbered_texts import NumberedTexts
+from imdb_conv1d.predict import predict_probabilities
+from imdb_conv1d.text_model import CHUNK
+from imdb_conv1d.tokenizer import PADDING
+from tracked.analysis.observations import count_classes, count_values
+from tracked.experiment import TrainedOn
+from tracked.predict.tasks import add_observations
+
+BATCH = 4096  # texts scored in one call, which bounds the memory
+MAX_REFERENCE = 20_000  # texts of the validation part that are observed
+LENGTHS = (0, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
+PERCENT = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
+PROBABILITIES = tuple(tenth / 10 for tenth in range(1, 10))
+
+
+class TextScorer:
+    """A model that classifies texts.
+
+    Args:
+        model: an ``mlflow.pyfunc.PyFuncModel``.
+        inputs: names of the texts' columns; several are joined by line breaks.
+        metadata: what was stored with the model.
+    """
+
+    def __init__(self, model: Any, inputs: Sequence[str], metadata: Mapping[str, Any]) -> None:
+        self.classes = Classes.of_model(metadata)
+        self._model, self._inputs, self._raw = model, list(inputs), model.get_raw_model()
+        self._tokens, self._maxlen = str(metadata.get(schema.TOKENS, "words")), int(metadata.get(schema.MAXLEN) or 0)
+        self._read: NumberedTexts | None = None
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """The predicted label, and a probability: of two labels, of the one with code 1; of more, of this one."""
+        return {schema.PREDICTED: "int8" if self.classes.is_zero_one else "str", "probability": "float64"}
+
+    def find_bad(self, table: pd.DataFrame) -> dict[Any, str]:
+        """Find the rows whose text is missing, empty, or something else than a text."""
+        bad: dict[Any, str] = {}
+        for label, values in zip(table.index, zip(*(table[name] for name in self._inputs), strict=True), strict=True):
+            others = [value for value in values if not isinstance(value, str) and not _is_missing(value)]
+            if others:
+                bad[label] = f"no text but {type(others[0]).__name__}"
+            elif all(_is_missing(value) for value in values):
+                bad[label] = "no text"
+            elif not any(isinstance(value, str) and value.strip() for value in values):
+                bad[label] = "an empty text"
+        return bad
+
+    def answer(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Predict each text's label, in batches of one shape: a text's bits do not depend on the others."""
+        read = self._read_texts(self._join(table))
+        predicted, probability = self._choose(self._predict(read))
+        names = predicted.astype(np.int8) if self.classes.is_zero_one else self._name(predicted)
+        return pd.DataFrame({schema.PREDICTED: names, "probability": probability}, index=table.index)
+
+    def observe(self, table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, Any]:
+        """Count texts by their length, share of unknown words, label and probability."""
+        named = answers[schema.PREDICTED]
+        codes = named if self.classes.is_zero_one else named.map(self.classes.codes)
+        return self._observe(self._read_texts(self._join(table)), codes.to_numpy(), answers["probability"].to_numpy())
+
+    def observe_texts(self, texts: list[str]) -> dict[str, Any]:
+        """Classify and observe texts."""
+        read = self._read_texts(texts)
+        return self._observe(read, *self._choose(self._predict(read)))
+
+    def _join(self, table: pd.DataFrame) -> list[str]:
+        """Join a row's texts as training does: a missing one is an empty text."""
+        if len(self._inputs) == 1:
+            return list(table[self._inputs[0]])
+        rows = zip(*(table[name] for name in self._inputs), strict=True)
+        return ["\n".join("" if _is_missing(value) else value for value in row) for row in rows]
+
+    def _read_texts(self, texts: list[str]) -> NumberedTexts:
+        if self._read is None or self._read.texts != texts:  # observe follows answer
+            self._read = NumberedTexts.of(texts, self._tokens, getattr(self._raw, "words", None))
+        return self._read
+
+    def _predict(self, read: NumberedTexts) -> np.ndarray:
+        """Predict probabilities: of code 1, float64 [n], or of each of more classes, [n, classes]."""
+        fast = self._maxlen and read.ids is not None and hasattr(self._raw, "logits_of_ids")
+        starts = range(0, len(read.texts), BATCH)
+        pieces = [self._predict_ids(read, start) if fast else self._predict_texts(read, start) for start in starts]
+        return np.concatenate(pieces or [np.empty(0 if self.classes.is_binary else (0, len(self.classes)))])
+
+    def _predict_ids(self, read: NumberedTexts, start: int) -> np.ndarray:
+        ids = read.pad(self._maxlen, start, start + BATCH)
+        # TensorFlow computes the last few of many numbers one by one, which rounds them differently.
+        filled = np.pad(ids, ((0, -len(ids) % CHUNK), (0, 0)), constant_values=PADDING)
+        logits = tf.cast(self._raw.logits_of_ids(filled), tf.float64)
+        probabilities = tf.sigmoid(logits) if self.classes.is_binary else tf.nn.softmax(logits)
+        return np.asarray(probabilities)[: len(ids)]
+
+    def _predict_texts(self, read: NumberedTexts, start: int) -> np.ndarray:
+        texts = read.texts[start : start + BATCH]
+        padded = pd.Series([*texts, *[""] * (-len(texts) % CHUNK)], dtype=object)
+        return predict_probabilities(self._model, padded, self.classes)[: len(texts)]
+
+    def _choose(self, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Choose the code and the probability to tell of each text, both [n]."""
+        if self.classes.is_binary:
+            return (probabilities > 0.5).astype(np.int64), probabilities
+        chosen = probabilities.argmax(axis=1)
+        return chosen, probabilities[np.arange(len(chosen)), chosen]
+
+    def _name(self, codes: np.ndarray) -> pd.Series:
+        return pd.array(np.array(self.classes.names, dtype=object)[codes], dtype="str")
+
+    def _observe(self, read: NumberedTexts, codes: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
+        seen: dict[str, Any] = {f"{self._tokens} of a text": count_values(read.split.lengths, LENGTHS)}
+        if read.ids is not None:
+            seen[f"unknown {self._tokens} in percent"] = count_values(100 * read.share_unknown(), PERCENT)
+        seen["predicted label"] = count_classes(codes, self.classes.names)
+        what = f"probability of {self.classes.names[1]!r}" if self.classes.is_binary else "probability of the label"
+        return seen | {what: count_values(probability, PROBABILITIES)}
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
+
+
+def observe_training(scorer: TextScorer, trained_on: TrainedOn) -> dict[str, Any]:
+    """Observe the validation part of a model's data, or ``MAX_REFERENCE`` of its texts, chosen by their hashes.
+
+    Raises:
+        UserError: if the data cannot be read again, or have changed.
+    """
+    texts = baselines.load_training(trained_on, scorer.classes)
+    first = int(texts.positions("validation")[0])  # a part's numbers are in the order of its hashes
+    seen: dict[str, Any] = {}
+    for numbers, piece in texts.read_texts(["validation"]):
+        chosen = [text for text, taken in zip(piece, numbers < first + MAX_REFERENCE, strict=True) if taken]
+        if chosen:
+            seen = add_observations(seen, scorer.observe_texts(chosen))
+    return seen

@@ -1,0 +1,90 @@
+"""Hand tasks to workers and note what they have done: a part counts once it is on the disk and noted."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from tracked.console.errors import RunFailed
+from tracked.console.lines import warn
+from tracked.console.signals import Signals
+from tracked.predict import output
+from tracked.predict.journal import Journal
+from tracked.predict.state import State
+from tracked.predict.tasks import Event, Failed, Part, Task, Training, Workers
+
+MAX_DEATHS = 3  # of a task's workers, before the prediction ends
+WAIT = 1.0  # seconds between two looks at signals
+
+
+class Dispatcher:
+    """Carries out tasks, each once; a task whose worker has died is given to another.
+
+    Args:
+        folder: the output.
+    """
+
+    def __init__(self, folder: Path, state: State, journal: Journal, workers: Workers, signals: Signals) -> None:
+        self._folder, self._state, self._journal = folder, state, journal
+        self._workers, self._signals = workers, signals
+        self._deaths = Counter[str]()
+
+    def carry_out(self, tasks: Iterator[Task]) -> Iterator[Part | None]:
+        """Hand tasks to the workers; yields each part once it is noted, None for the training part."""
+        again: list[Task] = []
+        running = 0
+        while True:
+            while self._workers.idle:
+                task = again.pop() if again else next(tasks, None)
+                if task is None:
+                    break
+                self._workers.submit(task)
+                running += 1
+            if not running:
+                return
+            for event in self._workers.wait(WAIT):
+                running -= 1
+                self._signals.check()
+                if event.outcome is None:
+                    again.append(self._try_again(event))
+                else:
+                    yield self._note(event)
+            self._signals.check()
+
+    def _note(self, event: Event) -> Part | None:
+        """Note what a worker has done.
+
+        Raises:
+            RunFailed: if it could not be done, or cannot be noted.
+        """
+        outcome = event.outcome
+        if isinstance(outcome, Failed):
+            raise RunFailed(outcome.error)
+        try:
+            if isinstance(outcome, Part):
+                self._journal.note(part=vars(outcome))
+                self._state.parts[outcome.number] = outcome
+                return outcome
+            assert isinstance(outcome, Training)
+            self._journal.note(training=vars(outcome))
+        except OSError as error:
+            raise output.explain_lost(self._folder, error) from error
+        self._state.training = outcome
+        if outcome.problem:
+            warn(f"drift is not known: {outcome.problem}")
+        return None
+
+    def _try_again(self, event: Event) -> Task:
+        """Give a task to another worker.
+
+        Raises:
+            RunFailed: if too many have died of it.
+        """
+        name = event.task.name
+        self._deaths[name] += 1
+        if self._deaths[name] >= MAX_DEATHS:
+            raise RunFailed(
+                f"{name}: its worker {event.death}, {MAX_DEATHS} times; give the machine more memory, or a new output "
+                "with a smaller part_rows"
+            )
+        warn(f"the worker of {name} {event.death}; another answers it")
+        return event.task

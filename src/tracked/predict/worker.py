@@ -1,0 +1,118 @@
+"""Answer parts in a process of its own: the model is loaded once, and each task is a part."""
+
+import json
+import os
+import sys
+import traceback
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tracked.console.errors import RunFailed, UserError
+from tracked.console.lines import one_line, say
+from tracked.console.predict_parameters import make_predict_parameters
+from tracked.console.signals import Signals
+from tracked.experiment import Experiment, Request, Scorer
+from tracked.predict.tasks import Failed, Outcome, Part, PartTask, RejectedRow, Setting, Task, Training, TrainingTask
+from tracked.workers.lifetime import Lifetime
+
+# One thread a process: sums have the same bits whatever the number of workers is.
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+
+
+def start_worker(
+    experiment: Experiment, setting: Setting, signals: Signals, ends_process: bool = True
+) -> Callable[[Task], tuple[Outcome, bool]]:
+    """Make the worker of this process, before anything slow is imported; returns what carries out one task."""
+    os.environ.update({**setting.environment, **ONE_THREAD})
+    if setting.working_folder:
+        os.chdir(setting.working_folder)
+    lifetime = Lifetime(Path(setting.folder), setting.holder, signals, ends_process)
+    worker = Worker(experiment, setting)
+
+    def run(task: Task) -> tuple[Outcome, bool]:
+        with lifetime.working:
+            signals.check()
+            return worker.carry_out(task), True
+
+    return run
+
+
+class Worker:
+    """One process's part of a prediction."""
+
+    def __init__(self, experiment: Experiment, setting: Setting) -> None:
+        self.experiment, self.setting = experiment, setting
+
+    @cached_property
+    def parameters(self) -> Any:
+        """The parameters of the prediction."""
+        return make_predict_parameters(self.experiment).model_validate(dict(self.setting.given))
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What answers, with the model loaded."""
+        setting = self.setting
+        request = Request(setting.source, True, self.parameters, setting.metadata)
+        return self.experiment.open_scorer(load_model(setting.model), request)
+
+    def carry_out(self, task: Task) -> Outcome:
+        """Carry out a task; an error that no other worker would be spared is an outcome."""
+        try:
+            return self._observe(task) if isinstance(task, TrainingTask) else self._answer(task)
+        except (UserError, RunFailed) as error:
+            return Failed(one_line(error))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else one_line(error)  # a library's own text says no more
+            return Failed(f"{task.name} cannot be written ({reason})")
+        except Exception as error:
+            # Neither the message nor the values: they may be the input.
+            print(type(error).__name__, *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)
+            return Failed(f"{task.name} cannot be answered ({type(error).__name__}); see {self.setting.folder}")
+
+    def _answer(self, task: PartTask) -> Part:
+        from tracked.predict import part_files
+
+        scorer, setting, table = self.scorer, self.setting, task.table
+        reasons = scorer.find_bad(table) if len(table) else {}
+        rejected = [*task.rejected, *(self._reject(task, row, reason) for row, reason in reasons.items())]
+        good = ~table.index.isin(list(reasons))
+        chosen = table[good]
+        answers = scorer.answer(chosen) if len(chosen) else chosen.iloc[:, :0].assign(**dict.fromkeys(scorer.columns))
+        if not answers.index.equals(chosen.index) or not set(scorer.columns) <= set(answers):
+            raise RunFailed(f"{task.name}: answer gave other rows or columns than it was asked for")
+        observed = scorer.observe(chosen, answers) if len(chosen) else {}
+        ids = [one for one, is_good in zip(task.ids, good, strict=True) if is_good]
+        output = Path(setting.output)
+        lost = part_files.write_rejected(output, task.number, rejected, setting.shows_inputs)
+        content = part_files.make_table(ids, answers, scorer.columns, setting.model_version)
+        name, sha256 = part_files.write_answers(output, task.number, content, self.parameters.format)
+        say(f"{name}: {len(chosen):,} of {task.rows:,} answered")
+        counts = dict(sorted(Counter(row.reason for row in rejected).items()))
+        numbers = (task.rows, len(chosen), len(rejected))
+        return Part(task.number, name, sha256, *numbers, lost, task.digest, counts, json.loads(json.dumps(observed)))
+
+    def _reject(self, task: PartTask, row: Any, reason: str) -> RejectedRow:
+        content = ""
+        if self.setting.shows_inputs:
+            content = json.dumps(task.table.loc[row].to_dict(), ensure_ascii=False, default=str)
+        file = task.files[bisect_right(task.files, row, key=lambda one: one[0]) - 1][1]
+        return RejectedRow(int(row), file, reason, content)
+
+    def _observe(self, task: TrainingTask) -> Training:
+        try:
+            return Training(self.experiment.observe_training(self.scorer, task.trained_on))
+        except UserError as error:
+            return Training(None, one_line(error))
+
+
+def load_model(path: str) -> Any:
+    """Load a model that was checked."""
+    from tracked.models import loader
+    from tracked.training import reproducibility
+
+    reproducibility.import_tensorflow()
+    return loader.load(path)

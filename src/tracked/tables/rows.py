@@ -1,0 +1,77 @@
+"""What a reader of a table yields: a row's values, or why the row is bad."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tracked.console.errors import UserError
+
+MAX_VALUE = 10_000_000  # characters of a value or a line: what never ends would fill the memory
+
+
+MAX_SHOWN = 10_000
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A row that cannot be read: the reason, without input, and what stands there, as far as it can be shown."""
+
+    reason: str
+    content: str = ""
+
+
+class Reader(Protocol):
+    """Reads a file's rows from its beginning."""
+
+    @property
+    def position(self) -> float:
+        """The share of the file that was read."""
+
+    @property
+    def count(self) -> int | None:
+        """The number of rows, if the file tells it."""
+
+    def read(self) -> Iterator[tuple[Any, ...] | Bad]:
+        """Read the wanted values of each row.
+
+        Raises:
+            UserError: if the file is damaged.
+            OSError: if it cannot be read.
+        """
+
+
+def find_columns(names: Sequence[str], wanted: Sequence[str], path: Path) -> list[int]:
+    """Find the places of the wanted columns; blanks around a name do not count.
+
+    Raises:
+        UserError: if one is missing, or there twice.
+    """
+    stripped = [name.strip() for name in names]
+    places = []
+    for name in wanted:
+        found = [place for place, one in enumerate(names) if one == name] or [
+            place for place, one in enumerate(stripped) if one == name.strip()
+        ]
+        if len(found) != 1:
+            fault = f"has {len(found)} columns {name!r}" if found else f"has no column {name!r}"
+            shown = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+            raise UserError(f"data: {path} {fault} (it has {shown}); allowed: a table with {', '.join(wanted)}")
+        places += found
+    return places
+
+
+def is_unicode(value: Any) -> bool:
+    """Check that a text can be written as UTF-8: what could not be decoded was kept as half a character."""
+    if not isinstance(value, str) or value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def show(content: str) -> str:
+    """Make the beginning of a text writable: half characters are escaped."""
+    return content[:MAX_SHOWN].encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,1 @@
+"""Workers: processes that carry out tasks, end with the process that they work for, and are waited for."""
