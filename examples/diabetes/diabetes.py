@@ -21,15 +21,13 @@ from pydantic import Field
 from tracked.console.errors import UserError
 from tracked.console.parameters import MAX_INT
 from tracked.console.rate_parameters import ALLOWED_RATES, Rate, RateParameters
-from tracked.experiment import SEEN_PARTS, Experiment, Inputs, Metric, Package, Request, Terms, TrainedOn
+from tracked.experiment import Experiment, Inputs, Metric, Package, Request, Terms, TrainedOn
 from tracked.verbs import command
 
 SOURCE = "sklearn.datasets.load_diabetes"
 MEASUREMENTS = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
-BATCH = 256  # patients that are answered at a time
-DEVIATIONS = (-2, -1, -0.5, 0, 0.5, 1, 2)  # of a measurement, where drift is looked for
-POINTS = tuple(range(50, 301, 25))  # of the answer
 NORM = 21.0  # columns have unit norm; times the root of 442, a standard deviation of 1
+EDGES = [deviations / NORM for deviations in (-2, -1, -0.5, 0, 0.5, 1, 2)]  # between these, drift is looked for
 
 
 class DiabetesParameters(RateParameters):
@@ -108,25 +106,15 @@ class Diabetes(Experiment):
         """Read the ten measurements."""
         return Inputs(MEASUREMENTS)
 
-    def open_scorer(self, model: Any, request: Request) -> "PatientScorer":
+    def open_scorer(self, model: Any, request: Request) -> Any:
         """Answer with the network."""
-        return PatientScorer(model)
+        from tracked.predict.number_scorer import NumberScorer
+
+        return NumberScorer(model, dict.fromkeys(MEASUREMENTS, EDGES), answer_edges=range(50, 301, 25))
 
     def observe_training(self, scorer: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
-        """Observe measurements of the training and the validation part, and answers of the second alone.
-
-        The network was fitted to the answers of the first.
-        """
-        import pandas as pd
-
-        dataset = self.load(None, trained_on.source)
-        if dataset.digest != trained_on.digest:
-            raise UserError(f"data: {dataset.source} changed since the training")
-        parts = [pd.DataFrame(dataset.arrays(part)[0], columns=list(MEASUREMENTS)) for part in SEEN_PARTS]
-        whole, held_out = (
-            scorer.observe(table, scorer.answer(table)) for table in (pd.concat(parts, ignore_index=True), parts[1])
-        )
-        return {**whole, "predicted": held_out["predicted"]}
+        """Observe measurements and answers of the data of the training."""
+        return scorer.observe_dataset(self._reload(trained_on))
 
     def predict_baselines(self, part: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
         """Predict the training part's median, and with a linear regression."""
@@ -134,10 +122,7 @@ class Diabetes(Experiment):
         from sklearn.dummy import DummyRegressor
         from sklearn.linear_model import LinearRegression
 
-        dataset, (rows, truth) = self.load(None, trained_on.source), part.arrays
-        if dataset.digest != trained_on.digest:
-            raise UserError(f"data: {dataset.source} changed since the training")
-        inputs, target = dataset.arrays("train")
+        (inputs, target), (rows, truth) = self._reload(trained_on).arrays("train"), part.arrays
         tables, table = {}, pd.DataFrame({"id": part.ids, "target": truth[:, 0]})
         for name, model in {"median": DummyRegressor(strategy="median"), "linear": LinearRegression()}.items():
             predicted = model.fit(inputs, target[:, 0]).predict(rows)
@@ -152,47 +137,11 @@ class Diabetes(Experiment):
         rmse = float(metrics.root_mean_squared_error(*columns))
         return {"loss": float(predictions["loss"].mean()), "rmse": rmse, "r2": float(metrics.r2_score(*columns))}
 
-
-class PatientScorer:
-    """Answers patients, in batches of one shape: a sum's last bits may depend on the number of rows."""
-
-    columns: ClassVar[Mapping[str, str]] = {"predicted": "float32"}
-
-    def __init__(self, model: Any) -> None:
-        self.model = model
-
-    def find_bad(self, table: Any) -> Mapping[Any, str]:
-        """Find patients without ten finite numbers."""
-        import numpy as np
-
-        bad = ~np.isfinite(_read_numbers(table)).all(axis=1)
-        return dict.fromkeys(table.index[bad], "a measurement is no finite number")
-
-    def answer(self, table: Any) -> Any:
-        """Predict each patient's score."""
-        import numpy as np
-
-        numbers, answers = _read_numbers(table), np.empty(len(table), np.float32)
-        for start in range(0, len(table), BATCH):
-            piece = numbers[start : start + BATCH]
-            padded = np.zeros((BATCH, len(MEASUREMENTS)), np.float32)
-            padded[: len(piece)] = piece
-            answers[start : start + BATCH] = self.model.predict(padded)[: len(piece), 0]
-        return table.iloc[:, :0].assign(predicted=answers)
-
-    def observe(self, table: Any, answers: Any) -> Mapping[str, Any]:
-        """Count patients by each measurement, in standard deviations, and by the predicted score."""
-        from tracked.analysis.observations import count_values
-
-        numbers = NORM * _read_numbers(table)
-        seen = {name: count_values(column, DEVIATIONS) for name, column in zip(MEASUREMENTS, numbers.T, strict=True)}
-        return seen | {"predicted": count_values(answers["predicted"], POINTS)}
-
-
-def _read_numbers(table: Any) -> Any:
-    import pandas as pd
-
-    return table.apply(pd.to_numeric, errors="coerce").to_numpy("float32")
+    def _reload(self, trained_on: TrainedOn) -> Any:
+        dataset = self.load(None, trained_on.source)
+        if dataset.digest != trained_on.digest:
+            raise UserError(f"data: {dataset.source} changed since the training")
+        return dataset
 
 
 if __name__ == "__main__":
