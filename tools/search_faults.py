@@ -39,7 +39,7 @@ from search_processes import COMM
 
 SIGNALS = {"Ctrl-C": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}
 WHO = ("search", "worker", "all", *SIGNALS)
-ACTOR = "ray::SearchWorker"  # Ray gives its processes the class's name
+ACTOR = "ray::TrackedWorker"  # Ray gives its processes the class's name
 LATE = {"confirming": 0.1, "registering": 0.2, "starting": 0.1}  # shares of the kills; the others come in the trials
 GRACE = 75.0  # seconds in which a search that a signal ends, or a worker without its search, has ended
 EPOCHS = ["--epochs=6", "--patience=2", "--confirm=1"]

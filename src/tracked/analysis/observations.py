@@ -23,13 +23,16 @@ def count_values(values: ArrayLike, edges: Sequence[float]) -> dict[str, dict[st
         edges: ascending; what is above the last one is counted, too.
 
     Raises:
-        ValueError: if a value is not a number.
+        ValueError: if a value is not a number, or edges do not differ in 12 digits.
     """
     array = np.asarray(values, dtype=float)
     if np.isnan(array).any():
         raise ValueError("a value is not a number")
+    names = [f"{edge:.12g}" for edge in (*edges, math.inf)]
+    if len(set(names)) < len(names):
+        raise ValueError("edges do not differ in 12 digits")
     counts = np.bincount(np.searchsorted(np.asarray(edges, dtype=float), array), minlength=len(edges) + 1)
-    return {UP_TO: dict(zip((f"{edge:.12g}" for edge in (*edges, math.inf)), counts.tolist(), strict=True))}
+    return {UP_TO: dict(zip(names, counts.tolist(), strict=True))}
 
 
 def count_classes(codes: ArrayLike, classes: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -10,7 +10,7 @@ from tracked.console.signals import Signals
 from tracked.predict import output
 from tracked.predict.journal import Journal
 from tracked.predict.state import State
-from tracked.predict.tasks import Event, Failed, Part, Task, Training, Workers
+from tracked.predict.tasks import Event, Failed, Outcome, Part, Task, Training, TrainingTask, Workers
 
 MAX_DEATHS = 3  # of a task's workers, before the prediction ends
 WAIT = 1.0  # seconds between two looks at signals
@@ -44,19 +44,19 @@ class Dispatcher:
             for event in self._workers.wait(WAIT):
                 running -= 1
                 self._signals.check()
-                if event.outcome is None:
-                    again.append(self._try_again(event))
+                outcome = event.outcome or self._give_up(event)
+                if outcome is None:
+                    again.append(event.task)
                 else:
-                    yield self._note(event)
+                    yield self._note(outcome)
             self._signals.check()
 
-    def _note(self, event: Event) -> Part | None:
+    def _note(self, outcome: Outcome) -> Part | None:
         """Note what a worker has done.
 
         Raises:
             RunFailed: if it could not be done, or cannot be noted.
         """
-        outcome = event.outcome
         if isinstance(outcome, Failed):
             raise RunFailed(outcome.error)
         try:
@@ -73,18 +73,14 @@ class Dispatcher:
             warn(f"drift is not known: {outcome.problem}")
         return None
 
-    def _try_again(self, event: Event) -> Task:
-        """Give a task to another worker.
-
-        Raises:
-            RunFailed: if too many have died of it.
-        """
+    def _give_up(self, event: Event) -> Outcome | None:
+        """Decide what becomes of a task whose worker has died: None if another worker shall carry it out."""
         name = event.task.name
         self._deaths[name] += 1
-        if self._deaths[name] >= MAX_DEATHS:
-            raise RunFailed(
-                f"{name}: its worker {event.death}, {MAX_DEATHS} times; give the machine more memory, or a new output "
-                "with a smaller part_rows"
-            )
-        warn(f"the worker of {name} {event.death}; another answers it")
-        return event.task
+        if self._deaths[name] < MAX_DEATHS:
+            warn(f"the worker of {name} {event.death}; another takes it over")
+            return None
+        problem = f"its worker {event.death}, {MAX_DEATHS} times; give the machine more memory"
+        if isinstance(event.task, TrainingTask):
+            return Training(None, f"{name}: {problem}")
+        return Failed(f"{name}: {problem}, or a new output with a smaller part_rows")

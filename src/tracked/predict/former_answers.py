@@ -18,7 +18,16 @@ from tracked.predict.state import State
 from tracked.predict.tasks import Part
 from tracked.training.files import PARTIAL, sha256_of
 
-OWN = re.compile(rf"({PARTIAL}-)?(part-\d{{5,}}\.(parquet|csv)|{re.escape(MANIFEST)})")
+NAMES = rf"(part-\d{{5,}}\.(parquet|csv)|{re.escape(MANIFEST)})"
+PARTIAL_FILE = re.compile(rf"{PARTIAL}-([0-9a-f]{{32}}-)?{NAMES}")
+OWN = re.compile(rf"{NAMES}|{PARTIAL_FILE.pattern}")
+
+
+def find_run(output: Path) -> str:
+    """Find the id of the run of former attempts; empty if it is not known."""
+    with suppress(OSError, ValueError):
+        return _read(output).run_id
+    return ""
 
 
 def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str], fresh: bool) -> State:
@@ -34,7 +43,7 @@ def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str]
     """
     work, journal = output / WORK, Journal(output / WORK / JOURNAL)
     try:
-        state = State() if fresh else read_manifest(output) or (journal.read() if journal.path.exists() else State())
+        state = State() if fresh else _read(output)
     except ValueError as error:
         raise UserError(
             f"output: {output} cannot be resumed ({one_line(error)}); give another, or fresh=true"
@@ -43,11 +52,12 @@ def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str]
         # What says that parts are complete goes first: a kill in between leaves parts that no one counts on.
         (output / MANIFEST).unlink(missing_ok=True)
         journal.path.unlink(missing_ok=True)
-        _remove_parts(output)
+        _remove(output, OWN)
         state = State(now, [environment])
         journal.begin(state)
         return state
     facts.require_same(output, state.facts, now)
+    _remove(output, PARTIAL_FILE)
     lost = [part for part in state.ordered if not _is_whole(output, part)]
     for part in lost:
         warn(f"{part.file} is missing or was changed, and is made again")
@@ -64,6 +74,11 @@ def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str]
     return state
 
 
+def _read(output: Path) -> State:
+    journal = Journal(output / WORK / JOURNAL)
+    return read_manifest(output) or (journal.read() if journal.path.exists() else State())
+
+
 def _is_whole(output: Path, part: Part) -> bool:
     """Check that a part's files are as they were noted."""
     try:
@@ -74,15 +89,15 @@ def _is_whole(output: Path, part: Part) -> bool:
         return False
 
 
-def _remove_parts(output: Path) -> None:
-    """Remove the files of a former prediction, and nothing else."""
+def _remove(output: Path, own: re.Pattern[str]) -> None:
+    """Remove files of a former prediction, by their names, and nothing else."""
     for entry in list(os.scandir(output)):
-        if OWN.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+        if own.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
             os.unlink(entry.path)
     folder = output / part_files.REJECTED
     if folder.is_dir() and not folder.is_symlink():
         for path in folder.iterdir():
-            if OWN.fullmatch(path.name):
+            if own.fullmatch(path.name):
                 path.unlink()
         with suppress(OSError):
             folder.rmdir()

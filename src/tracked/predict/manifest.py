@@ -38,6 +38,15 @@ def format_manifest(state: State) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
+def is_manifest(path: Path) -> bool:
+    """Check that a file is the manifest of a prediction, of any format."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"format", "model", "input", "parts"} <= set(content)
+
+
 def read_manifest(output: Path) -> State | None:
     """Read the state of a complete prediction; None if there is no manifest.
 

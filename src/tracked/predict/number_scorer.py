@@ -68,5 +68,10 @@ class NumberScorer:
         return self.observe(both, self.answer(both)) | {ANSWER: held_out[ANSWER]}
 
     def _read(self, table: pd.DataFrame) -> np.ndarray:
-        """Read float32 [n, columns]; NaN for what is no number."""
-        return table[list(self.edges)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float32)
+        """Read float32 [n, columns]; NaN for what is no number.
+
+        By float64, so that a value's bits do not depend on what stands beside it in its column.
+        """
+        numbers = table[list(self.edges)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        with np.errstate(over="ignore"):
+            return numbers.astype(np.float32)

@@ -12,7 +12,9 @@ from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
 from tracked.console.predict_parameters import FOLDER
 from tracked.predict.journal import JOURNAL
-from tracked.predict.manifest import MANIFEST
+from tracked.predict.manifest import MANIFEST, is_manifest
+from tracked.tables.files import covers
+from tracked.training.run_folder import LOCK, last_holder
 from tracked.training.run_folder_lock import HeldError, RunFolderLock
 from tracked.workers.lifetime import STOP, WORKERS
 from tracked.workers.processes import LOGS
@@ -41,9 +43,8 @@ def find(text: str, source: str, clone: str) -> Path:
         raise refusal("output", text, FOLDER)
     if clone and not given.is_absolute() and path.is_relative_to(tempfile.gettempdir()):
         raise refusal("output", text, f"an absolute path, as mlflow run has cloned {clone} to a temporary folder")
-    data = Path(source).expanduser().absolute()
-    if data.is_dir() and path.is_relative_to(data):
-        raise refusal("output", text, "a folder outside of data, where answers would be taken for rows")
+    if covers(source, path):
+        raise refusal("output", text, "a folder that neither holds data nor is in it")
     return path
 
 
@@ -54,10 +55,8 @@ def hold(output: Path, lock: RunFolderLock) -> Iterator[Path]:
     Raises:
         UserError: if another process holds it, it cannot be written, or it holds something else.
     """
-    is_ours = (output / MANIFEST).is_file() or (output / WORK).is_dir()
     try:
-        if not is_ours and output.is_dir() and any(output.iterdir()):
-            raise refusal("output", str(output), FOLDER)
+        _require_own(output)
         is_new = not output.exists()
         work = lock.take(output / WORK)
     except HeldError as held:
@@ -73,6 +72,25 @@ def hold(output: Path, lock: RunFolderLock) -> Iterator[Path]:
                 lock.remove()
             if is_new:
                 output.rmdir()  # if it is empty
+
+
+def _require_own(output: Path) -> None:
+    """Require that an output is new, is empty or is a prediction's: its files are written over and removed.
+
+    Raises:
+        UserError: if it is not.
+        OSError: if it cannot be read.
+    """
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    work, manifest = output / WORK, output / MANIFEST
+    # A kill may come before the lock is signed, and before the journal begins.
+    is_work = work.is_dir() and (
+        last_holder(work) is not None or (work / JOURNAL).is_file() or {path.name for path in work.iterdir()} <= {LOCK}
+    )
+    is_foreign = (work.exists() and not is_work) or (manifest.exists() and not is_manifest(manifest))
+    if is_foreign or not (is_work or manifest.exists()):
+        raise refusal("output", str(output), FOLDER)
 
 
 def remove_work(lock: RunFolderLock) -> None:

@@ -64,4 +64,5 @@ def _make_part(number: int, start: int, piece: list[Row], columns: Sequence[str]
         values.append(read.values[: len(columns)])
     places = {name: [one[place] for one in values] for place, name in enumerate(columns)}
     table = pd.DataFrame(places, index=pd.Index(good, dtype="int64"), columns=list(columns), dtype=object)
-    return PartTask(number, len(piece), digest.hexdigest(), table, ids, files, rejected)
+    id_type = "str" if has_ids else "int64"
+    return PartTask(number, len(piece), digest.hexdigest(), table, ids, id_type, files, rejected)

@@ -61,6 +61,18 @@ def has_finished(owner: Experiment, run_id: str) -> bool:
     return run is not None and run.info.status == "FINISHED"
 
 
+def end_former(owner: Experiment, run_id: str) -> None:
+    """End the run of former attempts that will not go on as KILLED, unless it has ended.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    former = _read(owner, run_id)
+    if former and former.info.status not in ("FINISHED", "KILLED"):
+        run_calls.set_tags("tagging the former run", run_id, {STOP_REASON: "killed"})
+        run_calls.end(run_id, "KILLED")
+
+
 def open_run(
     owner: Experiment, stored: StoredModel, parameters: Any, state: State, own: MlflowRun | None, signals: Signals
 ) -> AbstractContextManager[Run]:
@@ -78,9 +90,7 @@ def open_run(
             raise UserError(
                 f"MLFLOW_RUN_ID: run {own.info.run_id} is of another output; allowed: {run_id or 'a new run'}"
             )
-        if former and former.info.status != "FINISHED":
-            run_calls.set_tags("tagging the former run", run_id, {STOP_REASON: "killed"})
-            run_calls.end(run_id, "KILLED")
+        end_former(owner, run_id)
         run_id = ""
     name = f"predict {stored.short}"
     opened = context.run(owner, "predict", name, parameters.as_strings(), signals, run_id=run_id)
@@ -105,7 +115,9 @@ def log(run: Run, owner: Experiment, stored: StoredModel, state: State, source: 
     }  # fmt: skip
     if rate:
         values[ROWS_A_SECOND] = rate
-    run.log_metrics(values, round(time.time() * 1000), step=0)
+    known = run_calls.get(run.id).data.metrics  # of an attempt that ended between here and the manifest
+    new = {metric: value for metric, value in values.items() if known.get(metric) != value}
+    run.log_metrics(new, round(time.time() * 1000), step=0)
     trained = state.training.observed if state.training else None
     for line in prediction_report.log_report(run, owner, state.observed, trained):
         say(line)

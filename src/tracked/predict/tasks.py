@@ -60,7 +60,7 @@ class PartTask:
         rows: how many the input has for the part, bad ones too.
         digest: of all that was read for the part.
         table: the inputs of the rows that could be read, indexed by the rows' numbers over the whole input.
-        ids: of these rows.
+        ids: of these rows; ``id_type``: their pandas type.
         files: the names of files, each with the number of its first row in the part.
         rejected: the rows that could not be read.
     """
@@ -70,6 +70,7 @@ class PartTask:
     digest: str
     table: "pd.DataFrame"
     ids: Sequence[Any]
+    id_type: str
     files: Sequence[tuple[int, str]]
     rejected: Sequence[RejectedRow]
 

@@ -12,7 +12,7 @@ from tracked.console.lines import say
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.models import loader
-from tracked.predict import output, prediction_run
+from tracked.predict import former_answers, output, prediction_run
 from tracked.predict.coordinator import Coordinator
 from tracked.predict.executors import MakeWorkers, choose_workers
 from tracked.predict.journal import JOURNAL, Journal
@@ -40,8 +40,8 @@ def predict(owner: Experiment, parameters: Any, signals: Signals) -> None:
     """
     make_workers = choose_workers(parameters)
     run = prediction_run.find_own(owner)
-    folder = output.find(parameters.output, parameters.data, prediction_run.find_clone(run))
     files = find_files(parameters.data)
+    folder = output.find(parameters.output, parameters.data, prediction_run.find_clone(run))
     stored = registry.find(parameters.model)
     say(f"model: {stored.title}" + (f" ({parameters.model})" if stored.uri != parameters.model else ""))
     say(f"output: {folder}")
@@ -85,6 +85,8 @@ class _Prediction:
         place = self.work / output.MODEL
         shutil.rmtree(place, ignore_errors=True)  # a killed attempt's
         self.model = loader.download(self.owner, self.stored, place / "files")
+        if self.parameters.fresh:
+            prediction_run.end_former(self.owner, former_answers.find_run(self.folder))
         self.opened = open_prediction(self.owner, self.parameters, self.stored, self.model, self.folder, files)
         self.state, self.journal = self.opened.state, Journal(self.work / JOURNAL)
         if self.state.parts and not self.state.is_complete:

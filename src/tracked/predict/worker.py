@@ -17,6 +17,7 @@ from tracked.console.predict_parameters import make_predict_parameters
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment, Request, Scorer
 from tracked.predict.tasks import Failed, Outcome, Part, PartTask, RejectedRow, Setting, Task, Training, TrainingTask
+from tracked.tables.rows import show
 from tracked.workers.lifetime import Lifetime
 
 # One thread a process: sums have the same bits whatever the number of workers is.
@@ -69,9 +70,7 @@ class Worker:
             reason = os.strerror(error.errno) if error.errno else one_line(error)  # a library's own text says no more
             return Failed(f"{task.name} cannot be written ({reason})")
         except Exception as error:
-            # Neither the message nor the values: they may be the input.
-            print(type(error).__name__, *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)
-            return Failed(f"{task.name} cannot be answered ({type(error).__name__}); see {self.setting.folder}")
+            return Failed(f"{task.name} cannot be answered {self._log(error)}")
 
     def _answer(self, task: PartTask) -> Part:
         from tracked.predict import part_files
@@ -88,7 +87,7 @@ class Worker:
         ids = [one for one, is_good in zip(task.ids, good, strict=True) if is_good]
         output = Path(setting.output)
         lost = part_files.write_rejected(output, task.number, rejected, setting.shows_inputs)
-        content = part_files.make_table(ids, answers, scorer.columns, setting.model_version)
+        content = part_files.make_table(ids, task.id_type, answers, scorer.columns, setting.model_version)
         name, sha256 = part_files.write_answers(output, task.number, content, self.parameters.format)
         say(f"{name}: {len(chosen):,} of {task.rows:,} answered")
         counts = dict(sorted(Counter(row.reason for row in rejected).items()))
@@ -98,15 +97,23 @@ class Worker:
     def _reject(self, task: PartTask, row: Any, reason: str) -> RejectedRow:
         content = ""
         if self.setting.shows_inputs:
-            content = json.dumps(task.table.loc[row].to_dict(), ensure_ascii=False, default=str)
+            content = show(json.dumps(task.table.loc[row].to_dict(), ensure_ascii=False, default=str))
         file = task.files[bisect_right(task.files, row, key=lambda one: one[0]) - 1][1]
         return RejectedRow(int(row), file, reason, content)
 
     def _observe(self, task: TrainingTask) -> Training:
+        """Observe the training part; the answers are complete without it, so no error ends the prediction."""
         try:
             return Training(self.experiment.observe_training(self.scorer, task.trained_on))
-        except UserError as error:
+        except (UserError, RunFailed, OSError) as error:
             return Training(None, one_line(error))
+        except Exception as error:
+            return Training(None, f"{task.name} cannot be observed {self._log(error)}")
+
+    def _log(self, error: Exception) -> str:
+        """Log where an error came from, without its message and values, which may be the input; returns its place."""
+        print(type(error).__name__, *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)
+        return f"({type(error).__name__}); see {self.setting.folder}"
 
 
 def load_model(path: str) -> Any:

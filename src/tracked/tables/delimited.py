@@ -14,6 +14,8 @@ from tracked.tables.rows import MAX_VALUE, Bad, find_columns, is_unicode, show
 from tracked.tables.streams import honour_mark, open_bytes, tell_packed
 
 DELIMITERS = ",;\t|"
+ENDS = ("\n", "\r")  # of a line
+TOO_LONG = "-\n"  # this very object stands for a line that was left out
 
 
 class _Lines:
@@ -22,7 +24,11 @@ class _Lines:
     def __init__(self, text: IO[str]) -> None:
         self._text, self._again = text, deque[str]()
         self.taken: list[str] = []
-        self.is_too_long = False
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether a line of the row was left out."""
+        return any(line is TOO_LONG for line in self.taken)
 
     def __iter__(self) -> "_Lines":
         return self
@@ -31,16 +37,16 @@ class _Lines:
         line = self._again.popleft() if self._again else self._text.readline(MAX_VALUE)
         if not line:
             raise StopIteration
-        if len(line) >= MAX_VALUE and not line.endswith("\n"):
-            while (rest := self._text.readline(MAX_VALUE)) and not rest.endswith("\n"):
+        if len(line) >= MAX_VALUE and not line.endswith(ENDS):
+            while (rest := self._text.readline(MAX_VALUE)) and not rest.endswith(ENDS):
                 pass
-            line, self.is_too_long = "-\n", True
+            line = TOO_LONG
         self.taken.append(line)
         return line
 
     def begin_row(self) -> None:
         """Forget the lines of the row before."""
-        self.taken, self.is_too_long = [], False
+        self.taken = []
 
     def give_back(self) -> None:
         """Give back all lines of the row but the first."""

@@ -1,5 +1,6 @@
 """Find the files of a user's table: one, those of a folder, or those that a pattern matches."""
 
+import fnmatch
 import glob
 import hashlib
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
+from tracked.tables.rows import is_unicode
 
 KINDS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 ENDINGS = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}, packed (.gz) or not"
@@ -41,10 +43,11 @@ class Fingerprint:
 def find_files(data: str) -> list[TableFile]:
     """Find the files of a table, in the order in which they are read: that of their names.
 
-    Of a folder, those of a known kind in it and below it; names that begin with a dot or an underscore are left out.
+    Of a folder, those of a known kind in it and below it. Names that begin with a dot or an underscore are left out,
+    below the folder or the first part of a pattern that has a wildcard.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none, or one is met twice, as links can make it.
     """
     try:
         path = Path(data).expanduser().absolute()
@@ -57,29 +60,62 @@ def find_files(data: str) -> list[TableFile]:
     if exists:
         if not (kind := find_kind(path)):
             raise UserError(f"data: {data!r} has an unknown format; allowed: a {ENDINGS} file")
-        return [TableFile(path, path.name, kind)]
+        return _sort([TableFile(path, path.name, kind)])
     if not glob.has_magic(str(path)):
         raise UserError(
             f"data: {str(path)!r} does not exist; allowed: a file, a folder or a pattern such as rows/*.csv"
         )
-    found = sorted(Path(one) for one in glob.glob(str(path), recursive=True))
-    files = [one for one in found if one.is_file()]
+    return _list_pattern(data)
+
+
+def _list_pattern(pattern: str) -> list[TableFile]:
+    given = os.path.expanduser(pattern)
+    root, rest = _split_pattern(given)
+    names = {os.path.normpath(name) for name in glob.glob(rest, root_dir=root, recursive=True)}
+    files = [root / name for name in sorted(names) if not any(part[0] in "._" for part in Path(name).parts)]
+    files = [one for one in files if one.is_file()]
     if unknown := [one for one in files if not find_kind(one)]:
         raise UserError(f"data: {str(unknown[0])!r} has an unknown format; allowed: a pattern of {ENDINGS} files")
     if not files:
-        raise UserError(f"data: no file is like {str(path)!r}; allowed: a pattern that a file matches")
-    root = Path(os.path.dirname(str(path)[: min(str(path).find(mark) % (1 << 30) for mark in "*?[")]))
+        raise UserError(f"data: no file is like {str(root / rest)!r}; allowed: a pattern that a file matches")
     return _sort(TableFile(one, one.relative_to(root).as_posix(), find_kind(one)) for one in files)
 
 
+def _split_pattern(pattern: str) -> tuple[Path, str]:
+    """Split a pattern into an absolute folder and the part that begins with the first wildcard."""
+    parts = Path(pattern).parts
+    first = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:first]).absolute(), os.path.join(*parts[first:])
+
+
+def covers(data: str, folder: Path) -> bool:
+    """Check whether the files of a folder would be among those of ``data``, or the other way round."""
+    path, inner = Path(data).expanduser(), folder.resolve()
+    if path.is_dir():
+        return inner.is_relative_to(path.resolve())
+    if path.exists() or not glob.has_magic(data):
+        return path.resolve().is_relative_to(inner)
+    root, rest = _split_pattern(os.path.expanduser(data))
+    if not inner.is_relative_to(root.resolve()):
+        return False
+    wanted, found = Path(rest).parts, (inner / "*").relative_to(root.resolve()).parts
+    if "**" in wanted:
+        return True
+    return len(wanted) == len(found) and all(map(fnmatch.fnmatchcase, found[:-1], wanted[:-1]))
+
+
 def _list_folder(folder: Path) -> list[TableFile]:
-    found = []
+    found, known = [], set[str]()
 
     def fail(error: OSError) -> None:
         raise UserError(f"data: {str(folder)!r} cannot be read ({one_line(error)}); allowed: a readable folder")
 
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if name[0] not in "._"]
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        if (real := os.path.realpath(parent)) in known:  # by a link
+            folders.clear()
+            continue
+        known.add(real)
+        folders[:] = sorted(name for name in folders if name[0] not in "._")
         paths = [Path(parent, name) for name in names if name[0] not in "._"]
         found += [
             TableFile(path, path.relative_to(folder).as_posix(), find_kind(path)) for path in paths if find_kind(path)
@@ -90,7 +126,19 @@ def _list_folder(folder: Path) -> list[TableFile]:
 
 
 def _sort(files: Iterable[TableFile]) -> list[TableFile]:
-    return sorted(files, key=lambda file: file.name)
+    """Sort files by name.
+
+    Raises:
+        UserError: if two are the same, or a name is not UTF-8, so that no manifest can hold it.
+    """
+    ordered, known = sorted(files, key=lambda file: file.name), dict[str, TableFile]()
+    for file in ordered:
+        if not is_unicode(file.name):
+            raise UserError(f"data: the name {file.name!a} is not UTF-8; rename the file")
+        other = known.setdefault(os.path.realpath(file.path), file)
+        if other is not file:
+            raise UserError(f"data: {file.path} and {other.path} are the same file; allowed: each file once")
+    return ordered
 
 
 def find_kind(path: Path) -> str:

@@ -14,6 +14,9 @@ from tracked.tables.rows import Bad, find_columns, is_unicode
 from tracked.tables.streams import open_seekable, refuse_bomb
 
 ROWS = 2000  # of a batch
+# As PyArrow reads by default, it keeps all that was read of a file until the file is closed.
+STREAMED = {"pre_buffer": False, "buffer_size": 1 << 20}
+OUT_OF_RANGE = object()  # a time that Python's types cannot hold
 
 
 class ParquetReader:
@@ -22,7 +25,7 @@ class ParquetReader:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path, self._done = path, 0
         try:
-            with open_seekable(path) as stream, pq.ParquetFile(stream) as file:
+            with open_seekable(path) as stream, pq.ParquetFile(stream, **STREAMED) as file:
                 names = file.schema_arrow.names
                 self.count: int | None = file.metadata.num_rows
                 groups = range(file.metadata.num_row_groups)
@@ -43,12 +46,15 @@ class ParquetReader:
         try:
             with (
                 open_seekable(self._path) as stream,
-                pq.ParquetFile(stream, page_checksum_verification=True) as file,
+                pq.ParquetFile(stream, page_checksum_verification=True, **STREAMED) as file,
             ):
                 for batch in file.iter_batches(ROWS, columns=self._columns):
                     columns = [_list_values(batch.column(name)) for name in self._columns]
                     for row in zip(*columns, strict=True):
-                        yield row if all(map(is_unicode, row)) else Bad("not UTF-8 text")
+                        if OUT_OF_RANGE in row:
+                            yield Bad("a time that is out of range")
+                        else:
+                            yield row if all(map(is_unicode, row)) else Bad("not UTF-8 text")
                     self._done += batch.num_rows
         except (pa.ArrowException, KeyError) as error:
             raise self._explain(error, f" after row {self._done:,}" if self._done else "") from None
@@ -69,3 +75,12 @@ def _list_values(column: pa.Array) -> list[Any]:
         kind = pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
         raw = column.cast(kind).to_pylist()
         return [None if value is None else value.decode("utf-8", "surrogateescape") for value in raw]
+    except (OverflowError, ValueError):
+        return [_read_value(value) for value in column]
+
+
+def _read_value(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return OUT_OF_RANGE

@@ -8,9 +8,8 @@ from typing import Any, Protocol
 from tracked.console.errors import UserError
 
 MAX_VALUE = 10_000_000  # characters of a value or a line: what never ends would fill the memory
-
-
-MAX_SHOWN = 10_000
+MAX_SHOWN = 10_000  # characters of what stands in a bad row
+MAX_NAME = 40  # characters of a column's name in a message: without a header, it is a row's value
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def find_columns(names: Sequence[str], wanted: Sequence[str], path: Path) -> lis
         ]
         if len(found) != 1:
             fault = f"has {len(found)} columns {name!r}" if found else f"has no column {name!r}"
-            shown = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+            shown = ", ".join(repr(name[:MAX_NAME]) for name in names[:20]) + (", ..." if len(names) > 20 else "")
             raise UserError(f"data: {path} {fault} (it has {shown}); allowed: a table with {', '.join(wanted)}")
         places += found
     return places

@@ -20,13 +20,16 @@ CHECKPOINT = re.compile(r"best-(\d+)\.keras")  # the names of :func:`checkpoint_
 PARTIAL = "partial"  # prefix of a file that is being written
 
 
-def write_safely(path: Path, write: Callable[[Path], object]) -> None:
+def write_safely(path: Path, write: Callable[[Path], object], token: str = "") -> None:
     """Write a file atomically: to a partial file, flushed to the disk, then renamed.
+
+    Args:
+        token: in the partial file's name, where several processes might write it at once.
 
     Raises:
         OSError: if a step fails. An earlier file is unchanged then, unless the last step, the folder's flush, failed.
     """
-    partial = path.with_name(f"{PARTIAL}-{path.name}")
+    partial = path.with_name("-".join(filter(None, [PARTIAL, token, path.name])))
     try:
         write(partial)
         _flush(partial)

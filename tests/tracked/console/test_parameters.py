@@ -66,7 +66,7 @@ def test_mlproject_of_each_entry_point_declares_the_verbs_parameters(project: Pr
 @of_every_entry
 def test_mlproject_command_with_quoted_values_passes_every_parameter_unchanged(project: Project, entry: str) -> None:
     cls, begins = project.parameters(entry), project.script.format(project.verbs[entry]).split()
-    texts = {**dict.fromkeys(("data", "run", "experiment"), "my texts/a 'b'.csv"), "model_name": "x"}
+    texts = {**dict.fromkeys(("data", "output", "run", "experiment"), "my texts/a 'b'.csv"), "model_name": "x"}
     given = {name: text for name, text in texts.items() if name in cls.model_fields}  # of diabetes, find_rate has none
     words = shlex.split(project.entry_point(entry).compute_command(given, None))
     assert words[: len(begins)] == begins

@@ -20,7 +20,7 @@ from tracked.console.signals import Signals
 from tracked.predict import facts, part_files, tracked_prediction, worker
 from tracked.predict.journal import Journal
 from tracked.predict.state import State
-from tracked.predict.tasks import Event, PartTask, Setting, Task, add_observations
+from tracked.predict.tasks import Event, PartTask, Setting, Task, TrainingTask, add_observations
 from tracked.runs.writer import Run
 from tracked.training.run_folder_lock import RunFolderLock
 from tracked.verbs import predict
@@ -227,19 +227,36 @@ def test_ids_come_from_a_column_and_a_row_without_one_is_rejected() -> None:
     pd.DataFrame({"number": [1, 2, 3], "name": ["a", "", "c"]}).to_csv("rows.csv", index=False)
     run("--id_column=name")
     assert read()["id"].tolist() == ["a", "c"]
-    assert "1,rows.csv,no id" in Path("out/rejected/part-00000.csv").read_text()
+    assert '1,"rows.csv","no id",""' in Path("out/rejected/part-00000.csv").read_text()
+
+
+def test_any_id_is_read_back_from_csv() -> None:
+    names = ["a\rb", "a\nb", 'a"b', "a,b", "1", "ü"]
+    pd.DataFrame({"number": [1] * 6, "name": names}).to_parquet("rows.parquet")
+    run("--data=rows.parquet", "--id_column=name", "--format=csv")
+    with open("out/part-00000.csv", newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == names
+
+
+def test_content_of_a_bad_row_is_written_whatever_it_is() -> None:
+    Path("rows.jsonl").write_text('{"number": ["\\ud800"]}\n{"number": 1}\n')
+    run("--data=rows.jsonl")
+    assert r"\ud800" in Path("out/rejected/part-00000.csv").read_text(encoding="utf-8")
+    assert len(read()) == 1
 
 
 def test_csv_is_written_and_a_part_of_bad_rows_alone_is_empty() -> None:
     Path("rows.csv").write_text("number\nx\ny\n3\n")
     run("--format=csv", "--part_rows=2")
-    assert Path("out/part-00000.csv").read_text() == "id,doubled,parity,model_version\n"
-    assert Path("out/part-00001.csv").read_text() == "id,doubled,parity,model_version\n2,6.0,odd,1\n"
+    header = '"id","doubled","parity","model_version"\n'
+    assert Path("out/part-00000.csv").read_text() == header
+    assert Path("out/part-00001.csv").read_text() == header + '2,6.0,"odd","1"\n'
 
 
-def test_empty_part_has_the_types_of_the_others() -> None:
-    Path("rows.csv").write_text("number\nx\ny\n3\n")
-    run("--part_rows=2")
+@pytest.mark.parametrize("words", [[], ["--id_column=name"]])
+def test_empty_part_has_the_types_of_the_others(words: list[str]) -> None:
+    Path("rows.csv").write_text("number,name\nx,a\ny,b\n3,c\n")
+    run("--part_rows=2", *words)
     schemas = [pd.read_parquet(path).dtypes.to_dict() for path in sorted(Path("out").glob("part-*"))]
     assert schemas[0] == schemas[1]
 
@@ -249,6 +266,128 @@ def test_bytes_depend_neither_on_the_size_of_parts_nor_on_the_format_of_the_inpu
     pd.read_csv("rows.csv", dtype=str).to_parquet("rows.parquet")
     run("--data=rows.parquet", "--output=other", "--part_rows=7")
     pd.testing.assert_frame_equal(read(), read("other"))
+
+
+@pytest.mark.parametrize("words", [[], ["--fresh=true"]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"work/model/weights.bin": "1", "work/lock": "pid 3", "part-00000.csv": "1", "notes.txt": "1"},
+        {"work/rows.parquet": "1"},
+        {"manifest.json": '{"name": "my app"}'},
+        {"manifest.json": "not JSON", "part-00000.parquet": "1"},
+        {"part-00000.parquet": "1"},
+    ],
+    ids=lambda content: "+".join(content),
+)
+def test_folder_of_something_else_is_refused_and_left_as_it_is(content: dict[str, str], words: list[str]) -> None:
+    for name, text in content.items():
+        path = Path("out", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with pytest.raises(UserError, match="allowed: a folder that is new, is empty or holds an unfinished prediction"):
+        run(*words)
+    assert {str(path.relative_to("out")): path.read_text() for path in Path("out").rglob("*") if path.is_file()} == (
+        content
+    )
+
+
+@pytest.mark.parametrize("left", [[], ["lock"], ["lock", "journal.jsonl"]])
+def test_work_of_a_prediction_that_was_killed_at_its_start_is_resumed(left: list[str]) -> None:
+    leave_unfinished()
+    for path in Path("out/work").iterdir():
+        if path.name not in left:
+            path.unlink()
+    Path("out/work/lock").write_text("") if left else None  # killed before it was signed
+    for path in Path("out").glob("part-*"):
+        path.unlink()
+    run()
+    assert len(read()) == 38
+
+
+@pytest.mark.parametrize(
+    "data", ["in", "in/**/*.csv", "in/*/part-*.csv", "in/o*/*.csv", "in/out/part-00000.csv", "link"]
+)
+def test_output_whose_files_would_be_rows_is_refused(data: str) -> None:
+    run("--output=in/out", "--format=csv")
+    shutil.copy("rows.csv", "in/rows.csv")
+    Path("link").symlink_to("in")
+    before = predicting.read_output(Path("in/out"))
+    with pytest.raises(UserError, match="a folder that neither holds data nor is in it"):
+        run(f"--data={data}", "--output=in/out", "--format=csv", "--fresh=true")
+    assert predicting.read_output(Path("in/out")) == before
+
+
+@pytest.mark.parametrize("data", ["in/*.csv", "in/r*s.csv", "in/rows.csv"])
+def test_output_beside_the_files_of_a_pattern_is_resumed(data: str) -> None:
+    Path("in").mkdir()
+    shutil.copy("rows.csv", "in/rows.csv")
+    leave_unfinished(f"--data={data}", "--output=in/out", "--format=csv")
+    run(f"--data={data}", "--output=in/out", "--format=csv")
+    assert len(list(Path("in/out").glob("part-*"))) == 4
+
+
+def test_partial_file_of_a_worker_that_was_lost_is_removed() -> None:
+    leave_unfinished()
+    lost = Path(f"out/partial-{'0' * 32}-part-00001.parquet")
+    lost.write_bytes(b"half")
+    run()
+    assert not lost.exists()
+
+
+def test_digest_of_a_part_is_that_of_what_was_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": [1]})
+    write = part_files._write
+
+    def write_twice(path: Path, table: pd.DataFrame, file_format: str) -> None:
+        write(path, table, file_format)
+        with monkeypatch.context() as patch:
+            patch.setattr(part_files, "_write", write)
+            part_files.write_answers(tmp_path, 0, table.head(0), file_format)  # another worker, at the same time
+
+    monkeypatch.setattr(part_files, "_write", write_twice)
+    name, sha256 = part_files.write_answers(tmp_path, 0, table, "parquet")
+    assert sha256 == part_files.sha256_of(tmp_path / name)
+    assert len(pd.read_parquet(tmp_path / name)) == 1
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("gone"), RunFailed("changed"), KeyError("secret")])
+def test_training_that_cannot_be_observed_costs_drift_alone(
+    error: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Blind(Doubler):
+        def observe_training(self, scorer: Any, trained_on: Any) -> Any:
+            raise error
+
+    run(owner=Blind())
+    told = capfd.readouterr()
+    assert "drift is not known: " in told.err
+    assert "secret" not in told.out + told.err
+    assert len(read()) == 38
+    assert not Path("out/work").exists()
+
+
+def test_fresh_ends_the_run_of_the_prediction_that_it_replaces() -> None:
+    leave_unfinished()
+    (left,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    mlflow.MlflowClient().update_run(left.info.run_id, "RUNNING")
+    run("--fresh=true")
+    assert mlflow.get_run(left.info.run_id).info.status == "KILLED"
+    assert len(read()) == 38
+
+
+def test_metrics_are_logged_once_though_the_manifest_was_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise Interrupted(2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tracked_prediction, "write_manifest", fail)
+        with pytest.raises(Interrupted):
+            run()
+    run()
+    (found,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    history = {name: mlflow.MlflowClient().get_metric_history(found.info.run_id, name) for name in found.data.metrics}
+    assert {len(points) for points in history.values()} == {1}
 
 
 def test_second_process_is_told_who_has_the_output() -> None:
@@ -262,19 +401,25 @@ def test_second_process_is_told_who_has_the_output() -> None:
     ("words", "told"),
     [
         (["--output=rows.csv"], "output: 'rows.csv' is not allowed"),
-        (["--output=."], "is not allowed; allowed: a folder that is new, is empty or holds an unfinished prediction"),
-        (["--data=.", "--output=out"], "allowed: a folder outside of data"),
+        (["--output=."], "is not allowed; allowed: a folder that neither holds data nor is in it"),
+        (["--output=other"], "allowed: a folder that is new, is empty or holds an unfinished prediction"),
+        (["--data=.", "--output=out"], "allowed: a folder that neither holds data nor is in it"),
         (["--output=rows.csv/out"], "cannot be written (Not a directory)"),
         (["--data=none.csv"], "does not exist"),
         (["--id_column=none"], "has no column 'none'"),
     ],
 )
 def test_mistake_is_one_line_and_leaves_nothing(words: list[str], told: str) -> None:
+    Path("other").mkdir()
+    Path("other/notes.txt").touch()
     with pytest.raises(UserError) as error:
         run(*words)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
-    assert sorted(path.name for path in Path().iterdir() if not path.name.startswith("mlflow")) == ["rows.csv"]
+    assert sorted(path.name for path in Path().iterdir() if not path.name.startswith("mlflow")) == [
+        "other", "rows.csv",
+    ]  # fmt: skip
+    assert [path.name for path in Path("other").iterdir()] == ["notes.txt"]
     assert mlflow.search_runs(search_all_experiments=True, output_format="list") == []
 
 
@@ -370,6 +515,22 @@ def test_worker_that_dies_is_replaced_and_ends_it_in_the_end(monkeypatch: pytest
     Dying.left = 9
     with pytest.raises(RunFailed, match="part-00001: its worker was killed by SIGKILL, 3 times"):
         run("--fresh=true")
+
+
+def test_worker_that_dies_of_the_training_part_costs_drift_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Dying(HereWorkers):
+        def wait(self, seconds: float) -> list[Event]:
+            if isinstance(self.task, TrainingTask):
+                task, self.task = self.task, None
+                return [Event(task, None, "was killed by SIGKILL")]
+            return super().wait(seconds)
+
+    monkeypatch.setattr(tracked_prediction, "choose_workers", lambda parameters: Dying)
+    run()
+    assert "drift is not known: the training part: its worker was killed by SIGKILL, 3 times" in capsys.readouterr().err
+    assert len(read()) == 38
 
 
 def test_observations_add_up_leaf_by_leaf() -> None:

@@ -56,7 +56,7 @@ def test_killed_actor_is_replaced_and_the_bytes_are_those_by_processes(capsys: p
     run("ray", "ray", seconds=0.3)
     killer.join()
     said = capsys.readouterr().err
-    assert re.search(r"the worker of part-0000\d died \(Ray says: SYSTEM_ERROR\); another answers it", said)
+    assert re.search(r"the worker of part-0000\d died \(Ray says: SYSTEM_ERROR\); another takes it over", said)
     assert predicting.read_output(Path("ray")) == predicting.read_output(Path("processes"))
     assert not ray_actors.find_actors(os.getpid())
 

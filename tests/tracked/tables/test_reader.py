@@ -52,6 +52,14 @@ def test_bad_row_of_a_csv_is_told_and_its_neighbours_are_read(
     assert read(path) == [("0", "0"), ("1", "1"), reason, ("2", "2"), ("3", "3")]
 
 
+@pytest.mark.parametrize("end", [b"\r", b"\r\n", b"\n"])
+def test_line_that_is_too_long_hides_no_other(tmp_path: Path, end: bytes) -> None:
+    path, told = tmp_path / "rows.csv", "a line with more than 10,000,000 characters"
+    long = b"x" * 20_000_001
+    path.write_bytes(end.join([b"a", b"1", long, b"2", b'"never closed', long, b"3"]))
+    assert read(path, "a") == [("1",), told, ("2",), "a double quote is out of place", told, ("3",)]
+
+
 def test_bad_lines_of_json_lines_are_told(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     bad = ["{", "[1]", '{"a": NaN}', '{"a": 1, "a": 2}', '{"a": "\\ud800"}', "[" * 100_000]
@@ -73,6 +81,26 @@ def test_parquet_is_read_with_a_text_that_is_no_utf8(tmp_path: Path, name: str) 
     content = (tmp_path / "plain").read_bytes()
     packed.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     assert read(packed) == [("good", 1), "not UTF-8 text", (None, None), ("ü", 4)]
+
+
+def test_time_that_is_out_of_range_makes_a_bad_row(tmp_path: Path) -> None:
+    times = pa.array([0, 2**62, None, 5], pa.timestamp("us"))
+    pq.write_table(pa.table({"a": times, "b": [1, 2, 3, 4]}), tmp_path / "rows.parquet")
+    first, bad, missing, last = read(tmp_path / "rows.parquet")
+    assert (bad, missing) == ("a time that is out of range", (None, 3))
+    assert (str(first[0]), str(last[0])) == ("1970-01-01 00:00:00", "1970-01-01 00:00:00.000005")
+
+
+def test_memory_does_not_grow_with_a_parquet_file(tmp_path: Path) -> None:
+    texts = pa.array([f"{number:09d}" * 12 for number in range(20_000)])
+    with pq.ParquetWriter(tmp_path / "rows.parquet", pa.schema([("a", pa.string())]), compression="none") as file:
+        for _ in range(40):  # 86 MB
+            file.write_table(pa.table({"a": texts}), row_group_size=5_000)
+    reader, before, most = TableReader(find_files(str(tmp_path)), ["a"]), pa.total_allocated_bytes(), 0
+    for number, _ in enumerate(reader.read()):
+        if number % 10_000 == 0:
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 20_000_000
 
 
 def test_files_of_a_folder_and_of_a_pattern_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -106,6 +134,56 @@ def test_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, name: s
         read(tmp_path / name)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def write_rows(folder: Path, *names: str) -> None:
+    """Write a table of one row for each name."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a,b\n1,2\n")
+
+
+def test_pattern_is_looked_for_in_its_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_rows(tmp_path, "run1/wrong.csv", "run[1]/right.csv")
+    monkeypatch.chdir(tmp_path / "run[1]")
+    assert [(file.path, file.name) for file in find_files("*.csv")] == [(tmp_path / "run[1]/right.csv", "right.csv")]
+
+
+def test_pattern_has_each_file_once_and_none_that_is_hidden(tmp_path: Path) -> None:
+    write_rows(tmp_path, "d/a/b/a/x.csv", "d/_temporary/x.csv", "d/a/_tmp.csv", "d/.git/x.csv", "d/x.csv")
+    assert [file.name for file in find_files(f"{tmp_path}/d/**/**/*.csv")] == ["a/b/a/x.csv", "x.csv"]
+    assert [file.name for file in find_files(f"{tmp_path}/d/**/a/**/*.csv")] == ["a/b/a/x.csv"]
+
+
+def test_folder_behind_a_link_is_read_once(tmp_path: Path) -> None:
+    write_rows(tmp_path, "d/x.csv", "far/y.csv")
+    (tmp_path / "d/far").symlink_to(tmp_path / "far")
+    (tmp_path / "d/loop").symlink_to(tmp_path / "d")
+    assert [file.name for file in find_files(f"{tmp_path}/d")] == ["far/y.csv", "x.csv"]
+    with pytest.raises(UserError, match="are the same file; allowed: each file once"):
+        find_files(f"{tmp_path}/d/**/*.csv")
+
+
+def test_file_with_two_names_or_with_none_that_can_be_written_is_refused(tmp_path: Path) -> None:
+    write_rows(tmp_path, "d/x.csv")
+    (tmp_path / "d/latest.csv").symlink_to("x.csv")
+    with pytest.raises(UserError, match=r"x.csv and .*latest.csv are the same file"):
+        find_files(f"{tmp_path}/d")
+    write_rows(tmp_path, "e/\udcff.csv")
+    with pytest.raises(UserError, match=r"'.udcff.csv' is not UTF-8; rename the file"):
+        find_files(f"{tmp_path}/e")
+
+
+def test_column_of_a_message_shows_little_of_a_row(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(f"{'secret ' * 50},2\n")
+    with pytest.raises(UserError) as error:
+        find_and_open(tmp_path / "rows.csv")
+    assert str(error.value).count("secret") < 8
+
+
+def find_and_open(path: Path) -> TableReader:
+    """Open a table with a column a."""
+    return TableReader(find_files(str(path)), ["a"])
 
 
 @pytest.mark.parametrize(
