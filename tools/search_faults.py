@@ -221,6 +221,8 @@ class Searches:
             landed.append(hit)
             print(f"{len(landed)}: {hit.who} killed {hit.phase}", flush=True)
             if hit.who != "worker":
+                if search_store.read_progress(self.folder).has_finished:  # killed in its last moment
+                    return landed, left
                 found = self.begin_or_resume()
 
     def _wait(self, found: Process, kill: Kill | None, left: Sequence[Kill], pace: Pace) -> Landed | None:

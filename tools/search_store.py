@@ -57,6 +57,7 @@ class Progress:
     confirming: int = 0
     running: frozenset[tuple[str, str]] = frozenset()  # trainings: each run's id and what its last attempt began with
     phase: str = "before its run"
+    has_finished: bool = False
 
 
 def read_progress(folder: Path) -> Progress:
@@ -83,7 +84,14 @@ def read_progress(folder: Path) -> Progress:
             for run, own in tags.items()
             if ("trial" in own or "confirms" in own) and status[run] == "RUNNING"
         )
-        return Progress(searches[-1], trials.count("FINISHED"), confirming.count("FINISHED"), running, phase)
+        return Progress(
+            searches[-1],
+            trials.count("FINISHED"),
+            confirming.count("FINISHED"),
+            running,
+            phase,
+            status[searches[-1]] == "FINISHED",
+        )
     return Progress()
 
 

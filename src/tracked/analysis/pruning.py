@@ -75,7 +75,7 @@ def _find_bests(histories: Sequence[Sequence[float]], epoch: int, direction: Dir
     """Find each history's best finite value until an epoch, so that lower is better; infinite where there is none."""
     sign = 1.0 if direction == "min" else -1.0
     return [
-        min((sign * float(value) for value in history[:epoch] if math.isfinite(value)), default=math.inf)
+        min((sign * float(value) + 0.0 for value in history[:epoch] if math.isfinite(value)), default=math.inf)
         for history in histories
     ]
 
@@ -84,7 +84,7 @@ def _explain(own: float, bar: float, direction: Direction, epoch: int, of: str) 
     """Explain the decision, with as many digits as tell the two values apart."""
     sign = 1.0 if direction == "min" else -1.0
     digits = next((digits for digits in range(3, 17) if f"{own:.{digits}g}" != f"{bar:.{digits}g}"), 17)
-    against = of.format(f"{sign * bar:.{digits}g}")
+    against = of.format(f"{sign * bar + 0.0:.{digits}g}")
     if math.isinf(own):
         return f"without a finite value after epoch {epoch}: worse than {against}"
-    return f"{sign * own:.{digits}g} at best after epoch {epoch} is worse than {against}"
+    return f"{sign * own + 0.0:.{digits}g} at best after epoch {epoch} is worse than {against}"

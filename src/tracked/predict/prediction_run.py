@@ -12,7 +12,7 @@ from tracked.experiment import Experiment
 from tracked.predict.manifest import format_manifest
 from tracked.predict.state import State
 from tracked.reports import prediction_report
-from tracked.runs import context, registry, run_calls, run_start
+from tracked.runs import connection, context, registry, run_calls, run_start
 from tracked.runs.queries import MlflowRun, is_own
 from tracked.runs.registry import StoredModel
 from tracked.runs.schema import (
@@ -87,8 +87,9 @@ def open_run(
     run_id = former.info.run_id if former else ""
     if own is not None and own.info.run_id != run_id:
         if VERB in own.data.tags:
+            allowed = run_id or "a new run"
             raise UserError(
-                f"MLFLOW_RUN_ID: run {own.info.run_id} is of another output; allowed: {run_id or 'a new run'}"
+                f"{connection.RUN_ID_SETTING}: run {own.info.run_id} is of another output; allowed: {allowed}"
             )
         end_former(owner, run_id)
         run_id = ""

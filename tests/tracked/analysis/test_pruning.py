@@ -135,3 +135,11 @@ def test_a_trial_without_a_finite_value_is_behind_all_that_have_one() -> None:
 @pytest.mark.parametrize(("epoch", "expected"), [(1, True), (2, True), (3, False), (4, True), (6, False), (64, True)])
 def test_rungs_are_powers_of_two(epoch: int, expected: bool) -> None:
     assert is_rung(epoch) is expected
+
+
+@pytest.mark.parametrize("direction", ["min", "max"])
+def test_a_zero_has_no_sign(direction: Any) -> None:
+    own = 0.1 if direction == "min" else -0.1
+    others = [*([[0.0]] * 5), *([[-0.0]] * 5)]
+    decisions = {decide("median", [own, own], order, direction) for order in (others, others[::-1])}
+    assert decisions == {f"{own} at best after epoch 2 is worse than the median 0 of 10 trials"}
