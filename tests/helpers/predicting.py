@@ -68,7 +68,7 @@ def replace_run(tracked_prediction: Any) -> None:
 
     tracked_prediction.prediction_run = SimpleNamespace(
         find_own=lambda owner: None, find_clone=lambda own: "", has_finished=lambda *_: True, open_run=open_run,
-        log=lambda *_: None, end_former=lambda *_: None,
+        log=lambda *_: None, end_former=lambda *_: None, read_metrics=lambda *_: {},
     )  # fmt: skip
 
 

@@ -13,13 +13,18 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow.entities import Run
+from sklearn.datasets import load_diabetes
 
+from diabetes import Diabetes
 from helpers.proxy import Fault, Proxy, Request
 from helpers.servers import mlflow_server
 from helpers.trainings import Trainings
 from tracked.console.errors import RunFailed, UserError
+from tracked.console.signals import Signals
 from tracked.models import publisher
+from tracked.predict.journal import Journal
 from tracked.runs import context, outbox, writer
+from tracked.verbs import predict
 
 pytestmark = pytest.mark.slow
 
@@ -149,6 +154,46 @@ def test_server_lost_at_the_end_leaves_a_command_that_completes_the_run(
     mlflow.set_tracking_uri(proxy.uri)
     trainings.resume(*resume_note.split()[-2:])
     trainings.assert_same_run(only_run(server, experiment()))
+
+
+@pytest.mark.parametrize("trainings", ["diabetes"], indirect=True)
+def test_server_lost_while_rows_are_answered_costs_no_answer(
+    proxy: Proxy, trainings: Trainings, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainings.train()
+    load_diabetes(as_frame=True).frame.to_csv("rows.csv", index=False)
+    note = Journal.note
+
+    def go_first(self: Journal, **event: Any) -> None:
+        proxy.go()
+        note(self, **event)
+
+    def run() -> None:
+        model = f"models:/{Diabetes.name}@candidate"
+        words = [f"--model={model}", "--data=rows.csv", "--output=out", "--part_rows=100"]
+        predict.main(Diabetes(), words, Signals())
+
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        patch.setattr(writer.Run.flush, "__defaults__", (1.0,))
+        patch.setattr(outbox.with_retries, "__defaults__", (outbox.is_permanent_error, 1.0, (0.2,)))
+        patch.setattr(context, "PATIENCE_AFTER_ERROR", 1.0)
+        patch.setattr(Journal, "note", go_first)
+        with pytest.raises(RunFailed) as error:
+            run()
+    assert "\n" not in str(error.value)
+    assert error.value.__notes__ == ["what was done is kept: the same command resumes it"]
+    written = {path.name: path.stat().st_mtime_ns for path in Path("out").glob("part-*")}
+    assert len(written) == 5
+    proxy.come_back()
+    run()
+    assert {path.name: path.stat().st_mtime_ns for path in Path("out").glob("part-*")} == written
+    mlflow.set_tracking_uri(server)
+    (found,) = mlflow.search_runs(
+        experiment_names=[experiment()], filter_string="tags.verb = 'predict'", output_format="list"
+    )
+    assert (found.info.status, found.data.metrics["answered_rows"]) == ("FINISHED", 442)
+    assert json.loads(Path("out/manifest.json").read_text())["run_id"] == found.info.run_id
 
 
 def acts(request: Request) -> bool:

@@ -1,6 +1,7 @@
 """The MLflow run of a prediction: one for all of its attempts, FINISHED once the output is complete."""
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ def has_finished(owner: Experiment, run_id: str) -> bool:
     return run is not None and run.info.status == "FINISHED"
 
 
+def read_metrics(owner: Experiment, run_id: str) -> Mapping[str, float]:
+    """Read the metrics that a prediction's run has; {} if there is no such run."""
+    run = _read(owner, run_id)
+    return run.data.metrics if run else {}
+
+
 def end_former(owner: Experiment, run_id: str) -> None:
     """End the run of former attempts that will not go on as KILLED, unless it has ended.
 
@@ -99,11 +106,20 @@ def open_run(
     return opened
 
 
-def log(run: Run, owner: Experiment, stored: StoredModel, state: State, source: str, rate: float) -> None:
+def log(
+    run: Run,
+    owner: Experiment,
+    stored: StoredModel,
+    state: State,
+    source: str,
+    rate: float,
+    known: Mapping[str, float],
+) -> None:
     """Log what came of a prediction.
 
     Args:
         source: the user's ``data``.
+        known: the run's metrics, which an attempt that ended before its manifest has logged.
         rate: rows that this attempt has answered a second; 0 if there was nothing left.
     """
     rows = state.rows
@@ -116,7 +132,6 @@ def log(run: Run, owner: Experiment, stored: StoredModel, state: State, source: 
     }  # fmt: skip
     if rate:
         values[ROWS_A_SECOND] = rate
-    known = run_calls.get(run.id).data.metrics  # of an attempt that ended between here and the manifest
     new = {metric: value for metric, value in values.items() if known.get(metric) != value}
     run.log_metrics(new, round(time.time() * 1000), step=0)
     trained = state.training.observed if state.training else None

@@ -99,6 +99,7 @@ class _Prediction:
             RunFailed: if not all rows could be answered, or something could not be logged.
         """
         training = None if self.state.is_complete else self._make_training_task()
+        known = prediction_run.read_metrics(self.owner, self.state.run_id)
         opened = prediction_run.open_run(self.owner, self.stored, self.parameters, self.state, own, self.signals)
         with opened as run:
             is_new_run, rate = run.id != self.state.run_id, 0.0
@@ -109,7 +110,7 @@ class _Prediction:
                 rate = self._answer(make_workers, training)
             elif not is_new_run:
                 return  # only its end was missing
-            prediction_run.log(run, self.owner, self.stored, self.state, self.parameters.data, rate)
+            prediction_run.log(run, self.owner, self.stored, self.state, self.parameters.data, rate, known)
             run.flush()  # before the manifest, which says that nothing is missing
             try:
                 write_manifest(self.folder, self.state)
