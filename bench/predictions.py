@@ -6,7 +6,7 @@ python bench/predictions.py 1000000 --ways predict kills ray loop spark --folder
 A model of one epoch on the reviews answers made-up texts as long as these (``bench/million.py``), from a Parquet file.
 The ways: ``predict``, of this project; ``kills``, the same, killed ten times on its way; ``ray``, the same on Ray;
 ``loop``, ``pyfunc.predict`` on pandas tables of 10,000 rows; ``spark``, ``mlflow.pyfunc.spark_udf``; ``serving``,
-``mlflow models predict`` on the first 10,000 rows, which it reads at once.
+``mlflow models predict`` on the first rows, which it reads at once.
 """
 
 import argparse
@@ -30,7 +30,6 @@ from processes import Measured, kill_on_the_way, measure
 
 MODEL = "models:/imdb-conv1d@candidate"
 KILLS = 10
-SERVED = 10_000  # rows for mlflow models predict
 WAYS = ("predict", "kills", "ray", "loop", "spark", "serving")
 SPARK = epochs.HERE.parent / "examples" / "spark" / "spark_predict.py"
 OTHERS = {"loop": [epochs.HERE / "prediction_loop.py"], "spark": [SPARK, "--id=id", "--inputs", "text"]}
@@ -85,7 +84,7 @@ def make_command(way: str, table: Table, output: Path, options: argparse.Namespa
         return [epochs.PYTHON, str(script), MODEL, str(table.path), str(output), *words]
     if way == "serving":
         wanted = table.folder / "served.json"
-        texts = next(pq.ParquetFile(table.path).iter_batches(SERVED))["text"].to_pylist()
+        texts = pq.read_table(table.path, columns=["text"])["text"][: options.served].to_pylist()
         wanted.write_text(json.dumps({"inputs": texts}))
         mlflow = str(Path(epochs.PYTHON).with_name("mlflow"))
         return [mlflow, "models", "predict", "-m", MODEL, "-i", str(wanted), "-t", "json", "-o", f"{output}.json",
@@ -158,6 +157,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=["predict", "kills", "loop", "serving"])
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--part-rows", type=int, default=10_000)
+    parser.add_argument("--served", type=int, default=10_000, help="rows for mlflow models predict")
     parser.add_argument("--folder", type=Path, help="where texts and model are kept; default: a temporary one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:

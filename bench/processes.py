@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POLL = 0.2  # seconds between two looks
-OF_WORKERS = ("spawn_main", "ray::TrackedWorker", "pyspark/daemon")  # in a worker's command
+OF_WORKERS = ("spawn_main", "ray::TrackedWorker", "pyspark.daemon")  # in a worker's command
 LAUNCH = 8.0  # seconds in which a random kill comes before the first part
 
 
