@@ -93,7 +93,7 @@ class Predictions:
 
     def kill_at(self, point: str, times: int) -> None:
         """Kill at a named point, resume, compare."""
-        what = f"{point}, time {times}"
+        what, before = f"{point}, time {times}", len(self.counts.problems)
         output = self.folder / "point"
         (self.folder / "passed").unlink(missing_ok=True)
         status = self.finish(Doubler(str(self.folder), point, times), output)
@@ -108,7 +108,7 @@ class Predictions:
             self.counts.problems.append(f"{what}: exit {status} of the resumed one: {self.log.read_text()[-500:]}")
         self.compare(output, what)
         shutil.rmtree(output)
-        print(f"{what}: {'differs' if self.counts.problems else 'as without a kill'}", flush=True)
+        print(f"{what}: {'differs' if len(self.counts.problems) > before else 'as without a kill'}", flush=True)
 
     def kill_at_random(self, kills: int, chance: random.Random) -> None:
         """Kill predictions at random moments, each until it has survived one, and compare those that have finished."""

@@ -57,7 +57,7 @@ def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str]
         journal.begin(state)
         return state
     facts.require_same(output, state.facts, now)
-    _remove(output, PARTIAL_FILE)
+    remove_partial(output)
     lost = [part for part in state.ordered if not _is_whole(output, part)]
     for part in lost:
         warn(f"{part.file} is missing or was changed, and is made again")
@@ -72,6 +72,11 @@ def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str]
             journal.begin(state)
         (output / MANIFEST).unlink(missing_ok=True)
     return state
+
+
+def remove_partial(output: Path) -> None:
+    """Remove the partial files of workers that have died."""
+    _remove(output, PARTIAL_FILE)
 
 
 def _read(output: Path) -> State:

@@ -113,6 +113,7 @@ class _Prediction:
             prediction_run.log(run, self.owner, self.stored, self.state, self.parameters.data, rate, known)
             run.flush()  # before the manifest, which says that nothing is missing
             try:
+                former_answers.remove_partial(self.folder)
                 write_manifest(self.folder, self.state)
             except OSError as error:
                 raise output.explain_lost(self.folder, error) from error

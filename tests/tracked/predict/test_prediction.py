@@ -327,12 +327,24 @@ def test_output_beside_the_files_of_a_pattern_is_resumed(data: str) -> None:
     assert len(list(Path("in/out").glob("part-*"))) == 4
 
 
-def test_partial_file_of_a_worker_that_was_lost_is_removed() -> None:
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_partial_file_of_a_worker_that_was_lost_is_removed(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = [Path(f"out/partial-{'0' * 32}-part-00001.parquet"), Path(f"out/rejected/partial-{'1' * 32}-part-00000.csv")]
+    note = Journal.note
+
+    def lose(self: Journal, **event: Any) -> None:
+        for path in lost:
+            path.write_bytes(b"half")
+        note(self, **event)
+
     leave_unfinished()
-    lost = Path(f"out/partial-{'0' * 32}-part-00001.parquet")
-    lost.write_bytes(b"half")
+    if when == "before":
+        for path in lost:
+            path.write_bytes(b"half")
+    else:
+        monkeypatch.setattr(Journal, "note", lose)
     run()
-    assert not lost.exists()
+    assert not any(path.exists() for path in lost)
 
 
 def test_digest_of_a_part_is_that_of_what_was_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
