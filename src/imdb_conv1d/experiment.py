@@ -131,7 +131,8 @@ class ImdbConv1D(Experiment):
         from imdb_conv1d import columns
 
         encoding = columns.choose("encoding", request.parameters, request.metadata)
-        return Inputs(columns.name_texts(request.parameters, request.metadata), columns.find_encoding(encoding))
+        names = columns.name_texts(request.parameters, request.metadata)
+        return Inputs(names, columns.find_encoding(encoding), "text_column")
 
     def open_scorer(self, model: Any, request: Request) -> "TextScorer":
         """Make what classifies texts."""

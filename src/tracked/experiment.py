@@ -270,10 +270,12 @@ class Inputs:
     Args:
         columns: names of the columns that an answer depends on, as the table spells them.
         encoding: of CSV and JSON Lines files.
+        parameter: of ``predict``, that names other columns; empty if none does.
     """
 
     columns: Sequence[str]
     encoding: str = "utf-8"
+    parameter: str = ""
 
 
 class Scorer(Protocol):

@@ -196,10 +196,10 @@ BAD = {  # file name, content, message after "data: PATH"
     "JSON in another encoding": (
         "a.jsonl", '{"text": "café", "label": 1}\n'.encode("latin-1"),
         f" {BYTE} 14); allowed: a JSON Lines file in UTF-8 {ANOTHER}"),
-    "no gzip file": ("a.csv.gz", "text,label\n", f" is not a gzip file (Not a gzipped file (b'te')); {COMPLETE}"),
+    "no gzip file": ("a.csv.gz", "text,label\n", f" is no complete gzip file (Not a gzipped file (b'te')); {COMPLETE}"),
     "half a gzip file": (
         "a.csv.gz", gzip.compress(IDS.encode())[:-9],
-        f" is not a gzip file (Compressed file ended before the end-of-stream marker was reached); {COMPLETE}"),
+        f" is no complete gzip file (Compressed file ended before the end-of-stream marker was reached); {COMPLETE}"),
     "two keys": (
         "a.jsonl", '{"text": "a", "label": 1}\n\n{"text": "a", "label": 1, "label": 0}\n',
         ", line 3: not a JSON object (two keys 'label'); allowed: one object on each line"),

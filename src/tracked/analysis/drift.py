@@ -27,7 +27,8 @@ Verdict = Literal["drift", "alike", "undecided", "nothing"]
 class Shift:
     """The share of the rows of an event: in the reference, in the rows looked at, and the difference's interval.
 
-    ``low`` and ``high`` are the ends of the interval of ``after - before``.
+    ``low`` and ``high`` are the ends of the interval of ``after - before``. ``reference`` and ``rows`` are the numbers
+    of rows that were looked at.
     """
 
     name: str
@@ -36,6 +37,8 @@ class Shift:
     after: float
     low: float
     high: float
+    reference: int
+    rows: int
 
     @property
     def least(self) -> float:
@@ -100,16 +103,20 @@ class Drift:
         widest = max(self.shifts, key=lambda shift: shift.most)
         if self.verdict == "alike":
             return f"Drift: excluded beyond {points}: the widest interval is {widest.describe()}."
-        few = f"{self.rows:,} {rows} beside {self.reference:,}"
+        few = f"{widest.rows:,} {rows} beside {widest.reference:,}"
         return f"Drift: not shown beyond {points}, nor excluded by {few}: the widest interval is {widest.describe()}."
 
     def to_table(self) -> pd.DataFrame:
-        """Make a table of all events, in percent and points."""
-        columns = ("observed", "event", "training", "predicted", "difference_low", "difference_high", "drift")
+        """Make a table of all events: shares and differences from 0 to 1."""
+        columns = (
+            "observed", "event", "training_share", "share", "difference_low", "difference_high", "drift",
+            "training_rows", "rows",
+        )  # fmt: skip
         lines = [
-            (one.name, one.event, one.before, one.after, one.low, one.high, one.least > self.margin)
+            (one.name, one.event, one.before, one.after, one.low, one.high, one.least > self.margin,
+             one.reference, one.rows)
             for one in self.shifts
-        ]
+        ]  # fmt: skip
         return pd.DataFrame(lines, columns=list(columns))
 
 
@@ -155,5 +162,6 @@ def _compare_counts(name: str, before: Counts, after: Counts, error: float) -> I
         successes = [np.array(counts.counts[first:]) for counts in (before, after)]
     shares = [hits / max(counts.rows, 1) for hits, counts in zip(successes, (before, after), strict=True)]
     low, high = bound_difference(successes[0], before.rows, successes[1], after.rows, error)
-    for event, *values in zip(events, *shares, low, high, strict=True):
-        yield Shift(name, event, *map(float, values))
+    for place, event in enumerate(events):
+        share, share_after, least, most = (float(each[place]) for each in (*shares, low, high))
+        yield Shift(name, event, share, share_after, least, most, before.rows, after.rows)

@@ -82,7 +82,11 @@ class Range:
         width = float(self.high) - float(self.low)
         width = min(width, abs(value)) if self.is_log else width
         digits = DIGITS - math.floor(math.log10(width)) if 0 < width < math.inf else DIGITS
-        return min(max(round(value, digits), float(self.low)), float(self.high))
+        try:
+            rounded = round(value, digits)
+        except OverflowError:  # there is no larger number
+            rounded = value
+        return min(max(rounded, float(self.low)), float(self.high))
 
     def _spread(self) -> list[int | float]:
         """Give the ends and the middle, the geometric one on a log scale; the same number once."""

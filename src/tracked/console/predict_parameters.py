@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tracked.console.executors import AUTO, Address, Executor, check_workers
-from tracked.console.parameters import MAX_INT, Parameters, Switch, Text, refusal
+from tracked.console.parameters import MAX_INT, Parameters, Switch, Text
 from tracked.console.train_parameters import specialize
 from tracked.console.verb_parameters import AnyModel
 from tracked.experiment import Experiment
@@ -14,7 +14,7 @@ TABLES = (
     "the path of a .csv, .tsv, .jsonl, .ndjson or .parquet file, packed (.gz) or not, of a folder of these, or a "
     "pattern such as tables/*.csv"
 )
-FOLDER = "a folder that is new, is empty or holds an unfinished prediction"
+FOLDER = "a folder that is new, is empty or holds a prediction"
 
 
 class PredictParameters(Parameters):
@@ -28,7 +28,7 @@ class PredictParameters(Parameters):
     id_column: Text = Field(AUTO, description="Column that names a {row} in the answers; auto: the {row}'s number, "
         "from 0 on over the whole input", json_schema_extra={"allowed": "auto or a column's name"})  # fmt: skip
     format: Literal["parquet", "csv"] = Field("parquet", description="Format of the answers")
-    part_rows: int = Field(10_000, ge=1, le=1_000_000, description="{rows} of the input for each file of answers")
+    part_rows: int = Field(10_000, ge=1, le=1_000_000, description="The {rows} of the input for each file of answers")
     workers: int = Field(1, ge=1, le=1024, description="Processes that answer at the same time, a thread each")
     executor: Executor = Field("processes", description="Where {rows} are answered")
     address: Address = AUTO
@@ -41,7 +41,7 @@ class PredictParameters(Parameters):
     def _paths_are_given(self) -> Self:
         for name, allowed in (("data", TABLES), ("output", FOLDER)):
             if getattr(self, name) == AUTO:
-                raise ValueError(refusal(name, AUTO, allowed))
+                raise ValueError(f"{name}: it must be given; allowed: {allowed}")
         return self
 
     @model_validator(mode="after")

@@ -86,6 +86,11 @@ class Progress:
         if (now := self._clock()) >= self._next:
             self._show(now)
 
+    def forget(self) -> None:
+        """Compute the rate, and the time left, from now on alone."""
+        self._samples.clear()
+        self._samples.append((self._clock(), self.count))
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         global _shown
         if _shown is not self:
@@ -118,10 +123,12 @@ class Progress:
             self._samples.popleft()
         since, before = self._samples[0]
         rate = (self.count - before) / (now - since) if now > since else 0.0
-        if self.total is None or self.count > self.total:
-            return f"{self.count:,} {self.unit}, {_format_rate(rate)}"
-        state = f"{self.count:,} of {self.total:,} {self.unit}, {_format_rate(rate)}"
-        return f"{state}, {format_duration((self.total - self.count) / rate)} left" if rate else state
+        left = None if self.total is None or self.count > self.total else self.total - self.count
+        state = f"{self.count:,}{'' if left is None else f' of {self.total:,}'} {self.unit}"
+        if not rate:
+            return state
+        state = f"{state}, {_format_rate(rate)}"
+        return state if left is None else f"{state}, {format_duration(left / rate)} left"
 
     def _render(self, state: str) -> str:
         """Render the bar and its texts as one line that is narrower than the terminal."""

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tracked.console.errors import RunFailed, UserError
-from tracked.console.progress import Progress, track
+from tracked.console.progress import track
 from tracked.console.signals import Signals
 from tracked.predict.dispatcher import Dispatcher
 from tracked.predict.journal import Journal
 from tracked.predict.state import State
-from tracked.predict.tasks import Part, PartTask, Task, TrainingTask, Workers
+from tracked.predict.tasks import PartTask, Task, TrainingTask, Workers
 from tracked.tables.reader import TableReader
 
 
@@ -45,18 +45,18 @@ class Coordinator:
         self._require_few_rejected()
         progress = track("answering", reader.estimate_rows(), rows, summary=False)
         progress.count = self.state.rows  # before the clock starts: its rate is that of this attempt
+        is_first = True
         with progress:
             for part in self.dispatcher.carry_out(self._make_tasks(parts, training)):
                 if part:
                     progress.total = reader.estimate_rows()
-                    self._advance(progress, part)
+                    progress.advance(part.rows)
+                    if is_first:
+                        progress.forget()  # what the start of the workers took
+                        is_first = False
                     self._require_few_rejected()
         if not self._seen:
             raise RunFailed("data: the input has no rows; give other data")
-
-    @staticmethod
-    def _advance(progress: Progress, part: Part) -> None:
-        progress.advance(part.rows)
 
     def _make_tasks(self, parts: Iterator[PartTask], training: TrainingTask | None) -> Iterator[Task]:
         """Make the tasks that are left, each when a worker is idle.
@@ -85,8 +85,7 @@ class Coordinator:
         """
         rejected = self.state.rejected
         if rejected > self.max_rejected:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in list(self.state.reasons.items())[:3])
             raise RunFailed(
-                f"{rejected:,} rows are rejected ({reasons}), and max_rejected is {self.max_rejected:,}; see "
-                f"{self.folder / 'rejected'}"
+                f"{rejected:,} rows are rejected ({self.state.describe_reasons()}), and max_rejected is "
+                f"{self.max_rejected:,}; see {self.folder / 'rejected'}, and raise max_rejected to go on"
             )

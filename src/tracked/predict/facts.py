@@ -63,7 +63,7 @@ def require_same(output: Path, former: Mapping[str, Any], now: Mapping[str, Any]
     Raises:
         UserError: naming the first that differs.
     """
-    for what, change in _find_changes(former, now):
+    for what, change in find_changes(former, now):
         restore = f"restore {what}" if what in now["parameters"] else f"restore the {what}"
         raise UserError(
             f"output: {output} holds a prediction with another {what} ({change}); {restore}, or give another output, "
@@ -71,7 +71,8 @@ def require_same(output: Path, former: Mapping[str, Any], now: Mapping[str, Any]
         )
 
 
-def _find_changes(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str]]:
+def find_changes(former: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Find what differs: its name and the change, for people."""
     changes = []
     models = former["model"], now["model"]
     if models[0]["digest"] != models[1]["digest"] or models[0]["version"] != models[1]["version"]:

@@ -48,7 +48,7 @@ def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str]
         raise UserError(
             f"output: {output} cannot be resumed ({one_line(error)}); give another, or fresh=true"
         ) from None
-    if not state.facts:
+    if not state.facts or (not state.parts and facts.find_changes(state.facts, now)):
         # What says that parts are complete goes first: a kill in between leaves parts that no one counts on.
         (output / MANIFEST).unlink(missing_ok=True)
         journal.path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tracked.console.errors import UserError
 from tracked.console.lines import format_count, say
 from tracked.console.progress import track
 from tracked.experiment import Experiment, Inputs, Request
@@ -14,6 +15,7 @@ from tracked.predict.state import State
 from tracked.runs.registry import StoredModel
 from tracked.tables.files import Fingerprint, TableFile, read_fingerprint
 from tracked.tables.reader import TableReader
+from tracked.tables.rows import MissingColumnError
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ def open_prediction(
     inputs = owner.find_inputs(request)
     has_ids = parameters.id_column != "auto"
     columns = [*inputs.columns, *([parameters.id_column] if has_ids else [])]
-    reader = TableReader(files, columns, inputs.encoding)
+    try:
+        reader = TableReader(files, columns, inputs.encoding)
+    except MissingColumnError as error:
+        parameter = "id_column" if has_ids and error.column == parameters.id_column else inputs.parameter
+        raise UserError(f"{error}; {parameter} names another" if parameter else str(error)) from None
     fingerprints = _read_fingerprints(files)
     version = stored.version or stored.uri
     now = facts.describe(owner, stored.title, version, model.path, parameters, files, fingerprints)

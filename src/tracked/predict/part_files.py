@@ -75,7 +75,7 @@ def write_rejected(output: Path, number: int, rows: Sequence[RejectedRow], shows
         path.unlink(missing_ok=True)  # of a former prediction
         return ""
     path.parent.mkdir(exist_ok=True)
-    names = ["row", "file", "reason", *(["content"] if shows_inputs else [])]
+    names = ["row", "id", "file", "file_row", "reason", *(["content"] if shows_inputs else [])]
 
     def write(to: Path) -> None:
         with to.open("w", newline="", encoding="utf-8") as file:

@@ -1,15 +1,15 @@
 """Cut the rows of a table into parts, by their position alone."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import pandas as pd
 
-from tracked.predict.tasks import PartTask, RejectedRow
+from tracked.predict.tasks import FileRows, PartTask, RejectedRow
 from tracked.tables.files import Fingerprint, require_same
 from tracked.tables.reader import Row, TableReader
-from tracked.tables.rows import Bad
+from tracked.tables.rows import Bad, show_values
 
 NO_ID = "no id"
 
@@ -28,39 +28,49 @@ def cut(
     """
     known = dict(zip((file.name for file in reader.files), fingerprints, strict=True))
     rows, number = reader.read(), 0
+    begins: dict[str, int] = {}
     while True:
         piece = list(islice(rows, size))
         for file in {row.file for row in piece}:
             require_same(file, known[file.name])
         if not piece:
             break
-        yield _make_part(number, number * size, piece, columns, has_ids)
+        for row, read in enumerate(piece, number * size):
+            begins.setdefault(read.file.name, row)
+        yield _make_part(number, number * size, piece, columns, has_ids, begins)
         number += 1
     for file in reader.files:
         require_same(file, known[file.name])
 
 
-def _make_part(number: int, start: int, piece: list[Row], columns: Sequence[str], has_ids: bool) -> PartTask:
+def _make_part(
+    number: int, start: int, piece: list[Row], columns: Sequence[str], has_ids: bool, begins: Mapping[str, int]
+) -> PartTask:
+    """Make a part; ``begins`` has the number of each file's first row."""
     good, values, ids, rejected = list[int](), list[tuple[object, ...]](), list[object](), list[RejectedRow]()
-    files: list[tuple[int, str]] = []
+    files: list[FileRows] = []
     digest = hashlib.blake2b(digest_size=16)
     for row, read in enumerate(piece, start):
-        if not files or files[-1][1] != read.file.name:
-            files.append((row, read.file.name))
+        file = read.file.name
+        if not files or files[-1].file != file:
+            files.append(FileRows(row, file, begins[file]))
+        file_row = row - begins[file]
         digest.update(repr(read.values).encode("utf-8", "backslashreplace"))
         if isinstance(read.values, Bad):
-            rejected.append(RejectedRow(row, read.file.name, read.values.reason, read.values.content))
+            name = "" if has_ids else str(row)
+            rejected.append(RejectedRow(row, name, file, file_row, read.values.reason, read.values.content))
             continue
-        name: object = row
+        id_: object = row
         if has_ids:
             value = read.values[-1]
             # A missing number is not equal to itself.
-            name = "" if value is None or value != value else str(value)
-            if not name:
-                rejected.append(RejectedRow(row, read.file.name, NO_ID))
+            id_ = "" if value is None or value != value else str(value)
+            if not id_:
+                content = show_values(dict(zip(columns, read.values, strict=False)))
+                rejected.append(RejectedRow(row, "", file, file_row, NO_ID, content))
                 continue
         good.append(row)
-        ids.append(name)
+        ids.append(id_)
         values.append(read.values[: len(columns)])
     places = {name: [one[place] for one in values] for place, name in enumerate(columns)}
     table = pd.DataFrame(places, index=pd.Index(good, dtype="int64"), columns=list(columns), dtype=object)

@@ -27,7 +27,7 @@ from tracked.runs.schema import (
     STOP_REASON,
     VERB,
 )
-from tracked.runs.writer import Run
+from tracked.runs.writer import Run, escape_markdown
 
 
 def find_own(owner: Experiment) -> MlflowRun | None:
@@ -60,6 +60,21 @@ def has_finished(owner: Experiment, run_id: str) -> bool:
     """Whether the run of a complete prediction has its end."""
     run = _read(owner, run_id)
     return run is not None and run.info.status == "FINISHED"
+
+
+def name_run(stored: StoredModel) -> str:
+    """Name the run of a prediction."""
+    return f"predict {stored.short}"
+
+
+def point_to(run_id: str, own: MlflowRun) -> None:
+    """Let a run of ``mlflow run`` with nothing left to do say which run has the prediction.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    if own.info.run_id != run_id:
+        run_calls.describe(own.info.run_id, f"complete already, by run {run_id}")
 
 
 def read_metrics(owner: Experiment, run_id: str) -> Mapping[str, float]:
@@ -100,10 +115,7 @@ def open_run(
             )
         end_former(owner, run_id)
         run_id = ""
-    name = f"predict {stored.short}"
-    opened = context.run(owner, "predict", name, parameters.as_strings(), signals, run_id=run_id)
-    say(f"{'resuming run ' + run_id if run_id else 'new run'} {name!r}")
-    return opened
+    return context.run(owner, "predict", name_run(stored), parameters.as_strings(), signals, run_id=run_id)
 
 
 def log(
@@ -135,8 +147,10 @@ def log(
     new = {metric: value for metric, value in values.items() if known.get(metric) != value}
     run.log_metrics(new, round(time.time() * 1000), step=0)
     trained = state.training.observed if state.training else None
-    for line in prediction_report.log_report(run, owner, state.observed, trained):
+    lines = prediction_report.log_report(run, owner, state.observed, trained)
+    for line in lines:
         say(line)
+    run.set_description("\n\n".join(map(escape_markdown, lines)))
     path = run.folder / MANIFEST
     path.write_text(format_manifest(state))
     run.log_artifact(path)

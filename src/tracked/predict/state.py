@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tracked.console.lines import format_count
 from tracked.predict.tasks import Part, Training, add_observations
+
+NAMED = 3  # reasons of a line
 
 
 @dataclass
@@ -49,6 +52,12 @@ class State:
         for part in self.ordered:
             total = add_observations(total, part.reasons)
         return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+    def describe_reasons(self) -> str:
+        """Describe the most frequent reasons in a line."""
+        ranked = list(self.reasons.items())
+        named = "; ".join(f"{reason}: {count:,}" for reason, count in ranked[:NAMED])
+        return f"{named}; and {format_count(len(ranked) - NAMED, 'more reason')}" if len(ranked) > NAMED else named
 
     @property
     def ordered(self) -> Sequence[Part]:

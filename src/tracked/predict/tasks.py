@@ -42,11 +42,28 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class FileRows:
+    """Rows of a file in a part: the number over the whole input of the first one, and of the file's first row."""
+
+    first: int
+    file: str
+    file_first: int
+
+
+@dataclass(frozen=True)
 class RejectedRow:
-    """A row without an answer: its number, its file and the reason; ``content`` is what stands there."""
+    """A row without an answer.
+
+    Args:
+        row: its number over the whole input; ``file_row``: in its file; both from 0 on.
+        id: what names it in the answers; empty if it could not be read.
+        content: what stands there.
+    """
 
     row: int
+    id: str
     file: str
+    file_row: int
     reason: str
     content: str = ""
 
@@ -61,7 +78,7 @@ class PartTask:
         digest: of all that was read for the part.
         table: the inputs of the rows that could be read, indexed by the rows' numbers over the whole input.
         ids: of these rows; ``id_type``: their pandas type.
-        files: the names of files, each with the number of its first row in the part.
+        files: those of the rows.
         rejected: the rows that could not be read.
     """
 
@@ -71,7 +88,7 @@ class PartTask:
     table: "pd.DataFrame"
     ids: Sequence[Any]
     id_type: str
-    files: Sequence[tuple[int, str]]
+    files: Sequence["FileRows"]
     rejected: Sequence[RejectedRow]
 
     @property

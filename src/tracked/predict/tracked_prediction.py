@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracked.console.errors import Interrupted, RunFailed
-from tracked.console.lines import say
+from tracked.console.lines import format_count, say
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.models import loader
@@ -51,20 +51,25 @@ def predict(owner: Experiment, parameters: Any, signals: Signals) -> None:
         prediction = _Prediction(owner, parameters, stored, folder, work, signals)
         prediction.open(files)
         if prediction.state.is_complete and prediction_run.has_finished(owner, prediction.state.run_id):
-            say(f"{_tell(prediction.state, owner)}: complete already")
+            say(f"{_tell(prediction.state, owner)}: complete already, by run {prediction.state.run_id}")
+            if run is not None:
+                prediction_run.point_to(prediction.state.run_id, run)
             output.remove_work(lock)
             return
         try:
             prediction.run(make_workers, run)
         except (RunFailed, OSError, Interrupted) as error:
-            error.add_note("what was done is kept: the same command resumes it")
+            if prediction.state.parts:
+                error.add_note("what was done is kept: the same command resumes it")
             raise
         prediction.close()
         output.remove_work(lock)
 
 
 def _tell(state: State, owner: Experiment) -> str:
-    return f"{state.answered:,} of {state.rows:,} {owner.terms.rows} answered in {len(state.parts):,} parts"
+    return (
+        f"{state.answered:,} of {state.rows:,} {owner.terms.rows} answered in {format_count(len(state.parts), 'part')}"
+    )
 
 
 class _Prediction:
@@ -85,12 +90,16 @@ class _Prediction:
         place = self.work / output.MODEL
         shutil.rmtree(place, ignore_errors=True)  # a killed attempt's
         self.model = loader.download(self.owner, self.stored, place / "files")
+        former = former_answers.find_run(self.folder)
         if self.parameters.fresh:
-            prediction_run.end_former(self.owner, former_answers.find_run(self.folder))
+            prediction_run.end_former(self.owner, former)  # before its files go
         self.opened = open_prediction(self.owner, self.parameters, self.stored, self.model, self.folder, files)
         self.state, self.journal = self.opened.state, Journal(self.work / JOURNAL)
+        if self.state.run_id != former:  # nothing was answered, and now something else is
+            prediction_run.end_former(self.owner, former)
         if self.state.parts and not self.state.is_complete:
-            say(f"resuming after {_tell(self.state, self.owner)}")
+            parts = format_count(len(self.state.parts), "part")
+            say(f"resuming after {self.state.rows:,} {self.owner.terms.rows} in {parts}")
 
     def run(self, make_workers: MakeWorkers, own: MlflowRun | None) -> None:
         """Answer what is left in the prediction's run, and complete the output.
@@ -103,6 +112,7 @@ class _Prediction:
         opened = prediction_run.open_run(self.owner, self.stored, self.parameters, self.state, own, self.signals)
         with opened as run:
             is_new_run, rate = run.id != self.state.run_id, 0.0
+            say(f"{'run' if is_new_run else 'resuming run'} {run.id} {prediction_run.name_run(self.stored)!r}")
             self.state.run_id = run.id
             if not self.state.is_complete:
                 if is_new_run:
@@ -137,8 +147,7 @@ class _Prediction:
         rate = (self.state.rows - before) / (time.perf_counter() - started)
         say(f"{_tell(self.state, self.owner)}" + (f", {rate:,.0f} a second" if rate else ""))
         if self.state.rejected:
-            reasons = "; ".join(f"{count:,} {reason}" for reason, count in list(self.state.reasons.items())[:3])
-            say(f"{self.state.rejected:,} rejected ({reasons}): see {self.folder / REJECTED}")
+            say(f"{self.state.rejected:,} rejected ({self.state.describe_reasons()}): see {self.folder / REJECTED}")
         return rate
 
     def _make_training_task(self) -> TrainingTask | None:

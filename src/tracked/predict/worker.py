@@ -17,7 +17,7 @@ from tracked.console.predict_parameters import make_predict_parameters
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment, Request, Scorer
 from tracked.predict.tasks import Failed, Outcome, Part, PartTask, RejectedRow, Setting, Task, Training, TrainingTask
-from tracked.tables.rows import show
+from tracked.tables.rows import show_values
 from tracked.workers.lifetime import Lifetime
 
 # One thread a process: sums have the same bits whatever the number of workers is.
@@ -77,7 +77,8 @@ class Worker:
 
         scorer, setting, table = self.scorer, self.setting, task.table
         reasons = scorer.find_bad(table) if len(table) else {}
-        rejected = [*task.rejected, *(self._reject(task, row, reason) for row, reason in reasons.items())]
+        names = dict(zip(table.index, task.ids, strict=True)) if reasons else {}
+        rejected = [*task.rejected, *(self._reject(task, row, names[row], why) for row, why in reasons.items())]
         good = ~table.index.isin(list(reasons))
         chosen = table[good]
         answers = scorer.answer(chosen) if len(chosen) else chosen.iloc[:, :0].assign(**dict.fromkeys(scorer.columns))
@@ -94,19 +95,19 @@ class Worker:
         numbers = (task.rows, len(chosen), len(rejected))
         return Part(task.number, name, sha256, *numbers, lost, task.digest, counts, json.loads(json.dumps(observed)))
 
-    def _reject(self, task: PartTask, row: Any, reason: str) -> RejectedRow:
+    def _reject(self, task: PartTask, row: Any, name: object, reason: str) -> RejectedRow:
         content = ""
         if self.setting.shows_inputs:
-            content = show(json.dumps(task.table.loc[row].to_dict(), ensure_ascii=False, default=str))
-        file = task.files[bisect_right(task.files, row, key=lambda one: one[0]) - 1][1]
-        return RejectedRow(int(row), file, reason, content)
+            content = show_values(task.table.loc[row].to_dict())
+        of = task.files[bisect_right(task.files, row, key=lambda one: one.first) - 1]
+        return RejectedRow(int(row), str(name), of.file, int(row) - of.file_first, reason, content)
 
     def _observe(self, task: TrainingTask) -> Training:
         """Observe the training part; the answers are complete without it, so no error ends the prediction."""
         try:
             return Training(self.experiment.observe_training(self.scorer, task.trained_on))
         except (UserError, RunFailed, OSError) as error:
-            return Training(None, one_line(error))
+            return Training(None, f"the training's data cannot be read again ({one_line(error)})")
         except Exception as error:
             return Training(None, f"{task.name} cannot be observed {self._log(error)}")
 

@@ -10,15 +10,22 @@ from tracked.analysis.observations import Counts
 from tracked.reports.plot_text import format_plot_name
 from tracked.reports.plots import BLUE, GREY
 
-COLUMNS, MAX_DRAWN = 2, 8  # plots beside each other, and in all
+COLUMNS, MAX_DRAWN = 2, 12  # plots beside each other, and in all
 MAX_CLASSES = 20  # of a plot: those whose shares differ most or, without a training, the most frequent
 
 
-def draw_observed(observed: Mapping[str, Counts], trained: Mapping[str, Counts]) -> Figure:
-    """Draw the shares of the first things observed, with the training's where they are known."""
-    names = list(observed)[:MAX_DRAWN]
+def draw_observed(observed: Mapping[str, Counts], trained: Mapping[str, Counts], first: Sequence[str] = ()) -> Figure:
+    """Draw the shares of what was observed, with the training's where they are known.
+
+    Args:
+        first: names of what is drawn first, such as what differs most; of very many things the others are left out.
+    """
+    ordered = [*first, *(name for name in observed if name not in first)]
+    names = ordered[:MAX_DRAWN]
     lines = max(1, -(-len(names) // COLUMNS))
     figure = Figure(figsize=(11, 3.6 * lines), layout="constrained")
+    if len(ordered) > len(names):
+        figure.suptitle(f"{len(ordered) - len(names)} more are in the table", fontsize=9)
     axes = figure.subplots(lines, COLUMNS, squeeze=False).ravel()
     for ax, name in zip(axes, names, strict=False):
         before = trained.get(name)
@@ -35,7 +42,8 @@ def _align(name: str, before: Counts | None, after: Counts) -> tuple[Counts | No
 def _draw_shares(ax: Axes, title: str, before: Counts | None, after: Counts) -> None:
     shares = [_shares(counts) for counts in (before, after) if counts]
     places = _choose(shares, after)
-    labels = [format_plot_name(after.names[place], f"class {place}") for place in places]
+    names = [f"{edge:.3g}" for edge in after.edges] + ["above"] if after.edges else after.names
+    labels = [format_plot_name(names[place], f"class {place}") for place in places]
     width = 0.8 / len(shares)
     named = zip(("training", "predicted") if before else ("predicted",), (GREY, BLUE)[-len(shares) :], strict=True)
     for number, (name, color) in enumerate(named):
@@ -46,7 +54,8 @@ def _draw_shares(ax: Axes, title: str, before: Counts | None, after: Counts) -> 
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_title(f"{title} (up to)" if after.edges else title)
     ax.grid(alpha=0.25, axis="y")
-    ax.legend(fontsize=8, frameon=False)
+    ax.margins(y=0.25)  # room for the legend above the bars
+    ax.legend(fontsize=8, frameon=False, loc="upper center", ncols=2)
 
 
 def _shares(counts: Counts) -> list[float]:

@@ -34,7 +34,7 @@ def log_report(run: Run, owner: Experiment, observed: Observations, trained: Obs
         return []
     write_csv(tabulate(seen, known), run.folder / OBSERVED_TABLE)
     run.log_artifact(run.folder / OBSERVED_TABLE)
-    run.log_figure(draw_observed(seen, known), OBSERVED_PICTURE)
+    run.log_figure(draw_observed(seen, known, [shift.name for shift in found.largest]), OBSERVED_PICTURE)
     lines = [describe_classes(name, counts) for name, counts in seen.items() if counts.classes and counts.rows]
     run.set_tags({DRIFT: found.verdict if trained else "unknown"})
     if not trained:

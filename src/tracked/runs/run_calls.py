@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 from mlflow.entities import Metric, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
@@ -32,6 +33,15 @@ def set_tags(what: str, run_id: str, tags: Mapping[str, str]) -> None:
     """
     run_tags = [RunTag(name, value) for name, value in tags.items()]
     with_retries(what, partial(mlflow.MlflowClient().log_batch, run_id, tags=run_tags))
+
+
+def describe(run_id: str, markdown: str) -> None:
+    """Set a run's description.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    set_tags("describing the run", run_id, {MLFLOW_RUN_NOTE: markdown})
 
 
 def end(run_id: str, status: str) -> None:

@@ -228,7 +228,7 @@ OBSERVED_FILES = {
     "share, and the training's",
     (OBSERVED_PICTURE := "observed.png"): "both shares",
     (DRIFT_TABLE := "drift.csv"): "one row per event, such as at most 64 words: the share of the training's rows and "
-    "of these, and the interval of the difference",
+    "of these, and the interval of the difference; missing if the training's rows are not known",
 }
 
 COMPARISON_FILES = {

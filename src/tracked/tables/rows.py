@@ -1,6 +1,7 @@
 """What a reader of a table yields: a row's values, or why the row is bad."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,11 +41,23 @@ class Reader(Protocol):
         """
 
 
+class MissingColumnError(UserError):
+    """A table lacks a column, or has two of its name.
+
+    Args:
+        column: its name.
+    """
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 def find_columns(names: Sequence[str], wanted: Sequence[str], path: Path) -> list[int]:
     """Find the places of the wanted columns; blanks around a name do not count.
 
     Raises:
-        UserError: if one is missing, or there twice.
+        MissingColumnError: if one is missing, or there twice.
     """
     stripped = [name.strip() for name in names]
     places = []
@@ -55,7 +68,8 @@ def find_columns(names: Sequence[str], wanted: Sequence[str], path: Path) -> lis
         if len(found) != 1:
             fault = f"has {len(found)} columns {name!r}" if found else f"has no column {name!r}"
             shown = ", ".join(repr(name[:MAX_NAME]) for name in names[:20]) + (", ..." if len(names) > 20 else "")
-            raise UserError(f"data: {path} {fault} (it has {shown}); allowed: a table with {', '.join(wanted)}")
+            allowed = "a table with " + ", ".join(wanted)
+            raise MissingColumnError(f"data: {path} {fault} (it has {shown}); allowed: {allowed}", name)
         places += found
     return places
 
@@ -74,3 +88,8 @@ def is_unicode(value: Any) -> bool:
 def show(content: str) -> str:
     """Make the beginning of a text writable: half characters are escaped."""
     return content[:MAX_SHOWN].encode("utf-8", "backslashreplace").decode()
+
+
+def show_values(values: Mapping[str, Any]) -> str:
+    """Make the beginning of a row's values writable, as JSON."""
+    return show(json.dumps(dict(values), ensure_ascii=False, default=str))

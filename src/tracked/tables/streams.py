@@ -46,7 +46,7 @@ class _Unpacked(io.RawIOBase):
         try:
             piece = self._gzip.read(len(buffer))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise UserError(f"data: {self._path} is not a gzip file ({error}); allowed: a complete one") from None
+            raise UserError(f"data: {self._path} is no complete gzip file ({error}); allowed: a complete one") from None
         self._done += len(piece)
         refuse_bomb(self._path, self._packed.tell(), self._done)
         buffer[: len(piece)] = piece

@@ -101,7 +101,14 @@ def test_every_row_is_answered_once_or_rejected(tmp_path: Path) -> None:
     assert set(table["model_version"]) == {"1"}
     with open("out/rejected/part-00002.csv") as file:
         assert list(csv.DictReader(file)) == [
-            {"row": "25", "file": "rows.csv", "reason": "no number", "content": '{"number": "bad"}'}
+            {
+                "row": "25",
+                "id": "25",
+                "file": "rows.csv",
+                "file_row": "25",
+                "reason": "no number",
+                "content": '{"number": "bad"}',
+            }
         ]
     content = json.loads(Path("out/manifest.json").read_text())
     assert (content["rows"], content["answered"], content["rejected"]) == (40, 38, 2)
@@ -118,6 +125,7 @@ def test_run_has_counts_and_the_manifest_and_is_finished(tmp_path: Path) -> None
         "predict",
         "1",
     )
+    assert found.data.tags["mlflow.note.content"].startswith("Drift: not known")
     metrics = found.data.metrics
     assert (metrics["rows"], metrics["answered_rows"], metrics["rejected_rows"], metrics["parts"]) == (40, 38, 2, 4)
     path = mlflow.artifacts.download_artifacts(run_id=found.info.run_id, artifact_path="manifest.json")
@@ -153,6 +161,16 @@ def test_run_of_mlflow_run_takes_the_place_of_the_killed_one(monkeypatch: pytest
     run()
     assert mlflow.get_run(left.info.run_id).info.status == "KILLED"
     assert mlflow.get_run(made.info.run_id).info.status == "FINISHED"
+
+
+def test_run_of_mlflow_run_with_nothing_to_do_names_the_one_that_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    (found,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    made = mlflow.MlflowClient().create_run("0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    run()
+    note = mlflow.get_run(made.info.run_id).data.tags["mlflow.note.content"]
+    assert note == f"complete already, by run {found.info.run_id}"
 
 
 def test_complete_prediction_does_nothing_but_its_runs_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +232,7 @@ def test_other_facts_than_before_are_refused_or_begun_anew(
 
 
 def test_more_workers_or_rejected_rows_are_no_other_prediction() -> None:
-    with pytest.raises(RunFailed, match=r"1 rows are rejected .1 no number., and max_rejected is 0"):
+    with pytest.raises(RunFailed, match=r"1 rows are rejected .no number: 1., and max_rejected is 0.* raise max_rej"):
         run("--max_rejected=0")
     assert Path("out/part-00000.parquet").exists()
     with pytest.raises(RunFailed, match="and max_rejected is 0"):
@@ -227,7 +245,19 @@ def test_ids_come_from_a_column_and_a_row_without_one_is_rejected() -> None:
     pd.DataFrame({"number": [1, 2, 3], "name": ["a", "", "c"]}).to_csv("rows.csv", index=False)
     run("--id_column=name")
     assert read()["id"].tolist() == ["a", "c"]
-    assert '1,"rows.csv","no id",""' in Path("out/rejected/part-00000.csv").read_text()
+    with open("out/rejected/part-00000.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["row"], row["id"], row["reason"], row["content"]) == ("1", "", "no id", '{"number": "2"}')
+
+
+def test_rejected_row_has_its_id_and_its_number_in_its_file() -> None:
+    Path("in").mkdir()
+    Path("in/a.csv").write_text("number,name\n1,a\n2,b\n")
+    Path("in/b.csv").write_text("number,name\n3,c\n1,2,3\nx,e\n")
+    run("--data=in", "--id_column=name", "--part_rows=3")
+    found = pd.concat(map(pd.read_csv, sorted(Path("out/rejected").glob("*"))), ignore_index=True)
+    assert found[["row", "file", "file_row"]].to_numpy().tolist() == [[3, "b.csv", 1], [4, "b.csv", 2]]
+    assert found["id"].fillna("").tolist() == ["", "e"]
 
 
 def test_any_id_is_read_back_from_csv() -> None:
@@ -285,7 +315,7 @@ def test_folder_of_something_else_is_refused_and_left_as_it_is(content: dict[str
         path = Path("out", name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    with pytest.raises(UserError, match="allowed: a folder that is new, is empty or holds an unfinished prediction"):
+    with pytest.raises(UserError, match="allowed: a folder that is new, is empty or holds a prediction"):
         run(*words)
     assert {str(path.relative_to("out")): path.read_text() for path in Path("out").rglob("*") if path.is_file()} == (
         content
@@ -414,11 +444,15 @@ def test_second_process_is_told_who_has_the_output() -> None:
     [
         (["--output=rows.csv"], "output: 'rows.csv' is not allowed"),
         (["--output=."], "is not allowed; allowed: a folder that neither holds data nor is in it"),
-        (["--output=other"], "allowed: a folder that is new, is empty or holds an unfinished prediction"),
+        (["--output=other"], "allowed: a folder that is new, is empty or holds a prediction"),
         (["--data=.", "--output=out"], "allowed: a folder that neither holds data nor is in it"),
         (["--output=rows.csv/out"], "cannot be written (Not a directory)"),
         (["--data=none.csv"], "does not exist"),
-        (["--id_column=none"], "has no column 'none'"),
+        (
+            ["--id_column=none"],
+            "has no column 'none' (it has 'number'); allowed: a table with number, none; id_",
+        ),
+        (["--data=auto"], "data: it must be given; allowed: the path of "),
     ],
 )
 def test_mistake_is_one_line_and_leaves_nothing(words: list[str], told: str) -> None:
@@ -550,10 +584,17 @@ def test_observations_add_up_leaf_by_leaf() -> None:
     assert add_observations(first, second) == {"a": {"x": 3, "y": 3}, "n": 2, "m": 1}
 
 
-def test_input_without_a_row_is_told() -> None:
-    Path("rows.csv").write_text("number\n")
-    with pytest.raises(RunFailed, match="the input has no rows"):
-        run()
+def test_input_without_a_row_is_told_and_another_takes_its_place() -> None:
+    Path("none.csv").write_text("number\n")
+    with pytest.raises(RunFailed, match="the input has no rows") as error:
+        run("--data=none.csv")
+    assert not hasattr(error.value, "__notes__")
+    (left,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    mlflow.MlflowClient().update_run(left.info.run_id, "RUNNING")  # as a kill would have left it
+    run()
+    assert len(read()) == 38
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert {one.info.run_id == left.info.run_id: one.info.status for one in runs} == {True: "KILLED", False: "FINISHED"}
 
 
 def test_folder_of_ten_thousand_parts_costs_a_line_for_each(tmp_path: Path) -> None:

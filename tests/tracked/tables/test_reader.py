@@ -124,7 +124,7 @@ def test_files_of_a_folder_and_of_a_pattern_are_read_in_the_order_of_their_names
         ("rows.csv", b"", "is empty"),
         ("rows.jsonl", b'{"x": 1}\n', "has no column 'a' (it has 'x')"),
         ("rows.parquet", b"PAR1", "is not a Parquet file"),
-        ("rows.csv.gz", b"a,b", "is not a gzip file"),
+        ("rows.csv.gz", b"a,b", "is no complete gzip file"),
         ("rows.txt", b"", "has an unknown format"),
     ],
 )
@@ -200,7 +200,7 @@ def test_packed_file_that_is_cut_ends_the_reading_after_its_rows(tmp_path: Path)
     path.write_bytes(gzip.compress("\n".join(["a,b", *("1,2" for _ in range(100_000))]).encode())[:-20])
     reader = TableReader(find_files(str(path)), ["a", "b"])
     rows = []
-    with pytest.raises(UserError, match="is not a gzip file"):
+    with pytest.raises(UserError, match="is no complete gzip file"):
         rows.extend(row for row in reader.read())
 
 
