@@ -321,7 +321,7 @@ BAD = {
         "space: 'units=0..9' is not allowed; allowed: a search over patience, min_delta, ",
     ),
     "evaluate": ("--model=diabetes", "model: 'diabetes' is not allowed; allowed: models:/NAME@ALIAS, "),
-    "predict": ("--data=rows.csv", "output: 'auto' is not allowed; allowed: a folder that is new, "),
+    "predict": ("--data=rows.csv", "output: it must be given; allowed: a folder that is new, "),
     "replay": ("--patience=-1", "patience: '-1' is not allowed; allowed: auto, or whole numbers from 0"),
     "compare": ("--mode=up", "mode: 'up' is not allowed; allowed: auto, min or max"),
     "promote": ("--margin=-1", "margin: '-1' is not allowed; allowed: a finite number, 0 or more"),
