@@ -66,10 +66,11 @@ def replace_run(tracked_prediction: Any) -> None:
     def open_run(*_: Any) -> Iterator[NoRun]:
         yield NoRun(Path())
 
-    tracked_prediction.prediction_run = SimpleNamespace(
-        find_own=lambda owner: None, find_clone=lambda own: "", has_finished=lambda *_: True, open_run=open_run,
-        log=lambda *_: None, end_former=lambda *_: None, read_metrics=lambda *_: {},
-    )  # fmt: skip
+    without = {
+        "find_own": lambda owner: None, "has_finished": lambda *_: True, "open_run": open_run,
+        "log": lambda *_: None, "end_former": lambda *_: None, "read_metrics": lambda *_: {},
+    }  # fmt: skip
+    tracked_prediction.prediction_run = SimpleNamespace(**vars(tracked_prediction.prediction_run) | without)
 
 
 def import_all() -> None:

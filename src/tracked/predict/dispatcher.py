@@ -11,9 +11,9 @@ from tracked.predict import output
 from tracked.predict.journal import Journal
 from tracked.predict.state import State
 from tracked.predict.tasks import Event, Failed, Outcome, Part, Task, Training, TrainingTask, Workers
+from tracked.workers.dispatching import Retry, dispatch
 
 MAX_DEATHS = 3  # of a task's workers, before the prediction ends
-WAIT = 1.0  # seconds between two looks at signals
 
 
 class Dispatcher:
@@ -30,26 +30,11 @@ class Dispatcher:
 
     def carry_out(self, tasks: Iterator[Task]) -> Iterator[Part | None]:
         """Hand tasks to the workers; yields each part once it is noted, None for the training part."""
-        again: list[Task] = []
-        running = 0
-        while True:
-            while self._workers.idle:
-                task = again.pop() if again else next(tasks, None)
-                if task is None:
-                    break
-                self._workers.submit(task)
-                running += 1
-            if not running:
-                return
-            for event in self._workers.wait(WAIT):
-                running -= 1
-                self._signals.check()
-                outcome = event.outcome or self._give_up(event)
-                if outcome is None:
-                    again.append(event.task)
-                else:
-                    yield self._note(outcome)
-            self._signals.check()
+        return dispatch(self._workers, tasks, self._settle, self._signals)
+
+    def _settle(self, event: Event) -> Retry[Task] | Part | None:
+        outcome = event.outcome or self._give_up(event)
+        return Retry(event.task) if outcome is None else self._note(outcome)
 
     def _note(self, outcome: Outcome) -> Part | None:
         """Note what a worker has done.

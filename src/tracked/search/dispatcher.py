@@ -14,9 +14,9 @@ from tracked.runs import run_calls, trials
 from tracked.runs.schema import ERROR, STOP_REASON
 from tracked.search import trial_folders
 from tracked.search.tasks import Event, Setting, Task, Workers
+from tracked.workers.dispatching import WAIT, Retry, dispatch
 
 MAX_DEATHS = 10  # of a training's workers in a row without another epoch, before it counts as failed
-WAIT = 1.0  # seconds between two looks at signals
 
 
 class Dispatcher:
@@ -37,26 +37,13 @@ class Dispatcher:
 
     def carry_out(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Trial]]:
         """Hand tasks to the workers, and yield each with what its run tells at its end."""
-        again: list[Task] = []
-        running = 0
-        while True:
-            while self._workers.idle:
-                task = again.pop() if again else next(tasks, None)
-                if task is None:
-                    break
-                self._workers.submit(task)
-                running += 1
-            if not running:
-                return
-            for event in self._workers.wait(WAIT):
-                running -= 1
-                self._signals.check()  # an outcome that came with Ctrl-C is read from the store by the resumed search
-                trial = self._read(event)
-                if trial is None:
-                    again.append(replace(event.task, run_id=self._find(event.task).run_id))
-                else:
-                    yield event.task, trial
-            self._signals.check()
+        return dispatch(self._workers, tasks, self._settle, self._signals)
+
+    def _settle(self, event: Event) -> Retry[Task] | tuple[Task, Trial]:
+        trial = self._read(event)
+        if trial is None:
+            return Retry(replace(event.task, run_id=self._find(event.task).run_id))
+        return event.task, trial
 
     def _read(self, event: Event) -> Trial | None:
         """Read from the store what came of a task; None if its training must be resumed."""
