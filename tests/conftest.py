@@ -28,7 +28,9 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items[:], lacking = system.split(items, system.find_missing())
+    missing = system.find_missing()
+    system.require_asked(missing)
+    items[:], lacking = system.split(items, missing)
     # Workers take files in this order: those that wait for processes first, beside those that compute; then large ones.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, -item.path.stat().st_size, str(item.path)))

@@ -13,9 +13,8 @@ from imdb_conv1d.numbered_texts import NumberedTexts
 from imdb_conv1d.predict import predict_probabilities
 from imdb_conv1d.text_model import CHUNK
 from imdb_conv1d.tokenizer import PADDING
-from tracked.analysis.observations import count_classes, count_values
+from tracked.analysis.observations import add_observations, count_classes, count_values
 from tracked.experiment import TrainedOn
-from tracked.predict.tasks import add_observations
 
 BATCH = 4096  # texts scored in one call, which bounds the memory
 MAX_REFERENCE = 20_000  # texts of the validation part that are observed

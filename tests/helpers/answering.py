@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
+from tracked.analysis.observations import count_classes
 from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Inputs, Metric, Request, TrainedOn
 from tracked.predict import part_files, worker
@@ -53,7 +55,7 @@ class Doubler(Experiment):
     def observe_training(self, scorer: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
         """Observe a made-up part."""
         self.pass_point("training seen")
-        return {"numbers": {"even": 5, "odd": 5}}
+        return {"parity": count_classes(np.arange(200) % 2, ["even", "odd"])}
 
     def pass_point(self, name: str, last: Callable[[], object] = lambda: None) -> None:
         """Die if this is the point's passing that was asked for; ``last`` is called before."""
@@ -92,7 +94,7 @@ class DoublingScorer:
 
     def observe(self, table: pd.DataFrame, answers: pd.DataFrame) -> Mapping[str, Any]:
         """Count parities."""
-        return {"numbers": {name: int(count) for name, count in answers["parity"].value_counts().items()}}
+        return {"parity": count_classes(answers["parity"] == "odd", ["even", "odd"])}
 
 
 def arm(owner: Doubler) -> None:

@@ -74,6 +74,17 @@ def find_missing() -> Mapping[str, str]:
     return {name: package for name, package in packages.items() if not found[name]}
 
 
+def require_asked(missing: Mapping[str, str]) -> None:
+    """Require what ``EXTRAS`` asks for: a test run that leaves out what it was made for is no success.
+
+    Raises:
+        pytest.UsageError: naming what is missing.
+    """
+    for name in EXTRAS:
+        if name in missing and is_asked_for(name):
+            raise pytest.UsageError(f"EXTRAS asks for {name}, which is missing: install {missing[name]}")
+
+
 def describe_missing(missing: Mapping[str, str]) -> list[str]:
     """The lines at the head of a test run."""
     system = "or as root on Debian or Ubuntu: make test SYSTEM=install"

@@ -102,3 +102,14 @@ class Counts:
             return self
         known = dict(zip(self.classes, self.counts, strict=True))
         return Counts(tuple(known.get(name, 0) for name in names), names)
+
+
+def add_observations(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """Add up two observations leaf by leaf; a missing leaf counts as 0."""
+    total = dict(first)
+    for name, value in second.items():
+        if isinstance(value, Mapping):
+            total[name] = add_observations(total.get(name, {}), value)
+        else:
+            total[name] = total.get(name, 0) + value
+    return total

@@ -18,7 +18,6 @@ class Coordinator:
 
     Args:
         folder: the output.
-        rows: the experiment's word for rows.
         max_rejected: rows that may be without an answer.
     """
 

@@ -110,7 +110,8 @@ def digest_folder(folder: Path) -> str:
 def digest_code(owner: Experiment) -> str:
     """Digest the code that an answer depends on: the experiment's, the reading and the writing."""
     here = Path(__file__).parent
-    return reproducibility.digest_programs([here, here.with_name("tables"), *reproducibility.find_source_files(owner)])
+    own = [here, here.with_name("tables"), here.with_name("analysis") / "observations.py"]
+    return reproducibility.digest_programs([*own, *reproducibility.find_source_files(owner)])
 
 
 def _digest(text: str) -> str:

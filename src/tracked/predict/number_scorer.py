@@ -1,7 +1,9 @@
 """Answer rows of numbers with one number each, and count what may drift."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,7 +57,8 @@ class NumberScorer:
         """Count rows by each column and by the answer."""
         columns = zip(self.edges.items(), self._read(table).T, strict=True)
         seen = {name: count_values(column, edges) for (name, edges), column in columns}
-        return seen | {ANSWER: count_values(answers[ANSWER], self.answer_edges)}
+        known = answers[ANSWER][np.isfinite(answers[ANSWER])]  # a network may overflow
+        return seen | {ANSWER: count_values(known, self.answer_edges)}
 
     def observe_dataset(self, dataset: TableDataset) -> dict[str, Any]:
         """Observe columns of the training and the validation part, and answers of the second alone.
@@ -68,10 +71,17 @@ class NumberScorer:
         return self.observe(both, self.answer(both)) | {ANSWER: held_out[ANSWER]}
 
     def _read(self, table: pd.DataFrame) -> np.ndarray:
-        """Read float32 [n, columns]; NaN for what is no number.
-
-        By float64, so that a value's bits do not depend on what stands beside it in its column.
-        """
-        numbers = table[list(self.edges)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        """Read float32 [n, columns]; NaN for what is no number."""
+        numbers = [[_read_number(value) for value in table[name]] for name in self.edges]
         with np.errstate(over="ignore"):
-            return numbers.astype(np.float32)
+            return np.array(numbers, dtype=np.float64).T.astype(np.float32)
+
+
+def _read_number(value: Any) -> float:
+    """Read a number or a text of one; NaN for anything else, also for true and 1_000."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal) or "_" in str(value):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan

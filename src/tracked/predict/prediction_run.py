@@ -147,7 +147,7 @@ def log(
     new = {metric: value for metric, value in values.items() if known.get(metric) != value}
     run.log_metrics(new, round(time.time() * 1000), step=0)
     trained = state.training.observed if state.training else None
-    lines = prediction_report.log_report(run, owner, state.observed, trained)
+    lines = prediction_report.log_report(run, owner, state.observed, trained, known)
     for line in lines:
         say(line)
     run.set_description("\n\n".join(map(escape_markdown, lines)))

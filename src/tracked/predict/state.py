@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tracked.analysis.observations import add_observations
 from tracked.console.lines import format_count
-from tracked.predict.tasks import Part, Training, add_observations
+from tracked.predict.tasks import Part, Training
 
 NAMED = 3  # reasons of a line
 

@@ -149,14 +149,3 @@ Task: TypeAlias = PartTask | TrainingTask
 Outcome: TypeAlias = Part | Training | Failed
 Event: TypeAlias = tasks.Event[Task, Outcome]
 Workers: TypeAlias = tasks.Workers[Task, Outcome]
-
-
-def add_observations(first: Observations, second: Observations) -> dict[str, Any]:
-    """Add up two observations leaf by leaf; a missing leaf counts as 0."""
-    total = dict(first)
-    for name, value in second.items():
-        if isinstance(value, Mapping):
-            total[name] = add_observations(total.get(name, {}), value)
-        else:
-            total[name] = total.get(name, 0) + value
-    return total

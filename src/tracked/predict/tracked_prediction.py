@@ -60,7 +60,8 @@ def predict(owner: Experiment, parameters: Any, signals: Signals) -> None:
             prediction.run(make_workers, run)
         except (RunFailed, OSError, Interrupted) as error:
             if prediction.state.parts:
-                error.add_note("what was done is kept: the same command resumes it")
+                command = "the same command" + (" without fresh=true" if parameters.fresh else "")
+                error.add_note(f"what was done is kept: {command} resumes it")
             raise
         prediction.close()
         output.remove_work(lock)

@@ -66,9 +66,6 @@ class Worker:
             return self._observe(task) if isinstance(task, TrainingTask) else self._answer(task)
         except (UserError, RunFailed) as error:
             return Failed(one_line(error))
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else one_line(error)  # a library's own text says no more
-            return Failed(f"{task.name} cannot be written ({reason})")
         except Exception as error:
             return Failed(f"{task.name} cannot be answered {self._log(error)}")
 
@@ -87,9 +84,13 @@ class Worker:
         observed = scorer.observe(chosen, answers) if len(chosen) else {}
         ids = [one for one, is_good in zip(task.ids, good, strict=True) if is_good]
         output = Path(setting.output)
-        lost = part_files.write_rejected(output, task.number, rejected, setting.shows_inputs)
         content = part_files.make_table(ids, task.id_type, answers, scorer.columns, setting.model_version)
-        name, sha256 = part_files.write_answers(output, task.number, content, self.parameters.format)
+        try:
+            lost = part_files.write_rejected(output, task.number, rejected, setting.shows_inputs)
+            name, sha256 = part_files.write_answers(output, task.number, content, self.parameters.format)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else one_line(error)  # a library's own text says no more
+            raise RunFailed(f"{task.name} cannot be written ({reason})") from None
         say(f"{name}: {len(chosen):,} of {task.rows:,} answered")
         counts = dict(sorted(Counter(row.reason for row in rejected).items()))
         numbers = (task.rows, len(chosen), len(rejected))
@@ -105,16 +106,20 @@ class Worker:
     def _observe(self, task: TrainingTask) -> Training:
         """Observe the training part; the answers are complete without it, so no error ends the prediction."""
         try:
-            return Training(self.experiment.observe_training(self.scorer, task.trained_on))
-        except (UserError, RunFailed, OSError) as error:
+            observed = self.experiment.observe_training(self.scorer, task.trained_on)
+            return Training(json.loads(json.dumps(observed)))
+        except (UserError, RunFailed) as error:
             return Training(None, f"the training's data cannot be read again ({one_line(error)})")
+        except OSError as error:
+            return Training(None, f"the training's data cannot be read again {self._log(error)}")
         except Exception as error:
             return Training(None, f"{task.name} cannot be observed {self._log(error)}")
 
     def _log(self, error: Exception) -> str:
         """Log where an error came from, without its message and values, which may be the input; returns its place."""
         print(type(error).__name__, *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)
-        return f"({type(error).__name__}); see {self.setting.folder}"
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
+        return f"({reason}); see {self.setting.folder}"
 
 
 def load_model(path: str) -> Any:

@@ -1,6 +1,7 @@
 """Log what was observed of the rows and answers of a prediction, and how it differs from the training's."""
 
 import time
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -17,12 +18,19 @@ from tracked.runs.writer import Run
 LISTED = 5  # classes of an answer on its line, the most frequent ones
 
 
-def log_report(run: Run, owner: Experiment, observed: Observations, trained: Observations | None) -> list[str]:
+def log_report(
+    run: Run,
+    owner: Experiment,
+    observed: Observations,
+    trained: Observations | None,
+    known_metrics: Mapping[str, float] | None = None,
+) -> list[str]:
     """Queue tables, picture, metrics and tag of what was observed; returns lines for the terminal.
 
     Args:
         observed: as the scorer observed all rows, added up.
         trained: as ``observe_training`` gives it; None where it is not known.
+        known_metrics: those that the run has already.
     """
     try:
         seen = {name: Counts.read(name, values) for name, values in observed.items()}
@@ -40,15 +48,19 @@ def log_report(run: Run, owner: Experiment, observed: Observations, trained: Obs
     if not trained:
         return [*lines, f"Drift: not known, as the {owner.terms.rows} of the training are not."]
     if found.shifts:
-        _log_drift(run, found)
+        _log_drift(run, found, known_metrics or {})
     return [*lines, found.describe(owner.terms.rows)]
 
 
-def _log_drift(run: Run, found: Drift) -> None:
+def _log_drift(run: Run, found: Drift, known: Mapping[str, float]) -> None:
     write_csv(found.to_table(), run.folder / DRIFT_TABLE)
     run.log_artifact(run.folder / DRIFT_TABLE)
-    least, most = max(shift.least for shift in found.shifts), max(shift.most for shift in found.shifts)
-    run.log_metrics({DRIFT_LEAST: least, DRIFT_MOST: most}, round(time.time() * 1000), step=0)
+    values = {
+        DRIFT_LEAST: max(shift.least for shift in found.shifts), DRIFT_MOST: max(shift.most for shift in found.shifts)
+    }  # fmt: skip
+    run.log_metrics(
+        {name: value for name, value in values.items() if known.get(name) != value}, round(time.time() * 1000), step=0
+    )
 
 
 def tabulate(observed: dict[str, Counts], trained: dict[str, Counts]) -> pd.DataFrame:

@@ -77,7 +77,12 @@ class DelimitedReader:
         refusals = list[tuple[int, int, UserError]]()
         for delimiter in delimiters:
             with self._open() as text:
-                names = next(csv.reader(text, delimiter=delimiter), [])
+                try:
+                    names = next(csv.reader(text, delimiter=delimiter, strict=True), [])
+                except csv.Error as error:
+                    fault = f"data: {self._path} has a header that cannot be read ({_explain(error)})"
+                    refusals.append((0, len(refusals), UserError(f"{fault}; allowed: a CSV file with a header")))
+                    continue
             if not all(map(is_unicode, names)):
                 raise UserError(
                     f"data: {self._path} is not {self._encoding.upper()} text; allowed: a CSV file in "

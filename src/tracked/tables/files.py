@@ -61,7 +61,7 @@ def find_files(data: str) -> list[TableFile]:
         if not (kind := find_kind(path)):
             raise UserError(f"data: {data!r} has an unknown format; allowed: a {ENDINGS} file")
         return _sort([TableFile(path, path.name, kind)])
-    if not glob.has_magic(str(path)):
+    if not glob.has_magic(data):
         raise UserError(
             f"data: {str(path)!r} does not exist; allowed: a file, a folder or a pattern such as rows/*.csv"
         )
@@ -91,13 +91,12 @@ def _split_pattern(pattern: str) -> tuple[Path, str]:
 def covers(data: str, folder: Path) -> bool:
     """Check whether the files of a folder would be among those of ``data``, or the other way round."""
     path, inner = Path(data).expanduser(), folder.resolve()
-    if path.is_dir():
-        return inner.is_relative_to(path.resolve())
-    if path.exists() or not glob.has_magic(data):
-        return path.resolve().is_relative_to(inner)
-    root, rest = _split_pattern(os.path.expanduser(data))
-    if not inner.is_relative_to(root.resolve()):
-        return False
+    is_pattern = not path.exists() and glob.has_magic(data)
+    root, rest = _split_pattern(os.path.expanduser(data)) if is_pattern else (path, "")
+    if root.resolve().is_relative_to(inner):
+        return True
+    if not is_pattern or not inner.is_relative_to(root.resolve()):
+        return path.is_dir() and inner.is_relative_to(path.resolve())
     wanted, found = Path(rest).parts, (inner / "*").relative_to(root.resolve()).parts
     if "**" in wanted:
         return True

@@ -1,7 +1,7 @@
 """What a reader of a table yields: a row's values, or why the row is bad."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,17 +54,16 @@ class MissingColumnError(UserError):
 
 
 def find_columns(names: Sequence[str], wanted: Sequence[str], path: Path) -> list[int]:
-    """Find the places of the wanted columns; blanks around a name do not count.
+    """Find the places of the wanted columns; blanks around a name do not count, nor does its case if one is alike.
 
     Raises:
         MissingColumnError: if one is missing, or there twice.
     """
-    stripped = [name.strip() for name in names]
+    changes: list[Callable[[str], str]] = [str, str.strip, lambda name: name.strip().casefold()]
+    spellings = [(list(map(change, names)), change) for change in changes]
     places = []
     for name in wanted:
-        found = [place for place, one in enumerate(names) if one == name] or [
-            place for place, one in enumerate(stripped) if one == name.strip()
-        ]
+        found = next(filter(None, (_find_all(spelt, change(name)) for spelt, change in spellings)), [])
         if len(found) != 1:
             fault = f"has {len(found)} columns {name!r}" if found else f"has no column {name!r}"
             shown = ", ".join(repr(name[:MAX_NAME]) for name in names[:20]) + (", ..." if len(names) > 20 else "")
@@ -72,6 +71,10 @@ def find_columns(names: Sequence[str], wanted: Sequence[str], path: Path) -> lis
             raise MissingColumnError(f"data: {path} {fault} (it has {shown}); allowed: {allowed}", name)
         places += found
     return places
+
+
+def _find_all(names: Sequence[str], name: str) -> list[int]:
+    return [place for place, one in enumerate(names) if one == name]
 
 
 def is_unicode(value: Any) -> bool:

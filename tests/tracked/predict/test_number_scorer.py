@@ -28,7 +28,7 @@ def table(rows: list[tuple[object, object]], **others: list[object]) -> pd.DataF
     return pd.DataFrame(rows, columns=["age", "bmi"], dtype=object).assign(**others)
 
 
-BAD = [None, "", "old", "nan", "inf", float("nan"), -np.inf, "1e39"]
+BAD = [None, "", "old", "nan", "inf", float("nan"), -np.inf, "1e39", 10**400, True, [1], {"a": 1}, "1_000", b"1"]
 
 
 @pytest.mark.parametrize("value", BAD, ids=repr)
@@ -61,6 +61,11 @@ def test_values_and_answers_are_counted_between_their_edges(scorer: NumberScorer
         "bmi": {"up_to": {"20": 2, "inf": 1}},
         "predicted": {"up_to": {"10": 1, "20": 1, "inf": 1}},
     }
+
+
+def test_answer_that_is_no_number_is_not_counted(scorer: NumberScorer) -> None:
+    seen = scorer.observe(table([(0, 20), (1, 20)]), pd.DataFrame({"predicted": [np.nan, 3.0]}))
+    assert seen["predicted"] == {"up_to": {"10": 1, "20": 0, "inf": 0}}
 
 
 def test_answers_of_the_training_part_are_not_observed(scorer: NumberScorer) -> None:

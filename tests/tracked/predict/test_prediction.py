@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any, Self
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import predicting
 from helpers.answering import Doubler
+from tracked.analysis.observations import add_observations
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.predict import facts, part_files, tracked_prediction, worker
 from tracked.predict.journal import Journal
 from tracked.predict.state import State
-from tracked.predict.tasks import Event, PartTask, Setting, Task, TrainingTask, add_observations
+from tracked.predict.tasks import Event, PartTask, Setting, Task, TrainingTask
 from tracked.runs.writer import Run
 from tracked.training.run_folder_lock import RunFolderLock
 from tracked.verbs import predict
@@ -113,7 +115,7 @@ def test_every_row_is_answered_once_or_rejected(tmp_path: Path) -> None:
     content = json.loads(Path("out/manifest.json").read_text())
     assert (content["rows"], content["answered"], content["rejected"]) == (40, 38, 2)
     assert content["reasons"] == {"no number": 2}
-    assert content["training"]["observed"] == {"numbers": {"even": 5, "odd": 5}}
+    assert content["training"]["observed"] == {"parity": {"classes": {"even": 100, "odd": 100}}}
     assert not Path("out/work").exists()
 
 
@@ -125,7 +127,14 @@ def test_run_has_counts_and_the_manifest_and_is_finished(tmp_path: Path) -> None
         "predict",
         "1",
     )
-    assert found.data.tags["mlflow.note.content"].startswith("Drift: not known")
+    drift = (
+        "Drift: not shown beyond 5 points, nor excluded by 38 rows beside 200: the widest interval is parity 'odd': "
+    )
+    assert drift + "50.0 % -> 47.4 % (" in found.data.tags["mlflow.note.content"].replace("\\", "")
+    assert found.data.tags["drift"] == "undecided"
+    assert 0 <= found.data.metrics["drift_least"] < found.data.metrics["drift_most"] < 1
+    names = {one.path for one in mlflow.MlflowClient().list_artifacts(found.info.run_id)}
+    assert names == {"manifest.json", "observed.csv", "observed.png", "drift.csv"}
     metrics = found.data.metrics
     assert (metrics["rows"], metrics["answered_rows"], metrics["rejected_rows"], metrics["parts"]) == (40, 38, 2, 4)
     path = mlflow.artifacts.download_artifacts(run_id=found.info.run_id, artifact_path="manifest.json")
@@ -336,7 +345,17 @@ def test_work_of_a_prediction_that_was_killed_at_its_start_is_resumed(left: list
 
 
 @pytest.mark.parametrize(
-    "data", ["in", "in/**/*.csv", "in/*/part-*.csv", "in/o*/*.csv", "in/out/part-00000.csv", "link"]
+    "data",
+    [
+        "in",
+        "in/**/*.csv",
+        "in/*/part-*.csv",
+        "in/o*/*.csv",
+        "in/out/part-00000.csv",
+        "link",
+        "in/out/rejected",
+        "in/out/rejected/*.csv",
+    ],
 )
 def test_output_whose_files_would_be_rows_is_refused(data: str) -> None:
     run("--output=in/out", "--format=csv")
@@ -393,7 +412,7 @@ def test_digest_of_a_part_is_that_of_what_was_written(monkeypatch: pytest.Monkey
     assert len(pd.read_parquet(tmp_path / name)) == 1
 
 
-@pytest.mark.parametrize("error", [FileNotFoundError("gone"), RunFailed("changed"), KeyError("secret")])
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "secret"), RunFailed("changed"), KeyError("secret")])
 def test_training_that_cannot_be_observed_costs_drift_alone(
     error: Exception, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -407,6 +426,33 @@ def test_training_that_cannot_be_observed_costs_drift_alone(
     assert "secret" not in told.out + told.err
     assert len(read()) == 38
     assert not Path("out/work").exists()
+
+
+def test_counts_of_numpy_are_noted() -> None:
+    class Counting(Doubler):
+        def observe_training(self, scorer: Any, trained_on: Any) -> Any:
+            return {"parity": {"classes": {"even": np.int64(5), "odd": np.int64(5)}}}
+
+    run(owner=Counting())
+    assert "cannot be observed (TypeError)" in json.loads(Path("out/manifest.json").read_text())["training"]["problem"]
+
+
+def test_error_of_a_file_that_is_not_the_outputs_is_no_error_of_writing(capfd: pytest.CaptureFixture[str]) -> None:
+    class Lost(Doubler):
+        def open_scorer(self, model: Any, request: Any) -> Any:
+            raise ConnectionError("a secret")
+
+    with pytest.raises(RunFailed, match=r"part-00000 cannot be answered \(ConnectionError\); see ") as error:
+        run(owner=Lost())
+    assert "secret" not in str(error.value) + "".join(capfd.readouterr())
+
+
+def test_interrupted_fresh_start_tells_that_the_command_begins_anew() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 2, Interrupted(2))
+        with pytest.raises(Interrupted) as error:
+            run("--fresh=true")
+    assert error.value.__notes__ == ["what was done is kept: the same command without fresh=true resumes it"]
 
 
 def test_fresh_ends_the_run_of_the_prediction_that_it_replaces() -> None:

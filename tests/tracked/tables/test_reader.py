@@ -122,6 +122,7 @@ def test_files_of_a_folder_and_of_a_pattern_are_read_in_the_order_of_their_names
         ("rows.csv", b"x,y\n1,2\n", "has no column 'a' (it has 'x', 'y')"),
         ("rows.csv", b"a,a,b\n1,2,3\n", "has 2 columns 'a'"),
         ("rows.csv", b"", "is empty"),
+        ("rows.csv", b'"a" x,b\n1,2\n', "has a header that cannot be read (a double quote is out of place)"),
         ("rows.jsonl", b'{"x": 1}\n', "has no column 'a' (it has 'x')"),
         ("rows.parquet", b"PAR1", "is not a Parquet file"),
         ("rows.csv.gz", b"a,b", "is no complete gzip file"),
@@ -141,6 +142,25 @@ def write_rows(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("a,b\n1,2\n")
+
+
+def test_name_of_a_column_is_found_in_any_case_if_one_is_alike(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("A, B\n1,2\n")
+    (tmp_path / "exact.csv").write_text("A,a,b\n1,2,3\n")
+    (tmp_path / "two.csv").write_text("A,A ,b\n1,2,3\n")
+    assert read(tmp_path / "one.csv") == [("1", "2")]
+    assert read(tmp_path / "exact.csv") == [("2", "3")]
+    with pytest.raises(UserError, match="has 2 columns 'a'"):
+        read(tmp_path / "two.csv")
+
+
+def test_missing_file_in_a_folder_with_the_signs_of_a_pattern_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run[1]").mkdir()
+    monkeypatch.chdir(tmp_path / "run[1]")
+    with pytest.raises(UserError, match="none.csv' does not exist"):
+        find_files("none.csv")
 
 
 def test_pattern_is_looked_for_in_its_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +221,10 @@ def test_packed_file_that_is_cut_ends_the_reading_after_its_rows(tmp_path: Path)
     reader = TableReader(find_files(str(path)), ["a", "b"])
     rows = []
     with pytest.raises(UserError, match="is no complete gzip file"):
-        rows.extend(row for row in reader.read())
+        for row in reader.read():
+            rows.append(row.values)
+    assert len(rows) > 1000
+    assert set(rows) == {("1", "2")}
 
 
 def test_encoding_is_used_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
