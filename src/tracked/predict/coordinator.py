@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tracked.console.errors import RunFailed, UserError
+from tracked.console.lines import format_count
 from tracked.console.progress import track
 from tracked.console.signals import Signals
 from tracked.predict.dispatcher import Dispatcher
@@ -85,6 +86,6 @@ class Coordinator:
         rejected = self.state.rejected
         if rejected > self.max_rejected:
             raise RunFailed(
-                f"{rejected:,} rows are rejected ({self.state.describe_reasons()}), and max_rejected is "
+                f"{format_count(rejected, 'row')} rejected ({self.state.describe_reasons()}), and max_rejected is "
                 f"{self.max_rejected:,}; see {self.folder / 'rejected'}, and raise max_rejected to go on"
             )

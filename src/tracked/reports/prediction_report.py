@@ -34,17 +34,22 @@ def log_report(
     """
     try:
         seen = {name: Counts.read(name, values) for name, values in observed.items()}
-        known = {name: Counts.read(name, values) for name, values in (trained or {}).items() if name in seen}
-        found = drift.compare(trained or {}, observed)
     except ValueError as error:  # the answers are written: what they are compared with must not fail the run
         return [f"Drift: not known ({one_line(error)})."]
+    try:
+        known = {name: Counts.read(name, values) for name, values in (trained or {}).items() if name in seen}
+        found, problem = drift.compare(trained or {}, observed), ""
+    except ValueError as error:
+        known, found, problem = {}, drift.compare({}, observed), one_line(error)
     if not seen:
         return []
     write_csv(tabulate(seen, known), run.folder / OBSERVED_TABLE)
     run.log_artifact(run.folder / OBSERVED_TABLE)
     run.log_figure(draw_observed(seen, known, [shift.name for shift in found.largest]), OBSERVED_PICTURE)
     lines = [describe_classes(name, counts) for name, counts in seen.items() if counts.classes and counts.rows]
-    run.set_tags({DRIFT: found.verdict if trained else "unknown"})
+    run.set_tags({DRIFT: found.verdict if trained and not problem else "unknown"})
+    if problem:
+        return [*lines, f"Drift: not known ({problem})."]
     if not trained:
         return [*lines, f"Drift: not known, as the {owner.terms.rows} of the training are not."]
     if found.shifts:

@@ -252,7 +252,7 @@ PREDICTION_TAGS = {
     MODEL_VERSION: "its version; empty likewise",
     MODEL_ID: "its id, which names the model even where versions begin again",
     TRAINING_RUN_ID: "the run of its training",
-    DATA_SOURCE: "the data that were answered, as the user named them",
+    DATA_SOURCE: "the data that were answered, as an absolute path",
     DATA_DIGEST: "SHA-256 of the names and contents of their files",
 }
 PREDICTION_METRICS = {

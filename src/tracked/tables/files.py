@@ -165,7 +165,7 @@ def read_fingerprint(file: TableFile, advance: Callable[[int], None] = lambda co
                 digest.update(piece)
                 advance(len(piece))
     except OSError as error:
-        raise _unreadable(file, error) from None
+        raise explain_unreadable(file, error) from None
     return Fingerprint(state[0], digest.hexdigest(), state)
 
 
@@ -178,7 +178,7 @@ def require_same(file: TableFile, fingerprint: Fingerprint) -> None:
     try:
         state = _describe(file.path.stat())
     except OSError as error:
-        raise _unreadable(file, error) from None
+        raise explain_unreadable(file, error) from None
     if state != fingerprint.state:
         raise UserError(f"data: {file.path} was changed while it was being read; restore it")
 
@@ -187,5 +187,6 @@ def _describe(status: os.stat_result) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _unreadable(file: TableFile, error: OSError) -> UserError:
+def explain_unreadable(file: TableFile, error: OSError) -> UserError:
+    """Make the error of a file that cannot be read."""
     return UserError(f"data: {file.path} cannot be read ({error.strerror or one_line(error)}); restore it")

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracked.console.errors import UserError
-from tracked.console.lines import one_line
 from tracked.tables.delimited import DelimitedReader
-from tracked.tables.files import TableFile
+from tracked.tables.files import TableFile, explain_unreadable
 from tracked.tables.json_lines import JsonLinesReader
 from tracked.tables.parquet import ParquetReader
 from tracked.tables.rows import Bad, Reader
@@ -45,7 +44,7 @@ class TableReader:
         try:
             return self._choose(file)()
         except OSError as error:
-            raise _unreadable(file, error) from None
+            raise explain_unreadable(file, error) from None
         except LookupError:
             raise UserError(f"encoding: {self._encoding!r} is unknown; allowed: one that Python knows") from None
 
@@ -74,7 +73,7 @@ class TableReader:
                     self._rows += 1
                     yield Row(file, values)
             except OSError as error:
-                raise _unreadable(file, error) from None
+                raise explain_unreadable(file, error) from None
             finally:
                 self._reader = None
 
@@ -89,7 +88,3 @@ class TableReader:
             return None
         estimated = self._rows * sum(self._sizes) / done
         return max(self._rows, int(float(f"{estimated:.2g}")))
-
-
-def _unreadable(file: TableFile, error: OSError) -> UserError:
-    return UserError(f"data: {file.path} cannot be read ({error.strerror or one_line(error)}); restore it")

@@ -72,9 +72,12 @@ def test_report_of_nothing_observed_is_nothing(store: str) -> None:
 
 @pytest.mark.parametrize("observed", [{"words": {"bins": {"1": 2}}}, {"words": count_values([1], [7])}])
 def test_report_of_what_cannot_be_compared_says_so(store: str, observed: Any) -> None:
-    lines, _, _ = report(observed, {"words": count_values([1], [8])})
+    lines, data, files = report(observed, {"words": count_values([1], [8])})
     assert len(lines) == 1
     assert lines[0].startswith("Drift: not known (words: ")
+    is_whole = "up_to" in observed["words"]
+    assert (files / "observed.csv").exists() == is_whole
+    assert data.tags.get("drift") == ("unknown" if is_whole else None)
 
 
 def test_picture_has_both_shares_of_each_thing_and_few_of_many_classes() -> None:

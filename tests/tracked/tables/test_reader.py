@@ -159,7 +159,7 @@ def test_missing_file_in_a_folder_with_the_signs_of_a_pattern_is_told(
 ) -> None:
     (tmp_path / "run[1]").mkdir()
     monkeypatch.chdir(tmp_path / "run[1]")
-    with pytest.raises(UserError, match="none.csv' does not exist"):
+    with pytest.raises(UserError, match=r"none\.csv' does not exist"):
         find_files("none.csv")
 
 
@@ -219,10 +219,9 @@ def test_packed_file_that_is_cut_ends_the_reading_after_its_rows(tmp_path: Path)
     path = tmp_path / "rows.csv.gz"
     path.write_bytes(gzip.compress("\n".join(["a,b", *("1,2" for _ in range(100_000))]).encode())[:-20])
     reader = TableReader(find_files(str(path)), ["a", "b"])
-    rows = []
+    rows: list[Any] = []
     with pytest.raises(UserError, match="is no complete gzip file"):
-        for row in reader.read():
-            rows.append(row.values)
+        rows.extend(row.values for row in reader.read())
     assert len(rows) > 1000
     assert set(rows) == {("1", "2")}
 
