@@ -96,7 +96,7 @@ class DelimitedReader:
 
     @contextmanager
     def _open(self) -> Iterator[IO[str]]:
-        csv.field_size_limit(MAX_VALUE)
+        limit = csv.field_size_limit(MAX_VALUE)  # of the process
         with open_bytes(self._path) as file:
             self._file = file
             try:
@@ -106,6 +106,7 @@ class DelimitedReader:
                 raise UserError(f"data: {self._path} is not {self._encoding.upper()} text ({error})") from None
             finally:
                 self._file = None
+                csv.field_size_limit(limit)
 
     @property
     def position(self) -> float:

@@ -1,5 +1,6 @@
 """Readers of users' tables: every row comes once, good or bad, and a bad one ends nothing."""
 
+import csv
 import gzip
 import json
 from pathlib import Path
@@ -58,6 +59,13 @@ def test_line_that_is_too_long_hides_no_other(tmp_path: Path, end: bytes) -> Non
     long = b"x" * 20_000_001
     path.write_bytes(end.join([b"a", b"1", long, b"2", b'"never closed', long, b"3"]))
     assert read(path, "a") == [("1",), told, ("2",), "a double quote is out of place", told, ("3",)]
+
+
+def test_limit_of_other_csv_readers_is_left_as_it_was(tmp_path: Path) -> None:
+    path, limit = tmp_path / "rows.csv", csv.field_size_limit()
+    path.write_text("a,b\n1,2\n" + "x" * 200_000 + ",4\n")
+    assert [len(row[0]) for row in read(path)] == [1, 200_000]
+    assert csv.field_size_limit() == limit
 
 
 def test_bad_lines_of_json_lines_are_told(tmp_path: Path) -> None:
