@@ -78,7 +78,7 @@ class DelimitedReader:
         for delimiter in delimiters:
             with self._open() as text:
                 try:
-                    names = next(csv.reader(text, delimiter=delimiter, strict=True), [])
+                    names = _read_row(csv.reader(text, delimiter=delimiter, strict=True)) or []
                 except csv.Error as error:
                     fault = f"data: {self._path} has a header that cannot be read ({_explain(error)})"
                     refusals.append((0, len(refusals), UserError(f"{fault}; allowed: a CSV file with a header")))
@@ -96,7 +96,6 @@ class DelimitedReader:
 
     @contextmanager
     def _open(self) -> Iterator[IO[str]]:
-        limit = csv.field_size_limit(MAX_VALUE)  # of the process
         with open_bytes(self._path) as file:
             self._file = file
             try:
@@ -106,7 +105,6 @@ class DelimitedReader:
                 raise UserError(f"data: {self._path} is not {self._encoding.upper()} text ({error})") from None
             finally:
                 self._file = None
-                csv.field_size_limit(limit)
 
     @property
     def position(self) -> float:
@@ -118,17 +116,17 @@ class DelimitedReader:
         with self._open() as text:
             lines = _Lines(text)
             rows = csv.reader(lines, delimiter=self._delimiter, strict=True)
-            next(rows, None)
+            _read_row(rows)
             while True:
                 lines.begin_row()
                 try:
-                    row = next(rows)
-                except StopIteration:
-                    return
+                    row = _read_row(rows)
                 except csv.Error as error:
                     lines.give_back()
                     yield Bad(_explain(error), show("".join(lines.taken)))
                     continue
+                if row is None:
+                    return
                 if row:  # no empty line
                     yield self._choose(row, lines)
 
@@ -141,6 +139,15 @@ class DelimitedReader:
         if not all(map(is_unicode, values)):
             return Bad(f"not {self._encoding.upper()} text", show("".join(lines.taken)))
         return values
+
+
+def _read_row(rows: Iterator[list[str]]) -> list[str] | None:
+    """Read the next row; None at the end. The limit of values is the process's: other readers have their own."""
+    limit = csv.field_size_limit(MAX_VALUE)
+    try:
+        return next(rows, None)
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _explain(error: csv.Error) -> str:

@@ -64,6 +64,9 @@ def test_line_that_is_too_long_hides_no_other(tmp_path: Path, end: bytes) -> Non
 def test_limit_of_other_csv_readers_is_left_as_it_was(tmp_path: Path) -> None:
     path, limit = tmp_path / "rows.csv", csv.field_size_limit()
     path.write_text("a,b\n1,2\n" + "x" * 200_000 + ",4\n")
+    rows = TableReader(find_files(str(path)), ["a", "b"]).read()
+    assert next(rows).values == ("1", "2")
+    assert csv.field_size_limit() == limit  # also while the file is open
     assert [len(row[0]) for row in read(path)] == [1, 200_000]
     assert csv.field_size_limit() == limit
 
