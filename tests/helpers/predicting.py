@@ -68,7 +68,7 @@ def replace_run(tracked_prediction: Any) -> None:
 
     without = {
         "find_own": lambda owner: None, "has_finished": lambda *_: True, "open_run": open_run,
-        "log": lambda *_: None, "end_former": lambda *_: None, "read_metrics": lambda *_: {},
+        "log": lambda *_: None, "find_former": lambda *_: None, "end_former": lambda *_: None,
     }  # fmt: skip
     tracked_prediction.prediction_run = SimpleNamespace(**vars(tracked_prediction.prediction_run) | without)
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,19 +23,15 @@ PARTIAL_FILE = re.compile(rf"{PARTIAL}-([0-9a-f]{{32}}-)?{NAMES}")
 OWN = re.compile(rf"{NAMES}|{PARTIAL_FILE.pattern}")
 
 
-def find_run(output: Path) -> str:
-    """Find the id of the run of former attempts; empty if it is not known."""
-    with suppress(OSError, ValueError):
-        return _read(output).run_id
-    return ""
-
-
-def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str], fresh: bool) -> State:
+def open_state(
+    output: Path, now: Mapping[str, Any], environment: dict[str, str], fresh: bool, end_run: Callable[[str], None]
+) -> State:
     """Begin a prediction, or read what the former attempts have done and check it.
 
     Args:
         now: what the answers depend on; ``environment``: what their last bits depend on.
         fresh: whether to begin anew.
+        end_run: called with the id of the run of a prediction whose place is taken, before its files go.
 
     Raises:
         UserError: if it depends on something else than before.
@@ -43,12 +39,18 @@ def open_state(output: Path, now: Mapping[str, Any], environment: dict[str, str]
     """
     work, journal = output / WORK, Journal(output / WORK / JOURNAL)
     try:
-        state = State() if fresh else _read(output)
-    except ValueError as error:
-        raise UserError(
-            f"output: {output} cannot be resumed ({one_line(error)}); give another, or fresh=true"
-        ) from None
-    if not state.facts or (not state.parts and facts.find_changes(state.facts, now)):
+        state = _read(output)
+    except (OSError, ValueError) as error:
+        if not fresh and isinstance(error, ValueError):
+            raise UserError(
+                f"output: {output} cannot be resumed ({one_line(error)}); give another, or fresh=true"
+            ) from None
+        if not fresh:
+            raise
+        state = State()
+    if fresh or not state.facts or (not state.parts and facts.find_changes(state.facts, now)):
+        if state.run_id:
+            end_run(state.run_id)
         # What says that parts are complete goes first: a kill in between leaves parts that no one counts on.
         (output / MANIFEST).unlink(missing_ok=True)
         journal.path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Look at the input and the output of a prediction before its run begins."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,13 @@ def open_prediction(
     model: DownloadedModel,
     folder: Path,
     files: Sequence[TableFile],
+    end_run: Callable[[str], None],
 ) -> Opened:
     """Open the input, and read what the former attempts have done.
 
     Args:
         folder: of the answers, held by this process.
+        end_run: called with the id of the run of a prediction whose place is taken, before its files go.
 
     Raises:
         UserError: if the input cannot be used, or the answers depend on something else than before.
@@ -69,7 +71,7 @@ def open_prediction(
     version = stored.version or stored.uri
     now = facts.describe(owner, stored.title, version, model.path, parameters, files, fingerprints)
     try:
-        state = former_answers.open_state(folder, now, facts.describe_environment(), parameters.fresh)
+        state = former_answers.open_state(folder, now, facts.describe_environment(), parameters.fresh, end_run)
     except OSError as error:
         raise output.explain_lost(folder, error) from error
     size = f"{format_count(len(files), 'file')} of {sum(one.size for one in fingerprints):,} bytes"

@@ -47,8 +47,8 @@ def find_clone(own: MlflowRun | None) -> str:
     return "" if not source or Path(source).exists() else source
 
 
-def _read(owner: Experiment, run_id: str) -> MlflowRun | None:
-    """Read a prediction's run; None if the store does not have it, or it is of another verb."""
+def find_former(owner: Experiment, run_id: str) -> MlflowRun | None:
+    """Read the run of former attempts; None if the store does not have it, or it is of another verb."""
     try:
         run = run_start.read_run(run_id) if run_id else None
     except UserError:
@@ -58,7 +58,7 @@ def _read(owner: Experiment, run_id: str) -> MlflowRun | None:
 
 def has_finished(owner: Experiment, run_id: str) -> bool:
     """Whether the run of a complete prediction has its end."""
-    run = _read(owner, run_id)
+    run = find_former(owner, run_id)
     return run is not None and run.info.status == "FINISHED"
 
 
@@ -77,26 +77,24 @@ def point_to(run_id: str, own: MlflowRun) -> None:
         run_calls.describe(own.info.run_id, f"complete already, by run {run_id}")
 
 
-def read_metrics(owner: Experiment, run_id: str) -> Mapping[str, float]:
-    """Read the metrics that a prediction's run has; {} if there is no such run."""
-    run = _read(owner, run_id)
-    return run.data.metrics if run else {}
-
-
-def end_former(owner: Experiment, run_id: str) -> None:
+def end_former(former: MlflowRun | None) -> None:
     """End the run of former attempts that will not go on as KILLED, unless it has ended.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
-    former = _read(owner, run_id)
     if former and former.info.status not in ("FINISHED", "KILLED"):
-        run_calls.set_tags("tagging the former run", run_id, {STOP_REASON: "killed"})
-        run_calls.end(run_id, "KILLED")
+        run_calls.set_tags("tagging the former run", former.info.run_id, {STOP_REASON: "killed"})
+        run_calls.end(former.info.run_id, "KILLED")
 
 
 def open_run(
-    owner: Experiment, stored: StoredModel, parameters: Any, state: State, own: MlflowRun | None, signals: Signals
+    owner: Experiment,
+    stored: StoredModel,
+    parameters: Any,
+    former: MlflowRun | None,
+    own: MlflowRun | None,
+    signals: Signals,
 ) -> AbstractContextManager[Run]:
     """Open the prediction's run: the one of its former attempts, or a new one.
 
@@ -105,7 +103,6 @@ def open_run(
     Raises:
         UserError: if ``mlflow run`` has chosen the run of another output.
     """
-    former = _read(owner, state.run_id)
     run_id = former.info.run_id if former else ""
     if own is not None and own.info.run_id != run_id:
         if VERB in own.data.tags:
@@ -113,7 +110,7 @@ def open_run(
             raise UserError(
                 f"{connection.RUN_ID_SETTING}: run {own.info.run_id} is of another output; allowed: {allowed}"
             )
-        end_former(owner, run_id)
+        end_former(former)
         run_id = ""
     return context.run(owner, "predict", name_run(stored), parameters.as_strings(), signals, run_id=run_id)
 

@@ -16,7 +16,7 @@ from tracked.predict import former_answers, output, prediction_run
 from tracked.predict.coordinator import Coordinator
 from tracked.predict.executors import MakeWorkers, choose_workers
 from tracked.predict.journal import JOURNAL, Journal
-from tracked.predict.manifest import write_manifest
+from tracked.predict.manifest import MANIFEST, write_manifest
 from tracked.predict.opening import open_prediction
 from tracked.predict.part_files import REJECTED
 from tracked.predict.parts_input import cut
@@ -91,13 +91,10 @@ class _Prediction:
         place = self.work / output.MODEL
         shutil.rmtree(place, ignore_errors=True)  # a killed attempt's
         self.model = loader.download(self.owner, self.stored, place / "files")
-        former = former_answers.find_run(self.folder)
-        if self.parameters.fresh:
-            prediction_run.end_former(self.owner, former)  # before its files go
-        self.opened = open_prediction(self.owner, self.parameters, self.stored, self.model, self.folder, files)
+        self.opened = open_prediction(
+            self.owner, self.parameters, self.stored, self.model, self.folder, files, self._end_run
+        )
         self.state, self.journal = self.opened.state, Journal(self.work / JOURNAL)
-        if self.state.run_id != former:  # nothing was answered, and now something else is
-            prediction_run.end_former(self.owner, former)
         if self.state.parts and not self.state.is_complete:
             parts = format_count(len(self.state.parts), "part")
             say(f"resuming after {self.state.rows:,} {self.owner.terms.rows} in {parts}")
@@ -109,8 +106,8 @@ class _Prediction:
             RunFailed: if not all rows could be answered, or something could not be logged.
         """
         training = None if self.state.is_complete else self._make_training_task()
-        known = prediction_run.read_metrics(self.owner, self.state.run_id)
-        opened = prediction_run.open_run(self.owner, self.stored, self.parameters, self.state, own, self.signals)
+        former = prediction_run.find_former(self.owner, self.state.run_id)
+        opened = prediction_run.open_run(self.owner, self.stored, self.parameters, former, own, self.signals)
         with opened as run:
             is_new_run, rate = run.id != self.state.run_id, 0.0
             say(f"{'run' if is_new_run else 'resuming run'} {run.id} {prediction_run.name_run(self.stored)!r}")
@@ -121,6 +118,7 @@ class _Prediction:
                 rate = self._answer(make_workers, training)
             elif not is_new_run:
                 return  # only its end was missing
+            known = former.data.metrics if former and not is_new_run else {}
             prediction_run.log(run, self.owner, self.stored, self.state, self.parameters.data, rate, known)
             run.flush()  # before the manifest, which says that nothing is missing
             try:
@@ -128,6 +126,9 @@ class _Prediction:
                 write_manifest(self.folder, self.state)
             except OSError as error:
                 raise output.explain_lost(self.folder, error) from error
+
+    def _end_run(self, run_id: str) -> None:
+        prediction_run.end_former(prediction_run.find_former(self.owner, run_id))
 
     def _note_run(self) -> None:
         try:
@@ -175,4 +176,4 @@ class _Prediction:
 
     def close(self) -> None:
         """Tell where the answers are."""
-        say(f"manifest: {self.folder / 'manifest.json'}")
+        say(f"manifest: {self.folder / MANIFEST}")

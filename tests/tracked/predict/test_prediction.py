@@ -477,6 +477,18 @@ def test_metrics_are_logged_once_though_the_manifest_was_not_written(monkeypatch
     assert {len(points) for points in history.values()} == {1}
 
 
+def test_new_run_has_all_metrics_though_the_former_one_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    (former,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    Path("out/part-00000.parquet").unlink()
+    made = mlflow.MlflowClient().create_run("0")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)
+    run()
+    metrics = mlflow.get_run(made.info.run_id).data.metrics
+    assert set(metrics) == set(former.data.metrics)
+    assert metrics["answered_rows"] == 38
+
+
 def test_second_process_is_told_who_has_the_output() -> None:
     with RunFolderLock() as lock:
         lock.take(Path("out/work").absolute())
