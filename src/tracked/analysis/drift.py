@@ -58,15 +58,10 @@ class Shift:
 
 @dataclass(frozen=True)
 class Drift:
-    """How rows differ from those of a training: each event's shift, in the order of what was looked at.
-
-    ``reference`` and ``rows`` are the numbers of rows compared, at least in one of the things looked at.
-    """
+    """How rows differ from those of a training: each event's shift, in the order of what was looked at."""
 
     shifts: tuple[Shift, ...]
     margin: float
-    reference: int
-    rows: int
 
     @property
     def largest(self) -> tuple[Shift, ...]:
@@ -85,7 +80,7 @@ class Drift:
     @property
     def verdict(self) -> Verdict:
         """Drift is shown, excluded, neither, or there is nothing to compare."""
-        if not self.shifts or not self.rows or not self.reference:
+        if not any(shift.reference for shift in self.shifts) or not any(shift.rows for shift in self.shifts):
             return "nothing"
         if self.drifted:
             return "drift"
@@ -142,8 +137,7 @@ def compare(reference: Observations, observations: Observations, margin: float =
     shifts = [
         shift for name, pair in pairs.items() for shift in _compare_counts(name, *pair, error=ERROR / max(events, 1))
     ]
-    numbers = [max((pair[side].rows for pair in pairs.values()), default=0) for side in (0, 1)]
-    return Drift(tuple(shifts), margin, *numbers)
+    return Drift(tuple(shifts), margin)
 
 
 def _count_events(counts: Counts) -> int:

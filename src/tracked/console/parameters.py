@@ -135,6 +135,12 @@ def refusal(name: str, value: object, allowed: str) -> UserError:
     return UserError(f"{name}: {str(value)!r} is not allowed; allowed: {allowed}")
 
 
+def describe_error(error: ValidationError) -> str:
+    """Describe the first problem of parameters that are not allowed."""
+    first = error.errors()[0]
+    return ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+
+
 def as_string(value: Any) -> str:
     """Format a value as in MLproject and on the command line: as Python prints it, but true and false in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, get_args
 from pydantic import ModelWrapValidatorHandler, TypeAdapter, ValidationError, ValidationInfo, model_validator
 
 from tracked.console.errors import UserError
-from tracked.console.parameters import Parameters, as_string
+from tracked.console.parameters import Parameters, as_string, describe_error
 
 PRESET = "preset"
 
@@ -116,8 +116,7 @@ def require_valid(cls: type[PresetParameters], owner: str) -> None:
         try:
             cls.model_validate({PRESET: name})
         except ValidationError as error:
-            first = error.errors()[0]
-            problem = ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
+            problem = describe_error(error)
             raise _fault(owner, f"{name} sets a refused value ({problem})", "values that are accepted") from None
 
 

@@ -9,6 +9,7 @@ from tracked.console.progress import track
 from tracked.console.signals import Signals
 from tracked.predict.dispatcher import Dispatcher
 from tracked.predict.journal import Journal
+from tracked.predict.part_files import REJECTED
 from tracked.predict.state import State
 from tracked.predict.tasks import PartTask, Task, TrainingTask, Workers
 from tracked.tables.reader import TableReader
@@ -87,5 +88,5 @@ class Coordinator:
         if rejected > self.max_rejected:
             raise RunFailed(
                 f"{format_count(rejected, 'row')} rejected ({self.state.describe_reasons()}), and max_rejected is "
-                f"{self.max_rejected:,}; see {self.folder / 'rejected'}, and raise max_rejected to go on"
+                f"{self.max_rejected:,}; see {self.folder / REJECTED}, and raise max_rejected to go on"
             )

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from tracked.analysis.observations import count_values
+from tracked.analysis.observations import add_observations, count_values
 from tracked.experiment import SEEN_PARTS
 from tracked.training.table_dataset import TableDataset
 
@@ -55,10 +55,8 @@ class NumberScorer:
 
     def observe(self, table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, Any]:
         """Count rows by each column and by the answer."""
-        columns = zip(self.edges.items(), self._read(table).T, strict=True)
-        seen = {name: count_values(column, edges) for (name, edges), column in columns}
         known = answers[ANSWER][np.isfinite(answers[ANSWER])]  # a network may overflow
-        return seen | {ANSWER: count_values(known, self.answer_edges)}
+        return self._count_columns(table) | {ANSWER: count_values(known, self.answer_edges)}
 
     def observe_dataset(self, dataset: TableDataset) -> dict[str, Any]:
         """Observe columns of the training and the validation part, and answers of the second alone.
@@ -67,8 +65,11 @@ class NumberScorer:
         """
         train, validation = (pd.DataFrame(dataset.arrays(part)[0], columns=list(self.edges)) for part in SEEN_PARTS)
         held_out = self.observe(validation, self.answer(validation))
-        both = pd.concat([train, validation], ignore_index=True)
-        return self.observe(both, self.answer(both)) | {ANSWER: held_out[ANSWER]}
+        return add_observations(self._count_columns(train), held_out)
+
+    def _count_columns(self, table: pd.DataFrame) -> dict[str, Any]:
+        columns = zip(self.edges.items(), self._read(table).T, strict=True)
+        return {name: count_values(column, edges) for (name, edges), column in columns}
 
     def _read(self, table: pd.DataFrame) -> np.ndarray:
         """Read float32 [n, columns]; NaN for what is no number."""

@@ -1,7 +1,7 @@
 """Cut the rows of a table into parts, by their position alone."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import pandas as pd
@@ -35,8 +35,6 @@ def cut(
             require_same(file, known[file.name])
         if not piece:
             break
-        for row, read in enumerate(piece, number * size):
-            begins.setdefault(read.file.name, row)
         yield _make_part(number, number * size, piece, columns, has_ids, begins)
         number += 1
     for file in reader.files:
@@ -44,16 +42,16 @@ def cut(
 
 
 def _make_part(
-    number: int, start: int, piece: list[Row], columns: Sequence[str], has_ids: bool, begins: Mapping[str, int]
+    number: int, start: int, piece: list[Row], columns: Sequence[str], has_ids: bool, begins: dict[str, int]
 ) -> PartTask:
-    """Make a part; ``begins`` has the number of each file's first row."""
+    """Make a part; ``begins`` has the number of the first row of each file so far."""
     good, values, ids, rejected = list[int](), list[tuple[object, ...]](), list[object](), list[RejectedRow]()
     files: list[FileRows] = []
     digest = hashlib.blake2b(digest_size=16)
     for row, read in enumerate(piece, start):
         file = read.file.name
         if not files or files[-1].file != file:
-            files.append(FileRows(row, file, begins[file]))
+            files.append(FileRows(row, file, begins.setdefault(file, row)))
         file_row = row - begins[file]
         digest.update(repr(read.values).encode("utf-8", "backslashreplace"))
         if isinstance(read.values, Bad):

@@ -88,7 +88,7 @@ class PartTask:
     table: "pd.DataFrame"
     ids: Sequence[Any]
     id_type: str
-    files: Sequence["FileRows"]
+    files: Sequence[FileRows]
     rejected: Sequence[RejectedRow]
 
     @property

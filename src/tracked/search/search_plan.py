@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tracked.console.errors import UserError
-from tracked.console.parameters import as_string, refusal
+from tracked.console.parameters import as_string, describe_error, refusal
 from tracked.console.search_parameters import SearchParameters, make_search_parameters
 from tracked.experiment import Dataset, Experiment
 from tracked.resume import resume_parameters, resume_plan, training_status
@@ -140,12 +140,6 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         return recorded.extend(changes)
     except ValidationError as error:
         raise UserError(describe_error(error)) from None
-
-
-def describe_error(error: ValidationError) -> str:
-    """Describe the first problem of parameters that are not allowed."""
-    first = error.errors()[0]
-    return ": ".join([*map(str, first["loc"]), first["msg"].removeprefix("Value error, ")])
 
 
 def require_same(plan: SearchPlan, data: Dataset, code: str) -> None:

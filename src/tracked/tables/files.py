@@ -69,8 +69,7 @@ def find_files(data: str) -> list[TableFile]:
 
 
 def _list_pattern(pattern: str) -> list[TableFile]:
-    given = os.path.expanduser(pattern)
-    root, rest = _split_pattern(given)
+    root, rest = _split_pattern(pattern)
     names = {os.path.normpath(name) for name in glob.glob(rest, root_dir=root, recursive=True)}
     files = [root / name for name in sorted(names) if not any(part[0] in "._" for part in Path(name).parts)]
     files = [one for one in files if one.is_file()]
@@ -83,7 +82,7 @@ def _list_pattern(pattern: str) -> list[TableFile]:
 
 def _split_pattern(pattern: str) -> tuple[Path, str]:
     """Split a pattern into an absolute folder and the part that begins with the first wildcard."""
-    parts = Path(pattern).parts
+    parts = Path(pattern).expanduser().parts
     first = next(place for place, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:first]).absolute(), os.path.join(*parts[first:])
 
@@ -92,12 +91,15 @@ def covers(data: str, folder: Path) -> bool:
     """Check whether the files of a folder would be among those of ``data``, or the other way round."""
     path, inner = Path(data).expanduser(), folder.resolve()
     is_pattern = not path.exists() and glob.has_magic(data)
-    root, rest = _split_pattern(os.path.expanduser(data)) if is_pattern else (path, "")
-    if root.resolve().is_relative_to(inner):
+    root, rest = _split_pattern(data) if is_pattern else (path, "")
+    root = root.resolve()
+    if root.is_relative_to(inner):
         return True
-    if not is_pattern or not inner.is_relative_to(root.resolve()):
-        return path.is_dir() and inner.is_relative_to(path.resolve())
-    wanted, found = Path(rest).parts, (inner / "*").relative_to(root.resolve()).parts
+    if not inner.is_relative_to(root):
+        return False
+    if not is_pattern:
+        return path.is_dir()
+    wanted, found = Path(rest).parts, (inner / "*").relative_to(root).parts
     if "**" in wanted:
         return True
     return len(wanted) == len(found) and all(map(fnmatch.fnmatchcase, found[:-1], wanted[:-1]))
