@@ -19,13 +19,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import Any
 
 import epochs
 
 sys.path[:0] = [str(epochs.SRC), str(epochs.HERE.parent / "tests"), str(epochs.HERE.parent / "examples" / "diabetes")]
 
 from diabetes import Diabetes
+from helpers.made_workers import MadeWorkers
 from tracked.console.search_parameters import SearchParameters, make_search_parameters
 from tracked.console.signals import Signals
 from tracked.search import coordinator
@@ -66,25 +67,15 @@ def record(store: str, experiment_id: str, task: Task) -> str:
     return str(run_id)
 
 
-class MadeUpWorkers:
+class MadeUpWorkers(MadeWorkers[Task]):
     """A worker that writes a made-up run at once, and takes the time between two runs."""
 
     def __init__(self, store: str, experiment_id: str, flush: Any) -> None:
+        super().__init__()
         self.store, self.experiment_id, self.flush = store, experiment_id, flush
         self.seconds: Seconds = {"whole": [], "CPU": []}
-        self._event: Event | None = None
+        self._outcome: Outcome | None = None
         self._begin: tuple[float, float] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    @property
-    def idle(self) -> int:
-        """One until its event is fetched."""
-        return int(self._event is None)
 
     def submit(self, task: Task) -> None:
         """Write the task's run."""
@@ -93,14 +84,13 @@ class MadeUpWorkers:
         if self._begin:
             self.seconds["whole"].append(time.perf_counter() - self._begin[0])
             self.seconds["CPU"].append(time.process_time() - self._begin[1])
-        self._event = Event(task, Outcome("ended", record(self.store, self.experiment_id, task)))
+        super().submit(task)
+        self._outcome = Outcome("ended", record(self.store, self.experiment_id, task))
         self._begin = time.perf_counter(), time.process_time()
 
     def wait(self, seconds: float) -> list[Event]:
         """Return the task's event."""
-        assert self._event
-        events, self._event = [self._event], None
-        return events
+        return [Event(self.running.pop(), self._outcome)]
 
 
 def make_search(folder: Path, run: Any, experiment_id: str, trials: int, workers: Any) -> coordinator.Search:

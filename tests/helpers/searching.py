@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any
 
 import mlflow
 import pytest
 from mlflow.entities import Metric
 
 from diabetes import Diabetes
+from helpers.made_workers import MadeWorkers
 from tracked.analysis.early_stopping import NOT_A_NUMBER, PRUNED
 from tracked.analysis.pruning import decide
 from tracked.analysis.trials import Direction
@@ -30,7 +30,7 @@ def make_curve(given: dict[str, Any]) -> list[float]:
     return [best + 2, best + 1, best, best + 0.5]
 
 
-class MadeUpWorkers:
+class MadeUpWorkers(MadeWorkers[Task]):
     """Workers that write what a training would have logged.
 
     Attributes:
@@ -40,28 +40,17 @@ class MadeUpWorkers:
     """
 
     def __init__(self, setting: Setting, count: int = 1, curve: Curve = make_curve) -> None:
-        self.setting, self.count, self.curve = setting, count, curve
+        super().__init__(count)
+        self.setting, self.curve = setting, curve
         self.tasks: list[Task] = []
-        self._queue: deque[Task] = deque()
         self.before: Callable[[Task], Any] = lambda task: "go on"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    @property
-    def idle(self) -> int:
-        return self.count - len(self._queue)
-
     def submit(self, task: Task) -> None:
-        assert self.idle > 0
+        super().submit(task)
         self.tasks.append(task)
-        self._queue.append(task)
 
     def wait(self, seconds: float) -> list[Event]:
-        task = self._queue.popleft()
+        task = self.running.pop(0)
         outcome = self.before(task)
         if outcome == "go on":
             outcome = self.carry_out(task)

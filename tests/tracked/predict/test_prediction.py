@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -16,6 +16,7 @@ import pytest
 
 from helpers import predicting
 from helpers.answering import Doubler
+from helpers.made_workers import MadeWorkers
 from tracked.analysis.observations import add_observations
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.signals import Signals
@@ -30,28 +31,15 @@ from tracked.verbs import predict
 BAD = [3, 25]
 
 
-class HereWorkers:
+class HereWorkers(MadeWorkers[Task]):
     """A worker that is this process."""
 
     def __init__(self, owner: Any, setting: Setting) -> None:
-        self.worker, self.task = worker.Worker(owner, setting), None
-        self.deaths: list[str] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    @property
-    def idle(self) -> int:
-        return int(self.task is None)
-
-    def submit(self, task: Task) -> None:
-        self.task = task
+        super().__init__()
+        self.worker = worker.Worker(owner, setting)
 
     def wait(self, seconds: float) -> list[Event]:
-        task, self.task = self.task, None
+        task = self.running.pop()
         return [Event(task, self.worker.carry_out(task))]
 
 
@@ -606,10 +594,10 @@ def test_worker_that_dies_is_replaced_and_ends_it_in_the_end(monkeypatch: pytest
         left = 2
 
         def wait(self, seconds: float) -> list[Event]:
-            if type(self).left and isinstance(self.task, PartTask) and self.task.number == 1:
+            (task,) = self.running
+            if type(self).left and isinstance(task, PartTask) and task.number == 1:
                 type(self).left -= 1
-                task, self.task = self.task, None
-                return [Event(task, None, "was killed by SIGKILL")]
+                return [Event(self.running.pop(), None, "was killed by SIGKILL")]
             return super().wait(seconds)
 
     monkeypatch.setattr(tracked_prediction, "choose_workers", lambda parameters: Dying)
@@ -625,9 +613,8 @@ def test_worker_that_dies_of_the_training_part_costs_drift_alone(
 ) -> None:
     class Dying(HereWorkers):
         def wait(self, seconds: float) -> list[Event]:
-            if isinstance(self.task, TrainingTask):
-                task, self.task = self.task, None
-                return [Event(task, None, "was killed by SIGKILL")]
+            if isinstance(self.running[0], TrainingTask):
+                return [Event(self.running.pop(), None, "was killed by SIGKILL")]
             return super().wait(seconds)
 
     monkeypatch.setattr(tracked_prediction, "choose_workers", lambda parameters: Dying)

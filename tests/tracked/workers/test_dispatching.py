@@ -2,39 +2,28 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.made_workers import MadeWorkers
 from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
 from tracked.workers.dispatching import Retry, dispatch
 from tracked.workers.tasks import Event
 
 
-class Made:
+class Made(MadeWorkers[int]):
     """Workers that answer a task with its square, in an order of their own, or die of it a number of times."""
 
     def __init__(self, count: int, deaths: list[int], order: list[int]) -> None:
-        self.count, self.deaths, self.order = count, Counter(dict(enumerate(deaths))), order
-        self.running: list[int] = []
+        super().__init__(count)
+        self.deaths, self.order = Counter(dict(enumerate(deaths))), order
         self.most = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    @property
-    def idle(self) -> int:
-        return self.count - len(self.running)
-
     def submit(self, task: int) -> None:
-        assert self.idle
-        self.running.append(task)
+        super().submit(task)
         self.most = max(self.most, len(self.running))
 
     def wait(self, seconds: float) -> list[Event[int, int]]:
