@@ -30,15 +30,21 @@ def make_search(root: Path) -> tuple[str, str]:
     return search, trial
 
 
+@pytest.fixture(autouse=True)
+def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of the run folders."""
+    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
+    return tmp_path / "snapshots"
+
+
 @pytest.mark.parametrize("close", ["dead", "trial"])
 def test_trial_that_waits_for_a_worker_is_not_closed_while_its_search_lives(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], close: str
+    store: str, snapshots: Path, capsys: pytest.CaptureFixture[str], close: str
 ) -> None:
     """It would lose its snapshots, and be trained again."""
-    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
-    search, trial = make_search(tmp_path / "snapshots")
+    search, trial = make_search(snapshots)
     with RunFolderLock(search_status.FILES) as lock:
-        lock.take(tmp_path / "snapshots" / search)
+        lock.take(snapshots / search)
         if close == "dead":
             unfinished.main(Diabetes(), ["--close=dead"], Signals())
             assert "closed" not in capsys.readouterr().out
@@ -46,14 +52,11 @@ def test_trial_that_waits_for_a_worker_is_not_closed_while_its_search_lives(
             with pytest.raises(UserError, match=rf"^close: run {trial} is of search {search}, which "):
                 unfinished.main(Diabetes(), ["--close", trial], Signals())
     assert mlflow.get_run(trial).info.status == "RUNNING"
-    assert (tmp_path / "snapshots" / trial / "journal.jsonl").exists()
+    assert (snapshots / trial / "journal.jsonl").exists()
 
 
-def test_dead_search_is_closed_with_its_trials(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
-    search, trial = make_search(tmp_path / "snapshots")
+def test_dead_search_is_closed_with_its_trials(store: str, snapshots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    search, trial = make_search(snapshots)
     unfinished.main(Diabetes(), ["--close=dead"], Signals())
     assert [mlflow.get_run(run_id).info.status for run_id in (search, trial)] == ["KILLED", "KILLED"]
     assert f"closed {trial} as KILLED" in capsys.readouterr().out
@@ -61,10 +64,9 @@ def test_dead_search_is_closed_with_its_trials(
 
 @pytest.mark.parametrize("verb", ["resume", "close"])
 def test_search_killed_after_its_version_was_registered_is_ended_as_finished(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+    store: str, snapshots: Path, verb: str
 ) -> None:
-    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
-    search, trial = make_search(tmp_path / "snapshots")
+    search, trial = make_search(snapshots)
     client = mlflow.MlflowClient()
     client.set_tag(search, REGISTERED, "1")
     client.set_terminated(trial)
@@ -79,37 +81,28 @@ def test_search_killed_after_its_version_was_registered_is_ended_as_finished(
         search_status.find_latest(Diabetes())
 
 
-def test_trial_resumed_as_a_training_names_its_search(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
-    search, trial = make_search(tmp_path / "snapshots")
+def test_trial_resumed_as_a_training_names_its_search(store: str, snapshots: Path) -> None:
+    search, trial = make_search(snapshots)
     told = rf"^resume: run {trial} is a training of search {search}: resume that, with search --resume {search}$"
     with pytest.raises(UserError, match=told):
         train.main(Diabetes(), [f"--resume={trial}"], Signals())
 
 
-def test_trial_that_finishes_while_its_search_is_closed_stays_finished(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
-    _, trial = make_search(tmp_path / "snapshots")
+def test_trial_that_finishes_while_its_search_is_closed_stays_finished(store: str, snapshots: Path) -> None:
+    _, trial = make_search(snapshots)
     (training,) = training_status.find_unfinished(Diabetes(), "0")
     mlflow.MlflowClient().set_terminated(trial, "FINISHED")
     assert close_run(Diabetes(), training) == f"{trial} was not closed: it has finished meanwhile"
     assert mlflow.get_run(trial).info.status == "FINISHED"
-    assert (tmp_path / "snapshots" / trial / "journal.jsonl").exists()
+    assert (snapshots / trial / "journal.jsonl").exists()
 
 
-def test_search_that_is_resumed_before_it_is_closed_keeps_its_trials(
-    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DIABETES_SNAPSHOTS", str(tmp_path / "snapshots"))
-    search, trial = make_search(tmp_path / "snapshots")
+def test_search_that_is_resumed_before_it_is_closed_keeps_its_trials(store: str, snapshots: Path) -> None:
+    search, trial = make_search(snapshots)
     (found,) = search_status.find_unfinished(Diabetes(), "0")
     trainings = training_status.find_unfinished(Diabetes(), "0")
     with RunFolderLock(search_status.FILES) as lock:
-        lock.take(tmp_path / "snapshots" / search)
+        lock.take(snapshots / search)
         (line,) = search_status.close(Diabetes(), found, trainings)
     assert line.startswith(f"{search} was not closed: ")
     assert [mlflow.get_run(one).info.status for one in (search, trial)] == ["RUNNING", "RUNNING"]
