@@ -48,9 +48,14 @@ class Layout:
 
 
 def choose(name: str, parameters: Any, metadata: Mapping[str, Any] | None) -> str:
-    """Choose what is given or, for auto, what a model's training read; see :meth:`Layout.of`."""
-    given = str(getattr(parameters, name))
-    if metadata is None or given != "auto":
+    """Choose what is given or, for auto, what a model's training read; see :meth:`Layout.of`.
+
+    Parameters of a verb that reads no table lack the name, which is auto.
+    """
+    if metadata is None:
+        return str(getattr(parameters, name))
+    given = str(getattr(parameters, name, "auto"))
+    if given != "auto":
         return given
     return str((metadata.get(READ_AS) or {}).get(name) or DEFAULTS[name])
 

@@ -46,6 +46,7 @@ class ImdbConv1D(Experiment):
     own_verbs: ClassVar[Mapping[str, str]] = {"explain": "imdb_conv1d.verbs.explain"}
     metrics = (Metric(schema.LOSS, "min"), Metric(schema.ACCURACY, "max"))
     terms = TERMS
+    request_name: ClassVar[str] = "texts"
     headline = (schema.LOSS, schema.ACCURACY)
     file_patterns = tuple(
         name.replace(".", r"\.").format(sha256="[0-9a-f]{64}") for name in (schema.VOCABULARY, schema.NGRAMS)
@@ -138,7 +139,7 @@ class ImdbConv1D(Experiment):
         """Make what classifies texts."""
         from imdb_conv1d.text_scorer import TextScorer
 
-        return TextScorer(model, self.find_inputs(request).columns, request.metadata)
+        return TextScorer(model, self.find_inputs(request).columns, request.metadata, request.online)
 
     def observe_training(self, scorer: Any, trained_on: TrainedOn) -> "dict[str, Any]":
         """Observe the validation part: of its own training part, a model knows every word and is too certain."""

@@ -30,11 +30,12 @@ class TextScorer:
         model: an ``mlflow.pyfunc.PyFuncModel``.
         inputs: names of the texts' columns; several are joined by line breaks.
         metadata: what was stored with the model.
+        online: be quick with few texts; the last bits of an answer may depend on the others.
     """
 
-    def __init__(self, model: Any, inputs: Sequence[str], metadata: Mapping[str, Any]) -> None:
+    def __init__(self, model: Any, inputs: Sequence[str], metadata: Mapping[str, Any], online: bool = False) -> None:
         self.classes = Classes.of_model(metadata)
-        self._model, self._inputs, self._raw = model, list(inputs), model.get_raw_model()
+        self._model, self._inputs, self._raw, self._online = model, list(inputs), model.get_raw_model(), online
         self._tokens, self._maxlen = str(metadata.get(schema.TOKENS, "words")), int(metadata.get(schema.MAXLEN) or 0)
         self._read: NumberedTexts | None = None
 
@@ -58,10 +59,17 @@ class TextScorer:
 
     def answer(self, table: pd.DataFrame) -> pd.DataFrame:
         """Predict each text's label, in batches of one shape: a text's bits do not depend on the others."""
-        read = self._read_texts(self._join(table))
-        predicted, probability = self._choose(self._predict(read))
+        return self.describe(self.predict(table)).set_axis(table.index)
+
+    def predict(self, table: pd.DataFrame) -> np.ndarray:
+        """Predict each text's probability of code 1, float64 [n], or of each of more labels, [n, labels]."""
+        return self._predict(self._read_texts(self._join(table)))
+
+    def describe(self, output: np.ndarray) -> pd.DataFrame:
+        """Name the labels of probabilities, each with the probability to tell."""
+        predicted, probability = self._choose(output)
         names = predicted.astype(np.int8) if self.classes.is_zero_one else self._name(predicted)
-        return pd.DataFrame({schema.PREDICTED: names, "probability": probability}, index=table.index)
+        return pd.DataFrame({schema.PREDICTED: names, "probability": probability})
 
     def observe(self, table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, Any]:
         """Count texts by their length, share of unknown words, label and probability."""

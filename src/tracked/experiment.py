@@ -224,12 +224,15 @@ class Request:
         whole: take all rows of data without a test part of their own.
         parameters: the verb's own parameters, an instance of its class.
         metadata: what ``package`` stored with the model (:class:`Package`); empty for models of earlier versions.
+        online: rows come few at a time, and a client waits for each answer: be quick with few rows. The last bits of an
+            answer may depend on the other rows, up to 1e-6. ``source`` is empty then.
     """
 
     source: str
     whole: bool = False
     parameters: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    online: bool = False
 
 
 class Part(Data, Protocol):
@@ -297,10 +300,30 @@ class Scorer(Protocol):
         """Answer rows, none of them bad: a table with the same index and ``columns``.
 
         An answer's bits must not depend on the other rows of the table, nor on their number: use batches of one shape.
+        Of an online request (:class:`Request`), they may.
         """
 
     def observe(self, table: "pd.DataFrame", answers: "pd.DataFrame") -> Observations:
         """Observe what may drift, such as lengths of inputs and shares of answers; {} for nothing."""
+
+
+class OnlineScorer(Scorer, Protocol):
+    """What an endpoint needs beside :class:`Scorer`: the model's own output, and the answers that it means.
+
+    ``answer(table)`` equals ``describe(predict(table))`` with the table's index. A table has values of JSON or texts of
+    CSV, as :class:`Scorer` has them.
+
+    One member is optional: ``explain(table)`` explains the answer to a table of one row. It returns JSON values, or
+    None if this model cannot be explained: ``pieces``, the input cut into pieces, each with ``text``, ``effect``
+    (a number, or None of what lies between), ``is_read`` and ``is_known``; ``parts``, the largest reasons first, each
+    with ``name``, ``effect`` and ``note``; and ``note``, a sentence that says what an effect is.
+    """
+
+    def predict(self, table: "pd.DataFrame") -> "np.ndarray":
+        """Compute the model's own output for rows, none of them bad, as its ``pyfunc`` gives it: [n, ...]."""
+
+    def describe(self, output: "np.ndarray") -> "pd.DataFrame":
+        """Describe such output: the answers with ``columns``, a row for each row, indexed from 0."""
 
 
 class Experiment(Protocol):
@@ -311,12 +334,13 @@ class Experiment(Protocol):
         Parameters: a subclass of ``tracked.console.train_parameters.TrainParameters`` with the experiment's own
             parameters.
         EvaluateParameters: a subclass of the class in ``tracked.console.verb_parameters``, where the experiment adds
-            parameters; ``PromoteParameters`` and ``PredictParameters`` likewise.
+            parameters; ``PromoteParameters``, ``PredictParameters`` and ``ServeParameters`` likewise.
         own_verbs: verbs of this experiment alone, each with the module whose ``main(experiment, argv, signals)`` runs
             it. The parameters of a verb ``look`` are the attribute ``LookParameters``, a subclass of
             ``tracked.console.parameters.Parameters``.
         metrics: the metrics of an epoch; the first is the loss.
         terms: the experiment's words for rows and loss.
+        request_name: what the rows of a plain request to the endpoint are called: {"rows": [...]}.
         headline: names of the scores shown at a version and in a comparison. The first is the mean of the rows' loss.
         file_patterns: name patterns of files that ``build`` writes to the run folder.
         data_parameters: names of the parameters that ``load`` depends on. Trainings with equal values of these that
@@ -341,9 +365,11 @@ class Experiment(Protocol):
     EvaluateParameters: type[Any] | None = None
     PromoteParameters: type[Any] | None = None
     PredictParameters: type[Any] | None = None
+    ServeParameters: type[Any] | None = None
     own_verbs: ClassVar[Mapping[str, str]] = {}
     metrics: Sequence[Metric]
     terms: Terms = Terms()
+    request_name: ClassVar[str] = "rows"
     headline: Sequence[str] = ("loss",)
     file_patterns: ClassVar[Sequence[str]] = ()
     data_parameters: ClassVar[Sequence[str]] = ()
@@ -438,7 +464,8 @@ class Experiment(Protocol):
         """Find what is read of a user's table, before the model is loaded.
 
         Args:
-            request: ``source`` is the user's ``data``, ``parameters`` are those of ``predict``.
+            request: ``source`` is the user's ``data``, ``parameters`` are those of ``predict``. Of an endpoint, which
+                is ``online``, they are those of ``serve``.
 
         Raises:
             UserError: if the model's metadata or the parameters name none.
@@ -447,6 +474,8 @@ class Experiment(Protocol):
 
     def open_scorer(self, model: Any, request: Request) -> Scorer:
         """Make what answers a user's rows; called in each process that does.
+
+        For ``serve``, whose requests are ``online``, an :class:`OnlineScorer`.
 
         Args:
             model: an ``mlflow.pyfunc.PyFuncModel``.

@@ -18,6 +18,7 @@ from imdb_conv1d.parameters import PredictParameters, TrainParameters
 from imdb_conv1d.text_scorer import TextScorer
 from tracked.analysis.observations import Counts
 from tracked.console.errors import UserError
+from tracked.console.parameters import Parameters
 from tracked.experiment import Request, TrainedOn
 
 SMALL = TrainParameters(maxlen=6, max_features=8, embedding_dims=4, filters=5, hidden_dims=3)
@@ -93,6 +94,16 @@ def test_answers_are_the_models_own(loaded: tuple[Any, dict[str, Any]]) -> None:
     np.testing.assert_allclose(answers["probability"], wanted, atol=1e-6)
 
 
+def test_answers_are_described_from_the_models_own_output(loaded: tuple[Any, dict[str, Any]]) -> None:
+    scorer, table = open_scorer(loaded), pd.DataFrame({"body": TEXTS}, index=range(7, 13))
+    output = scorer.predict(table)
+    assert (output.shape, output.dtype) == ((6,) if scorer.classes.is_binary else (6, 4), np.float64)
+    np.testing.assert_allclose(output, Pyfunc(loaded[0]).predict(TEXTS), atol=1e-6)
+    described = scorer.describe(output)
+    assert described.index.equals(pd.RangeIndex(6))
+    pd.testing.assert_frame_equal(described.set_axis(table.index), scorer.answer(table), check_exact=True)
+
+
 def test_answers_of_a_model_without_ids_are_the_same_up_to_rounding(loaded: tuple[Any, dict[str, Any]]) -> None:
     table = pd.DataFrame({"body": TEXTS})
     former = open_scorer((WithoutIds(loaded[0]), loaded[1])).answer(table)
@@ -165,6 +176,18 @@ def test_inputs_are_those_of_the_training_unless_others_are_given(loaded: tuple[
     assert find(text_column="a, b", encoding="latin-1") == (["a", "b"], "iso8859-1")
     with pytest.raises(UserError, match="encoding: 'x'"):
         find(encoding="x")
+
+
+class ServingParameters(Parameters):
+    """Parameters of a verb that reads no table: without columns and an encoding."""
+
+
+def test_inputs_of_a_verb_without_a_table_are_those_of_the_training(loaded: tuple[Any, dict[str, Any]]) -> None:
+    request = Request("", True, ServingParameters(), loaded[1], online=True)
+    found = EXPERIMENT.find_inputs(request)
+    assert (list(found.columns), found.encoding) == (["body"], "utf-8")
+    scorer = EXPERIMENT.open_scorer(Pyfunc(loaded[0]), request)
+    assert len(scorer.answer(pd.DataFrame({"body": TEXTS}))) == len(TEXTS)
 
 
 @pytest.fixture

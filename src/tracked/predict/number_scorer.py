@@ -45,13 +45,21 @@ class NumberScorer:
 
     def answer(self, table: pd.DataFrame) -> pd.DataFrame:
         """Answer each row with one number."""
+        return self.describe(self.predict(table)).set_axis(table.index)
+
+    def predict(self, table: pd.DataFrame) -> np.ndarray:
+        """Compute the model's own output, float32 [n, 1]."""
         numbers = self._read(table)
-        answers = np.empty(len(numbers), np.float32)
+        output = np.empty((len(numbers), 1), np.float32)
         for start in range(0, len(numbers), self.batch):
             piece = numbers[start : start + self.batch]
             filled = np.pad(piece, ((0, self.batch - len(piece)), (0, 0)))
-            answers[start : start + self.batch] = self.model.predict(filled)[: len(piece), 0]
-        return pd.DataFrame({ANSWER: answers}, index=table.index)
+            output[start : start + self.batch] = self.model.predict(filled)[: len(piece)]
+        return output
+
+    def describe(self, output: np.ndarray) -> pd.DataFrame:
+        """Name the output."""
+        return pd.DataFrame({ANSWER: output[:, 0]})
 
     def observe(self, table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, Any]:
         """Count rows by each column and by the answer."""

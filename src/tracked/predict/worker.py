@@ -16,12 +16,10 @@ from tracked.console.lines import one_line, say
 from tracked.console.predict_parameters import make_predict_parameters
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment, Request, Scorer
+from tracked.models.one_thread import ONE_THREAD, load_model
 from tracked.predict.tasks import Failed, Outcome, Part, PartTask, RejectedRow, Setting, Task, Training, TrainingTask
 from tracked.tables.rows import show_values
 from tracked.workers.lifetime import Lifetime
-
-# One thread a process: sums have the same bits whatever the number of workers is.
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 def start_worker(
@@ -120,12 +118,3 @@ class Worker:
         print(type(error).__name__, *traceback.format_tb(error.__traceback__), sep="\n", file=sys.stderr)
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__
         return f"({reason}); see {self.setting.folder}"
-
-
-def load_model(path: str) -> Any:
-    """Load a model that was checked."""
-    from tracked.models import loader
-    from tracked.training import reproducibility
-
-    reproducibility.import_tensorflow()
-    return loader.load(path)

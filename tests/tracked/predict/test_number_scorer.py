@@ -49,6 +49,16 @@ def test_rows_are_answered_in_their_order_in_batches_of_one_shape(scorer: Number
     assert set(scorer.model.shapes) <= {(4, 2)}
 
 
+def test_answers_are_described_from_the_models_own_output(scorer: NumberScorer) -> None:
+    rows = table([(10, 0), (0, 10), (1, 1), (2, 2), (3, 3)])
+    rows.index = pd.Index(range(5, 10))
+    output = scorer.predict(rows)
+    assert (output.shape, output.dtype) == ((5, 1), np.float32)
+    described = scorer.describe(output)
+    assert described.index.equals(pd.RangeIndex(5))
+    pd.testing.assert_frame_equal(described.set_axis(rows.index), scorer.answer(rows), check_exact=True)
+
+
 def test_columns_are_read_by_their_names_in_the_order_of_the_model(scorer: NumberScorer) -> None:
     rows = table([(10, 0)], other=["x"])[["bmi", "other", "age"]]
     assert scorer.answer(rows)["predicted"].tolist() == [1.0]
