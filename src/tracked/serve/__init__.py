@@ -1,0 +1,1 @@
+"""Serve a registered model over HTTP."""
