@@ -1,0 +1,44 @@
+"""Read the CSV of a body: a header, then a row a line. Every value is a text, exactly as it stands there."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from tracked.console.lines import format_count
+from tracked.serve.json_text import read_text
+from tracked.serve.refusals import Refusal
+from tracked.serve.rows import Rows, find_places
+
+NAME = "csv"  # in messages
+
+
+def read_csv(body: bytes, columns: Sequence[str]) -> Rows:
+    """Read rows of CSV in UTF-8, separated by commas. Blank lines are left out, a byte order mark is, too.
+
+    Raises:
+        Refusal: 400, if it is no CSV or its rows differ in length; 422, if its columns are not those.
+    """
+    lines = _read_lines(read_text(body, "utf-8-sig"))
+    if not lines:
+        raise Refusal(400, f"{NAME}: no header; allowed: a header with {', '.join(columns)}")
+    header, *rows = lines
+    places = find_places(NAME, header, columns)
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            many = f"{format_count(len(row), 'value')}, the header has {len(header):,}"
+            raise Refusal(400, f"{NAME}: row {number:,} has {many}; allowed: as many values as columns")
+    return Rows(tuple(columns), [[row[place] for place in places] for row in rows])
+
+
+def _read_lines(text: str) -> list[list[str]]:
+    """Read the header and the rows."""
+    limit = csv.field_size_limit(len(text) + 1)  # the process's: other readers have their own
+    try:
+        # Whatever a line ends with: what stands within quotes is not changed.
+        return list(filter(None, csv.reader(io.StringIO(text, newline=""), strict=True)))
+    except csv.Error:
+        raise Refusal(
+            400, f"{NAME}: a double quote is out of place; allowed: values in quotes, doubled within"
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
