@@ -21,6 +21,7 @@ from tracked.console import (
     find_rate_parameters,
     predict_parameters,
     search_parameters,
+    serve_parameters,
     train_parameters,
     verb_parameters,
 )
@@ -70,6 +71,7 @@ def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
         "unfinished": verb_parameters.UnfinishedParameters,
         "evaluate": verb_parameters.make_verb_parameters("evaluate", experiment),
         "predict": predict_parameters.make_predict_parameters(experiment),
+        "serve": serve_parameters.make_serve_parameters(experiment),
         "replay": verb_parameters.ReplayParameters,
         "compare": verb_parameters.CompareParameters,
         "promote": verb_parameters.make_verb_parameters("promote", experiment),

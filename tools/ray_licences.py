@@ -5,17 +5,21 @@ python tools/ray_licences.py
 """
 
 import re
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
-HEAD = ["| package | version | licence | installed without Ray, too |", "| --- | --- | --- | --- |"]
+HEAD = ["| package | version | licence |", "| --- | --- | --- |"]
 # As SPDX names them; packages write them in several ways.
 NAMES = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
+    "Apache License, Version 2.0": "Apache-2.0",
+    "MIT License": "MIT",
+    "GPLv2": "GPL-2.0",
     "BSD": "BSD-3-Clause",
     "BSD License": "BSD",
 }
@@ -36,12 +40,13 @@ def read_licence(found: metadata.Distribution) -> str:
 
 
 def make_table() -> list[str]:
-    """Make the table of the packages of requirements-ray.txt."""
+    """Make the table of the packages that requirements-ray.txt adds, as far as this platform has them."""
     own = read_pins("requirements.txt")
-    rows = [
-        f"| {name} | {version} | {read_licence(metadata.distribution(name))} | {'yes' if name in own else 'no'} |"
-        for name, version in sorted(read_pins("requirements-ray.txt").items())
-    ]
+    added = [one for one in sorted(read_pins("requirements-ray.txt").items()) if one[0] not in own]
+    rows = []
+    for name, version in added:
+        with suppress(metadata.PackageNotFoundError):  # of another platform
+            rows.append(f"| {name} | {version} | {read_licence(metadata.distribution(name))} |")
     return [*HEAD, *rows]
 
 

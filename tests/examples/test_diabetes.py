@@ -321,6 +321,7 @@ BAD = {
         "space: 'units=0..9' is not allowed; allowed: a search over patience, min_delta, ",
     ),
     "evaluate": ("--model=diabetes", "model: 'diabetes' is not allowed; allowed: models:/NAME@ALIAS, "),
+    "serve": ("--port=-1", "port: '-1' is not allowed; allowed: a whole number from 0 to 65535"),
     "predict": ("--data=rows.csv", "output: it must be given; allowed: a folder that is new, "),
     "replay": ("--patience=-1", "patience: '-1' is not allowed; allowed: auto, or whole numbers from 0"),
     "compare": ("--mode=up", "mode: 'up' is not allowed; allowed: auto, min or max"),
@@ -358,7 +359,7 @@ def test_mistake_is_reported_within_a_second(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [[], ["fit"], ["--patience=3"]])
 def test_unknown_verb_is_refused_with_the_known_ones(tmp_path: Path, given: list[str]) -> None:
     done = script("", tmp_path, *given)
-    allowed = "train, find_rate, search, evaluate, predict, replay, compare, promote, rollback, unfinished"
+    allowed = "train, find_rate, search, evaluate, predict, serve, replay, compare, promote, rollback, unfinished"
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: verb: {''.join(given)!r} is not allowed; allowed: {allowed}\n"
 
@@ -371,7 +372,7 @@ def test_help_prints_verbs_or_parameters(tmp_path: Path, verb: str) -> None:
         assert done.stdout.startswith(f"usage: diabetes.py {verb} [-h] ")
     else:
         assert done.stdout.startswith(
-            "verbs of diabetes: train, find_rate, search, evaluate, predict, replay, compare, promote, "
+            "verbs of diabetes: train, find_rate, search, evaluate, predict, serve, replay, compare, promote, "
         )
 
 

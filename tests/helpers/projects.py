@@ -12,6 +12,7 @@ from tracked.console import (
     find_rate_parameters,
     predict_parameters,
     search_parameters,
+    serve_parameters,
     train_parameters,
     verb_parameters,
 )
@@ -21,7 +22,7 @@ from tracked.experiment import Experiment
 
 # Of every experiment.
 VERBS = {entry: "train" if entry == "main" else entry for entry in (
-    "main", "find_rate", "search", "unfinished", "evaluate", "predict", "replay", "compare", "promote",
+    "main", "find_rate", "search", "unfinished", "evaluate", "predict", "serve", "replay", "compare", "promote",
     "rollback")}  # fmt: skip
 
 
@@ -41,6 +42,8 @@ class Project:
             return find_rate_parameters.make_find_rate_parameters(self.experiment)
         if entry == "predict":
             return predict_parameters.make_predict_parameters(self.experiment)
+        if entry == "serve":
+            return serve_parameters.make_serve_parameters(self.experiment)
         if entry == "search":
             return search_parameters.make_search_parameters(self.experiment)
         return fixed.get(entry) or verb_parameters.make_verb_parameters(entry, self.experiment)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tracked.console.lines import format_count
 from tracked.serve.json_text import read_text
 from tracked.serve.refusals import Refusal
-from tracked.serve.rows import Rows, find_places
+from tracked.serve.rows import Rows, find_places, reorder
 
 NAME = "csv"  # in messages
 
@@ -21,13 +21,13 @@ def read_csv(body: bytes, columns: Sequence[str]) -> Rows:
     lines = _read_lines(read_text(body, "utf-8-sig"))
     if not lines:
         raise Refusal(400, f"{NAME}: no header; allowed: a header with {', '.join(columns)}")
-    header, *rows = lines
+    header = lines.pop(0)
     places = find_places(NAME, header, columns)
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(lines, 1):
         if len(row) != len(header):
             many = f"{format_count(len(row), 'value')}, the header has {len(header):,}"
             raise Refusal(400, f"{NAME}: row {number:,} has {many}; allowed: as many values as columns")
-    return Rows(tuple(columns), [[row[place] for place in places] for row in rows])
+    return Rows(tuple(columns), reorder(lines, places))
 
 
 def _read_lines(text: str) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tracked.console.lines import format_count
 from tracked.serve.refusals import Refusal
-from tracked.serve.rows import Rows, find_places, require_list, take_lists, take_objects, take_rows
+from tracked.serve.rows import Rows, find_places, reorder, require_list, take_lists, take_objects, take_rows
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 PARAMS = "params"
@@ -51,8 +51,7 @@ def _take_split(form: str, table: Any, columns: Sequence[str]) -> Rows:
         raise Refusal(
             422, f"{form}: index has {format_count(len(index), 'label')}, data {len(given):,}; allowed: a label a row"
         )
-    is_ordered = places == sorted(places)
-    return Rows(tuple(columns), given if is_ordered else [[row[place] for place in places] for row in given])
+    return Rows(tuple(columns), reorder(given, places))
 
 
 def _take_columns(form: str, table: dict[str, Any], columns: Sequence[str]) -> Rows:

@@ -117,6 +117,11 @@ def find_places(name: str, given: Iterable[Any], columns: Sequence[str]) -> list
     return [found.index(column) for column in columns]
 
 
+def reorder(rows: list[list[Any]], places: Sequence[int]) -> list[list[Any]]:
+    """Bring each row's values in the order of ``places``: of as many as the row has values."""
+    return rows if places == sorted(places) else [[row[place] for place in places] for row in rows]
+
+
 def _finish(name: str, rows: list[list[Any]], columns: Sequence[str]) -> Rows:
     """Make rows whose values are single and finite.
 

@@ -1,5 +1,6 @@
 """The statuses of errors, and the limits beyond which a request gets one."""
 
+import json
 from dataclasses import dataclass
 
 
@@ -80,3 +81,9 @@ LIMITS = {
     "max_waiting": ("{rows} that wait for the model", 429),
     "timeout": ("seconds until the answer", 504),
 }
+
+
+def encode_error(status: int, message: str) -> bytes:
+    """Encode an error as MLflow's clients read it."""
+    known = STATUSES.get(status, STATUSES[400])
+    return json.dumps({"error_code": known.code, "message": message}, ensure_ascii=False).encode()

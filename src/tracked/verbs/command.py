@@ -16,6 +16,7 @@ VERBS = (
     "search",
     "evaluate",
     "predict",
+    "serve",
     "replay",
     "compare",
     "promote",

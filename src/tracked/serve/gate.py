@@ -1,0 +1,103 @@
+"""What every request passes: who may ask, what is counted, and one sentence for whatever goes wrong."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tracked.console.lines import warn
+from tracked.serve.access import Access
+from tracked.serve.bodies import ClientGone
+from tracked.serve.pages import CONTENT_SECURITY_POLICY
+from tracked.serve.refusals import Refusal
+from tracked.serve.service import Service
+from tracked.serve.statuses import encode_error
+
+Headers = list[tuple[bytes, bytes]]
+SAFE: Headers = [  # for the pages, and harmless elsewhere
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]  # fmt: skip
+
+
+class Gate:
+    """The outermost application.
+
+    Args:
+        find_service: gives the service, once there is one.
+        count_connections: the number of open ones, where the server knows it.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        paths: frozenset[str],
+        access: Access,
+        find_service: Callable[[], Service],
+        count_connections: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._app, self._paths, self._access = app, paths, access
+        self._find_service, self._count_connections = find_service, count_connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, or answer it with what is wrong."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        service, began = self._find_service(), time.perf_counter()
+        path = scope["path"] if scope["path"] in self._paths else "other"
+        status = 0
+
+        async def send_safely(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], *SAFE]}
+            await send(message)
+
+        service.open += 1
+        try:
+            if self._count_connections() > service.parameters.max_connections:
+                raise Refusal(503, "too many connections are open; try again", {"retry-after": "1"})
+            self._access.require(path, scope["headers"])
+            scope["app"] = self._app  # so that routes raise what they refuse
+            await self._app(scope, receive, send_safely)
+        except Refusal as refusal:
+            await _refuse(send_safely, refusal)
+        except HTTPException as error:
+            await _refuse(send_safely, _explain_path(error))
+        except ClientGone:
+            status = 499  # as proxies call it
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # its message may hold input, and is told nobody
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+            warn(f"{path}: {place}")
+            if not status:
+                await _refuse(send_safely, Refusal(500, f"it cannot be answered ({place})"))
+        finally:
+            service.open -= 1
+            service.meter.requests.labels(path, str(status)).inc()
+            service.meter.seconds.labels(path).observe(time.perf_counter() - began)
+
+
+def _explain_path(error: HTTPException) -> Refusal:
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return Refusal(405, f"the method is not allowed here; allowed: {allowed}", {"allow": allowed})
+    return Refusal(error.status_code, "there is no such path; /docs lists all of them")
+
+
+async def _refuse(send: Send, refusal: Refusal) -> None:
+    content = encode_error(refusal.status, refusal.message)
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    headers += [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,156 @@
+"""Keep the version under the alias loaded: the first one, and each other one that passes its check."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracked.console.errors import RunFailed, UserError
+from tracked.console.lines import format_count, one_line, say
+from tracked.experiment import Experiment
+from tracked.serve.meter import Meter
+from tracked.serve.pool import Pool
+from tracked.serve.scorer_process import UnfitModel
+from tracked.serve.waiting import Waiting
+
+if TYPE_CHECKING:
+    from tracked.runs.registry import StoredModel
+    from tracked.serve.version import Version
+
+
+class Keeper:
+    """Holds the scorers of the version that answers, and puts others in their place.
+
+    Args:
+        parameters: a ``ServeParameters``.
+        explain_bad: see :class:`tracked.serve.pool.Pool`.
+
+    Attributes:
+        pool: of the version that answers; None until the first one is loaded.
+    """
+
+    def __init__(
+        self,
+        owner: Experiment,
+        parameters: Any,
+        waiting: Waiting,
+        meter: Meter,
+        explain_bad: Callable[[int, str], str],
+    ) -> None:
+        self._owner, self._parameters, self._waiting, self._meter = owner, parameters, waiting, meter
+        self._explain_bad = explain_bad
+        self.pool: Pool | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{owner.name}-serve-"))
+        self._count = 0  # of downloads, for their folders
+        self._refused = ""  # the version that failed its check
+        self._told = ""  # what was said last
+        self._wanted = asyncio.Event()
+
+    def reload(self) -> None:
+        """Look for another version now, also for one that was refused before."""
+        self._refused = self._told = ""
+        self._wanted.set()
+
+    async def begin(self) -> None:
+        """Load the version under the alias.
+
+        Raises:
+            UserError: if there is none, or it cannot be served.
+        """
+        say(f"loading {self._parameters.model}")
+        stored = await asyncio.to_thread(self._find, True)
+        try:
+            await self._take(await asyncio.to_thread(self._fetch, stored))
+        except UnfitModel as error:
+            raise UserError(f"model: {stored.title} cannot be served: {error}; give another version") from None
+
+    async def run(self) -> None:
+        """Take other versions as they come, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._parameters.reload or None):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self._look()
+            except Exception as error:  # whatever happens, the version that answers stays
+                self._tell(f"looking for another version failed ({type(error).__name__}: {one_line(error)})")
+
+    async def _look(self) -> None:
+        """Take the version under the alias, if it is another one that passes its check."""
+        assert self.pool
+        former = self.pool.version
+        try:
+            stored = await asyncio.to_thread(self._find)
+        except UserError as error:
+            self._tell(f"{error}; {former.stored.title} stays")
+            return
+        if stored.uri in (former.stored.uri, self._refused):
+            return
+        say(f"loading {stored.title}; {former.stored.title} answers meanwhile")
+        try:
+            await self._take(await asyncio.to_thread(self._fetch, stored))
+        except (UserError, UnfitModel, RunFailed, OSError) as error:
+            # A disk or a registry may be better by the next look; a version stays what it is.
+            self._refused = "" if isinstance(error, OSError) else stored.uri
+            self._meter.reloads.labels("refused").inc()
+            self._tell(f"{stored.title} is refused: {one_line(error)}; {former.stored.title} stays")
+        else:
+            self._meter.reloads.labels("taken").inc()
+
+    async def _take(self, version: "Version") -> None:
+        """Load a version and let it answer; the scorers of the former one end once they have answered what they have.
+
+        Raises:
+            UnfitModel: if it cannot be served.
+        """
+        parameters, former = self._parameters, self.pool
+        pool = Pool(version, self._waiting, self._meter, parameters.workers, parameters.timeout, self._explain_bad)
+        try:
+            scorers = await pool.load()
+        except BaseException:
+            shutil.rmtree(version.folder, ignore_errors=True)
+            raise
+        self.pool = pool
+        pool.begin(scorers)
+        self._told = ""
+        self._meter.show_version(version.name, version.digest)
+        say(
+            f"{version.stored.title} answers, on {format_count(len(scorers), 'scorer')} (SHA-256 {version.digest[:12]})"
+        )
+        if former:
+            await former.retire()
+            shutil.rmtree(former.version.folder, ignore_errors=True)
+
+    def _find(self, is_first: bool = False) -> "StoredModel":
+        from tracked.runs import connection, registry  # slow, and the server answers already
+
+        if is_first:
+            connection.require_answers()
+        return registry.find(self._parameters.model)
+
+    def _fetch(self, stored: "StoredModel") -> "Version":
+        from tracked.serve.version import fetch
+
+        self._count += 1
+        folder = self._folder / str(self._count)
+        try:
+            return fetch(self._owner, stored, self._parameters, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _tell(self, line: str) -> None:
+        """Say what went wrong, once while it stays the same."""
+        if line != self._told:
+            say(line)
+        self._told = line
+
+    async def close(self) -> None:
+        """End the scorers, and remove the downloads."""
+        if self.pool:
+            await self.pool.retire()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,96 @@
+"""A scorer's process as the server sees it: started, asked, ended."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from tracked.serve.frames import Answered, Batch, Ready, Setting, Unfit, encode, receive
+from tracked.serve.scorer import work
+
+LOAD_SECONDS = 300.0  # in which a scorer must have loaded its model
+
+
+class UnfitModel(Exception):
+    """A model cannot be served, in one sentence."""
+
+
+class ScorerEnded(Exception):
+    """A scorer's process ended, or did not answer in time and was killed; the message says how."""
+
+
+class ScorerProcess:
+    """A process that scores, and the connection to it."""
+
+    def __init__(self, process: SpawnProcess, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._process, self._reader, self._writer = process, reader, writer
+
+    @classmethod
+    async def start(cls, setting: Setting, name: str) -> "ScorerProcess":
+        """Start a process; it loads its model meanwhile."""
+        ours, theirs = socket.socketpair()
+        # A fresh Python: TensorFlow's threads do not survive a fork, and it has none of the server's connections.
+        process = multiprocessing.get_context("spawn").Process(
+            target=work, args=(theirs, setting), name=name, daemon=True
+        )
+        try:
+            await asyncio.get_running_loop().run_in_executor(None, process.start)
+        finally:
+            theirs.close()  # so that the end of the process ends the connection
+        reader, writer = await asyncio.open_connection(sock=ours)
+        return cls(process, reader, writer)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid or 0
+
+    async def load(self) -> Ready:
+        """Wait until the model is loaded and checked.
+
+        Raises:
+            UnfitModel: if it cannot be served.
+            ScorerEnded: if the process ended.
+        """
+        loaded: Ready | Unfit = await self._receive(LOAD_SECONDS)
+        if isinstance(loaded, Unfit):
+            raise UnfitModel(loaded.reason)
+        return loaded
+
+    async def score(self, batch: Batch, seconds: float) -> Sequence[Answered]:
+        """Let it answer a batch: an outcome for each request.
+
+        Raises:
+            ScorerEnded: if the process ended, or did not answer in time.
+        """
+        with suppress(OSError):  # what it leaves unread is found below
+            self._writer.write(encode(batch))
+        answered: Sequence[Answered] = await self._receive(seconds)
+        return answered
+
+    async def _receive(self, seconds: float) -> Any:
+        try:
+            async with asyncio.timeout(seconds):
+                return await receive(self._reader)
+        except TimeoutError:
+            await self.end(signal.SIGKILL)
+            raise ScorerEnded(f"did not answer within {seconds:.0f} s and was killed") from None
+        except (EOFError, OSError):
+            raise ScorerEnded(_describe(await self.end(signal.SIGKILL))) from None
+
+    async def end(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        """End the process, which has nothing to finish; returns its exit code."""
+        self._writer.close()
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signum)
+        await asyncio.get_running_loop().run_in_executor(None, self._process.join)
+        return self._process.exitcode or 0
+
+
+def _describe(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

@@ -1,0 +1,78 @@
+"""Run an endpoint until it is asked to end."""
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+from contextlib import suppress
+from typing import Any
+
+from tracked.console.errors import UserError
+from tracked.console.lines import say
+from tracked.experiment import Experiment
+from tracked.serve.access import Access
+from tracked.serve.app import make_app
+from tracked.serve.http_server import make_server
+from tracked.serve.service import Service
+
+SPARE_FILES = 128  # descriptors beside those of the connections
+
+
+def run(owner: Experiment, parameters: Any, token: str) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish what has begun.
+
+    Args:
+        parameters: a ``ServeParameters``.
+        token: that requests need; empty for none.
+
+    Raises:
+        UserError: if the address cannot be listened at, or the model cannot be served.
+    """
+    listener = _listen(parameters.host, parameters.port)
+    with suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, parameters.max_connections + SPARE_FILES), hard))
+    asyncio.run(_serve(owner, parameters, token, listener))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen at an address: nobody else can take it from now on.
+
+    Raises:
+        UserError: if that is not possible.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError:
+        raise UserError(f"host: {host!r} is not allowed; allowed: an address of this machine") from None
+    # With its protocol, so that asyncio sends small answers without a delay.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise UserError(
+            f"port: {port} at {host} cannot be listened at ({os.strerror(error.errno or 0)}); allowed: a free port, or "
+            "0 to find one"
+        ) from None
+    return listener
+
+
+async def _serve(owner: Experiment, parameters: Any, token: str, listener: socket.socket) -> None:
+    service = Service(owner, parameters, bool(token))
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, service.drain)
+    loop.add_signal_handler(signal.SIGHUP, service.keeper.reload)
+    app = make_app(lambda: service, Access.of(parameters, token), lambda: len(server.server_state.connections))
+    server = make_server(app, parameters.receive_timeout)
+    host, port = listener.getsockname()[:2]
+    say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}")
+    running = asyncio.create_task(server.serve([listener]))
+    try:
+        await service.ended
+    finally:
+        server.should_exit = True
+        await running
