@@ -152,5 +152,5 @@ class Keeper:
     async def close(self) -> None:
         """End the scorers, and remove the downloads."""
         if self.pool:
-            await self.pool.retire()
+            await self.pool.close()
         shutil.rmtree(self._folder, ignore_errors=True)
