@@ -12,7 +12,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tracked.serve.statuses import encode_error
 
 KEEP_ALIVE = 65  # seconds that a connection may idle: longer than most proxies keep theirs, so that these close first
-GRACE = 2.0  # seconds after which a connection is closed whose client does not read its refusal
+GRACE = 2.0  # seconds in which the application refuses a body that is late, before the server does
+LATE = "the request did not arrive in time"
 HEADERS = 32_768  # bytes of a request's head
 
 
@@ -62,10 +63,12 @@ class TimedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came, and wait for the rest of the request, if there is one."""
         super().data_received(data)
-        if not self._is_incomplete():
-            self._stop()
-        elif self._limit is None:
-            self._limit = self.loop.call_later(self.receive_seconds, self._expire)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Go on to what came behind the request that is answered; it may be half a request."""
+        super().on_response_complete()
+        self._watch()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer half a request; let a whole one be answered though its client has nothing more to send."""
@@ -86,6 +89,13 @@ class TimedProtocol(H11Protocol):
         state = self.conn.their_state
         return state is h11.SEND_BODY or (state is h11.IDLE and bool(self.conn.trailing_data[0]))
 
+    def _watch(self) -> None:
+        """Wait for the rest of a request, if there is one to come."""
+        if not self._is_incomplete():
+            self._stop()
+        elif self._limit is None:
+            self._limit = self.loop.call_later(self.receive_seconds, self._expire)
+
     def _stop(self) -> None:
         if self._limit is not None:
             self._limit.cancel()
@@ -94,10 +104,10 @@ class TimedProtocol(H11Protocol):
     def _expire(self) -> None:
         self._limit = None
         if self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.SEND_RESPONSE:
-            # The application waits for the body under the same limit, and refuses it: then nothing more is read.
-            self._limit = self.loop.call_later(GRACE, self.transport.close)
+            # The application waits for the body under the same limit, and refuses it; its time began after the head.
+            self._limit = self.loop.call_later(GRACE, self._refuse, 408, LATE)
         else:
-            self._refuse(408, "the request did not arrive in time")
+            self._refuse(408, LATE)
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer by itself, and close; just close where an answer has begun, or nothing was asked."""
