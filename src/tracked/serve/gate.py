@@ -51,7 +51,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         service, began = self._find_service(), time.perf_counter()
-        path = scope["path"] if scope["path"] in self._paths else "other"
+        path = path if (path := find_path(scope)) in self._paths else "other"
         status = 0
 
         async def send_safely(message: Message) -> None:
@@ -64,7 +64,8 @@ class Gate:
         service.open += 1
         try:
             if self._count_connections() > service.parameters.max_connections:
-                raise Refusal(503, "too many connections are open; try again", {"retry-after": "1"})
+                headers = {"retry-after": "1", "connection": "close"}  # so that there are fewer
+                raise Refusal(503, "too many connections are open; try again", headers)
             self._access.require(path, scope["headers"])
             scope["app"] = self._app  # so that routes raise what they refuse
             await self._app(scope, receive, send_safely)
@@ -88,9 +89,15 @@ class Gate:
             service.meter.seconds.labels(path).observe(time.perf_counter() - began)
 
 
+def find_path(scope: Scope) -> str:
+    """Find the path that a route is for, below the prefix where another server has mounted the application."""
+    path, prefix = scope["path"], scope.get("root_path", "")
+    return path[len(prefix) :] if prefix and path.startswith(f"{prefix}/") else path
+
+
 def _explain_path(error: HTTPException) -> Refusal:
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         return Refusal(405, f"the method is not allowed here; allowed: {allowed}", {"allow": allowed})
     return Refusal(error.status_code, "there is no such path; /docs lists all of them")
 
