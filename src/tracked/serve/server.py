@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from tracked.console.errors import UserError
+from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import say
 from tracked.experiment import Experiment
 from tracked.serve.access import Access
@@ -16,6 +16,7 @@ from tracked.serve.app import make_app
 from tracked.serve.http_server import make_server
 from tracked.serve.service import Service
 
+BACKLOG = 1024  # connections that wait to be accepted
 SPARE_FILES = 128  # descriptors beside those of the connections
 
 
@@ -28,6 +29,7 @@ def run(owner: Experiment, parameters: Any, token: str) -> None:
 
     Raises:
         UserError: if the address cannot be listened at, or the model cannot be served.
+        RunFailed: if the server ends though nobody asked for it.
     """
     listener = _listen(parameters.host, parameters.port)
     with suppress(ValueError, OSError):
@@ -51,6 +53,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
+        listener.listen(BACKLOG)  # Linux lets several sockets be bound to a port that none of them listens at
     except OSError as error:
         listener.close()
         raise UserError(
@@ -72,7 +75,10 @@ async def _serve(owner: Experiment, parameters: Any, token: str, listener: socke
     say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}")
     running = asyncio.create_task(server.serve([listener]))
     try:
-        await service.ended
+        await asyncio.wait({running, service.ended}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         server.should_exit = True
         await running
+    if not service.ended.done():
+        raise RunFailed("the HTTP server ended by itself")
+    service.ended.result()
