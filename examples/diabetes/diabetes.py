@@ -110,7 +110,8 @@ class Diabetes(Experiment):
         """Answer with the network."""
         from tracked.predict.number_scorer import NumberScorer
 
-        return NumberScorer(model, dict.fromkeys(MEASUREMENTS, EDGES), answer_edges=range(50, 301, 25))
+        edges = dict.fromkeys(MEASUREMENTS, EDGES)
+        return NumberScorer(model, edges, answer_edges=range(50, 301, 25), online=request.online)
 
     def observe_training(self, scorer: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
         """Observe measurements and answers of the data of the training."""
