@@ -32,15 +32,17 @@ FILES = {"/page.js": "text/javascript", "/page.css": "text/css"}
 class Endpoint:
     """The paths of an endpoint, over its service, which is there once the application's lifespan has begun."""
 
-    def __init__(self, make_service: Callable[[], Service]) -> None:
-        self._make_service = make_service
+    def __init__(self, make_service: Callable[[], Service], waits: bool) -> None:
+        self._make_service, self._waits = make_service, waits
         self.service: Service
 
     @asynccontextmanager
     async def live(self, app: Any) -> AsyncIterator[None]:
-        """Begin the service, and close it at the end; requests are refused until its model is loaded."""
+        """Begin the service, and close it at the end."""
         self.service = self._make_service()
         try:
+            if self._waits:
+                await self.service.began
             yield
         finally:
             await self.service.close()
@@ -155,6 +157,8 @@ def _find_content_type(scope: Scope) -> str:
 def create_app(experiment: Experiment, **parameters: Any) -> Gate:
     """Create the application for another ASGI server, which then limits connections and the time of a head.
 
+    It has started once its model is loaded.
+
     Args:
         parameters: of ``ServeParameters``; host and port are the server's.
 
@@ -163,18 +167,23 @@ def create_app(experiment: Experiment, **parameters: Any) -> Gate:
     """
     checked = make_serve_parameters(experiment).parse([f"--{name}={value}" for name, value in parameters.items()])
     token = read_token(checked)
-    return make_app(lambda: Service(experiment, checked, bool(token)), Access.of(checked, token))
+    return make_app(lambda: Service(experiment, checked, bool(token)), Access.of(checked, token), waits=True)
 
 
 def make_app(
-    make_service: Callable[[], Service], access: Access, count_connections: Callable[[], int] = lambda: 0
+    make_service: Callable[[], Service],
+    access: Access,
+    count_connections: Callable[[], int] = lambda: 0,
+    waits: bool = False,
 ) -> Gate:
     """Make the application; its lifespan begins and ends the service.
 
     Args:
         make_service: called in the server's event loop.
+        count_connections: the number of open ones.
+        waits: whether the lifespan begins once the model is loaded; else requests are refused until then.
     """
-    endpoint = Endpoint(make_service)
+    endpoint = Endpoint(make_service, waits)
     routes = endpoint.list_routes()
     app = Router(routes, redirect_slashes=False, lifespan=endpoint.live)
     paths = frozenset(route.path for route in routes)

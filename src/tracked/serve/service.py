@@ -30,7 +30,8 @@ class Service:
 
     Attributes:
         open: the number of requests that have begun and have no answer yet.
-        ended: done once the service was asked to end and has nothing to answer; an error if it cannot begin.
+        began: done once the first model is loaded; an error if that is not possible.
+        ended: done once the service was asked to end and has nothing to answer; the same error.
     """
 
     def __init__(self, owner: Experiment, parameters: Any, needs_token: bool = False) -> None:
@@ -41,7 +42,9 @@ class Service:
         self.keeper = Keeper(owner, parameters, waiting, self.meter, self._explain_bad)
         self.is_draining, self._is_forced = False, False
         self._drainer: asyncio.Task[None] | None = None
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.began: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
         self.meter.waiting.set_function(lambda: self._waiting.rows)
         self.meter.scorers.set_function(lambda: self.keeper.pool.alive if self.keeper.pool else 0)
         self.meter.ready.set_function(lambda: float(self.is_ready))
@@ -51,9 +54,12 @@ class Service:
         try:
             await self.keeper.begin()
         except Exception as error:
-            if not self.ended.done():
-                self.ended.set_exception(error)
+            for future in (self.began, self.ended):
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # not everybody waits for both
             return
+        self.began.set_result(None)
         await self.keeper.run()
 
     @property
