@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 
 # A clone needs no install; anywhere else, the package is installed and this folder does not exist.
-SRC = str((Path(__file__).resolve().parent / "../../src").resolve())
-sys.path.insert(0, SRC)
+sys.path.insert(0, str((Path(__file__).resolve().parent / "../../src").resolve()))
 
 from ray import serve
 
 from imdb_conv1d.experiment import EXPERIMENT
-from tracked.serve.app import Gate, create_app
+from tracked.serve import gate
+from tracked.serve.app import create_app
 
 MODEL = "models:/imdb-conv1d@champion"
 
@@ -27,14 +27,16 @@ MODEL = "models:/imdb-conv1d@champion"
 def make_deployment(model: str, replicas: int, waiting: int) -> serve.Application:
     """Make the deployment: replicas with one scorer each."""
 
-    def make() -> Gate:
+    def make() -> gate.Gate:
         return create_app(EXPERIMENT, model=model, workers=1)
+
+    folder = str(Path(gate.__file__).parents[2])
 
     @serve.deployment(
         num_replicas=replicas,
         max_ongoing_requests=64,
         max_queued_requests=waiting,
-        ray_actor_options={"num_cpus": 0.5, "runtime_env": {"env_vars": {"PYTHONPATH": SRC}}},
+        ray_actor_options={"num_cpus": 0.5, "runtime_env": {"env_vars": {"PYTHONPATH": folder}}},
     )
     @serve.ingress(make)
     class Endpoint:
