@@ -1,6 +1,6 @@
 """Serve the sentiment classifier as two replicas under Ray Serve: the same application, another server before it.
 
-make .venv/ready-ray
+uv pip install -r requirements-ray.txt
 python examples/ray_serve/serve_on_ray.py --model models:/imdb-conv1d@champion --port 8000
 
 Each replica is an endpoint of its own with one scorer. Ray Serve spreads requests, replaces replicas, and refuses what

@@ -45,6 +45,12 @@ class TextScorer:
         """The predicted label, and a probability: of two labels, of the one with code 1; of more, of this one."""
         return {schema.PREDICTED: "int8" if self.classes.is_zero_one else "str", "probability": "float64"}
 
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What an answer's columns mean, for an endpoint's pages."""
+        of = f"of {self.classes.names[1]!r}" if self.classes.is_binary else "of the predicted label"
+        return {schema.PREDICTED: "the label", "probability": of}
+
     def find_bad(self, table: pd.DataFrame) -> dict[Any, str]:
         """Find the rows whose text is missing, empty, or something else than a text."""
         bad: dict[Any, str] = {}

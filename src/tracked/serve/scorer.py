@@ -17,6 +17,7 @@ from tracked.experiment import Request
 from tracked.serve.frames import Answered, Bad, Batch, Failed, Form, Ready, Setting, Unfit, encode, receive_blocking
 
 NEEDED = ("find_bad", "predict", "describe")
+LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # a second thread would be another scorer's
 TOLERANCE = 1e-6  # between answers alone and among others
 
 
@@ -63,7 +64,7 @@ class Scoring:
         """
         from tracked.models import one_thread
 
-        os.environ.update(one_thread.ONE_THREAD)
+        os.environ.update(one_thread.ONE_THREAD | LIBRARIES)
         experiment = setting.experiment
         parameters = make_serve_parameters(experiment).model_validate(dict(setting.given))
         request = Request("", True, parameters, setting.metadata, online=True)
