@@ -36,6 +36,10 @@ MODULE_FILE = "keras_module.txt"
 MODULES = {"keras", "tensorflow.keras", "keras._tf_keras.keras", "keras.api._tf_keras.keras"}
 
 
+class NotDownloaded(UserError):
+    """A model that cannot be downloaded now, and perhaps later."""
+
+
 @dataclass(frozen=True)
 class ModelMetadata:
     """The part of a model's metadata that describes its training data.
@@ -65,15 +69,16 @@ def download(owner: Experiment, stored: StoredModel, folder: Path) -> Downloaded
         folder: an empty one, or one to be made: all of its files are checked.
 
     Raises:
-        UserError: if the model cannot be downloaded, has a loader, a module or a file that is not known to be harmless,
-            belongs to another experiment, or cannot be evaluated by this experiment.
+        NotDownloaded: if the model cannot be downloaded.
+        UserError: if it has a loader, a module or a file that is not known to be harmless, belongs to another
+            experiment, or cannot be evaluated by this experiment.
     """
     uri = stored.uri
     try:
         path = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
         meta = Model.load(str(path))
     except (MlflowException, OSError) as error:
-        raise UserError(f"model: {uri!r} cannot be downloaded ({one_line(error)}); give a complete model") from None
+        raise NotDownloaded(f"model: {uri!r} cannot be downloaded ({one_line(error)}); give a complete model") from None
     advice = f"allowed: a model that this project trained, or a SavedModel or .keras file logged by {LOADER}"
     flavor = meta.flavors.get("python_function", {})
     loader = flavor.get("loader_module")

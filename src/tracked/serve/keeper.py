@@ -47,7 +47,7 @@ class Keeper:
         self._count = 0  # of downloads, for their folders
         self._refused = ""  # the version that failed its check
         self._told = ""  # what was said last
-        self._wanted = asyncio.Event()
+        self._wanted, self._is_closed = asyncio.Event(), False
 
     def reload(self) -> None:
         """Look for another version now, also for one that was refused before."""
@@ -88,14 +88,19 @@ class Keeper:
         except UserError as error:
             self._tell(f"{error}; {former.stored.title} stays")
             return
-        if stored.uri in (former.stored.uri, self._refused):
+        if stored.uri == former.stored.uri:
+            self._told = ""  # whatever was wrong is over
+            return
+        if stored.uri == self._refused:
             return
         say(f"loading {stored.title}; {former.stored.title} answers meanwhile")
         try:
             await self._take(await asyncio.to_thread(self._fetch, stored))
         except (UserError, UnfitModel, RunFailed, OSError) as error:
+            from tracked.models.loader import NotDownloaded  # with MLflow, which has been imported by now
+
             # A disk or a registry may be better by the next look; a version stays what it is.
-            self._refused = "" if isinstance(error, OSError) else stored.uri
+            self._refused = "" if isinstance(error, OSError | NotDownloaded) else stored.uri
             self._meter.reloads.labels("refused").inc()
             self._tell(f"{stored.title} is refused: {one_line(error)}; {former.stored.title} stays")
         else:
@@ -142,6 +147,9 @@ class Keeper:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+        finally:
+            if self._is_closed:  # meanwhile: a thread cannot be broken off
+                shutil.rmtree(self._folder, ignore_errors=True)
 
     def _tell(self, line: str) -> None:
         """Say what went wrong, once while it stays the same."""
@@ -151,6 +159,7 @@ class Keeper:
 
     async def close(self) -> None:
         """End the scorers, and remove the downloads."""
+        self._is_closed = True
         if self.pool:
-            await self.pool.retire()
+            await self.pool.close()
         shutil.rmtree(self._folder, ignore_errors=True)

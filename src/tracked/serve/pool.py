@@ -77,6 +77,13 @@ class Pool:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
 
+    async def close(self) -> None:
+        """End the scorers at once, whatever they have."""
+        self._is_retired = True
+        for slot in self._slots:
+            slot.cancel()
+        await asyncio.gather(*self._slots, return_exceptions=True)
+
     async def _start_first(self, number: int) -> ScorerProcess:
         for attempt in range(ATTEMPTS):
             try:
@@ -90,7 +97,7 @@ class Pool:
         scorer = await ScorerProcess.start(self.version.setting, f"scorer-{number}")
         try:
             self.ready = await scorer.load()
-        except asyncio.CancelledError:
+        except BaseException:
             await scorer.end()
             raise
         return scorer

@@ -106,7 +106,9 @@ class Scoring:
         try:
             bad = self._scorer.find_bad(table)
         except Exception as error:
-            return [Failed(_locate(error))] * len(parts)
+            if len(parts) == 1:
+                return [Failed(_locate(error))]
+            return [alone for part in batch.parts for alone in self.score(Batch(batch.columns, [part]))]
         for part in parts if bad else ():
             part.find_bad(bad)
         good = [part for part in parts if part.answered is None]

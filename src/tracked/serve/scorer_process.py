@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-import os
 import signal
 import socket
 from collections.abc import Sequence
@@ -78,16 +77,15 @@ class ScorerProcess:
             async with asyncio.timeout(seconds):
                 return await receive(self._reader)
         except TimeoutError:
-            await self.end(signal.SIGKILL)
+            await self.end()
             raise ScorerEnded(f"did not answer within {seconds:.0f} s and was killed") from None
         except (EOFError, OSError):
-            raise ScorerEnded(_describe(await self.end(signal.SIGKILL))) from None
+            raise ScorerEnded(_describe(await self.end())) from None
 
-    async def end(self, signum: signal.Signals = signal.SIGTERM) -> int:
-        """End the process, which has nothing to finish; returns its exit code."""
+    async def end(self) -> int:
+        """End the process, which has nothing to finish, also one that is stopped; returns its exit code."""
         self._writer.close()
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signum)
+        self._process.kill()  # unless its end was seen: its PID may be reused
         await asyncio.get_running_loop().run_in_executor(None, self._process.join)
         return self._process.exitcode or 0
 

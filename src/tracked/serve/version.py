@@ -8,7 +8,6 @@ from typing import Any
 from tracked.console.errors import UserError
 from tracked.experiment import Experiment, Request
 from tracked.models import loader
-from tracked.runs import registry
 from tracked.runs.registry import StoredModel
 from tracked.serve.frames import Setting
 from tracked.serve.payloads import parse_invocations
@@ -36,15 +35,6 @@ class Version:
     def name(self) -> str:
         """The name in answers: that of the registered model and its version, else the URI."""
         return f"{self.stored.name}/{self.stored.version}" if self.stored.version else self.stored.uri
-
-
-def find(uri: str) -> StoredModel:
-    """Find the version under a URI.
-
-    Raises:
-        UserError: if there is none, or the registry does not answer.
-    """
-    return registry.find(uri)
 
 
 def fetch(owner: Experiment, stored: StoredModel, parameters: Any, folder: Path) -> Version:
