@@ -28,7 +28,7 @@ def make_deployment(model: str, replicas: int, waiting: int) -> serve.Applicatio
     """Make the deployment: replicas with one scorer each."""
 
     def make() -> gate.Gate:
-        return create_app(EXPERIMENT, model=model, workers=1)
+        return create_app(EXPERIMENT, is_local=True, model=model, workers=1)  # main listens at 127.0.0.1
 
     folder = str(Path(gate.__file__).parents[2])
 

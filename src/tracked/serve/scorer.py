@@ -24,7 +24,7 @@ TOLERANCE = 1e-6  # between answers alone and among others
 def work(connection: socket.socket, setting: Setting) -> None:
     """Load the model, then score batches until the server ends: a scorer's process."""
     os.setpgid(0, 0)  # Ctrl-C reaches the server alone, which ends its scorers
-    stream = connection.makefile("rb")
+    stream, status = connection.makefile("rb"), 0
     try:
         try:
             scoring = Scoring.open(setting)
@@ -40,9 +40,12 @@ def work(connection: socket.socket, setting: Setting) -> None:
             connection.sendall(encode(scoring.score(receive_blocking(stream))))
     except (EOFError, OSError):  # the server has ended
         pass
+    except Exception as error:
+        _locate(error)
+        status = 1
     finally:
         sys.stdout.flush()
-        os._exit(0)  # libraries' threads may wait for each other at the end
+        os._exit(status)  # libraries' threads may wait for each other at the end
 
 
 class Scoring:
@@ -107,7 +110,7 @@ class Scoring:
             bad = self._scorer.find_bad(table)
         except Exception as error:
             if len(parts) == 1:
-                return [Failed(_locate(error))]
+                return [_fail(error)]
             return [alone for part in batch.parts for alone in self.score(Batch(batch.columns, [part]))]
         for part in parts if bad else ():
             part.find_bad(bad)
@@ -116,7 +119,7 @@ class Scoring:
             self._answer(good, table)
         except Exception as error:
             for part in good:
-                part.answered = Failed(_locate(error))
+                part.answered = _fail(error)
                 if len(good) > 1:
                     self._answer_alone(part, table)
         return [part.answered for part in parts if part.answered is not None]
@@ -125,7 +128,7 @@ class Scoring:
         try:
             self._answer([part], table)
         except Exception as error:
-            part.answered = Failed(_locate(error))
+            part.answered = _fail(error)
 
     def _answer(self, parts: Sequence["_Part"], table: Any) -> None:
         import numpy as np
@@ -193,6 +196,11 @@ class _Part:
 
 def _dump(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _fail(error: Exception) -> Failed:
+    _locate(error)
+    return Failed("a fault of the model or of its scorer, which the log names")
 
 
 def _locate(error: Exception) -> str:
