@@ -56,7 +56,7 @@ class Access:
             and _strip_port(host.decode("latin-1").lower()) not in self.hosts
         ):
             raise Refusal(403, "the name in Host is not allowed; the parameter hosts of the endpoint adds names")
-        if origin and origin.partition(b"://")[2].lower() != host.lower():
+        if origin and (not host or origin.partition(b"://")[2].lower() != host.lower()):
             raise Refusal(403, "pages of other sites may not ask: Origin differs from Host")
         if self.token and path in PROTECTED:
             scheme, _, given = authorization.partition(b" ")

@@ -97,7 +97,7 @@ def _strip_prefix(scope: Scope) -> str:
 
 def _explain_path(error: HTTPException) -> Refusal:
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         return Refusal(405, f"the method is not allowed here; allowed: {allowed}", {"allow": allowed})
     return Refusal(error.status_code, NO_PATH)
 

@@ -12,7 +12,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tracked.serve.statuses import encode_error
 
 KEEP_ALIVE = 65  # seconds that a connection may idle: longer than most proxies keep theirs, so that these close first
-GRACE = 2.0  # seconds for a client to read the last answer
+GRACE = 2.0  # seconds for a client to read the last answer, and for the application to refuse a body that is late
+LATE = "the request did not arrive in time"
 HEADERS = 32_768  # bytes of a request's head
 BACKLOG = 128  # connections that wait to be accepted, which are accepted at once
 ENDED = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)  # of a request that has arrived
@@ -137,10 +138,10 @@ class GuardedProtocol(H11Protocol):
     def _expire(self) -> None:
         self._limit = None
         if self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.SEND_RESPONSE:
-            # The application waits for the body under the same limit, and refuses it: then nothing more is read.
-            self._limit = self.loop.call_later(GRACE, self.transport.abort)
+            # The application waits for the body under the same limit, and refuses it; its time began after the head.
+            self._limit = self.loop.call_later(GRACE, self._refuse, 408, LATE)
         else:
-            self._refuse(408, "the request did not arrive in time")
+            self._refuse(408, LATE)
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer by itself, and close; just close where an answer has begun, or nothing was asked."""

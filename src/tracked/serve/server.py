@@ -28,6 +28,7 @@ def run(owner: Experiment, parameters: Any, token: str) -> None:
 
     Raises:
         UserError: if the address cannot be listened at, or the model cannot be served.
+        RunFailed: if the server ends though nobody asked for it.
     """
     listener = _listen(parameters.host, parameters.port)
     _raise_limit(parameters.max_connections + BACKLOG + SPARE_FILES)
@@ -58,7 +59,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-        listener.listen(BACKLOG)
+        listener.listen(BACKLOG)  # Linux lets several sockets be bound to a port that none of them listens at
     except OSError as error:
         listener.close()
         raise UserError(
