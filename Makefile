@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate ui test lint faults predict-faults search-faults bench bench-accuracy docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui test lint faults predict-faults search-faults serve-faults bench bench-accuracy docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -22,6 +22,9 @@ unfinished: $(VENV)/ready ## list unfinished trainings
 
 evaluate: $(VENV)/ready ## evaluate the newest candidate
 	@$(RUN) src/evaluate.py
+
+serve: $(VENV)/ready ## serve the newest candidate at http://127.0.0.1:5050
+	@$(RUN) src/serve.py --model models:/imdb-conv1d@candidate
 
 ui: $(VENV)/ready ## start the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
@@ -49,6 +52,9 @@ predict-faults: $(VENV)/ready-dev ## kill and resume predictions at each named p
 
 search-faults: $(VENV)/ready-dev ## kill and resume a search 50 times, and compare it with an uninterrupted one: half an hour
 	@$(RUN) tools/search_faults.py --table bench/out/search-faults.md
+
+serve-faults: $(VENV)/ready-dev ## load an endpoint for ten minutes with kills, reloads and rude clients, and compare each answer
+	@$(RUN) tools/serve_faults.py
 
 bench: $(VENV)/ready-dev ## time an epoch against other implementations, and profile it: 28 minutes
 	@for part in peers short growth step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done

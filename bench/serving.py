@@ -107,11 +107,11 @@ def make_environment(folder: Path) -> dict[str, str]:
 
 
 def measure_memory(process: "subprocess.Popen[bytes]") -> float:
-    """Measure the memory of a process and all below it in MB, pages that they share counted once a process."""
+    """Measure the memory of a process and all below it in MB; pages that they share are counted once."""
     total = 0.0
     for pid in find_tree(process.pid):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        total += int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total += int(next(line for line in lines if line.startswith("Pss:")).split()[1]) / 1024
     return total
 
 

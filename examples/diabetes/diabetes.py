@@ -1,7 +1,7 @@
 """Predict the progression of a patient's diabetes: a regression that is trained, evaluated and promoted.
 
 python examples/diabetes/diabetes.py train --patience 20
-python examples/diabetes/diabetes.py evaluate            # and predict, serve, replay, compare, promote, rollback, unfinished
+python examples/diabetes/diabetes.py evaluate    # and predict, serve, replay, compare, promote, rollback, unfinished
 mlflow run examples/diabetes -P patience=20
 
 Data: 442 patients of Efron et al. (2004), shipped with scikit-learn, with ten measurements and a score from 25 to 346
@@ -110,7 +110,8 @@ class Diabetes(Experiment):
         """Answer with the network."""
         from tracked.predict.number_scorer import NumberScorer
 
-        return NumberScorer(model, dict.fromkeys(MEASUREMENTS, EDGES), answer_edges=range(50, 301, 25))
+        edges = dict.fromkeys(MEASUREMENTS, EDGES)
+        return NumberScorer(model, edges, answer_edges=range(50, 301, 25), online=request.online)
 
     def observe_training(self, scorer: Any, trained_on: TrainedOn) -> Mapping[str, Any]:
         """Observe measurements and answers of the data of the training."""

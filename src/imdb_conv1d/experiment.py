@@ -143,9 +143,9 @@ class ImdbConv1D(Experiment):
 
     def observe_training(self, scorer: Any, trained_on: TrainedOn) -> "dict[str, Any]":
         """Observe the validation part: of its own training part, a model knows every word and is too certain."""
-        from imdb_conv1d import text_scorer
+        from imdb_conv1d import text_observations
 
-        return text_scorer.observe_training(scorer, trained_on)
+        return text_observations.observe_training(scorer, trained_on)
 
     def predict_baselines(self, part: "TextsPart", trained_on: TrainedOn) -> "dict[str, pd.DataFrame]":
         """Predict with the most frequent class and a linear model, fitted on the model's own training part."""

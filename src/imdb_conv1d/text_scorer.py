@@ -1,26 +1,24 @@
 """Classify a user's texts: labels and probabilities, and what may drift."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from imdb_conv1d import baselines, schema
+from imdb_conv1d import schema
+from imdb_conv1d.kept_tables import KeptTables
 from imdb_conv1d.labels import Classes
 from imdb_conv1d.numbered_texts import NumberedTexts
 from imdb_conv1d.predict import predict_probabilities
 from imdb_conv1d.text_model import CHUNK
+from imdb_conv1d.text_observations import count_texts
+from imdb_conv1d.text_reasons import TextReasons
 from imdb_conv1d.tokenizer import PADDING
-from tracked.analysis.observations import add_observations, count_classes, count_values
-from tracked.experiment import TrainedOn
 
 BATCH = 4096  # texts scored in one call, which bounds the memory
-MAX_REFERENCE = 20_000  # texts of the validation part that are observed
-LENGTHS = (0, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
-PERCENT = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
-PROBABILITIES = tuple(tenth / 10 for tenth in range(1, 10))
 
 
 class TextScorer:
@@ -37,12 +35,21 @@ class TextScorer:
         self.classes = Classes.of_model(metadata)
         self._model, self._inputs, self._raw, self._online = model, list(inputs), model.get_raw_model(), online
         self._tokens, self._maxlen = str(metadata.get(schema.TOKENS, "words")), int(metadata.get(schema.MAXLEN) or 0)
+        outputs = 1 if self.classes.is_binary else len(self.classes)
+        self._kept = KeptTables.of(self._raw, outputs, self._maxlen, self._tokens) if online else None
+        self._names = np.array(self.classes.names, dtype=object)
         self._read: NumberedTexts | None = None
 
     @property
     def columns(self) -> Mapping[str, str]:
         """The predicted label, and a probability: of two labels, of the one with code 1; of more, of this one."""
         return {schema.PREDICTED: "int8" if self.classes.is_zero_one else "str", "probability": "float64"}
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """What an answer's columns mean, for an endpoint's pages."""
+        of = f"of {self.classes.names[1]!r}" if self.classes.is_binary else "of the predicted label"
+        return {schema.PREDICTED: "the label", "probability": of}
 
     def find_bad(self, table: pd.DataFrame) -> dict[Any, str]:
         """Find the rows whose text is missing, empty, or something else than a text."""
@@ -63,13 +70,27 @@ class TextScorer:
 
     def predict(self, table: pd.DataFrame) -> np.ndarray:
         """Predict each text's probability of code 1, float64 [n], or of each of more labels, [n, labels]."""
-        return self._predict(self._read_texts(self._join(table)))
+        texts = self._join(table)
+        if self._kept:
+            return self._kept.predict(texts)
+        if self._online:
+            return predict_probabilities(self._model, pd.Series(texts, dtype=object), self.classes)
+        return self._predict(self._read_texts(texts))
 
     def describe(self, output: np.ndarray) -> pd.DataFrame:
         """Name the labels of probabilities, each with the probability to tell."""
         predicted, probability = self._choose(output)
-        names = predicted.astype(np.int8) if self.classes.is_zero_one else self._name(predicted)
+        names = predicted.astype(np.int8) if self.classes.is_zero_one else pd.array(self._names[predicted], dtype="str")
         return pd.DataFrame({schema.PREDICTED: names, "probability": probability})
+
+    def explain(self, table: pd.DataFrame) -> Mapping[str, Any] | None:
+        """Explain the answer to a table of one text by what of the text made it; None if the network is another one."""
+        return self._reasons.tell(self._join(table)[0]) if self._reasons else None
+
+    @cached_property
+    def _reasons(self) -> TextReasons | None:
+        """What explains, made when it is asked for: its weights take twice the memory of the model's own."""
+        return TextReasons.of(self._raw, self.classes, self._maxlen, self._tokens)
 
     def observe(self, table: pd.DataFrame, answers: pd.DataFrame) -> dict[str, Any]:
         """Count texts by their length, share of unknown words, label and probability."""
@@ -121,33 +142,9 @@ class TextScorer:
         chosen = probabilities.argmax(axis=1)
         return chosen, probabilities[np.arange(len(chosen)), chosen]
 
-    def _name(self, codes: np.ndarray) -> pd.Series:
-        return pd.array(np.array(self.classes.names, dtype=object)[codes], dtype="str")
-
     def _observe(self, read: NumberedTexts, codes: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
-        seen: dict[str, Any] = {f"{self._tokens} of a text": count_values(read.split.lengths, LENGTHS)}
-        if read.ids is not None:
-            seen[f"unknown {self._tokens} in percent"] = count_values(100 * read.share_unknown(), PERCENT)
-        seen["predicted label"] = count_classes(codes, self.classes.names)
-        what = f"probability of {self.classes.names[1]!r}" if self.classes.is_binary else "probability of the label"
-        return seen | {what: count_values(probability, PROBABILITIES)}
+        return count_texts(read, self._tokens, self.classes, codes, probability)
 
 
 def _is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value))
-
-
-def observe_training(scorer: TextScorer, trained_on: TrainedOn) -> dict[str, Any]:
-    """Observe the validation part of a model's data, or ``MAX_REFERENCE`` of its texts, chosen by their hashes.
-
-    Raises:
-        UserError: if the data cannot be read again, or have changed.
-    """
-    texts = baselines.load_training(trained_on, scorer.classes)
-    first = int(texts.positions("validation")[0])  # a part's numbers are in the order of its hashes
-    seen: dict[str, Any] = {}
-    for numbers, piece in texts.read_texts(["validation"]):
-        chosen = [text for text, taken in zip(piece, numbers < first + MAX_REFERENCE, strict=True) if taken]
-        if chosen:
-            seen = add_observations(seen, scorer.observe_texts(chosen))
-    return seen

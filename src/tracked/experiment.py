@@ -313,10 +313,11 @@ class OnlineScorer(Scorer, Protocol):
     ``answer(table)`` equals ``describe(predict(table))`` with the table's index. A table has values of JSON or texts of
     CSV, as :class:`Scorer` has them.
 
-    One member is optional: ``explain(table)`` explains the answer to a table of one row. It returns JSON values, or
-    None if this model cannot be explained: ``pieces``, the input cut into pieces, each with ``text``, ``effect``
-    (a number, or None of what lies between), ``is_read`` and ``is_known``; ``parts``, the largest reasons first, each
-    with ``name``, ``effect`` and ``note``; and ``note``, a sentence that says what an effect is.
+    Two members are optional. ``notes`` says in a few words what columns of an answer mean, by name. ``explain(table)``
+    explains the answer to a table of one row. It returns JSON values, or None if this model cannot be explained:
+    ``pieces``, the input cut into pieces, each with ``text``, ``effect`` (a number, or None of what lies between),
+    ``is_read`` and ``is_known``; ``parts``, the largest reasons first, each with ``name``, ``effect`` and ``note``; and
+    ``note``, a sentence that says what an effect is.
     """
 
     def predict(self, table: "pd.DataFrame") -> "np.ndarray":

@@ -82,6 +82,11 @@ def test_training_is_observed_in_measurements_of_both_seen_parts_and_answers_of_
         Diabetes().observe_training(scorer, TrainedOn(digest="0", source=dataset.source))
 
 
+@pytest.mark.parametrize("online", [False, True])
+def test_scorer_is_quick_with_few_rows_where_a_client_waits(online: bool) -> None:
+    assert Diabetes().open_scorer(Halves(), Request("", online=online)).online == online
+
+
 def mlflow_run(uri: str, *arguments: str, manager: str = "local", status: int = 0, is_warm: bool = True) -> str:
     """Run ``mlflow run`` on the example from the project's root, as in the README; return its output with errors.
 

@@ -1,5 +1,6 @@
 """The scorer of texts: answers equal to the model's, bad rows, what is observed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.reviews import make_reviews, read_part
-from imdb_conv1d import dataset, networks, sources, text_model, text_scorer, tokenizer
+from imdb_conv1d import dataset, networks, sources, text_model, text_observations, tokenizer
 from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.numbered_texts import NumberedTexts
 from imdb_conv1d.parameters import PredictParameters, TrainParameters
@@ -82,6 +83,18 @@ def open_scorer(loaded: tuple[Any, dict[str, Any]], **parameters: Any) -> TextSc
     return EXPERIMENT.open_scorer(Pyfunc(loaded[0]), Request("x.csv", True, given, loaded[1]))
 
 
+class ServingParameters(Parameters):
+    """Parameters of a verb that reads no table: without columns and an encoding."""
+
+
+def online(loaded: tuple[Any, dict[str, Any]]) -> Request:
+    return Request("", True, ServingParameters(), loaded[1], online=True)
+
+
+def open_online(loaded: tuple[Any, dict[str, Any]]) -> TextScorer:
+    return EXPERIMENT.open_scorer(Pyfunc(loaded[0]), online(loaded))
+
+
 def test_answers_are_the_models_own(loaded: tuple[Any, dict[str, Any]]) -> None:
     scorer, names = open_scorer(loaded), np.array(loaded[1]["labels"], dtype=object)
     table = pd.DataFrame({"body": TEXTS}, index=range(7, 13))
@@ -102,6 +115,46 @@ def test_answers_are_described_from_the_models_own_output(loaded: tuple[Any, dic
     described = scorer.describe(output)
     assert described.index.equals(pd.RangeIndex(6))
     pd.testing.assert_frame_equal(described.set_axis(table.index), scorer.answer(table), check_exact=True)
+
+
+def test_online_answers_are_those_of_the_model_alone_and_among_others(loaded: tuple[Any, dict[str, Any]]) -> None:
+    chance = np.random.default_rng(3)
+    texts = [" ".join(chance.choice(["good", "Film!", "bad,", "été", "unknown"], size)) or "!" for size in range(40)]
+    expected = Pyfunc(loaded[0]).predict(texts)
+    for model in (loaded[0], WithoutIds(loaded[0])):
+        scorer = open_online((model, loaded[1]))
+        together = scorer.predict(pd.DataFrame({"body": texts}))
+        alone = np.concatenate([scorer.predict(pd.DataFrame({"body": [text]})) for text in texts])
+        np.testing.assert_allclose(together, expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(alone, expected, rtol=0, atol=1e-6)
+
+
+def test_online_answers_do_not_call_the_model(
+    loaded: tuple[Any, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, table = Pyfunc(loaded[0]), pd.DataFrame({"body": TEXTS}, index=range(7, 13))
+    scorer, expected = EXPERIMENT.open_scorer(model, online(loaded)), open_scorer(loaded).answer(table)
+    monkeypatch.setattr(model, "predict", lambda texts: pytest.fail("called"))
+    pd.testing.assert_frame_equal(scorer.answer(table), expected, check_exact=False, rtol=0, atol=1e-6)
+    assert scorer.observe(table, expected) == open_scorer(loaded).observe(table, expected)
+
+
+def test_explanation_of_an_online_answer_is_the_text_in_pieces(loaded: tuple[Any, dict[str, Any]]) -> None:
+    scorer, parts = open_online(loaded), 0
+    for text in TEXTS:
+        found = scorer.explain(pd.DataFrame({"body": [text]})) or pytest.fail("not explained")
+        assert "".join(piece["text"] for piece in found["pieces"]) == text
+        assert {part["note"].split()[1].rstrip("s") for part in found["parts"]} <= {"filter"}
+        assert json.loads(json.dumps(found)) == found
+        parts += len(found["parts"])
+    assert parts
+
+
+def test_model_of_another_network_or_length_is_not_explained(loaded: tuple[Any, dict[str, Any]]) -> None:
+    table = pd.DataFrame({"body": TEXTS[:1]})
+    assert open_online((WithoutIds(loaded[0]), loaded[1])).explain(table) is None
+    unknown = {name: value for name, value in loaded[1].items() if name != "maxlen"}
+    assert open_online((loaded[0], unknown)).explain(table) is None
 
 
 def test_answers_of_a_model_without_ids_are_the_same_up_to_rounding(loaded: tuple[Any, dict[str, Any]]) -> None:
@@ -178,16 +231,9 @@ def test_inputs_are_those_of_the_training_unless_others_are_given(loaded: tuple[
         find(encoding="x")
 
 
-class ServingParameters(Parameters):
-    """Parameters of a verb that reads no table: without columns and an encoding."""
-
-
 def test_inputs_of_a_verb_without_a_table_are_those_of_the_training(loaded: tuple[Any, dict[str, Any]]) -> None:
-    request = Request("", True, ServingParameters(), loaded[1], online=True)
-    found = EXPERIMENT.find_inputs(request)
+    found = EXPERIMENT.find_inputs(online(loaded))
     assert (list(found.columns), found.encoding) == (["body"], "utf-8")
-    scorer = EXPERIMENT.open_scorer(Pyfunc(loaded[0]), request)
-    assert len(scorer.answer(pd.DataFrame({"body": TEXTS}))) == len(TEXTS)
 
 
 @pytest.fixture
@@ -207,7 +253,7 @@ def test_training_is_observed_in_its_validation_part(
     scorer, trained_on = of_reviews
     part = read_part(dataset.load(sources.resolve(trained_on.source), 0.2), "validation")
     assert EXPERIMENT.observe_training(scorer, trained_on) == scorer.observe_texts(part["text"].tolist())
-    monkeypatch.setattr(text_scorer, "MAX_REFERENCE", 7)
+    monkeypatch.setattr(text_observations, "MAX_REFERENCE", 7)
     assert EXPERIMENT.observe_training(scorer, trained_on) == scorer.observe_texts(part["text"].tolist()[:7])
 
 

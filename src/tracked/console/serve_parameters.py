@@ -16,6 +16,7 @@ from tracked.experiment import Experiment
 
 TOKEN = "SERVE_TOKEN"
 TOKEN_FORM = re.compile(r"[!-~]{16,}")  # what a header can hold
+HOST = r"([A-Za-z0-9_][\w.-]*|\[[0-9A-Fa-f:.]+\])"
 HOSTS = "auto, or names of hosts separated by commas, without ports"
 
 
@@ -37,7 +38,7 @@ class ServeParameters(Parameters):
     receive_timeout: int = Field(10, ge=1, le=3600, description="Seconds in which a request must have arrived")
     timeout: int = Field(30, ge=1, le=3600, description="Seconds in which a request that has arrived is answered")
     drain: int = Field(30, ge=0, le=3600, description="Seconds to finish what is being answered, once asked to end")
-    hosts: Annotated[str, StringConstraints(pattern=r"^[\w.:\[\]-]+(, *[\w.:\[\]-]+)*$")] = Field(
+    hosts: Annotated[str, StringConstraints(pattern=rf"^{HOST}(, *{HOST})*$")] = Field(
         AUTO, description="Names that a request's Host may have, such as a proxy's; auto: those of this machine, or "
         "any if host is another address", json_schema_extra={"allowed": HOSTS})  # fmt: skip
 

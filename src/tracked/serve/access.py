@@ -8,7 +8,8 @@ from tracked.console.executors import AUTO
 from tracked.serve.refusals import Refusal
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
-PROTECTED = frozenset({"/predict", "/invocations", "/explain", "/version", "/metrics"})  # the paths that need the token
+PROTECTED = frozenset({"/predict", "/invocations", "/explain", "/metrics"})  # the paths that need the token
+PROBES = frozenset({"/health", "/ping", "/ready"})  # asked by whatever name a machine has
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class Access:
     @classmethod
     def of(cls, parameters: Any, token: str) -> "Access":
         """Make the rules of a ``ServeParameters``."""
-        if parameters.hosts != AUTO:
-            return cls(frozenset(name.strip().lower() for name in parameters.hosts.split(",")), token)
-        return cls(LOCAL | {parameters.host.lower()} if parameters.is_local else None, token)
+        given = set() if parameters.hosts == AUTO else {name.strip().lower() for name in parameters.hosts.split(",")}
+        if not parameters.is_local:
+            return cls(frozenset(given) or None, token)
+        own = parameters.host.lower()
+        return cls(LOCAL | {f"[{own}]" if ":" in own else own} | given, token)
 
     def require(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
         """Refuse a request that may not be answered.
@@ -47,7 +50,11 @@ class Access:
                 origin = value
             elif name == b"authorization":
                 authorization = value
-        if self.hosts is not None and _strip_port(host.decode("latin-1").lower()) not in self.hosts:
+        if (
+            path not in PROBES
+            and self.hosts is not None
+            and _strip_port(host.decode("latin-1").lower()) not in self.hosts
+        ):
             raise Refusal(403, "the name in Host is not allowed; the parameter hosts of the endpoint adds names")
         if origin and (not host or origin.partition(b"://")[2].lower() != host.lower()):
             raise Refusal(403, "pages of other sites may not ask: Origin differs from Host")

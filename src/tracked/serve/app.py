@@ -24,7 +24,7 @@ from tracked.serve.payloads import Rows, check_rows, parse_invocations, parse_pl
 from tracked.serve.refusals import Refusal
 from tracked.serve.service import Service
 
-Parse: TypeAlias = Callable[[bytes, str, Sequence[str]], Rows]
+Parse: TypeAlias = Callable[[bytes, str, Sequence[str], int], Rows]
 BEGIN, END = b'{"predictions": [', b"]}"
 FILES = {"/page.js": "text/javascript", "/page.css": "text/css"}
 
@@ -32,15 +32,17 @@ FILES = {"/page.js": "text/javascript", "/page.css": "text/css"}
 class Endpoint:
     """The paths of an endpoint, over its service, which is there once the application's lifespan has begun."""
 
-    def __init__(self, make_service: Callable[[], Service]) -> None:
-        self._make_service = make_service
+    def __init__(self, make_service: Callable[[], Service], waits: bool) -> None:
+        self._make_service, self._waits = make_service, waits
         self.service: Service
 
     @asynccontextmanager
     async def live(self, app: Any) -> AsyncIterator[None]:
-        """Begin the service, and close it at the end; requests are refused until its model is loaded."""
+        """Begin the service, and close it at the end."""
         self.service = self._make_service()
         try:
+            if self._waits:
+                await self.service.began
             yield
         finally:
             await self.service.close()
@@ -62,8 +64,8 @@ class Endpoint:
             *(Route(path, answer, methods=["POST"]) for path, answer in posts.items()),
         ]
 
-    def _parse_plain(self, body: bytes, content_type: str, columns: Sequence[str]) -> Rows:
-        return parse_plain(body, content_type, self.service.owner.request_name, columns)
+    def _parse_plain(self, body: bytes, content_type: str, columns: Sequence[str], max_rows: int) -> Rows:
+        return parse_plain(body, content_type, self.service.owner.request_name, columns, max_rows)
 
     def _describe(self, request: Request) -> EndpointFacts:
         return self.service.describe(str(request.base_url).rstrip("/"))
@@ -127,11 +129,13 @@ class Scoring:
         limits = service.parameters
         body = await read_body(scope, receive, limits.max_body, limits.receive_timeout)
         columns = service.require_open()
-        rows = self._parse(body, _find_content_type(scope), columns)
+        rows = self._parse(body, _find_content_type(scope), columns, limits.max_rows)
         check_rows(rows, limits.max_rows, limits.max_length, service.owner.request_name)
         if self._form == "explanation":
             self._require_one(rows)
-        answers, version = await service.answer(rows.columns, rows.rows, self._form)
+        answers, version = await service.answer(
+            rows.columns, rows.rows, self._form, scope.get("state", {}).get("leaving")
+        )
         content = answers[0] if self._form == "explanation" else b"".join((BEGIN, b", ".join(answers), END))
         headers = [
             (b"content-type", b"application/json"),
@@ -152,30 +156,32 @@ def _find_content_type(scope: Scope) -> str:
     return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"content-type"), "")
 
 
-def create_app(experiment: Experiment, **parameters: Any) -> Gate:
+def create_app(experiment: Experiment, *, is_local: bool = False, **parameters: Any) -> Gate:
     """Create the application for another ASGI server, which then limits connections and the time of a head.
 
+    It has started once its model is loaded.
+
     Args:
-        parameters: of ``ServeParameters``; host and port are the server's.
+        is_local: whether the server listens at a loopback address; else the environment must have ``SERVE_TOKEN``.
+        parameters: of ``ServeParameters``, but the server's host and port.
 
     Raises:
-        UserError: if one is not allowed.
+        UserError: if one is not allowed, or the token is missing.
     """
-    checked = make_serve_parameters(experiment).parse([f"--{name}={value}" for name, value in parameters.items()])
+    words = {"host": "127.0.0.1" if is_local else "0.0.0.0", **parameters}
+    checked = make_serve_parameters(experiment).parse([f"--{name}={value}" for name, value in words.items()])
     token = read_token(checked)
-    return make_app(lambda: Service(experiment, checked, bool(token)), Access.of(checked, token))
+    return make_app(lambda: Service(experiment, checked, bool(token)), Access.of(checked, token), waits=True)
 
 
-def make_app(
-    make_service: Callable[[], Service], access: Access, count_connections: Callable[[], int] = lambda: 0
-) -> Gate:
+def make_app(make_service: Callable[[], Service], access: Access, waits: bool = False) -> Gate:
     """Make the application; its lifespan begins and ends the service.
 
     Args:
         make_service: called in the server's event loop.
+        waits: whether the lifespan begins once the model is loaded; else requests are refused until then.
     """
-    endpoint = Endpoint(make_service)
+    endpoint = Endpoint(make_service, waits)
     routes = endpoint.list_routes()
     app = Router(routes, redirect_slashes=False, lifespan=endpoint.live)
-    paths = frozenset(route.path for route in routes)
-    return Gate(app, paths, access, lambda: endpoint.service, count_connections)
+    return Gate(app, frozenset(route.path for route in routes), access, lambda: endpoint.service)

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from itertools import islice
 
 from tracked.console.lines import format_count
 from tracked.serve.json_text import read_text
@@ -12,17 +13,19 @@ from tracked.serve.rows import Rows, find_places, reorder
 NAME = "csv"  # in messages
 
 
-def read_csv(body: bytes, columns: Sequence[str]) -> Rows:
+def read_csv(body: bytes, columns: Sequence[str], max_rows: int) -> Rows:
     """Read rows of CSV in UTF-8, separated by commas. Blank lines are left out, a byte order mark is, too.
 
     Raises:
         Refusal: 400, if it is no CSV or its rows differ in length; 422, if its columns are not those.
     """
-    lines = _read_lines(read_text(body, "utf-8-sig"))
+    lines = _read_lines(read_text(body, "utf-8-sig"), max_rows + 2)
     if not lines:
         raise Refusal(400, f"{NAME}: no header; allowed: a header with {', '.join(columns)}")
     header = lines.pop(0)
     places = find_places(NAME, header, columns)
+    if len(lines) > max_rows:
+        raise Refusal(422, f"{NAME}: more than {max_rows:,} rows; allowed: 1 to {max_rows:,}")
     for number, row in enumerate(lines, 1):
         if len(row) != len(header):
             many = f"{format_count(len(row), 'value')}, the header has {len(header):,}"
@@ -30,12 +33,12 @@ def read_csv(body: bytes, columns: Sequence[str]) -> Rows:
     return Rows(tuple(columns), reorder(lines, places))
 
 
-def _read_lines(text: str) -> list[list[str]]:
-    """Read the header and the rows."""
+def _read_lines(text: str, most: int) -> list[list[str]]:
+    """Read the header and the rows, up to a number of lines."""
     limit = csv.field_size_limit(len(text) + 1)  # the process's: other readers have their own
     try:
         # Whatever a line ends with: what stands within quotes is not changed.
-        return list(filter(None, csv.reader(io.StringIO(text, newline=""), strict=True)))
+        return list(islice(filter(None, csv.reader(io.StringIO(text, newline=""), strict=True)), most))
     except csv.Error:
         raise Refusal(
             400, f"{NAME}: a double quote is out of place; allowed: values in quotes, doubled within"

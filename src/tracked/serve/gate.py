@@ -17,6 +17,7 @@ from tracked.serve.refusals import Refusal
 from tracked.serve.service import Service
 from tracked.serve.statuses import encode_error
 
+NO_PATH = "there is no such path; /docs lists all of them"
 Headers = list[tuple[bytes, bytes]]
 SAFE: Headers = [  # for the pages, and harmless elsewhere
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
@@ -30,8 +31,8 @@ class Gate:
     """The outermost application.
 
     Args:
+        paths: that there are. Routes match others, too, such as one that ends in a line break: these get no further.
         find_service: gives the service, once there is one.
-        count_connections: the number of open ones, where the server knows it.
     """
 
     def __init__(
@@ -40,10 +41,8 @@ class Gate:
         paths: frozenset[str],
         access: Access,
         find_service: Callable[[], Service],
-        count_connections: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._app, self._paths, self._access = app, paths, access
-        self._find_service, self._count_connections = find_service, count_connections
+        self._app, self._paths, self._access, self._find_service = app, paths, access, find_service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass, or answer it with what is wrong."""
@@ -51,7 +50,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         service, began = self._find_service(), time.perf_counter()
-        path = path if (path := find_path(scope)) in self._paths else "other"
+        scope = {**scope, "path": _strip_prefix(scope), "root_path": "", "app": self._app}
+        path = scope["path"] if scope["path"] in self._paths else "other"
         status = 0
 
         async def send_safely(message: Message) -> None:
@@ -63,11 +63,9 @@ class Gate:
 
         service.open += 1
         try:
-            if self._count_connections() > service.parameters.max_connections:
-                headers = {"retry-after": "1", "connection": "close"}  # so that there are fewer
-                raise Refusal(503, "too many connections are open; try again", headers)
             self._access.require(path, scope["headers"])
-            scope["app"] = self._app  # so that routes raise what they refuse
+            if path == "other":
+                raise Refusal(404, NO_PATH)
             await self._app(scope, receive, send_safely)
         except Refusal as refusal:
             await _refuse(send_safely, refusal)
@@ -82,24 +80,26 @@ class Gate:
             place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
             warn(f"{path}: {place}")
             if not status:
-                await _refuse(send_safely, Refusal(500, f"it cannot be answered ({place})"))
+                await _refuse(
+                    send_safely, Refusal(500, "it cannot be answered: a fault of the endpoint, which its log names")
+                )
         finally:
             service.open -= 1
             service.meter.requests.labels(path, str(status)).inc()
             service.meter.seconds.labels(path).observe(time.perf_counter() - began)
 
 
-def find_path(scope: Scope) -> str:
-    """Find the path that a route is for, below the prefix where another server has mounted the application."""
-    path, prefix = scope["path"], scope.get("root_path", "")
-    return path[len(prefix) :] if prefix and path.startswith(f"{prefix}/") else path
+def _strip_prefix(scope: Scope) -> str:
+    """The path without the prefix under which a server has the application."""
+    root, path = scope.get("root_path", "").rstrip("/"), str(scope["path"])
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
 def _explain_path(error: HTTPException) -> Refusal:
     if error.status_code == 405:
         allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         return Refusal(405, f"the method is not allowed here; allowed: {allowed}", {"allow": allowed})
-    return Refusal(error.status_code, "there is no such path; /docs lists all of them")
+    return Refusal(error.status_code, NO_PATH)
 
 
 async def _refuse(send: Send, refusal: Refusal) -> None:

@@ -1,24 +1,26 @@
 """Keep the version under the alias loaded: the first one, and each other one that passes its check."""
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import format_count, one_line, say
 from tracked.experiment import Experiment
+from tracked.serve.background import run_in_thread
+from tracked.serve.downloads import Downloads
 from tracked.serve.meter import Meter
 from tracked.serve.pool import Pool
-from tracked.serve.scorer_process import UnfitModel
+from tracked.serve.scorer_process import NotLoaded, UnfitModel
 from tracked.serve.waiting import Waiting
 
 if TYPE_CHECKING:
     from tracked.runs.registry import StoredModel
     from tracked.serve.version import Version
+
+SHARE = 3  # of the time for a request that a scorer gets for a batch
 
 
 class Keeper:
@@ -43,11 +45,11 @@ class Keeper:
         self._owner, self._parameters, self._waiting, self._meter = owner, parameters, waiting, meter
         self._explain_bad = explain_bad
         self.pool: Pool | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{owner.name}-serve-"))
-        self._count = 0  # of downloads, for their folders
+        self._downloads = Downloads(owner.name)
+        self._former: dict[asyncio.Task[None], Pool] = {}  # that finish what they have
         self._refused = ""  # the version that failed its check
         self._told = ""  # what was said last
-        self._wanted, self._is_closed = asyncio.Event(), False
+        self._wanted = asyncio.Event()
 
     def reload(self) -> None:
         """Look for another version now, also for one that was refused before."""
@@ -61,9 +63,9 @@ class Keeper:
             UserError: if there is none, or it cannot be served.
         """
         say(f"loading {self._parameters.model}")
-        stored = await asyncio.to_thread(self._find, True)
+        stored = await run_in_thread(partial(self._find, True))
         try:
-            await self._take(await asyncio.to_thread(self._fetch, stored))
+            await self._take(await run_in_thread(partial(self._fetch, stored)))
         except UnfitModel as error:
             raise UserError(f"model: {stored.title} cannot be served: {error}; give another version") from None
 
@@ -84,7 +86,7 @@ class Keeper:
         assert self.pool
         former = self.pool.version
         try:
-            stored = await asyncio.to_thread(self._find)
+            stored = await run_in_thread(self._find)
         except UserError as error:
             self._tell(f"{error}; {former.stored.title} stays")
             return
@@ -95,12 +97,12 @@ class Keeper:
             return
         say(f"loading {stored.title}; {former.stored.title} answers meanwhile")
         try:
-            await self._take(await asyncio.to_thread(self._fetch, stored))
+            await self._take(await run_in_thread(partial(self._fetch, stored)))
         except (UserError, UnfitModel, RunFailed, OSError) as error:
             from tracked.models.loader import NotDownloaded  # with MLflow, which has been imported by now
 
-            # A disk or a registry may be better by the next look; a version stays what it is.
-            self._refused = "" if isinstance(error, OSError | NotDownloaded) else stored.uri
+            # Memory, a disk or a registry may be better by the next look; a version stays what it is.
+            self._refused = "" if isinstance(error, OSError | NotDownloaded | NotLoaded) else stored.uri
             self._meter.reloads.labels("refused").inc()
             self._tell(f"{stored.title} is refused: {one_line(error)}; {former.stored.title} stays")
         else:
@@ -113,11 +115,13 @@ class Keeper:
             UnfitModel: if it cannot be served.
         """
         parameters, former = self._parameters, self.pool
-        pool = Pool(version, self._waiting, self._meter, parameters.workers, parameters.timeout, self._explain_bad)
+        # Before its requests have no time left: another scorer takes them.
+        seconds = parameters.timeout / SHARE
+        pool = Pool(version, self._waiting, self._meter, parameters.workers, seconds, self._explain_bad)
         try:
             scorers = await pool.load()
         except BaseException:
-            shutil.rmtree(version.folder, ignore_errors=True)
+            self._downloads.remove(version.folder)
             raise
         self.pool = pool
         pool.begin(scorers)
@@ -127,8 +131,12 @@ class Keeper:
             f"{version.stored.title} answers, on {format_count(len(scorers), 'scorer')} (SHA-256 {version.digest[:12]})"
         )
         if former:
-            await former.retire()
-            shutil.rmtree(former.version.folder, ignore_errors=True)
+            task = asyncio.create_task(former.retire())
+            self._former[task] = former
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._downloads.remove(self._former.pop(task).version.folder)
 
     def _find(self, is_first: bool = False) -> "StoredModel":
         from tracked.runs import connection, registry  # slow, and the server answers already
@@ -140,16 +148,15 @@ class Keeper:
     def _fetch(self, stored: "StoredModel") -> "Version":
         from tracked.serve.version import fetch
 
-        self._count += 1
-        folder = self._folder / str(self._count)
+        folder = self._downloads.name()
         try:
             return fetch(self._owner, stored, self._parameters, folder)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._downloads.remove(folder)
             raise
         finally:
-            if self._is_closed:  # meanwhile: a thread cannot be broken off
-                shutil.rmtree(self._folder, ignore_errors=True)
+            if self._downloads.is_closed:
+                self._downloads.remove(folder)
 
     def _tell(self, line: str) -> None:
         """Say what went wrong, once while it stays the same."""
@@ -158,8 +165,8 @@ class Keeper:
         self._told = line
 
     async def close(self) -> None:
-        """End the scorers, and remove the downloads."""
-        self._is_closed = True
-        if self.pool:
-            await self.pool.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """End all scorers, and remove the downloads."""
+        for pool in (self.pool, *self._former.values()):
+            if pool:
+                await pool.close()
+        self._downloads.close()

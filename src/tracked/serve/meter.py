@@ -1,6 +1,13 @@
 """What an endpoint counts, for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -12,6 +19,7 @@ class Meter:
     """The counters of one endpoint; those of two in a process stay apart."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a series more for each, which says when it began
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.requests = Counter("serve_requests", "Requests by path and status", ["path", "status"], registry=registry)

@@ -8,14 +8,25 @@ from typing import Any
 
 from tracked.console.lines import format_count
 from tracked.serve.refusals import Refusal
-from tracked.serve.rows import Rows, find_places, reorder, require_list, take_lists, take_objects, take_rows
+from tracked.serve.rows import (
+    Rows,
+    find_places,
+    reorder,
+    require_few,
+    require_list,
+    take_lists,
+    take_objects,
+    take_rows,
+)
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 PARAMS = "params"
 
 
-def take_mlflow_form(document: Any, columns: Sequence[str]) -> Rows:
+def take_mlflow_form(document: Any, columns: Sequence[str], max_rows: int) -> Rows:
     """Take the rows of a JSON document with exactly one of ``FORMS``.
+
+    Too many of them are refused before they are arranged, which takes longer than to read them.
 
     Raises:
         Refusal: 422, if it is another document.
@@ -31,12 +42,15 @@ def take_mlflow_form(document: Any, columns: Sequence[str]) -> Rows:
     if document.get(PARAMS) not in (None, {}):
         raise Refusal(422, f"{PARAMS}: not empty; allowed: none, as the model takes none")
     form, table = given[0], document[given[0]]
+    rows = table.get("data") if form == "dataframe_split" and type(table) is dict else table
+    if type(rows) is list and len(rows) > max_rows:
+        require_few(len(rows), max_rows, form)
     if form == "dataframe_split":
         return _take_split(form, table, columns)
     if form == "dataframe_records":
         return take_objects(form, table, columns)
     if type(table) is dict:
-        return _take_columns(form, table, columns)
+        return _take_columns(form, table, columns, max_rows)
     return take_rows(form, table, columns, takes_lists=True)
 
 
@@ -54,10 +68,12 @@ def _take_split(form: str, table: Any, columns: Sequence[str]) -> Rows:
     return Rows(tuple(columns), reorder(given, places))
 
 
-def _take_columns(form: str, table: dict[str, Any], columns: Sequence[str]) -> Rows:
+def _take_columns(form: str, table: dict[str, Any], columns: Sequence[str], max_rows: int) -> Rows:
     """Take a list of values for each column."""
     find_places(form, table, columns)
     values = [require_list(f"{form}: {column}", table[column]) for column in columns]
+    if len(values[0]) > max_rows:
+        require_few(len(values[0]), max_rows, form)
     for column, given in zip(columns, values, strict=True):
         if len(given) != len(values[0]):
             fault = f"{column} has {format_count(len(given), 'value')}, {columns[0]} has {len(values[0]):,}"

@@ -86,7 +86,7 @@ def _list_asking(facts: EndpointFacts) -> Iterator[Path]:
 
 def _list_telling(facts: EndpointFacts) -> Iterator[Path]:
     named = _content("Version", {"model": facts.model, "version": facts.version, "digest": facts.digest})
-    yield Path("/version", "state", "Name the model that answers", named, is_protected=True)
+    yield Path("/version", "state", "Name the model that answers", named)
     yield Path("/health", "state", "Tell whether the server lives", _text("plain"))
     yield Path("/ping", "state", "Tell whether the server lives, as MLflow's own server does", _text("plain"))
     yield Path("/ready", "state", "Tell whether the model can answer", _text("plain"), errors=(403, 503))

@@ -9,7 +9,7 @@ from tracked.console.lines import say
 from tracked.serve.frames import Answered, Bad, Batch, Failed, Ready
 from tracked.serve.meter import Meter
 from tracked.serve.refusals import Refusal
-from tracked.serve.scorer_process import ScorerEnded, ScorerProcess, UnfitModel
+from tracked.serve.scorer_process import NotLoaded, ScorerEnded, ScorerProcess, UnfitModel
 from tracked.serve.version import Version
 from tracked.serve.waiting import MAX_ENDED, Job, Waiting
 
@@ -24,7 +24,7 @@ class Pool:
 
     Args:
         count: of scorers.
-        seconds: in which a batch must be answered.
+        seconds: in which a batch must be answered; a scorer that takes longer is killed.
         explain_bad: makes the sentence that refuses a row, of its number and the reason.
 
     Attributes:
@@ -90,7 +90,7 @@ class Pool:
                 return await self._start(number)
             except ScorerEnded as error:
                 if attempt == ATTEMPTS - 1:
-                    raise UnfitModel(f"its scorer {error} while loading it, {ATTEMPTS} times") from None
+                    raise NotLoaded(f"its scorer {error} while loading it, {ATTEMPTS} times") from None
         raise AssertionError
 
     async def _start(self, number: int) -> ScorerProcess:
@@ -107,7 +107,7 @@ class Pool:
         try:
             while not self._is_retired:
                 try:
-                    await self._score_on(scorer)
+                    await self._score_while_alive(scorer)
                 except ScorerEnded as error:
                     self._meter.deaths.inc()
                     say(f"scorer {number} (process {scorer.pid}) {error}; another one takes its requests and its place")
@@ -116,6 +116,26 @@ class Pool:
                     self.alive += 1
         finally:
             await scorer.end()
+
+    async def _score_while_alive(self, scorer: ScorerProcess) -> None:
+        """Score what waits until the pool is retired.
+
+        Raises:
+            ScorerEnded: if the process ended, also while it had nothing to do.
+        """
+        slot, end = asyncio.current_task(), asyncio.create_task(scorer.watch())
+        assert slot
+        end.add_done_callback(lambda _: slot in self._idle and slot.cancel())
+        try:
+            while not self._is_retired:
+                await self._score_on(scorer)
+        except asyncio.CancelledError:
+            if self._is_retired or not end.done():
+                raise
+            slot.uncancel()
+            raise await scorer.bury() from None
+        finally:
+            end.cancel()
 
     async def _score_on(self, scorer: ScorerProcess) -> None:
         jobs = await self._while_idle(self._waiting.take())
@@ -137,7 +157,7 @@ class Pool:
         if isinstance(outcome, Bad):
             job.refuse(Refusal(422, self._explain_bad(outcome.row, outcome.reason)))
         elif isinstance(outcome, Failed):
-            job.refuse(Refusal(500, f"it cannot be answered ({outcome.reason})"))
+            job.refuse(Refusal(500, f"it cannot be answered: {outcome.reason}"))
         else:
             job.answer(outcome, self.version.name)
 

@@ -30,16 +30,24 @@ def check_rows(rows: Rows, max_rows: int, max_length: int, name: str = "rows") -
     Raises:
         Refusal: 422, if not.
     """
-    count = len(rows.rows)
-    if not 0 < count <= max_rows:
-        fault = f"{count:,} of them" if count else "the list is empty"
-        allowed = f"1 to {max_rows:,} {name}" if max_rows > 1 else "exactly one"
-        raise Refusal(422, f"{name}: {fault}; allowed: {allowed}")
+    require_few(len(rows.rows), max_rows, name)
     for number, row in enumerate(rows.rows, 1):
         for place, value in enumerate(row):
             if type(value) is str and len(value) > max_length:
                 fault = f"row {number:,}: {rows.columns[place]} has {format_count(len(value), 'character')}"
                 raise Refusal(422, f"{name}: {fault}; allowed: up to {max_length:,}")
+
+
+def require_few(count: int, max_rows: int, name: str) -> None:
+    """Require at least one row, and not too many.
+
+    Raises:
+        Refusal: 422, if not.
+    """
+    if not 0 < count <= max_rows:
+        fault = f"{count:,} of them" if count else "the list is empty"
+        allowed = f"1 to {max_rows:,} {name}" if max_rows > 1 else "exactly one"
+        raise Refusal(422, f"{name}: {fault}; allowed: {allowed}")
 
 
 def take_rows(name: str, given: Any, columns: Sequence[str], takes_lists: bool) -> Rows:

@@ -17,13 +17,14 @@ from tracked.experiment import Request
 from tracked.serve.frames import Answered, Bad, Batch, Failed, Form, Ready, Setting, Unfit, encode, receive_blocking
 
 NEEDED = ("find_bad", "predict", "describe")
+LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # a second thread would be another scorer's
 TOLERANCE = 1e-6  # between answers alone and among others
 
 
 def work(connection: socket.socket, setting: Setting) -> None:
     """Load the model, then score batches until the server ends: a scorer's process."""
     os.setpgid(0, 0)  # Ctrl-C reaches the server alone, which ends its scorers
-    stream = connection.makefile("rb")
+    stream, status = connection.makefile("rb"), 0
     try:
         try:
             scoring = Scoring.open(setting)
@@ -39,9 +40,12 @@ def work(connection: socket.socket, setting: Setting) -> None:
             connection.sendall(encode(scoring.score(receive_blocking(stream))))
     except (EOFError, OSError):  # the server has ended
         pass
+    except Exception as error:
+        _locate(error)
+        status = 1
     finally:
         sys.stdout.flush()
-        os._exit(0)  # libraries' threads may wait for each other at the end
+        os._exit(status)  # libraries' threads may wait for each other at the end
 
 
 class Scoring:
@@ -63,7 +67,7 @@ class Scoring:
         """
         from tracked.models import one_thread
 
-        os.environ.update(one_thread.ONE_THREAD)
+        os.environ.update(one_thread.ONE_THREAD | LIBRARIES)
         experiment = setting.experiment
         parameters = make_serve_parameters(experiment).model_validate(dict(setting.given))
         request = Request("", True, parameters, setting.metadata, online=True)
@@ -106,7 +110,7 @@ class Scoring:
             bad = self._scorer.find_bad(table)
         except Exception as error:
             if len(parts) == 1:
-                return [Failed(_locate(error))]
+                return [_fail(error)]
             return [alone for part in batch.parts for alone in self.score(Batch(batch.columns, [part]))]
         for part in parts if bad else ():
             part.find_bad(bad)
@@ -115,7 +119,7 @@ class Scoring:
             self._answer(good, table)
         except Exception as error:
             for part in good:
-                part.answered = Failed(_locate(error))
+                part.answered = _fail(error)
                 if len(good) > 1:
                     self._answer_alone(part, table)
         return [part.answered for part in parts if part.answered is not None]
@@ -124,7 +128,7 @@ class Scoring:
         try:
             self._answer([part], table)
         except Exception as error:
-            part.answered = Failed(_locate(error))
+            part.answered = _fail(error)
 
     def _answer(self, parts: Sequence["_Part"], table: Any) -> None:
         import numpy as np
@@ -192,6 +196,11 @@ class _Part:
 
 def _dump(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _fail(error: Exception) -> Failed:
+    _locate(error)
+    return Failed("a fault of the model or of its scorer, which the log names")
 
 
 def _locate(error: Exception) -> str:

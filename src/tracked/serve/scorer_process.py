@@ -2,21 +2,24 @@
 
 import asyncio
 import multiprocessing
-import signal
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from tracked.serve.frames import Answered, Batch, Ready, Setting, Unfit, encode, receive
 from tracked.serve.scorer import work
+from tracked.workers.processes import describe_exit
 
 LOAD_SECONDS = 300.0  # in which a scorer must have loaded its model
 
 
 class UnfitModel(Exception):
     """A model cannot be served, in one sentence."""
+
+
+class NotLoaded(UnfitModel):
+    """A scorer's process ended while it loaded the model, time and again: memory may lack, or the model be at fault."""
 
 
 class ScorerEnded(Exception):
@@ -67,8 +70,7 @@ class ScorerProcess:
         Raises:
             ScorerEnded: if the process ended, or did not answer in time.
         """
-        with suppress(OSError):  # what it leaves unread is found below
-            self._writer.write(encode(batch))
+        self._writer.write(encode(batch))
         answered: Sequence[Answered] = await self._receive(seconds)
         return answered
 
@@ -79,8 +81,21 @@ class ScorerProcess:
         except TimeoutError:
             await self.end()
             raise ScorerEnded(f"did not answer within {seconds:.0f} s and was killed") from None
-        except (EOFError, OSError):
-            raise ScorerEnded(_describe(await self.end())) from None
+        except Exception:  # at the end of the connection; whatever else cannot be read comes from a broken process
+            raise await self.bury() from None
+
+    async def watch(self) -> None:
+        """Wait until the process has ended."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._process.sentinel, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._process.sentinel)
+
+    async def bury(self) -> ScorerEnded:
+        """Make the error of a process that has ended."""
+        return ScorerEnded(describe_exit(await self.end()))
 
     async def end(self) -> int:
         """End the process, which has nothing to finish, also one that is stopped; returns its exit code."""
@@ -88,7 +103,3 @@ class ScorerProcess:
         self._process.kill()  # unless its end was seen: its PID may be reused
         await asyncio.get_running_loop().run_in_executor(None, self._process.join)
         return self._process.exitcode or 0
-
-
-def _describe(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"

@@ -9,14 +9,13 @@ from contextlib import suppress
 from typing import Any
 
 from tracked.console.errors import RunFailed, UserError
-from tracked.console.lines import say
+from tracked.console.lines import say, warn
 from tracked.experiment import Experiment
 from tracked.serve.access import Access
 from tracked.serve.app import make_app
-from tracked.serve.http_server import make_server
+from tracked.serve.http_server import BACKLOG, make_server
 from tracked.serve.service import Service
 
-BACKLOG = 1024  # connections that wait to be accepted
 SPARE_FILES = 128  # descriptors beside those of the connections
 
 
@@ -32,10 +31,17 @@ def run(owner: Experiment, parameters: Any, token: str) -> None:
         RunFailed: if the server ends though nobody asked for it.
     """
     listener = _listen(parameters.host, parameters.port)
-    with suppress(ValueError, OSError):
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, parameters.max_connections + SPARE_FILES), hard))
+    _raise_limit(parameters.max_connections + BACKLOG + SPARE_FILES)
     asyncio.run(_serve(owner, parameters, token, listener))
+
+
+def _raise_limit(files: int) -> None:
+    """Raise the number of files that this process may open, as far as the system lets it."""
+    with suppress(ValueError, OSError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -64,21 +70,28 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(owner: Experiment, parameters: Any, token: str, listener: socket.socket) -> None:
-    service = Service(owner, parameters, bool(token))
-    loop = asyncio.get_running_loop()
+    service, loop = Service(owner, parameters, bool(token)), asyncio.get_running_loop()
+    loop.set_exception_handler(_tell)
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, service.drain)
     loop.add_signal_handler(signal.SIGHUP, service.keeper.reload)
-    app = make_app(lambda: service, Access.of(parameters, token), lambda: len(server.server_state.connections))
-    server = make_server(app, parameters.receive_timeout)
+    app = make_app(lambda: service, Access.of(parameters, token))
+    server = make_server(app, parameters.receive_timeout, parameters.max_connections)
     host, port = listener.getsockname()[:2]
     say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}")
     running = asyncio.create_task(server.serve([listener]))
     try:
         await asyncio.wait({running, service.ended}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
         server.should_exit = True
         await running
-    if not service.ended.done():
-        raise RunFailed("the HTTP server ended by itself")
-    service.ended.result()
+        if not service.ended.done():
+            raise RunFailed("the HTTP server ended by itself")
+        await service.ended
+    finally:
+        await service.close()  # again, if the server could not
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say in one line what asyncio would log with a stack trace, which may hold input."""
+    error = context.get("exception")
+    warn(f"{context.get('message', 'a fault')}" + (f" ({type(error).__name__})" if error else ""))

@@ -1,12 +1,15 @@
 """The service behind an endpoint: it begins, answers requests, and ends in order."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from tracked.console.lines import format_count, say
 from tracked.experiment import Experiment
+from tracked.serve.bodies import ClientGone
 from tracked.serve.facts import EndpointFacts
 from tracked.serve.frames import Form
 from tracked.serve.keeper import Keeper
@@ -16,6 +19,7 @@ from tracked.serve.refusals import Refusal
 from tracked.serve.waiting import Job, Waiting
 
 AGAIN = {"retry-after": "1"}
+Leaving: TypeAlias = set[Callable[[], None]]
 LIMITS = ("max_body", "max_rows", "max_length", "max_waiting", "receive_timeout", "timeout")
 PAUSE = 0.02  # seconds between two looks at whether all is answered
 
@@ -30,7 +34,8 @@ class Service:
 
     Attributes:
         open: the number of requests that have begun and have no answer yet.
-        ended: done once the service was asked to end and has nothing to answer; an error if it cannot begin.
+        began: done once the first model is loaded; an error if that is not possible.
+        ended: done once the service was asked to end and has nothing to answer; the same error.
     """
 
     def __init__(self, owner: Experiment, parameters: Any, needs_token: bool = False) -> None:
@@ -39,9 +44,12 @@ class Service:
         self._waiting = waiting = Waiting(parameters.max_waiting)
         self._jobs: set[Job] = set()
         self.keeper = Keeper(owner, parameters, waiting, self.meter, self._explain_bad)
-        self.is_draining, self._is_forced = False, False
+        self.is_draining, self._is_forced, self._asked = False, False, 0.0
+        self._is_closed = False
         self._drainer: asyncio.Task[None] | None = None
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.began: asyncio.Future[None] = loop.create_future()
+        self.ended: asyncio.Future[None] = loop.create_future()
         self.meter.waiting.set_function(lambda: self._waiting.rows)
         self.meter.scorers.set_function(lambda: self.keeper.pool.alive if self.keeper.pool else 0)
         self.meter.ready.set_function(lambda: float(self.is_ready))
@@ -51,9 +59,12 @@ class Service:
         try:
             await self.keeper.begin()
         except Exception as error:
-            if not self.ended.done():
-                self.ended.set_exception(error)
+            for future in (self.began, self.ended):
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # not everybody waits for both
             return
+        self.began.set_result(None)
         await self.keeper.run()
 
     @property
@@ -113,37 +124,57 @@ class Service:
         )
 
     async def answer(
-        self, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], form: Form
+        self, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], form: Form, leaving: Leaving | None = None
     ) -> tuple[Sequence[bytes], str]:
         """Answer the rows of a request: each one's answer as JSON, and the version that gave them.
 
+        Args:
+            leaving: what to call if the client leaves, where the server knows that.
+
         Raises:
             Refusal: if they cannot be answered.
+            ClientGone: if the client has left.
         """
         loop = asyncio.get_running_loop()
         job = Job(columns, rows, form, loop.create_future())
         self._waiting.put(job)
         self._jobs.add(job)
         limit = loop.call_later(self.parameters.timeout, self._expire, job)
+        leave = partial(self._end, job, ClientGone())
+        if leaving is not None:
+            leaving.add(leave)
         try:
             answers = await job.done
         finally:
             limit.cancel()
             self._jobs.discard(job)
+            if leaving is not None:
+                leaving.discard(leave)
         self.meter.rows.inc(len(rows))
         return answers
 
     def _expire(self, job: Job) -> None:
-        job.refuse(Refusal(504, f"there was no answer within {self.parameters.timeout} seconds; try again", AGAIN))
+        late = Refusal(504, f"there was no answer within {self.parameters.timeout} seconds; try again", AGAIN)
+        self._end(job, late)
+
+    def _end(self, job: Job, error: Exception) -> None:
+        """End a request that need not be scored any more."""
+        self._waiting.drop(job)
+        job.refuse(error)
 
     def _explain_bad(self, row: int, reason: str) -> str:
         return f"{self.owner.terms.row} {row + 1} cannot be answered: {reason}"
 
     def drain(self) -> None:
-        """Refuse new requests, and end once all that have begun are answered; asked twice, end at once."""
+        """Refuse new requests, and end once all that have begun are answered; asked again later, end at once.
+
+        ``mlflow run`` sends SIGTERM soon after the terminal's SIGINT: two within a second are one.
+        """
+        now = time.monotonic()
         if self.is_draining:
-            self._is_forced = True
+            self._is_forced = now > self._asked + 1
             return
+        self._asked = now
         self.is_draining = True
         say(f"shutting down: {format_count(self.open, 'request')} to finish; new ones are refused")
         self._drainer = asyncio.create_task(self._drain())
@@ -162,7 +193,10 @@ class Service:
             self.ended.set_result(None)
 
     async def close(self) -> None:
-        """End the scorers, and remove what was downloaded."""
+        """End the scorers, and remove what was downloaded; no effect a second time."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,12 @@ class Waiting:
             self._jobs.appendleft(job)
             self.rows += len(job.rows)
         self._wake()
+
+    def drop(self, job: Job) -> None:
+        """Let a request wait no longer, if it does."""
+        with suppress(ValueError):
+            self._jobs.remove(job)
+            self.rows -= len(job.rows)
 
     async def take(self) -> list[Job]:
         """Take all that waits, as far as it fits into a batch; waits for the first request.

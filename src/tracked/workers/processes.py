@@ -111,7 +111,7 @@ class ProcessWorkers(Generic[TaskT, OutcomeT]):
             return Event(task, slot.connection.recv())
         except (EOFError, OSError):
             slot.process.join()
-            return Event(task, None, _describe_death(slot.process.exitcode or 0))
+            return Event(task, None, describe_exit(slot.process.exitcode or 0))
 
 
 def _send(process: SpawnProcess, signum: int) -> None:
@@ -120,10 +120,12 @@ def _send(process: SpawnProcess, signum: int) -> None:
             os.kill(process.pid, signum)
 
 
-def _describe_death(code: int) -> str:
-    if code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with status {code}"
+def describe_exit(code: int) -> str:
+    """Describe how a process ended, by its exit code as :mod:`multiprocessing` gives it."""
+    if code >= 0:
+        return f"ended with status {code}"
+    named = {signum.value: signum.name for signum in signal.Signals}  # real-time signals have no name
+    return f"was killed by {named.get(-code, f'signal {-code}')}"
 
 
 def _work(connection: Connection, start: "Start[Any, Any]", log: str) -> None:

@@ -1,5 +1,8 @@
 """Answers of rows of numbers: which rows are bad, that a row's bits are its own, and what is counted."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +16,9 @@ class Weighted:
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
+
+    def get_raw_model(self) -> object:
+        return self
 
     def predict(self, numbers: np.ndarray) -> np.ndarray:
         self.shapes.append(numbers.shape)
@@ -57,6 +63,15 @@ def test_answers_are_described_from_the_models_own_output(scorer: NumberScorer) 
     described = scorer.describe(output)
     assert described.index.equals(pd.RangeIndex(5))
     pd.testing.assert_frame_equal(described.set_axis(rows.index), scorer.answer(rows), check_exact=True)
+
+
+def test_online_rows_are_answered_without_being_filled_up(scorer: NumberScorer) -> None:
+    rows = table([(number, number * 2) for number in range(5)])
+    model: Any = Weighted()
+    quick = replace(scorer, model=model, online=True)
+    np.testing.assert_allclose(quick.answer(rows)["predicted"], scorer.answer(rows)["predicted"], rtol=1e-6)
+    assert quick.predict(rows[:1]).shape == (1, 1)
+    assert model.shapes == [(5, 2), (1, 2)]
 
 
 def test_columns_are_read_by_their_names_in_the_order_of_the_model(scorer: NumberScorer) -> None:

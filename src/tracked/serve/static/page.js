@@ -209,7 +209,9 @@ async function ask() {
     if (facts.explains) {
       find("results").classList.remove("stale");
       find("waiting").textContent = "Waiting for the reasons …";
-      showExplanation((await send("explain", body)).answer);
+      const { answer: reasons, model: explained } = await send("explain", body);
+      if (reasons.prediction) showAnswer(reasons.prediction, explained);  // another version may have come meanwhile
+      showExplanation(reasons);
     }
   } catch (error) {
     if (!isAnswered) [find("answer"), find("explanation")].forEach((one) => one.replaceChildren());

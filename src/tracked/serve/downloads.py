@@ -1,0 +1,54 @@
+"""The folder of downloaded versions: an endpoint's own, removed with it or, after a kill, by a later one."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+class Downloads:
+    """A folder in the system's temporary one, locked as long as the endpoint lives.
+
+    The lock also keeps systemd-tmpfiles from removing what a scorer that is replaced has to read again.
+    """
+
+    def __init__(self, name: str) -> None:
+        prefix = f"{name}-serve-"
+        _remove_left(Path(tempfile.gettempdir()), prefix)
+        self._folder, self._count, self._is_closed = Path(tempfile.mkdtemp(prefix=prefix)), 0, False
+        self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def name(self) -> Path:
+        """Name a folder for one version, which is not made yet."""
+        self._count += 1
+        return self._folder / str(self._count)
+
+    def remove(self, folder: Path) -> None:
+        """Remove a version's folder; all of them once closed, as a download in another thread cannot be broken off."""
+        shutil.rmtree(self._folder if self._is_closed else folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove all."""
+        self._is_closed = True
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether all was removed."""
+        return self._is_closed
+
+
+def _remove_left(place: Path, prefix: str) -> None:
+    """Remove the folders of endpoints that were killed."""
+    for folder in place.glob(f"{prefix}*"):
+        with suppress(OSError):  # another endpoint's, or somebody else's
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
