@@ -16,7 +16,7 @@ from tracked.serve.access import Access
 from tracked.serve.bodies import read_body
 from tracked.serve.facts import EndpointFacts
 from tracked.serve.frames import Form
-from tracked.serve.gate import Gate, find_path
+from tracked.serve.gate import Gate
 from tracked.serve.meter import CONTENT_TYPE
 from tracked.serve.openapi import make_openapi
 from tracked.serve.pages import STATIC, render_docs, render_page
@@ -109,7 +109,7 @@ class Endpoint:
 
     async def send_file(self, request: Request) -> Response:
         """Send a file of the page."""
-        path = find_path(request.scope)
+        path = request.scope["path"]
         return PlainTextResponse((STATIC / path[1:]).read_text(), media_type=FILES[path])
 
 

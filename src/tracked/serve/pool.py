@@ -125,7 +125,13 @@ class Pool:
         """
         slot, end = asyncio.current_task(), asyncio.create_task(scorer.watch())
         assert slot
-        end.add_done_callback(lambda _: slot in self._idle and slot.cancel())
+
+        def break_off(_: asyncio.Task[None]) -> None:
+            if is_scoring and slot in self._idle:
+                slot.cancel()
+
+        is_scoring = True
+        end.add_done_callback(break_off)
         try:
             while not self._is_retired:
                 await self._score_on(scorer)
@@ -135,6 +141,7 @@ class Pool:
             slot.uncancel()
             raise await scorer.bury() from None
         finally:
+            is_scoring = False
             end.cancel()
 
     async def _score_on(self, scorer: ScorerProcess) -> None:

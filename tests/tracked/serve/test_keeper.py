@@ -83,7 +83,7 @@ class Kept:
         return self.keeper.pool.version.stored.version
 
     def list_downloads(self) -> list[str]:
-        return sorted(file.read_text() for file in self.keeper._folder.rglob("model"))
+        return sorted(file.read_text() for file in self.keeper._downloads._folder.rglob("model"))
 
     def reloads(self, result: str) -> float:
         return self.meter.reloads.labels(result)._value.get()
@@ -109,7 +109,7 @@ def run(made: MadeRegistry, test: Callable[[Kept], Awaitable[None]]) -> None:
         finally:
             kept.running.cancel()
             await kept.keeper.close()
-            assert not kept.keeper._folder.exists()
+            assert not kept.keeper._downloads._folder.exists()
 
     asyncio.run(body())
 
