@@ -116,9 +116,14 @@ def measure_memory(process: "subprocess.Popen[bytes]") -> float:
 
 
 def load(folder: Path, way: str, url: str, clients: int, seconds: int) -> dict[str, float]:
-    """Load a server; returns what wrk has measured, and requests a second."""
-    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}", "--timeout", "30", "-s", str(folder / f"{way}.lua"), url]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    """Load a server; returns what wrk has measured, and requests a second.
+
+    Two seconds of the same load come before: the machine takes memory from processes that idle.
+    """
+    printed = ""
+    for duration in (2, seconds):
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{duration}", "--timeout", "30", "-s", f"{folder / way}.lua", url]
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, float] = json.loads(printed.partition("RESULT ")[2].splitlines()[0])
     return found | {"rate": found["requests"] / found["seconds"]}
 
@@ -161,14 +166,12 @@ def main() -> None:
         urls = {"mlflow": f"{theirs}/invocations", "serve": f"{ours}/predict", "invocations": f"{ours}/invocations"}
         runs: dict[tuple[str, int], list[dict[str, float]]] = defaultdict(list)
         memory: dict[tuple[str, int], float] = {}
-        for number in range(options.rounds + 1):
+        for _ in range(options.rounds):
             for clients in options.clients:
                 for way, url in urls.items():
-                    found = load(folder, way, url, clients, options.seconds if number else 2)
-                    if number:  # the first round warms up
-                        runs[way, clients].append(found)
-                        memory[way, clients] = measure_memory(processes[way])
-                        print(way, clients, json.dumps(found), flush=True)
+                    runs[way, clients].append(found := load(folder, way, url, clients, options.seconds))
+                    memory[way, clients] = measure_memory(processes[way])
+                    print(way, clients, json.dumps(found), flush=True)
     rows = [
         format_row(way, clients, runs[way, clients], memory[way, clients])
         for way in urls
