@@ -71,8 +71,8 @@ class Endpoint:
         self.loop = asyncio.get_running_loop()
         self.service = Service(self.owner, self._parameters, bool(self._token))
         access = Access.of(self._parameters, self._token)
-        app = make_app(lambda: self.service, access, lambda: len(self.server.server_state.connections))
-        self.server = make_server(app, self._parameters.receive_timeout)
+        app = make_app(lambda: self.service, access)
+        self.server = make_server(app, self._parameters.receive_timeout, self._parameters.max_connections)
         running = asyncio.create_task(self.server.serve([self._listener]))
         self._began.set()
         try:
