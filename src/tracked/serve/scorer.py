@@ -15,6 +15,7 @@ from tracked.console.lines import one_line, warn
 from tracked.console.serve_parameters import make_serve_parameters
 from tracked.experiment import Request
 from tracked.serve.frames import Answered, Bad, Batch, Failed, Form, Ready, Setting, Unfit, encode, receive_blocking
+from tracked.serve.memory import settle_memory
 
 NEEDED = ("find_bad", "predict", "describe")
 LIBRARIES = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # a second thread would be another scorer's
@@ -29,6 +30,7 @@ def work(connection: socket.socket, setting: Setting) -> None:
         try:
             scoring = Scoring.open(setting)
             ready = scoring.check()
+            settle_memory()
         except (UserError, RunFailed) as error:
             connection.sendall(encode(Unfit(one_line(error))))
             return

@@ -13,6 +13,7 @@ from tracked.serve.bodies import ClientGone
 from tracked.serve.facts import EndpointFacts
 from tracked.serve.frames import Form
 from tracked.serve.keeper import Keeper
+from tracked.serve.memory import settle_memory
 from tracked.serve.meter import Meter
 from tracked.serve.pool import Pool
 from tracked.serve.refusals import Refusal
@@ -64,6 +65,7 @@ class Service:
                     future.set_exception(error)
                     future.exception()  # not everybody waits for both
             return
+        settle_memory()
         self.began.set_result(None)
         await self.keeper.run()
 
