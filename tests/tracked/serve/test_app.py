@@ -218,18 +218,18 @@ def test_what_is_asked_is_counted(endpoint: Endpoint) -> None:
     assert any(name == "process_resident_memory_bytes" for name, _ in after)
 
 
-def test_token_is_needed_for_what_tells_of_the_model(tmp_path: Path) -> None:
+def test_token_is_needed_for_what_answers_and_counts(tmp_path: Path) -> None:
     with serve(tmp_path, token=TOKEN) as endpoint:
         right = {"authorization": f"Bearer {TOKEN}"}
         bodies: dict[str, Any] = {"/predict": {"pairs": ROWS}, "/invocations": {"inputs": ROWS}}
-        bodies |= {"/explain": {"pairs": ROWS[:1]}, "/version": None, "/metrics": None}
+        bodies |= {"/explain": {"pairs": ROWS[:1]}, "/metrics": None}
         for path, body in bodies.items():
             for headers in ({}, {"authorization": "Bearer wrong"}):
                 answer = endpoint.ask(path, body, headers=headers)
                 assert_refused(answer, 401)
                 assert answer.headers["www-authenticate"] == "Bearer"
             assert endpoint.ask(path, body, headers=right).status == 200
-        for path in ("/health", "/ping", "/ready", "/docs", "/openapi.json", "/", "/page.js"):
+        for path in ("/health", "/ping", "/ready", "/version", "/docs", "/openapi.json", "/", "/page.js"):
             assert endpoint.ask(path).status == 200
         assert TOKEN not in "".join(endpoint.ask(path).body.decode() for path in ("/", "/docs", "/openapi.json"))
 
@@ -269,7 +269,15 @@ def test_application_under_a_prefix_of_another_server_keeps_its_token(made: Made
         async with app._app.lifespan_context(app):  # type: ignore[attr-defined]
             return {path: await ask_app(outer, path, root, BODY if path == "/predict" else b"") for path in expected}
 
-    expected = {"/version": 401, "/metrics": 401, "/predict": 401, "/health": 200, "/page.js": 200, "/nowhere": 404}
+    expected = {
+        "/version": 200,
+        "/metrics": 401,
+        "/predict": 401,
+        "/predict\n": 404,
+        "/health": 200,
+        "/page.js": 200,
+        "/nowhere": 404,
+    }
     assert asyncio.run(ask()) == expected
 
 

@@ -296,6 +296,8 @@ def test_chunks_are_put_together(client: RawClient) -> None:
         ("GET", "/../etc/passwd", 404, None),
         ("GET", "/static/page.js", 404, None),
         ("GET", "/%00", 404, None),
+        ("GET", "/metrics%0a", 404, None),
+        ("POST", "/predict%0A", 404, None),
         ("GET", "/%ff", 404, None),
         ("OPTIONS", "*", 404, None),
     ],
@@ -329,20 +331,47 @@ def test_clients_that_go_away_leave_nothing_behind(endpoint: Endpoint) -> None:
     assert endpoint.add(1).status == 200
 
 
-def test_connections_beyond_their_number_are_refused_and_let_go(tmp_path: Path) -> None:
+def test_request_of_a_client_that_left_is_not_scored(endpoint: Endpoint) -> None:
+    (endpoint.folder / "go").unlink(missing_ok=True)
+    begun = endpoint.count_left("in hand")
+    in_hand = endpoint.begin_adding("wait")
+    until(lambda: endpoint.count_left("in hand") > begun)
+    with RawClient(endpoint.port) as client:
+        client.send(post([1, 2]))
+        until(lambda: endpoint.service._waiting.rows == 1)
+    until(lambda: endpoint.service._waiting.rows == 0)
+    (endpoint.folder / "go").touch()
+    assert in_hand.result().status == 200
+
+
+def test_client_that_reads_no_answer_is_let_go(endpoint: Endpoint) -> None:
+    with RawClient(endpoint.port) as client, suppress(OSError):
+        while True:
+            client.send(get("/page.js") * 100)
+    until(lambda: not endpoint.server.server_state.connections)
+    until(lambda: endpoint.service.open == 0)
+
+
+def test_connections_beyond_their_number_are_refused_and_harm_no_other(tmp_path: Path) -> None:
     with serve(tmp_path, is_ready=False, max_connections=2) as endpoint:
-        clients = [RawClient(endpoint.port) for _ in range(3)]
-        until(lambda: len(endpoint.server.server_state.connections) == 3)
-        clients[2].send(get())
-        answer = clients[2].read_answer()
-        assert (answer.status, answer.headers["retry-after"], answer.headers["connection"]) == (503, "1", "close")
-        assert answer.message == "too many connections are open; try again"
-        assert clients[2].read_end() == b""
-        for client in clients[:2]:  # there is room again
-            client.send(get())
-            assert client.read_answer().status == 200
-        for client in clients:
-            client.__exit__()
+        connections = endpoint.server.server_state.connections
+        with RawClient(endpoint.port) as first, RawClient(endpoint.port) as second:
+            until(lambda: len(connections) == 2)
+            with RawClient(endpoint.port) as third:
+                until(lambda: len(connections) == 3)
+                third.send(get())
+                answer = third.read_answer()
+                headers = answer.headers["retry-after"], answer.headers["connection"]
+                assert (answer.status, *headers) == (503, "1", "close")
+                assert answer.message == "too many connections are open; try again"
+                assert third.read_end() == b""
+            with RawClient(endpoint.port) as silent:
+                for client in (first, second):
+                    client.send(get())
+                    assert client.read_answer().status == 200
+                assert silent.read_end() == b""  # one that says nothing keeps no place
+        until(lambda: not connections)  # there is room again
+        assert endpoint.ask("/health").status == 200
 
 
 def test_nothing_that_a_client_sends_is_printed(

@@ -179,7 +179,7 @@ def test_bearer_scheme_is_of_the_protected_paths_where_there_is_a_token() -> Non
     (scheme,) = with_token["components"]["securitySchemes"].values()
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
     protected = {path for path, _, operation in operations(with_token) if operation["security"]}
-    assert protected == {*ASKING, "/version", "/metrics"}
+    assert protected == {*ASKING, "/metrics"}
     assert {path for path, _, operation in operations(with_token) if "401" in operation["responses"]} == protected
     assert "securitySchemes" not in without["components"]
     assert not [path for path, _, operation in operations(without) if operation["security"]]

@@ -152,7 +152,7 @@ def test_token_field_is_there_where_a_token_is_needed() -> None:
     assert [(one["id"], one["type"]) for one in fields] == [("token", "password")]
     assert 'id="token"' not in render_page(make_facts())
     docs = render_documentation(make_facts(needs_token=True))
-    assert docs.count("Authorization: Bearer $SERVE_TOKEN") == 9  # each command of a protected path
+    assert docs.count("Authorization: Bearer $SERVE_TOKEN") == 8  # each command of a protected path
     assert "SERVE_TOKEN" not in render_documentation(make_facts())
 
 

@@ -148,6 +148,26 @@ def test_scorer_that_is_stopped_is_killed_and_its_request_answered(tmp_path: Pat
     run(test)
 
 
+def test_scorer_that_ends_while_it_idles_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def test() -> None:
+        asker = Asker(tmp_path, 2)
+        scorers = await asker.pool.load()
+        asker.pool.begin(scorers)
+        for times in (1, 2):
+            idle = min(list_children())
+            os.kill(idle, signal.SIGKILL)
+            await asker.until(lambda: asker.deaths == times)  # noqa: B023
+            await asker.until(lambda: asker.pool.alive == 2)
+            assert not is_alive(idle)
+            assert len(list_children()) == 2
+        assert await sum_of(asker.ask(1)) == b'{"sum": 2.0'
+        await asker.pool.retire()
+        assert list_children() == set()
+
+    run(test)
+    assert capsys.readouterr().out.count("was killed by SIGKILL; another one takes") == 2
+
+
 def test_request_that_ended_meanwhile_is_not_scored_again(tmp_path: Path) -> None:
     async def test() -> None:
         async with pooled(tmp_path) as asker:
@@ -233,7 +253,7 @@ def test_model_that_cannot_be_served_leaves_no_process(tmp_path: Path, metadata:
             with pytest.raises(UnfitModel, match=message):
                 await asker.pool.load()
         assert started
-        assert not any(is_alive(scorer.pid) for scorer in started)
+        await asker.until(lambda: not any(is_alive(scorer.pid) for scorer in started))
         assert all(scorer._writer.is_closing() for scorer in started)
 
     run(test)

@@ -20,8 +20,10 @@ def test_request_that_is_not_answered_in_time_is_told(tmp_path: Path) -> None:
             answer = begun.result()
             assert (answer.status, answer.headers["retry-after"]) == (504, "1")
             assert answer.message == "there was no answer within 1 seconds; try again"
+        assert endpoint.service._waiting.rows == 0
         (tmp_path / "go").touch()
-        assert endpoint.add(1).status == 200  # whatever was late is not in the way
+        until(lambda: endpoint.service.is_ready)  # another scorer, as the one that was late was killed
+        assert endpoint.add(1).status == 200
 
 
 def test_full_queue_refuses_and_takes_again_once_there_is_room(tmp_path: Path) -> None:
@@ -104,8 +106,9 @@ def test_end_that_cannot_wait_tells_what_it_could_not_finish(
         until(lambda: endpoint.count_left("hanging"))
         waits = endpoint.begin_adding(1)
         until(lambda: endpoint.service._waiting.rows == 1)
-        for _ in range(times):
-            endpoint.drain()
+        endpoint.drain()
+        if times == 2:
+            endpoint.drain_at_once()
         for begun in (hanging, waits):
             answer = begun.result()
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
@@ -115,6 +118,17 @@ def test_end_that_cannot_wait_tells_what_it_could_not_finish(
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / "hanging").read_text()), 0)
     assert "2 requests could not be finished in time and are refused\n" in capsys.readouterr().out
+
+
+def test_two_signals_within_a_second_are_one(tmp_path: Path) -> None:
+    """As ``mlflow run`` sends them."""
+    with serve(tmp_path, drain=3600) as endpoint:
+        in_hand = endpoint.begin_adding("wait")
+        until(lambda: endpoint.count_left("in hand"))
+        endpoint.call(lambda: [endpoint.service.drain() for _ in range(3)])
+        assert endpoint.add(1).status == 503
+        (tmp_path / "go").touch()
+        assert in_hand.result().status == 200
 
 
 def test_endpoint_without_a_scorer_that_lives_is_not_ready(tmp_path: Path) -> None:
