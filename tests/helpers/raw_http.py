@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,11 @@ class RawClient:
     def finish(self) -> None:
         """Send no more."""
         self._socket.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """Leave: an end alone may mean that the client only sends no more."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
     def read_answer(self, is_headless: bool = False) -> RawAnswer:
         """Read one answer; of HEAD, it has no body."""

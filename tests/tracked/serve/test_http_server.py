@@ -339,7 +339,9 @@ def test_request_of_a_client_that_left_is_not_scored(endpoint: Endpoint) -> None
     with RawClient(endpoint.port) as client:
         client.send(post([1, 2]))
         until(lambda: endpoint.service._waiting.rows == 1)
+        client.abort()
     until(lambda: endpoint.service._waiting.rows == 0)
+    assert endpoint.count_left("in hand") == begun + 1
     (endpoint.folder / "go").touch()
     assert in_hand.result().status == 200
 
