@@ -5,7 +5,7 @@ python tools/serve_faults.py --seconds 60 --clients 16
 
 Two versions are trained on the reviews, and a third one answers NaN. 64 clients ask about reviews all the time;
 each answer must be that of the version that it names, as MLflow's own loader computes it. Meanwhile a scorer is killed
-every 15 seconds, the alias moves every 20, each third time to the bad version, and rude clients break rules.
+every 15 seconds, the alias moves every 40, each third time to the bad version, and rude clients break rules.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from processes import find_tree
 from serve_clients import Clients, Tally
 
 NAME, ALIAS, TEXTS = "imdb-conv1d", "champion", 500
-KILL_SECONDS, MOVE_SECONDS, RUDE = 15.0, 20.0, 8
+KILL_SECONDS, MOVE_SECONDS, RUDE = 15.0, 40.0, 8
 
 
 def make_versions(folder: Path) -> None:
