@@ -19,7 +19,7 @@ from tracked.serve import version as versions
 from tracked.serve.frames import Ready
 from tracked.serve.keeper import Keeper
 from tracked.serve.meter import Meter
-from tracked.serve.scorer_process import UnfitModel
+from tracked.serve.scorer_process import NotLoaded, UnfitModel
 from tracked.serve.waiting import Waiting
 
 
@@ -166,8 +166,10 @@ def test_refused_version_stays_refused_until_asked_for(
     run(made, test)
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), NotDownloaded("model: half of it")])
-def test_version_that_could_not_be_downloaded_is_tried_at_each_look(
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), NotDownloaded("model: half of it"), NotLoaded("it ended")]
+)
+def test_version_that_may_be_in_reach_later_is_tried_at_each_look(
     made: MadeRegistry, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     made.versions["2"] = {}
