@@ -15,11 +15,16 @@ class Downloads:
     """
 
     def __init__(self, name: str) -> None:
-        prefix = f"{name}-serve-"
+        prefix, self._count, self._is_closed = f"{name}-serve-", 0, False
         _remove_left(Path(tempfile.gettempdir()), prefix)
-        self._folder, self._count, self._is_closed = Path(tempfile.mkdtemp(prefix=prefix)), 0, False
-        self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            self._folder = Path(tempfile.mkdtemp(prefix=prefix))
+            with suppress(OSError):
+                self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                if self._folder.exists():
+                    return
+                os.close(self._lock)  # another one that begins took it for one that was left
 
     def name(self) -> Path:
         """Name a folder for one version, which is not made yet."""

@@ -48,6 +48,7 @@ class Keeper:
         self._downloads = Downloads(owner.name)
         self._former: dict[asyncio.Task[None], Pool] = {}  # that finish what they have
         self._refused = ""  # the version that failed its check
+        self._tried = ""  # the version that was loaded last
         self._told = ""  # what was said last
         self._wanted = asyncio.Event()
 
@@ -95,7 +96,9 @@ class Keeper:
             return
         if stored.uri == self._refused:
             return
-        say(f"loading {stored.title}; {former.stored.title} answers meanwhile")
+        if stored.uri != self._tried:
+            say(f"loading {stored.title}; {former.stored.title} answers meanwhile")
+        self._tried = stored.uri
         try:
             await self._take(await run_in_thread(partial(self._fetch, stored)))
         except (UserError, UnfitModel, RunFailed, OSError) as error:

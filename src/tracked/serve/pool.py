@@ -154,6 +154,8 @@ class Pool:
         self._meter.batches.observe(sum(len(job.rows) for job in jobs))
         try:
             answered = await scorer.score(batch, self._seconds)
+            if len(answered) != len(jobs):
+                raise await scorer.bury(f"gave {len(answered)} outcomes to {len(jobs)} requests and was killed")
         except ScorerEnded:
             self._give_back(jobs)
             raise

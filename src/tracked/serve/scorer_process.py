@@ -93,9 +93,10 @@ class ScorerProcess:
         finally:
             loop.remove_reader(self._process.sentinel)
 
-    async def bury(self) -> ScorerEnded:
-        """Make the error of a process that has ended."""
-        return ScorerEnded(describe_exit(await self.end()))
+    async def bury(self, reason: str = "") -> ScorerEnded:
+        """Make the error of a process that has ended, or is ended now for a reason."""
+        ended = describe_exit(await self.end())
+        return ScorerEnded(reason or ended)
 
     async def end(self) -> int:
         """End the process, which has nothing to finish, also one that is stopped; returns its exit code."""
