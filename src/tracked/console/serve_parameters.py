@@ -33,19 +33,22 @@ class ServeParameters(Parameters):
     max_body: int = Field(1_048_576, ge=1, le=1 << 30, description="Bytes of a request's body, also once unpacked")
     max_rows: int = Field(1000, ge=1, le=1_000_000, description="The {rows} of a request")
     max_length: int = Field(100_000, ge=1, le=MAX_INT, description="Characters of a value")
-    max_waiting: int = Field(2000, ge=1, le=MAX_INT, description="The {rows} that may wait; more are refused")
+    max_waiting: int = Field(
+        2000, ge=1, le=MAX_INT, description="The {rows} that may wait, max_rows or more; further ones are refused"
+    )
     max_connections: int = Field(512, ge=1, le=MAX_INT, description="Connections; more are refused")
     receive_timeout: int = Field(10, ge=1, le=3600, description="Seconds in which a request must have arrived")
     timeout: int = Field(30, ge=1, le=3600, description="Seconds in which a request that has arrived is answered")
     drain: int = Field(30, ge=0, le=3600, description="Seconds to finish what is being answered, once asked to end")
     hosts: Annotated[str, StringConstraints(pattern=rf"^{HOST}(, *{HOST})*$")] = Field(
-        AUTO, description="Names that a request's Host may have, such as a proxy's; auto: those of this machine, or "
-        "any if host is another address", json_schema_extra={"allowed": HOSTS})  # fmt: skip
+        AUTO, description="Further names that a request's Host may have, such as a proxy's, which need SERVE_TOKEN; "
+        "auto: none, or any if host is another address", json_schema_extra={"allowed": HOSTS})  # fmt: skip
 
     @model_validator(mode="after")
     def _a_request_can_wait(self) -> Self:
         if self.max_waiting < self.max_rows:
-            raise ValueError(f"max_waiting: '{self.max_waiting}' is not allowed; allowed: max_rows or more")
+            allowed = f"max_rows, {self.max_rows}, or more"
+            raise ValueError(f"max_waiting: '{self.max_waiting}' is not allowed; allowed: {allowed}")
         return self
 
     @property
@@ -59,7 +62,9 @@ class ServeParameters(Parameters):
 
 def make_serve_parameters(experiment: Experiment) -> type[Any]:
     """Make the parameters of an endpoint with an experiment's defaults and terms."""
-    return specialize(experiment.ServeParameters or ServeParameters, experiment, {})
+    base = experiment.ServeParameters or ServeParameters
+    model = (base.model_fields["model"].annotation, f"models:/{experiment.name}@champion")
+    return specialize(base, experiment, {"model": model})
 
 
 def read_token(parameters: ServeParameters) -> str:
@@ -75,5 +80,10 @@ def read_token(parameters: ServeParameters) -> str:
         raise UserError(
             f"host: {parameters.host!r} is not allowed without {TOKEN} in the environment, as other machines can reach "
             "it; allowed: 127.0.0.1, ::1, localhost, or a token of 16 or more characters"
+        )
+    if not token and parameters.hosts != AUTO:
+        raise UserError(
+            f"hosts: {parameters.hosts!r} is not allowed without {TOKEN} in the environment, as a proxy makes the "
+            "endpoint reachable; allowed: auto, or a token of 16 or more characters"
         )
     return token

@@ -42,6 +42,8 @@ class Access:
         Raises:
             Refusal: with what is wrong.
         """
+        if path in PROBES:
+            return
         host = origin = authorization = b""
         for name, value in headers:
             if name == b"host":
@@ -50,11 +52,7 @@ class Access:
                 origin = value
             elif name == b"authorization":
                 authorization = value
-        if (
-            path not in PROBES
-            and self.hosts is not None
-            and _strip_port(host.decode("latin-1").lower()) not in self.hosts
-        ):
+        if self.hosts is not None and _strip_port(host.decode("latin-1").lower()) not in self.hosts:
             raise Refusal(403, "the name in Host is not allowed; the parameter hosts of the endpoint adds names")
         if origin and (not host or origin.partition(b"://")[2].lower() != host.lower()):
             raise Refusal(403, "pages of other sites may not ask: Origin differs from Host")
@@ -62,7 +60,9 @@ class Access:
             scheme, _, given = authorization.partition(b" ")
             if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self.token.encode()):
                 raise Refusal(
-                    401, "this path needs the header Authorization: Bearer TOKEN", {"www-authenticate": "Bearer"}
+                    401,
+                    "the token is missing or wrong; send the header Authorization: Bearer TOKEN",
+                    {"www-authenticate": "Bearer"},
                 )
 
 

@@ -28,11 +28,22 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: Any, receive_timeout: int, max_connections: int) -> Server:
-    """Make a server of an ASGI application; what it logs of its own could hold input, and is dropped."""
+def make_server(
+    app: Any, receive_timeout: int, max_connections: int, count_refused: Callable[[], object] = lambda: None
+) -> Server:
+    """Make a server of an ASGI application; what it logs of its own could hold input, and is dropped.
+
+    Args:
+        count_refused: called for each connection beyond the limit.
+    """
 
     class Protocol(GuardedProtocol):
         receive_seconds, most = float(receive_timeout), max_connections
+
+        def refuse_connection(self) -> None:
+            """Refuse and count."""
+            count_refused()
+            super().refuse_connection()
 
     config = uvicorn.Config(
         app, http=Protocol, ws="none", loop="asyncio", lifespan="on", log_config=None, log_level="critical",
@@ -78,11 +89,15 @@ class GuardedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came, and wait for the rest of the request, if there is one."""
         if self._is_over:
-            self._write(503, "too many connections are open; try again", [("retry-after", "1")])
-            self._close()
+            self.refuse_connection()
             return
         super().data_received(data)
         self._wait_for_rest()
+
+    def refuse_connection(self) -> None:
+        """Answer that there are too many, and close."""
+        self._write(503, "too many connections are open; try again", [("retry-after", "1")])
+        self._close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer half a request; let a whole one be answered though its client has nothing more to send."""

@@ -89,8 +89,10 @@ class Keeper:
         try:
             stored = await run_in_thread(self._find)
         except UserError as error:
+            self._meter.reloads.labels("failed").inc()
             self._tell(f"{error}; {former.stored.title} stays")
             return
+        self._meter.looked.set_to_current_time()
         if stored.uri == former.stored.uri:
             self._told = ""  # whatever was wrong is over
             return
@@ -105,9 +107,11 @@ class Keeper:
             from tracked.models.loader import NotDownloaded  # with MLflow, which has been imported by now
 
             # Memory, a disk or a registry may be better by the next look; a version stays what it is.
-            self._refused = "" if isinstance(error, OSError | NotDownloaded | NotLoaded) else stored.uri
-            self._meter.reloads.labels("refused").inc()
-            self._tell(f"{stored.title} is refused: {one_line(error)}; {former.stored.title} stays")
+            is_verdict = not isinstance(error, OSError | NotDownloaded | NotLoaded)
+            self._meter.reloads.labels("refused" if is_verdict else "failed").inc()
+            self._refused = stored.uri if is_verdict else ""
+            what = "is refused" if is_verdict else "cannot be loaded now"
+            self._tell(f"{stored.title} {what}: {one_line(error)}; {former.stored.title} stays")
         else:
             self._meter.reloads.labels("taken").inc()
 
@@ -129,7 +133,8 @@ class Keeper:
         self.pool = pool
         pool.begin(scorers)
         self._told = ""
-        self._meter.show_version(version.name, version.digest)
+        self._meter.looked.set_to_current_time()
+        self._meter.show_version(version.stored.name or version.stored.uri, version.stored.version, version.digest)
         say(
             f"{version.stored.title} answers, on {format_count(len(scorers), 'scorer')} (SHA-256 {version.digest[:12]})"
         )

@@ -32,14 +32,23 @@ class Meter:
         self.waiting = Gauge("serve_waiting_rows", "Rows that wait for a scorer", registry=registry)
         self.scorers = Gauge("serve_scorers", "Scorers that have the model loaded", registry=registry)
         self.deaths = Counter("serve_scorer_deaths", "Scorers that ended and were replaced", registry=registry)
-        self.reloads = Counter("serve_reloads", "Versions found under the alias", ["result"], registry=registry)
-        self.model = Gauge("serve_model", "1 for the version that answers", ["version", "digest"], registry=registry)
+        self.reloads = Counter("serve_reloads", "Looks for another version that found one or failed", ["result"],
+            registry=registry)  # fmt: skip
+        for result in ("taken", "refused", "failed"):
+            self.reloads.labels(result)
+        self.looked = Gauge("serve_last_look_timestamp_seconds", "When the alias was last found", registry=registry)
+        self.connections = Gauge("serve_connections", "Open connections", registry=registry)
+        self.refused_connections = Counter(
+            "serve_connections_refused", "Connections beyond the limit", registry=registry
+        )
+        self.model = Gauge("serve_model_info", "1 for the version that answers", ["model", "version", "digest"],
+            registry=registry)  # fmt: skip
         self.ready = Gauge("serve_ready", "Whether requests are answered", registry=registry)
 
-    def show_version(self, version: str, digest: str) -> None:
+    def show_version(self, model: str, version: str, digest: str) -> None:
         """Show which version answers."""
         self.model.clear()
-        self.model.labels(version, digest).set(1)
+        self.model.labels(model, version, digest).set(1)
 
     def render(self) -> bytes:
         """Render all values in Prometheus's text format."""

@@ -89,7 +89,7 @@ def _list_telling(facts: EndpointFacts) -> Iterator[Path]:
     yield Path("/version", "state", "Name the model that answers", named)
     yield Path("/health", "state", "Tell whether the server lives", _text("plain"))
     yield Path("/ping", "state", "Tell whether the server lives, as MLflow's own server does", _text("plain"))
-    yield Path("/ready", "state", "Tell whether the model can answer", _text("plain"), errors=(403, 503))
+    yield Path("/ready", "state", "Tell whether the model can answer", _text("plain"), errors=(503,))
     yield Path("/metrics", "state", "Give counts and times to Prometheus", _text("plain"), is_protected=True)
 
 

@@ -80,7 +80,7 @@ class ScorerProcess:
                 return await receive(self._reader)
         except TimeoutError:
             await self.end()
-            raise ScorerEnded(f"did not answer within {seconds:.0f} s and was killed") from None
+            raise ScorerEnded(f"did not answer within {seconds:g} s and was killed") from None
         except Exception:  # at the end of the connection; whatever else cannot be read comes from a broken process
             raise await self.bury() from None
 

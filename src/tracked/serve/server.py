@@ -76,9 +76,11 @@ async def _serve(owner: Experiment, parameters: Any, token: str, listener: socke
         loop.add_signal_handler(signum, service.drain)
     loop.add_signal_handler(signal.SIGHUP, service.keeper.reload)
     app = make_app(lambda: service, Access.of(parameters, token))
-    server = make_server(app, parameters.receive_timeout, parameters.max_connections)
+    count_refused = service.meter.refused_connections.inc
+    server = make_server(app, parameters.receive_timeout, parameters.max_connections, count_refused)
+    service.count_connections = lambda: len(server.server_state.connections)
     host, port = listener.getsockname()[:2]
-    say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port}")
+    say(f"listening at http://{f'[{host}]' if ':' in host else host}:{port} (process {os.getpid()})")
     running = asyncio.create_task(server.serve([listener]))
     try:
         await asyncio.wait({running, service.ended}, return_when=asyncio.FIRST_COMPLETED)

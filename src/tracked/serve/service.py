@@ -21,7 +21,7 @@ from tracked.serve.waiting import Job, Waiting
 
 AGAIN = {"retry-after": "1"}
 Leaving: TypeAlias = set[Callable[[], None]]
-LIMITS = ("max_body", "max_rows", "max_length", "max_waiting", "receive_timeout", "timeout")
+LIMITS = ("max_body", "max_rows", "max_length", "max_waiting", "max_connections", "receive_timeout", "timeout")
 PAUSE = 0.02  # seconds between two looks at whether all is answered
 
 
@@ -47,12 +47,14 @@ class Service:
         self.keeper = Keeper(owner, parameters, waiting, self.meter, self._explain_bad)
         self.is_draining, self._is_forced, self._asked = False, False, 0.0
         self._is_closed = False
+        self.count_connections: Callable[[], float] = lambda: 0  # where the server knows it
         self._drainer: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         self.began: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
         self.meter.waiting.set_function(lambda: self._waiting.rows)
         self.meter.scorers.set_function(lambda: self.keeper.pool.alive if self.keeper.pool else 0)
+        self.meter.connections.set_function(lambda: self.count_connections())
         self.meter.ready.set_function(lambda: float(self.is_ready))
         self._task = asyncio.create_task(self._run())
 
@@ -156,7 +158,9 @@ class Service:
         return answers
 
     def _expire(self, job: Job) -> None:
-        late = Refusal(504, f"there was no answer within {self.parameters.timeout} seconds; try again", AGAIN)
+        late = Refusal(
+            504, f"there was no answer within {format_count(self.parameters.timeout, 'second')}; try again", AGAIN
+        )
         self._end(job, late)
 
     def _end(self, job: Job, error: Exception) -> None:

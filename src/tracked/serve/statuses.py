@@ -17,7 +17,7 @@ STATUSES = {
     400: Status(
         "BAD_REQUEST",
         "The body is empty, or is not JSON or CSV of a form that this path takes.",
-        "the body is not JSON; send JSON",
+        "the body is no JSON; allowed: JSON",
     ),
     401: Status(
         "UNAUTHORIZED",
@@ -65,8 +65,9 @@ STATUSES = {
     ),
     503: Status(
         "SERVICE_UNAVAILABLE",
-        "The server starts or ends; Retry-After says when to send it again.",
-        "the model is being loaded; send it again in 5 seconds",
+        "The model is being loaded, no scorer is, the endpoint ends, or too many connections are open; Retry-After "
+        "says when to send it again.",
+        "the model is being loaded; try again in a few seconds",
     ),
     504: Status(
         "GATEWAY_TIMEOUT", "The model did not answer in time.", "the model did not answer in time; send it again"
@@ -79,7 +80,9 @@ LIMITS = {
     "max_rows": ("{rows} of a request", 422),
     "max_length": ("characters of a value", 422),
     "max_waiting": ("{rows} that wait for the model", 429),
+    "receive_timeout": ("seconds in which a request arrives", 408),
     "timeout": ("seconds until the answer", 504),
+    "max_connections": ("connections", 503),
 }
 
 

@@ -210,7 +210,7 @@ async function ask() {
       find("results").classList.remove("stale");
       find("waiting").textContent = "Waiting for the reasons …";
       const { answer: reasons, model: explained } = await send("explain", body);
-      if (reasons.prediction) showAnswer(reasons.prediction, explained);  // another version may have come meanwhile
+      if (explained !== model) showAnswer(reasons.prediction, explained); // another version has come meanwhile
       showExplanation(reasons);
     }
   } catch (error) {
