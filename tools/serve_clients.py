@@ -134,7 +134,7 @@ class Clients:
         version = answer.headers["model-version"]
         tally.versions[version] += 1
         found = json.loads(answer.body)["predictions"]
-        numbers = [one[self.column] for one in found] if is_plain else found
+        numbers = [one[self.column] if is_plain else one[0] if isinstance(one, list) else one for one in found]
         wanted = [self.expected[version][row] for row in rows]
         if len(numbers) != len(wanted) or any(
             not abs(one - two) <= TOLERANCE for one, two in zip(numbers, wanted, strict=True)

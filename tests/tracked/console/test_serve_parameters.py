@@ -24,7 +24,7 @@ def parse(*words: str) -> ServeParameters:
 
 def test_defaults_are_the_experiments() -> None:
     parameters = parse()
-    assert parameters.model == "models:/adder@candidate"
+    assert parameters.model == "models:/adder@champion"
     assert (parameters.host, parameters.port, parameters.hosts) == ("127.0.0.1", 5050, "auto")
     assert "The pairs of a request" in str(make_serve_parameters(Adder).model_fields["max_rows"].description)
 
@@ -47,8 +47,8 @@ def test_own_parameters_of_an_experiment_are_added() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["max_rows=1000", "max_waiting=999"], "max_waiting: '999' is not allowed; allowed: max_rows or more"),
-        (["max_rows=2001"], "max_waiting: '2000' is not allowed; allowed: max_rows or more"),
+        (["max_rows=1000", "max_waiting=999"], "max_waiting: '999' is not allowed; allowed: max_rows, 1000, or more"),
+        (["max_rows=2001"], "max_waiting: '2000' is not allowed; allowed: max_rows, 2001, or more"),
         (["model=adder"], "model: 'adder' is not allowed; allowed: models:/NAME@ALIAS, "),
         (["port=65536"], "port: '65536' is not allowed; allowed: a whole number from 0 to 65535"),
         (["workers=0"], "workers: '0' is not allowed; allowed: a whole number from 1 to 256"),
@@ -91,6 +91,14 @@ def test_address_that_others_reach_needs_a_token(host: str, monkeypatch: pytest.
         read_token(parse(f"host={host}"))
     monkeypatch.setenv("SERVE_TOKEN", TOKEN)
     assert read_token(parse(f"host={host}")) == TOKEN
+
+
+def test_names_of_a_proxy_need_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVE_TOKEN", "")
+    with pytest.raises(UserError, match=r"^hosts: 'a\.example\.com' is not allowed without SERVE_TOKEN in the environ"):
+        read_token(parse("hosts=a.example.com"))
+    monkeypatch.setenv("SERVE_TOKEN", TOKEN)
+    assert read_token(parse("hosts=a.example.com")) == TOKEN
 
 
 @pytest.mark.parametrize("token", [TOKEN[:-1], "a b c d e f g h i", f"{TOKEN}\n", f"{TOKEN} ", f"{TOKEN}é", "é" * 16])

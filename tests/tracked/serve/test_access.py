@@ -89,8 +89,9 @@ def test_request_without_a_host_is_refused_where_names_are_given() -> None:
     ],
 )  # fmt: skip
 def test_origin_must_be_the_endpoints_own(headers: Mapping[str, str], status: int) -> None:
-    for path in ("/predict", "/health"):
+    for path in ("/predict", "/version"):
         assert ask(make_access(), path, host="127.0.0.1:5050", **headers) == status
+    assert ask(make_access(), "/health", host="127.0.0.1:5050", **headers) == 200
 
 
 def test_origin_behind_a_proxy_is_the_proxys_name() -> None:

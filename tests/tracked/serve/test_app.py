@@ -214,7 +214,7 @@ def test_what_is_asked_is_counted(endpoint: Endpoint) -> None:
     assert grown["serve_request_seconds_count", (("path", "/predict"),)] == 2
     assert after["serve_waiting_rows", ()] == 0
     assert (after["serve_scorers", ()], after["serve_ready", ()]) == (1, 1)
-    assert after["serve_model", (("digest", "digest of 1"), ("version", "adder/1"))] == 1
+    assert after["serve_model_info", (("digest", "digest of 1"), ("model", "adder"), ("version", "1"))] == 1
     assert any(name == "process_resident_memory_bytes" for name, _ in after)
 
 

@@ -124,7 +124,7 @@ def test_new_version_takes_over_and_the_former_retires_before_its_files_go(made:
         assert [pool.did for pool in MadePool.made] == [["begin", "retire"], ["begin"]]
         assert (kept.reloads("taken"), kept.reloads("refused")) == (1, 0)
         text = kept.meter.render().decode()
-        assert 'serve_model{digest="digest of 2",version="adder/2"} 1.0' in text
+        assert 'serve_model_info{digest="digest of 2",model="adder",version="2"} 1.0' in text
         assert "digest of 1" not in text
 
     run(made, test)
@@ -178,7 +178,7 @@ def test_version_that_may_be_in_reach_later_is_tried_at_each_look(
         made.alias, made.broken = "2", error
         assert [await kept.look(), await kept.look()] == ["1", "1"]
         assert (made.downloads, kept.list_downloads()) == (["1", "2", "2"], ["1"])
-        assert capsys.readouterr().out.count("adder version 2 is refused: ") == 1
+        assert capsys.readouterr().out.count("adder version 2 cannot be loaded now: ") == 1
         made.broken = None
         assert await kept.look() == "2"
 

@@ -171,7 +171,7 @@ def test_errors_of_all_statuses_have_their_sentence_and_code() -> None:
     asked = {"200", "400", "401", "403", "408", "413", "415", "422", "429", "500", "503", "504"}
     assert set(document["paths"]["/predict"]["post"]["responses"]) == asked
     assert set(document["paths"]["/explain"]["post"]["responses"]) == asked | {"404"}
-    assert set(document["paths"]["/ready"]["get"]["responses"]) == {"200", "403", "503"}
+    assert set(document["paths"]["/ready"]["get"]["responses"]) == {"200", "503"}
 
 
 def test_bearer_scheme_is_of_the_protected_paths_where_there_is_a_token() -> None:

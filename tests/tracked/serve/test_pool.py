@@ -132,7 +132,7 @@ def test_scorer_that_hangs_is_killed_and_its_request_refused_like_one_that_ends_
             assert not any(map(is_alive, pids))
 
     run(test)
-    assert "did not answer within 0 s and was killed" in capsys.readouterr().out
+    assert "did not answer within 0.5 s and was killed" in capsys.readouterr().out
 
 
 def test_scorer_that_is_stopped_is_killed_and_its_request_answered(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_request_that_is_not_answered_in_time_is_told(tmp_path: Path) -> None:
         for begun in (in_hand, waits):
             answer = begun.result()
             assert (answer.status, answer.headers["retry-after"]) == (504, "1")
-            assert answer.message == "there was no answer within 1 seconds; try again"
+            assert answer.message == "there was no answer within 1 second; try again"
         assert endpoint.service._waiting.rows == 0
         (tmp_path / "go").touch()
         until(lambda: endpoint.service.is_ready)  # another scorer, as the one that was late was killed
