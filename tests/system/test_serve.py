@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 SCRIPT = ROOT / "examples" / "diabetes" / "diabetes.py"
 ROWS = [[round(0.01 * row + 0.001 * column - 0.05, 4) for column in range(10)] for row in range(5)]
 RECORDS = [dict(zip(MEASUREMENTS, row, strict=True)) for row in ROWS]
-MODEL, ALIAS = "diabetes", "candidate"
+MODEL, ALIAS = "diabetes", "champion"
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +70,12 @@ def client(place: Path) -> Iterator[mlflow.MlflowClient]:
 class Served:
     """An endpoint's process."""
 
-    def __init__(self, place: Path | str, folder: Path, *words: str) -> None:
+    def __init__(self, place: Path | str, folder: Path, *words: str, command: Sequence[str] = ()) -> None:
         self.lines: list[str] = []
         env = environment(place if isinstance(place, str) else uri_of(place)) | {"TMPDIR": str(folder)}
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, SCRIPT, "serve", "--port=0", "--workers=1", "--reload=0", *words],
+            [*(command or [sys.executable, SCRIPT, "serve", "--port=0", "--workers=1", "--reload=0"]), *words],
             cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0,
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read)
@@ -101,7 +101,7 @@ class Served:
         return str(until(find))
 
     def begin(self) -> None:
-        self.port = int(self.wait_for("listening at http://127.0.0.1:").rpartition(":")[2])
+        self.port = int(self.wait_for("listening at http://127.0.0.1:").rpartition(":")[2].split()[0])
         self.wait_for(" answers, on 1 scorer ")
 
     def send(self, signum: signal.Signals) -> None:
@@ -140,8 +140,8 @@ def is_alive(pid: int) -> bool:
 
 
 @contextmanager
-def served(place: Path | str, folder: Path, *words: str) -> Iterator[Served]:
-    endpoint = Served(place, folder, *words)
+def served(place: Path | str, folder: Path, *words: str, command: Sequence[str] = ()) -> Iterator[Served]:
+    endpoint = Served(place, folder, *words, command=command)
     try:
         yield endpoint
     finally:
@@ -298,7 +298,10 @@ def test_request_that_scorers_had_is_answered_before_the_end(place: Path, tmp_pa
         endpoint.begin()
         scorer = endpoint.scorer
         os.kill(scorer, signal.SIGSTOP)  # so that it takes as long as the test wants
-        begun = [Begun(lambda: endpoint.ask("/invocations", {"inputs": ROWS})) for _ in range(3)]
+        begun = [Begun(lambda: endpoint.ask("/invocations", {"inputs": ROWS}))]
+        # It has been taken; what comes later waits.
+        until(lambda: "serve_batch_rows_sum 5.0" in endpoint.ask("/metrics").body.decode())
+        begun += [Begun(lambda: endpoint.ask("/invocations", {"inputs": ROWS})) for _ in range(2)]
         until(lambda: "serve_waiting_rows 10.0" in endpoint.ask("/metrics").body.decode())
         os.kill(endpoint.process.pid, signal.SIGTERM)
         endpoint.wait_for("shutting down: 3 requests to finish; new ones are refused")
@@ -414,3 +417,17 @@ def test_version_whose_files_are_out_of_reach_is_taken_once_they_are_back(
             hidden.rename(files)
         endpoint.wait_for("diabetes version 2 answers, on 1 scorer")
         assert endpoint.ask("/version").json["version"] == "2"
+
+
+def test_mlflow_run_serves_and_its_run_is_no_training(place: Path, tmp_path: Path) -> None:
+    words = ["-e", "serve", "-P", "port=0", "-P", "workers=1"]
+    command = [sys.executable, "-m", "mlflow", "run", str(SCRIPT.parent), "--env-manager", "local", *words]
+    with served(place, tmp_path, command=command) as endpoint:
+        endpoint.begin()
+        assert endpoint.ask("/predict", {"rows": ROWS}).status == 200
+        endpoint.send(signal.SIGINT)
+        endpoint.end()  # MLflow's own process calls it a failure, and the run FAILED
+        assert "shutting down: 0 requests to finish" in endpoint.printed
+    client = mlflow.MlflowClient(uri_of(place))
+    run = client.search_runs(["0"], "tags.`mlflow.project.entryPoint` = 'serve'")[0]
+    assert (run.info.run_name, run.data.tags["verb"]) == ("serve", "serve")

@@ -147,11 +147,16 @@ class Keeper:
         self._downloads.remove(self._former.pop(task).version.folder)
 
     def _find(self, is_first: bool = False) -> "StoredModel":
-        from tracked.runs import connection, registry  # slow, and the server answers already
+        from tracked.runs import connection, registry, run_start  # slow, and the server answers already
 
+        own = None
         if is_first:
             connection.require_answers()
-        return registry.find(self._parameters.model)
+            own = run_start.require_own_run(self._owner, "serve")
+        stored = registry.find(self._parameters.model)
+        if own:  # without a name, the run that mlflow run has made would look like a training
+            run_start.name_run(self._owner, own, "serve")
+        return stored
 
     def _fetch(self, stored: "StoredModel") -> "Version":
         from tracked.serve.version import fetch
