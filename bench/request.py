@@ -29,7 +29,7 @@ import serving
 FRONT = "front"
 TIMES: dict[str, list[float]] = defaultdict(list)  # of this process, by step
 IN_FRONT = [  # module, class, function, step
-    ("tracked.serve.app", "Scoring", "__call__", "application, from head to answer"),
+    ("tracked.serve.app", "Asking", "__call__", "application, from head to answer"),
     ("tracked.serve.app", "", "read_body", "receive the body"),
     ("tracked.serve.app", "", "parse_plain", "read the JSON"),
     ("tracked.serve.app", "", "check_rows", "check the rows"),

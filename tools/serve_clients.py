@@ -98,20 +98,21 @@ class Clients:
         """Ask one request after the other on a connection, until the end; compare each answer."""
         chance, connection = random.Random(seed), None
         while not end.is_set():
-            if connection is None:
-                connection = await asyncio.open_connection("127.0.0.1", self.port)
             rows = [chance.randrange(len(self.inputs)) for _ in range(chance.choice((1, 1, 1, 2, 5)))]
             is_plain = chance.random() < 0.5
             content = {self.request_name if is_plain else "inputs": [self.inputs[row] for row in rows]}
             request = make_request("/predict" if is_plain else "/invocations", json.dumps(content).encode())
             began = asyncio.get_running_loop().time()
             try:
+                if connection is None:
+                    connection = await asyncio.open_connection("127.0.0.1", self.port)
                 connection[1].write(request)
                 answer = await read_answer(connection[0])
             except (Gone, OSError):
                 self.tally.without_status += 1
                 self.tally.note("a good request had no answer")
-                connection[1].close()
+                if connection:
+                    connection[1].close()
                 connection = None
                 continue
             self.tally.seconds.append(asyncio.get_running_loop().time() - began)

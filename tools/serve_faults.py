@@ -29,13 +29,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[1:1] = [str(ROOT / "bench"), str(ROOT / "src")]
 
 from processes import find_tree
-from serve_clients import Clients, Tally
+from serve_clients import EXPECTED, Clients, Tally
 
 NAME, ALIAS, TEXTS = "imdb-conv1d", "champion", 500
 KILL_SECONDS, MOVE_SECONDS, RUDE = 15.0, 40.0, 8
 
 
-def make_versions(folder: Path) -> None:
+def make_versions() -> None:
     """Train versions 1 and 2, and register a copy of 1 with broken weights as 3."""
     for epochs in (1, 2):
         command = [sys.executable, str(ROOT / "src" / "train.py"), f"--epochs={epochs}", "--data=reviews"]
@@ -55,7 +55,7 @@ with mlflow.start_run():
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
-def compute_expected(folder: Path) -> tuple[list[str], dict[str, list[float]]]:
+def compute_expected() -> tuple[list[str], dict[str, list[float]]]:
     """Compute what versions 1 and 2 answer to some reviews, in MLflow alone."""
     import mlflow
     import numpy as np
@@ -110,13 +110,7 @@ def disturb(server: "subprocess.Popen[bytes]", seconds: float, chance: random.Ra
         passed = time.monotonic() - begun
         if passed > next_kill:
             next_kill += KILL_SECONDS * chance.uniform(0.6, 1.4)
-            scorers = [
-                pid for pid in find_tree(server.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            ]
-            if scorers:
-                with suppress(ProcessLookupError):
-                    os.kill(chance.choice(scorers), signal.SIGKILL)
-                counts["kills"] += 1
+            counts["kills"] += kill_one(server.pid, chance)
         if passed > next_move:
             next_move += MOVE_SECONDS
             moved += 1
@@ -126,6 +120,19 @@ def disturb(server: "subprocess.Popen[bytes]", seconds: float, chance: random.Ra
             if moved % 2:
                 server.send_signal(signal.SIGHUP)
     return counts
+
+
+def kill_one(root: int, chance: random.Random) -> int:
+    """Kill a scorer, be it loaded or loading; returns how many were killed."""
+    scorers = []
+    for pid in find_tree(root):
+        with suppress(OSError):
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                scorers.append(pid)
+    with suppress(ProcessLookupError, IndexError):
+        os.kill(chance.choice(scorers), signal.SIGKILL)
+        return 1
+    return 0
 
 
 def main() -> None:
@@ -146,18 +153,31 @@ def main() -> None:
 def run(options: argparse.Namespace, folder: Path) -> int:
     """Run the whole trial; returns the exit status."""
     if not (folder / "mlflow.db").exists():
-        make_versions(folder)
-    texts, expected = compute_expected(folder)
+        make_versions()
+    texts, expected = compute_expected()
     import mlflow
 
     mlflow.MlflowClient().set_registered_model_alias(NAME, ALIAS, "1")
     command = [sys.executable, str(ROOT / "src" / "serve.py"), f"--model=models:/{NAME}@{ALIAS}", "--port=0"]
     log = (folder / "serve.log").open("wb")
     server = subprocess.Popen([*command, "--reload=5", "--receive_timeout=5"], stdout=log, stderr=log)
-    port = wait_for_port(folder / "serve.log", server)
-    queue = multiprocessing.get_context("spawn").Queue()
-    arguments = (options, port, texts, expected, queue)
-    clients = multiprocessing.get_context("spawn").Process(target=ask, args=arguments)
+    try:
+        return try_out(options, server, wait_for_port(folder / "serve.log", server), texts, expected)
+    finally:
+        server.kill()
+
+
+def try_out(
+    options: argparse.Namespace,
+    server: "subprocess.Popen[bytes]",
+    port: int,
+    texts: Sequence[str],
+    expected: dict[str, list[float]],
+) -> int:
+    """Load, disturb and end a server; returns 1 if an answer was wrong or missing, or its exit status was not 0."""
+    context = multiprocessing.get_context("spawn")
+    queue: Any = context.Queue()
+    clients = context.Process(target=ask, args=(options, port, texts, expected, queue), daemon=True)
     clients.start()
     samples: list[dict[str, float]] = []
     over = threading.Event()
@@ -176,7 +196,8 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     server.send_signal(signal.SIGTERM)
     status = server.wait(timeout=60)
     report(counts, tally, [*samples[:12], last], status)
-    return int(bool(tally.wrong or tally.without_status or status))
+    is_strange = bool(set(tally.statuses) - set(EXPECTED)) or not tally.statuses[200]
+    return int(bool(tally.wrong or tally.without_status or status or is_strange))
 
 
 def wait_for_port(log: Path, server: "subprocess.Popen[bytes]") -> int:

@@ -85,4 +85,4 @@ def test_no_answer_is_wrong_or_missing_whatever_happens(tmp_path: Path) -> None:
         assert set(tally.statuses) <= {200, 503}
         told = {deed.partition(": ")[2] for deed in tally.rude}
         assert told == {"left", "400", "408", "413"}
-        until(lambda: endpoint.service.open == 0)
+        until(lambda: endpoint.service.unanswered == 0)

@@ -21,7 +21,7 @@ from tracked.serve.meter import CONTENT_TYPE
 from tracked.serve.openapi import make_openapi
 from tracked.serve.pages import STATIC, render_docs, render_page
 from tracked.serve.payloads import Rows, check_rows, parse_invocations, parse_plain
-from tracked.serve.refusals import Refusal
+from tracked.serve.refusals import AGAIN, Refusal
 from tracked.serve.service import Service
 
 Parse: TypeAlias = Callable[[bytes, str, Sequence[str], int], Rows]
@@ -55,9 +55,9 @@ class Endpoint:
             "/docs": self.show_docs, "/": self.show_page, **dict.fromkeys(FILES, self.send_file),
         }  # fmt: skip
         posts = {
-            "/predict": Scoring(self, self._parse_plain, "answers"),
-            "/explain": Scoring(self, self._parse_plain, "explanation"),
-            "/invocations": Scoring(self, parse_invocations, "output"),
+            "/predict": Asking(self, self._parse_plain, "answers"),
+            "/explain": Asking(self, self._parse_plain, "explanation"),
+            "/invocations": Asking(self, parse_invocations, "output"),
         }
         return [
             *(Route(path, answer, methods=["GET"]) for path, answer in gets.items()),
@@ -78,7 +78,7 @@ class Endpoint:
         """Answer if requests are answered."""
         self.service.require_open()
         if not self.service.is_ready:
-            raise Refusal(503, "no scorer is loaded at the moment; try again in a few seconds", {"retry-after": "1"})
+            raise Refusal(503, "no scorer is loaded at the moment; try again in a few seconds", AGAIN)
         return PlainTextResponse("ready")
 
     async def tell_version(self, request: Request) -> Response:
@@ -113,7 +113,7 @@ class Endpoint:
         return PlainTextResponse((STATIC / path[1:]).read_text(), media_type=FILES[path])
 
 
-class Scoring:
+class Asking:
     """Answers the rows of a request.
 
     Args:
@@ -127,12 +127,14 @@ class Scoring:
         """Read, check, let answer."""
         service = self._endpoint.service
         limits = service.parameters
+        if self._form == "explanation" and not service.require_pool().ready.can_explain:
+            raise Refusal(404, "answers of this model cannot be explained")
         body = await read_body(scope, receive, limits.max_body, limits.receive_timeout)
         columns = service.require_open()
         rows = self._parse(body, _find_content_type(scope), columns, limits.max_rows)
         check_rows(rows, limits.max_rows, limits.max_length, service.owner.request_name)
-        if self._form == "explanation":
-            self._require_one(rows)
+        if self._form == "explanation" and len(rows.rows) != 1:
+            raise Refusal(422, f"{service.owner.request_name}: exactly one can be explained at a time")
         answers, version = await service.answer(
             rows.columns, rows.rows, self._form, scope.get("state", {}).get("leaving")
         )
@@ -144,12 +146,6 @@ class Scoring:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": content})
-
-    def _require_one(self, rows: Rows) -> None:
-        if not self._endpoint.service.require_pool().ready.can_explain:
-            raise Refusal(404, "answers of this model cannot be explained")
-        if len(rows.rows) != 1:
-            raise Refusal(422, f"{self._endpoint.service.owner.request_name}: exactly one can be explained at a time")
 
 
 def _find_content_type(scope: Scope) -> str:

@@ -19,12 +19,15 @@ class Downloads:
         _remove_left(Path(tempfile.gettempdir()), prefix)
         while True:
             self._folder = Path(tempfile.mkdtemp(prefix=prefix))
-            with suppress(OSError):
+            try:
                 self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                continue  # another one that begins took it for one that was left
+            with suppress(OSError):  # a file system without locks
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
-                if self._folder.exists():
-                    return
-                os.close(self._lock)  # another one that begins took it for one that was left
+            if self._folder.exists():
+                return
+            os.close(self._lock)
 
     def name(self) -> Path:
         """Name a folder for one version, which is not made yet."""

@@ -61,7 +61,7 @@ class Gate:
                 message = {**message, "headers": [*message["headers"], *SAFE]}
             await send(message)
 
-        service.open += 1
+        service.unanswered += 1
         try:
             self._access.require(path, scope["headers"])
             if path == "other":
@@ -73,8 +73,9 @@ class Gate:
             await _refuse(send_safely, _explain_path(error))
         except ClientGone:
             status = 499  # as proxies call it
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError:  # the server ends, and waits no longer for the rest of a request
+            if not status:
+                await _refuse(send_safely, Refusal(503, "the endpoint ended before it could answer; ask another one"))
         except Exception as error:  # its message may hold input, and is told nobody
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
@@ -84,7 +85,7 @@ class Gate:
                     send_safely, Refusal(500, "it cannot be answered: a fault of the endpoint, which its log names")
                 )
         finally:
-            service.open -= 1
+            service.unanswered -= 1
             service.meter.requests.labels(path, str(status)).inc()
             service.meter.seconds.labels(path).observe(time.perf_counter() - began)
 

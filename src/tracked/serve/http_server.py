@@ -9,6 +9,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tracked.serve.refusals import AGAIN
 from tracked.serve.statuses import encode_error
 
 KEEP_ALIVE = 65  # seconds that a connection may idle: longer than most proxies keep theirs, so that these close first
@@ -66,7 +67,7 @@ class GuardedProtocol(H11Protocol):
 
     receive_seconds: float
     most: int
-    _is_over = False
+    _is_over = _has_ended = False
     _limit: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
@@ -81,6 +82,7 @@ class GuardedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._stop()
+        self._unset_keepalive_if_required()  # uvicorn leaves it after a reset
         self.resume_writing()
         super().connection_lost(exc)
         for leave in list(self._leaving):
@@ -96,7 +98,7 @@ class GuardedProtocol(H11Protocol):
 
     def refuse_connection(self) -> None:
         """Answer that there are too many, and close."""
-        self._write(503, "too many connections are open; try again", [("retry-after", "1")])
+        self._write(503, "too many connections are open; try again", [*AGAIN.items()])
         self._close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -104,10 +106,10 @@ class GuardedProtocol(H11Protocol):
         if self._is_incomplete():
             self._refuse(400, "the request ended before it was complete")
             return True
-        if self.conn.their_state in ENDED and self.conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY):
+        self._has_ended = self.conn.their_state in ENDED and self.conn.our_state in (h11.SEND_RESPONSE, h11.SEND_BODY)
+        if self._has_ended and not self.conn.trailing_data[0]:
             self.cycle.keep_alive = False
-            return True
-        return False
+        return self._has_ended
 
     def pause_writing(self) -> None:
         """Wait for the client to read its answer, not forever."""
@@ -124,7 +126,21 @@ class GuardedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, part of which may be there."""
         super().on_response_complete()
-        self._wait_for_rest()
+        if self.transport.is_closing():  # what is left to be written may not be read
+            self.loop.call_later(self.receive_seconds, self.transport.abort)
+        elif self._has_ended and self.conn.our_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self._close()  # that was the last of several requests
+        else:
+            self._wait_for_rest()
+
+    def shutdown(self) -> None:
+        """End the connection: at once if nothing is asked, else after the answer."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif self._is_incomplete():
+            self._refuse(503, "the endpoint ends; ask another one")
+        else:
+            self._close()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that idles."""
@@ -140,10 +156,15 @@ class GuardedProtocol(H11Protocol):
         return state is h11.SEND_BODY or (state is h11.IDLE and bool(self.conn.trailing_data[0]))
 
     def _wait_for_rest(self) -> None:
-        if not self._is_incomplete():
-            self._stop()
-        elif self._limit is None:
-            self._limit = self.loop.call_later(self.receive_seconds, self._expire)
+        if self._is_incomplete():
+            if self._limit is None:
+                self._limit = self.loop.call_later(self.receive_seconds, self._expire)
+            return
+        self._stop()
+        is_idle = self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE
+        if is_idle and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            # What came belonged to a request that was refused before all of it was there.
+            self.timeout_keep_alive_task = self.loop.call_later(KEEP_ALIVE, self.timeout_keep_alive_handler)
 
     def _stop(self) -> None:
         if self._limit is not None:

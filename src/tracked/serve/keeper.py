@@ -80,6 +80,7 @@ class Keeper:
             try:
                 await self._look()
             except Exception as error:  # whatever happens, the version that answers stays
+                self._meter.reloads.labels("failed").inc()
                 self._tell(f"looking for another version failed ({type(error).__name__}: {one_line(error)})")
 
     async def _look(self) -> None:
@@ -109,7 +110,8 @@ class Keeper:
             # Memory, a disk or a registry may be better by the next look; a version stays what it is.
             is_verdict = not isinstance(error, OSError | NotDownloaded | NotLoaded)
             self._meter.reloads.labels("refused" if is_verdict else "failed").inc()
-            self._refused = stored.uri if is_verdict else ""
+            # One who asks by SIGHUP meanwhile asks for this one, too.
+            self._refused = stored.uri if is_verdict and not self._wanted.is_set() else ""
             what = "is refused" if is_verdict else "cannot be loaded now"
             self._tell(f"{stored.title} {what}: {one_line(error)}; {former.stored.title} stays")
         else:

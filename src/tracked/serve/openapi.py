@@ -8,7 +8,7 @@ from tracked.serve.openapi_schemas import WORD, make_schemas, ref
 from tracked.serve.statuses import STATUSES
 
 Json = dict[str, Any]
-RETRIED = (429, 503)  # with Retry-After
+RETRIED = (429, 503, 504)  # with Retry-After
 HEADERS = {
     "Model-Version": {"description": "NAME/VERSION of the model that answers.", "schema": WORD},
     "Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}},
@@ -45,7 +45,9 @@ def _describe(path: Path, needs_token: bool) -> Json:
     """Describe a path's operation."""
     is_secured = path.is_protected and needs_token
     errors = sorted({*path.errors, 401} if is_secured else path.errors)
-    answer = {"description": "The answer.", "headers": _list_headers(200), "content": path.answer}
+    answer: Json = {"description": "The answer.", "content": path.answer}
+    if path.tag == "model":
+        answer["headers"] = {"Model-Version": ref("headers", "Model-Version")}
     optional = {
         "description": path.description,
         "requestBody": {"required": True, "content": path.body} if path.body else {},
@@ -66,8 +68,5 @@ def _describe_error(number: int) -> Json:
     status = STATUSES[number]
     example = {"error_code": status.code, "message": status.message}
     content = {JSON_TYPE: {"schema": ref("schemas", "Error"), "example": example}}
-    return {"description": status.when, "headers": _list_headers(number), "content": content, "x-status": number}
-
-
-def _list_headers(number: int) -> Json:
-    return {name: ref("headers", name) for name in ("Model-Version", *(["Retry-After"] if number in RETRIED else []))}
+    headers = {"Retry-After": ref("headers", "Retry-After")} if number in RETRIED else {}
+    return {"description": status.when, "headers": headers, "content": content, "x-status": number}

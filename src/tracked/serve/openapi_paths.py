@@ -67,7 +67,8 @@ def _list_asking(facts: EndpointFacts) -> Iterator[Path]:
         name="/invocations",
         summary="Answer in MLflow's form",
         answer=_content("Outputs", {"predictions": [0.5 for _ in facts.example]}),
-        description=f"Takes and gives what MLflow's own server does. {words} {PACKED} The output below is made up.",
+        description=f"Takes and gives what MLflow's own server does, but no params and no further columns. {words} "
+        f"{PACKED} The output below is made up.",
         body=invocation | {"text/csv": {"schema": WORD, "example": make_csv(facts)}},
     )
     explain = replace(predict, name="/explain", summary=f"Explain the answer to one {facts.row}", errors=(*ASKED, 404))
@@ -80,8 +81,8 @@ def _list_asking(facts: EndpointFacts) -> Iterator[Path]:
             limits=[limit for limit in limits if limit["name"] != "max_rows"],
         )
     else:
-        never = "This model cannot explain its answers: the status is always 404."
-        yield replace(explain, answer={}, description=never, body=None, errors=(403, 404), limits=())
+        never = "This model cannot explain its answers: the status is 404."
+        yield replace(explain, answer={}, description=never, body=None, errors=(403, 404, 503), limits=())
 
 
 def _list_telling(facts: EndpointFacts) -> Iterator[Path]:

@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 from tracked.console.lines import say
 from tracked.serve.frames import Answered, Bad, Batch, Failed, Ready
 from tracked.serve.meter import Meter
-from tracked.serve.refusals import Refusal
+from tracked.serve.refusals import AGAIN, Refusal
 from tracked.serve.scorer_process import NotLoaded, ScorerEnded, ScorerProcess, UnfitModel
 from tracked.serve.version import Version
 from tracked.serve.waiting import MAX_ENDED, Job, Waiting
 
 ATTEMPTS = 3  # at loading a model for the first time
 PAUSES = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the next attempt, after processes that ended at once
-AGAIN = {"retry-after": "1"}
 ResultT = TypeVar("ResultT")
 
 
@@ -110,6 +109,8 @@ class Pool:
                     await self._score_while_alive(scorer)
                 except ScorerEnded as error:
                     self._meter.deaths.inc()
+                    if self._is_retired:
+                        return
                     say(f"scorer {number} (process {scorer.pid}) {error}; another one takes its requests and its place")
                     self.alive -= 1
                     scorer = await self._replace(number)
@@ -134,6 +135,8 @@ class Pool:
         end.add_done_callback(break_off)
         try:
             while not self._is_retired:
+                if end.done():  # while it answered
+                    raise await scorer.bury()
                 await self._score_on(scorer)
         except asyncio.CancelledError:
             if self._is_retired or not end.done():
@@ -154,13 +157,14 @@ class Pool:
         self._meter.batches.observe(sum(len(job.rows) for job in jobs))
         try:
             answered = await scorer.score(batch, self._seconds)
-            if len(answered) != len(jobs):
-                raise await scorer.bury(f"gave {len(answered)} outcomes to {len(jobs)} requests and was killed")
+            for job, outcome in zip(jobs, answered, strict=True):
+                self._settle(job, outcome)
         except ScorerEnded:
             self._give_back(jobs)
             raise
-        for job, outcome in zip(jobs, answered, strict=True):
-            self._settle(job, outcome)
+        except Exception as error:  # a broken process: nothing that it gives counts
+            self._give_back(jobs)
+            raise await scorer.bury(f"gave what cannot be read ({type(error).__name__}) and was killed") from None
 
     def _settle(self, job: Job, outcome: Answered) -> None:
         if isinstance(outcome, Bad):

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+AGAIN = {"retry-after": "1"}  # headers that say when to ask again
+
 
 class Refusal(Exception):
     """A request that is refused. The message is one sentence for people; it has nothing of the request in it.

@@ -6,6 +6,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ TOLERANCE = 1e-6  # between answers alone and among others
 
 def work(connection: socket.socket, setting: Setting) -> None:
     """Load the model, then score batches until the server ends: a scorer's process."""
-    os.setpgid(0, 0)  # Ctrl-C reaches the server alone, which ends its scorers
+    with suppress(OSError):
+        os.setpgid(0, 0)  # Ctrl-C reaches the server alone, which ends its scorers
     stream, status = connection.makefile("rb"), 0
     try:
         try:
@@ -46,7 +48,8 @@ def work(connection: socket.socket, setting: Setting) -> None:
         _locate(error)
         status = 1
     finally:
-        sys.stdout.flush()
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
         os._exit(status)  # libraries' threads may wait for each other at the end
 
 
@@ -121,9 +124,10 @@ class Scoring:
             self._answer(good, table)
         except Exception as error:
             for part in good:
-                part.answered = _fail(error)
                 if len(good) > 1:
                     self._answer_alone(part, table)
+                else:
+                    part.answered = _fail(error)
         return [part.answered for part in parts if part.answered is not None]
 
     def _answer_alone(self, part: "_Part", table: Any) -> None:
@@ -144,6 +148,8 @@ class Scoring:
             raise RunFailed("another number of answers than of rows")
         is_plain = any(part.form != "output" for part in parts)
         answers = _list_answers(self._scorer.describe(output)) if is_plain else []
+        if is_plain and len(answers) != len(rows):
+            raise RunFailed("another number of descriptions than of rows")
         first = 0
         for part in parts:
             piece = slice(first, first + part.count)
@@ -155,8 +161,13 @@ class Scoring:
             elif part.form == "answers":
                 part.answered = [_dump(answer) for answer in answers[piece]]
             else:
-                reasons = self._scorer.explain(table.iloc[part.rows])
-                part.answered = [_dump({"prediction": answers[piece][0], **(reasons or {})})]
+                part.answered = self._explain(table.iloc[part.rows], answers[piece][0])
+
+    def _explain(self, table: Any, answer: Mapping[str, Any]) -> Answered:
+        reasons = self._scorer.explain(table) if hasattr(self._scorer, "explain") else None
+        if reasons is None:
+            return Failed("this model gives no reasons for it")
+        return [_dump({"prediction": answer, **reasons})]
 
     def _make_table(self, batch: Batch) -> Any:
         import numpy as np

@@ -40,11 +40,19 @@ class ScorerProcess:
         process = multiprocessing.get_context("spawn").Process(
             target=work, args=(theirs, setting), name=name, daemon=True
         )
+        starting = asyncio.get_running_loop().run_in_executor(None, process.start)
         try:
-            await asyncio.get_running_loop().run_in_executor(None, process.start)
-        finally:
-            theirs.close()  # so that the end of the process ends the connection
-        reader, writer = await asyncio.open_connection(sock=ours)
+            try:
+                await asyncio.shield(starting)
+            finally:
+                await asyncio.wait({starting})  # it needs the connection until then
+                theirs.close()  # so that the end of the process ends the connection
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            if process.pid:
+                process.kill()
+            ours.close()
+            raise
         return cls(process, reader, writer)
 
     @property

@@ -52,7 +52,7 @@ def _listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError:
+    except (OSError, UnicodeError):
         raise UserError(f"host: {host!r} is not allowed; allowed: an address of this machine") from None
     # With its protocol, so that asyncio sends small answers without a delay.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -16,12 +16,11 @@ from tracked.serve.keeper import Keeper
 from tracked.serve.memory import settle_memory
 from tracked.serve.meter import Meter
 from tracked.serve.pool import Pool
-from tracked.serve.refusals import Refusal
+from tracked.serve.refusals import AGAIN, Refusal
+from tracked.serve.statuses import LIMITS
 from tracked.serve.waiting import Job, Waiting
 
-AGAIN = {"retry-after": "1"}
 Leaving: TypeAlias = set[Callable[[], None]]
-LIMITS = ("max_body", "max_rows", "max_length", "max_waiting", "max_connections", "receive_timeout", "timeout")
 PAUSE = 0.02  # seconds between two looks at whether all is answered
 
 
@@ -34,14 +33,14 @@ class Service:
         needs_token: whether the endpoint asks for one, for its pages.
 
     Attributes:
-        open: the number of requests that have begun and have no answer yet.
+        unanswered: the number of requests that have begun and have no answer yet.
         began: done once the first model is loaded; an error if that is not possible.
         ended: done once the service was asked to end and has nothing to answer; the same error.
     """
 
     def __init__(self, owner: Experiment, parameters: Any, needs_token: bool = False) -> None:
         self.owner, self.parameters, self.needs_token = owner, parameters, needs_token
-        self.meter, self.open = Meter(), 0
+        self.meter, self.unanswered = Meter(), 0
         self._waiting = waiting = Waiting(parameters.max_waiting)
         self._jobs: set[Job] = set()
         self.keeper = Keeper(owner, parameters, waiting, self.meter, self._explain_bad)
@@ -182,16 +181,16 @@ class Service:
             return
         self._asked = now
         self.is_draining = True
-        say(f"shutting down: {format_count(self.open, 'request')} to finish; new ones are refused")
+        say(f"shutting down: {format_count(self.unanswered, 'request')} to finish; new ones are refused")
         self._drainer = asyncio.create_task(self._drain())
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         limit = loop.time() + self.parameters.drain
-        while self.open and loop.time() < limit and not self._is_forced:
+        while self.unanswered and loop.time() < limit and not self._is_forced:
             await asyncio.sleep(PAUSE)
-        if self.open:
-            say(f"{format_count(self.open, 'request')} could not be finished in time and are refused")
+        if self.unanswered:
+            say(f"{format_count(self.unanswered, 'request')} could not be finished in time and are refused")
             for job in list(self._jobs):
                 job.refuse(Refusal(503, "the endpoint ended before it could answer; ask another one", AGAIN))
             await asyncio.sleep(PAUSE)

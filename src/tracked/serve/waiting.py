@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracked.serve.frames import Form
-from tracked.serve.refusals import Refusal
+from tracked.serve.refusals import AGAIN, Refusal
 
 BATCH = 64  # rows that are scored together at most; a request of more is scored alone
 ALONE = 2  # scorers that a request may have seen end before it is scored without others
@@ -70,9 +70,7 @@ class Waiting:
             Refusal: if too much waits already.
         """
         if self.rows + len(job.rows) > self._max_rows:
-            raise Refusal(
-                429, f"too much is waiting ({self._max_rows:,} rows at most): try again", {"retry-after": "1"}
-            )
+            raise Refusal(429, f"too much is waiting ({self._max_rows:,} rows at most): try again", AGAIN)
         self._jobs.append(job)
         self.rows += len(job.rows)
         self._wake()

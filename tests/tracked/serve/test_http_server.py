@@ -29,7 +29,7 @@ def client(endpoint: Endpoint) -> Iterator[RawClient]:
     with RawClient(endpoint.port) as client:
         yield client
     until(lambda: not endpoint.server.server_state.connections)
-    assert endpoint.service.open == 0
+    assert endpoint.service.unanswered == 0
 
 
 def get(path: str = "/health", *headers: str, method: str = "GET", host: str = "127.0.0.1") -> bytes:
@@ -319,7 +319,7 @@ def test_clients_that_go_away_leave_nothing_behind(endpoint: Endpoint) -> None:
     before = counter.get()
     with RawClient(endpoint.port) as client:
         client.send(post([1, 2], length=1000))
-        until(lambda: endpoint.service.open)
+        until(lambda: endpoint.service.unanswered)
     until(lambda: counter.get() > before)
     (endpoint.folder / "go").unlink(missing_ok=True)
     begun = endpoint.count_left("in hand")
@@ -327,7 +327,7 @@ def test_clients_that_go_away_leave_nothing_behind(endpoint: Endpoint) -> None:
         client.send(post(["wait", 1]))
         until(lambda: endpoint.count_left("in hand") > begun)
     (endpoint.folder / "go").touch()
-    until(lambda: not endpoint.service.open)
+    until(lambda: not endpoint.service.unanswered)
     assert endpoint.add(1).status == 200
 
 
@@ -351,7 +351,7 @@ def test_client_that_reads_no_answer_is_let_go(endpoint: Endpoint) -> None:
         while True:
             client.send(get("/page.js") * 100)
     until(lambda: not endpoint.server.server_state.connections)
-    until(lambda: endpoint.service.open == 0)
+    until(lambda: endpoint.service.unanswered == 0)
 
 
 def test_connections_beyond_their_number_are_refused_and_harm_no_other(tmp_path: Path) -> None:
@@ -388,3 +388,51 @@ def test_nothing_that_a_client_sends_is_printed(
         client.send(request())
         assert SECRET not in client.read_answer().body.decode()
     assert capfd.readouterr() == ("", "")
+
+
+def test_connection_whose_body_came_after_its_refusal_is_closed_once_it_idles(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "KEEP_ALIVE", 0.05)
+    with RawClient(endpoint.port) as client:
+        client.send(get("/nope", "Content-Length: 5", method="POST"))
+        assert client.read_answer().status == 404
+        client.send(b"12345")
+        assert client.read_end() == b""
+    until(lambda: not endpoint.server.server_state.connections)
+
+
+def test_several_requests_are_answered_though_their_client_sends_no_more(client: RawClient) -> None:
+    client.send(get() + get("/ready") + get("/nope"))
+    client.finish()
+    assert [client.read_answer().status for _ in range(3)] == [200, 200, 404]
+    assert client.read_end() == b""
+
+
+def test_timer_of_a_connection_that_was_reset_is_gone(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol, made = endpoint.server.config.http_protocol_class, []
+    begin = protocol.connection_made
+
+    def note(self: Any, transport: Any) -> None:
+        made.append(self)
+        begin(self, transport)
+
+    monkeypatch.setattr(protocol, "connection_made", note)
+    client = RawClient(endpoint.port)
+    client.send(get())
+    assert client.read_answer().status == 200
+    client.abort()
+    until(lambda: not endpoint.server.server_state.connections)
+    assert [one.timeout_keep_alive_task for one in made] == [None]
+
+
+def test_requests_that_never_become_whole_have_an_answer_when_the_endpoint_ends(tmp_path: Path) -> None:
+    with serve(tmp_path, drain=0) as endpoint, RawClient(endpoint.port) as head, RawClient(endpoint.port) as body:
+        head.send(b"GET /health HT")
+        body.send(post([1, 2], length=1000))
+        until(lambda: endpoint.service.unanswered == 1 and len(endpoint.server.server_state.connections) == 2)
+        endpoint.drain()
+        for client, message in ((head, "the endpoint ends; ask another one"), (body, "the endpoint ended before it")):
+            answer = client.read_answer()
+            assert answer.status == 503
+            assert answer.message.startswith(message)
