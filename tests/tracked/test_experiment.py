@@ -46,6 +46,7 @@ VERBS = (
     "search",
     "evaluate",
     "predict",
+    "serve",
     "replay",
     "compare",
     "promote",

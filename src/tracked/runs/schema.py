@@ -23,8 +23,8 @@ from tracked.training import files, journal, run_folder, snapshot_file
 RUN_TAGS = {
     (
         VERB := "verb"
-    ): "what the run is of: train, find_rate, search, evaluate, predict, replay, compare, promote, rollback or "
-    "unfinished, or a verb of the experiment's own",
+    ): "what the run is of: train, find_rate, search, evaluate, predict, serve, replay, compare, promote, rollback "
+    "or unfinished, or a verb of the experiment's own",
     (EXPERIMENT := "experiment"): "whose run it is: the experiment's name; runs from before experiments had names have "
     "no such tag",
     (TRACKED_VERSION := "tracked_version"): "the version of the package `tracked` that the last attempt ran; runs from "
