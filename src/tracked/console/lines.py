@@ -3,8 +3,10 @@
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TextIO
 
 ERASE = "\r\x1b[2K"  # tells a terminal to empty the line that the cursor is on
@@ -68,6 +70,12 @@ def one_line(error: BaseException) -> str:
     """Format an error's message as one line of at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
+
+
+def locate(error: BaseException) -> str:
+    """Format an error's type and place on one line, without its message, which may hold a user's input."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
 
 
 def format_count(number: int, thing: str) -> str:

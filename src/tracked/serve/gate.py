@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tracked.console.lines import warn
+from tracked.console.lines import locate, warn
 from tracked.serve.access import Access
 from tracked.serve.bodies import ClientGone
 from tracked.serve.pages import CONTENT_SECURITY_POLICY
@@ -77,9 +75,7 @@ class Gate:
             if not status:
                 await _refuse(send_safely, Refusal(503, "the endpoint ended before it could answer; ask another one"))
         except Exception as error:  # its message may hold input, and is told nobody
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
-            warn(f"{path}: {place}")
+            warn(f"{path}: {locate(error)}")
             if not status:
                 await _refuse(
                     send_safely, Refusal(500, "it cannot be answered: a fault of the endpoint, which its log names")

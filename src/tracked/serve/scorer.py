@@ -4,15 +4,13 @@ import json
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tracked.console.errors import RunFailed, UserError
-from tracked.console.lines import one_line, warn
+from tracked.console.lines import locate, one_line, warn
 from tracked.console.serve_parameters import make_serve_parameters
 from tracked.experiment import Request
 from tracked.serve.frames import Answered, Bad, Batch, Failed, Form, Ready, Setting, Unfit, encode, receive_blocking
@@ -103,7 +101,8 @@ class Scoring:
         if not np.allclose(together, alone, rtol=TOLERANCE, atol=TOLERANCE):
             raise RunFailed(f"answers of its own example depend on their neighbours by more than {TOLERANCE}")
         answers = [json.loads(_dump(answer)) for answer in _list_answers(self._scorer.describe(together))]
-        return Ready(columns, notes, answers, self._can_explain())
+        can_explain = hasattr(self._scorer, "explain") and self._scorer.explain(table.iloc[:1]) is not None
+        return Ready(columns, notes, answers, can_explain)
 
     def score(self, batch: Batch) -> list[Answered]:
         """Answer the requests of a batch together. A bad row, or a fault, is told of its own request alone."""
@@ -113,28 +112,14 @@ class Scoring:
             first += len(rows)
         try:
             bad = self._scorer.find_bad(table)
+            for part in parts if bad else ():
+                part.find_bad(bad)
+            self._answer([part for part in parts if part.answered is None], table)
         except Exception as error:
             if len(parts) == 1:
                 return [_fail(error)]
             return [alone for part in batch.parts for alone in self.score(Batch(batch.columns, [part]))]
-        for part in parts if bad else ():
-            part.find_bad(bad)
-        good = [part for part in parts if part.answered is None]
-        try:
-            self._answer(good, table)
-        except Exception as error:
-            for part in good:
-                if len(good) > 1:
-                    self._answer_alone(part, table)
-                else:
-                    part.answered = _fail(error)
         return [part.answered for part in parts if part.answered is not None]
-
-    def _answer_alone(self, part: "_Part", table: Any) -> None:
-        try:
-            self._answer([part], table)
-        except Exception as error:
-            part.answered = _fail(error)
 
     def _answer(self, parts: Sequence["_Part"], table: Any) -> None:
         import numpy as np
@@ -178,13 +163,6 @@ class Scoring:
         table[:] = rows
         return pd.DataFrame(table, columns=list(batch.columns))
 
-    def _can_explain(self) -> bool:
-        """Whether the experiment explains the model's example."""
-        if not hasattr(self._scorer, "explain"):
-            return False
-        example = Batch(self._setting.columns, [("explanation", self._setting.example[:1])])
-        return self._scorer.explain(self._make_table(example)) is not None
-
 
 @dataclass
 class _Part:
@@ -223,8 +201,7 @@ def _fail(error: Exception) -> Failed:
 
 
 def _locate(error: Exception) -> str:
-    """Log where an error came from, without its message, which may hold the input; returns its place in short."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+    """Log where an error came from, and return it."""
+    place = locate(error)
     warn(f"scorer {os.getpid()}: {place}")
     return place
