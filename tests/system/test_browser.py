@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from helpers import SRC, warm
+from helpers.chromium import started_browser
 from helpers.recording import record
 from helpers.reviews import TINY, make_reviews
 from helpers.servers import mlflow_server
-from helpers.system import find_chromium
 from helpers.trials import AXES, make_trials
 from helpers.verbs import compare
 from tracked.console.signals import Signals
@@ -27,8 +27,6 @@ from tracked.reports.search_page import Confirmation, render_search
 
 pytestmark = pytest.mark.needs("Chromium")
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 # Without these, the first visit opens an assistant's panel over the page.
 NO_ASSISTANT = """
 localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
@@ -80,11 +78,8 @@ def run_script(folder: Path, uri: str, script: str, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        yield started
-        started.close()
+    with started_browser() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from helpers.canned_endpoint import CannedEndpoint, serve_canned
+from helpers.chromium import started_browser
 from helpers.endpoint_facts import HOSTILE, SCRIPT, make_facts, make_hostile_facts, make_number_facts
-from helpers.system import find_chromium
 
 pytestmark = pytest.mark.needs("Chromium")
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 GLAD = {"predicted": "glad", "probability": 0.9731}
 REASONS = {
     "prediction": GLAD,
@@ -45,11 +44,8 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        yield started
-        started.close()
+    with started_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
