@@ -1,4 +1,4 @@
-"""Print lines to standard output and standard error. A line that cannot be printed never ends the work."""
+"""Print lines to standard output and standard error, without secrets. A line that cannot be printed ends no work."""
 
 import os
 import sys
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
+
+from tracked.console.secrets import hide
 
 ERASE = "\r\x1b[2K"  # tells a terminal to empty the line that the cursor is on
 _drawn = False  # whether an unfinished line may stand on the terminal
@@ -57,7 +59,7 @@ def _print(line: str, stream: TextIO | None, end: str = "\n") -> None:
         # ValueError: the stream is closed. RuntimeError: a signal handler prints in the middle of another line.
         with suppress(OSError, ValueError, RuntimeError):
             # In one write, since another thread may write, too.
-            text = (ERASE if _drawn and stream.isatty() else "") + line + end
+            text = (ERASE if _drawn and stream.isatty() else "") + hide(line) + end
             try:
                 stream.write(text)
             except UnicodeEncodeError:  # the terminal's encoding lacks a character
@@ -67,8 +69,8 @@ def _print(line: str, stream: TextIO | None, end: str = "\n") -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Format an error's message as one line of at most 300 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Format an error's message as one line of at most 300 characters, without secrets."""
+    text = " ".join(hide(str(error)).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -101,7 +103,7 @@ def quiet_stderr() -> Iterator[None]:
         except BaseException:
             hidden.seek(0)
             with suppress(OSError):
-                os.write(terminal, hidden.read())
+                os.write(terminal, hide(hidden.read().decode(errors="backslashreplace")).encode())
             raise
         finally:
             os.dup2(terminal, 2)

@@ -19,6 +19,7 @@ from tracked.analysis.early_stopping import NOT_A_NUMBER, OTHER_HISTORY
 from tracked.analysis.rate_range import NO_RATE
 from tracked.console.errors import Interrupted, RunFailed
 from tracked.console.lines import one_line, warn
+from tracked.console.secrets import hide_in_addresses
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.runs import run_start
@@ -73,6 +74,7 @@ def run(
     status: Status = "FAILED"
     try:
         signals.check()
+        _hide_in_tags(record, active)
         if not is_new:
             record.delete_tags(tag for tag in (STOP_REASON, CLOSED, ERROR) if tag in active.data.tags)
             if run_start.is_made_up(active.info.run_name or ""):
@@ -107,6 +109,13 @@ def run(
                 if resumable:
                     error.add_note(f"to resume: {_resume_command(record.id, active)}")
                 raise
+
+
+def _hide_in_tags(record: Run, active: mlflow.ActiveRun) -> None:
+    """Set again the tags in which ``mlflow run`` has stored an address with a password, such as the project's."""
+    stored = {name: str(value) for name, value in active.data.tags.items()}
+    if told := {name: shown for name, value in stored.items() if (shown := hide_in_addresses(value)) != value}:
+        record.set_tags(told)
 
 
 def _folder(resumable: ResumableStart | None, run_id: str, token: str) -> Path | None:
