@@ -15,12 +15,16 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """A request; ``kind`` is its method and path without ids, ``number`` counts the requests of its kind from 1."""
+    """A request; ``kind`` is its method and path without ids, ``number`` counts the requests of its kind from 1.
+
+    ``credentials`` is its header Authorization.
+    """
 
     method: str
     path: str
     body: bytes
     number: int
+    credentials: str = ""
 
     @property
     def kind(self) -> str:
@@ -88,10 +92,11 @@ class Proxy:
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def note(self, method: str, path: str, body: bytes) -> Request:
+    def note(self, method: str, path: str, body: bytes, credentials: str = "") -> Request:
         with self._lock:
             kind = kind_of(method, path)
-            request = Request(method, path, body, 1 + sum(other.kind == kind for other in self.seen))
+            number = 1 + sum(other.kind == kind for other in self.seen)
+            request = Request(method, path, body, number, credentials)
             self.seen.append(request)
             return request
 
@@ -114,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         proxy = self.server.proxy
-        request = proxy.note(self.command, self.path, body)
+        request = proxy.note(self.command, self.path, body, self.headers.get("Authorization", ""))
         fault = proxy.fault(request) or Fault()
         if fault != Fault():
             proxy.faults.append((request.kind, fault))

@@ -85,6 +85,11 @@ def _find() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
     return frozenset(values | {password for _, password in pairs}), frozenset(pairs)
 
 
+def find_values() -> set[str]:
+    """Find the secrets that this process knows."""
+    return set(_find()[0])
+
+
 def _split_address(address: str) -> Iterator[tuple[str, str]]:
     if match := _IN_ADDRESS.search(address):
         user, password = match[1][3:-1], match[2]
@@ -133,7 +138,8 @@ def _compile(values: frozenset[str], pairs: frozenset[tuple[str, str]]) -> re.Pa
 def _encode(value: str) -> set[str]:
     """Give the forms in which texts may hold a value."""
     quoted = {value, quote(value), quote(value, safe=""), quote_plus(value), html.escape(value)}
-    return quoted | {json.dumps(value)[1:-1], repr(value)[1:-1]}
+    # Among both kinds of quotes, Python escapes one of them.
+    return quoted | {json.dumps(value)[1:-1], repr(value)[1:-1], repr(f'"{value}')[2:-1]}
 
 
 def _escape(form: str) -> str:
