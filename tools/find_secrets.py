@@ -131,7 +131,7 @@ class Search:
 class Watch(threading.Thread):
     """Search the list of processes again and again, until the block ends."""
 
-    def __init__(self, search: Search, seconds: float = 0.02) -> None:
+    def __init__(self, search: Search, seconds: float = 0.05) -> None:
         super().__init__(daemon=True)
         self.search, self.seconds, self.looks, self._ended = search, seconds, 0, False
 
