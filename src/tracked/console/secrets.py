@@ -93,12 +93,17 @@ def find_values() -> set[str]:
 def _split_address(address: str) -> Iterator[tuple[str, str]]:
     if match := _IN_ADDRESS.search(address):
         user, password = match[1][3:-1], match[2]
-    elif not address.startswith("http") and (match := _OF_DATABASE.match(address)):
+    elif (match := _OF_DATABASE.match(address)) and not _split_off(match[2]).isdecimal():  # it is no port
         user, password = match[1], match[2]
     else:
         return
     yield user, password
     yield unquote(user), unquote(password)
+
+
+def _split_off(password: str) -> str:
+    """Split off what comes before a character that ends an address's host."""
+    return re.split("[/?#]", password)[0]
 
 
 def _read_files() -> Iterator[tuple[str, str]]:
@@ -132,6 +137,8 @@ def _compile(values: frozenset[str], pairs: frozenset[tuple[str, str]]) -> re.Pa
         for encoded in (base64.b64encode(plain), base64.urlsafe_b64encode(plain)):
             forms.add(re.escape(encoded.decode().rstrip("=")) + "=*")
         forms.add(rf"(?<=:){re.escape(pair[1])}(?=@)")  # in an address that is none by the rules, whatever its length
+        if (begin := _split_off(pair[1])) != pair[1]:  # Python takes it for a port, and tells it
+            forms.add(rf"(?<=as '){re.escape(begin)}(?=')")
     return re.compile("|".join(sorted(forms, key=len, reverse=True))) if forms else None
 
 

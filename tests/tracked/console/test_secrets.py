@@ -114,6 +114,12 @@ def test_password_in_an_address_of_the_environment_is_known(monkeypatch: pytest.
     monkeypatch.setenv("STORE", "postgresql://bob:with/slash@db/runs")
     assert hide("hunter2/hunter2 and hunter2%2Fhunter2") == "*** and ***"
     assert hide("cannot parse 'postgresql://bob:with/slash@db/runs'") == "cannot parse 'postgresql://bob:***@db/runs'"
+    monkeypatch.setenv("STORE", "http://bob:pa/ss@host")
+    assert (
+        hide("at http://bob:pa/ss@host/x: port is given as 'pa'") == "at http://bob:***@host/x: port is given as '***'"
+    )
+    monkeypatch.setenv("STORE", "http://host:5000/#/models/name@champion")
+    assert hide("http://host:5000/#/models/name@champion") == "http://host:5000/#/models/name@champion"
 
 
 def test_files_of_credentials_are_known_and_damaged_ones_ignored(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
