@@ -73,7 +73,8 @@ def _find() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
     """Find the secrets, and the pairs of name and password that clients send."""
     values, pairs = set[str](), set[tuple[str, str]]()
     stored = dict(_read_files())
-    for name, value in os.environ.items():
+    for name in list(os.environ):
+        value = os.environ.get(name, "")  # another thread may have removed it
         if _SETTING.search(name):
             values.add(value)
         if "://" in value and "@" in value:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -144,6 +145,25 @@ def test_no_text_and_no_password_raises(text: str, password: str) -> None:
         once = hide(text)
         assert isinstance(once, str)
         assert len(password) < 8 or "\0" in password or len(once) <= len(text) + 3 * (1 + len(text))
+
+
+def test_settings_may_change_meanwhile() -> None:
+    ended = threading.Event()
+
+    def change() -> None:
+        while not ended.is_set():
+            os.environ.update({f"OF_A_TEST_{number}": "x" for number in range(50)})
+            for number in range(50):
+                os.environ.pop(f"OF_A_TEST_{number}")
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert hide("a line") == "a line"
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_long_text_takes_no_long_time(monkeypatch: pytest.MonkeyPatch) -> None:
