@@ -5,7 +5,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
@@ -88,6 +89,18 @@ def format_count(number: int, thing: str) -> str:
 def format_duration(seconds: float) -> str:
     """Format a duration in seconds or minutes."""
     return f"{seconds:.1f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+
+
+@contextmanager
+def retold() -> Iterator[None]:
+    """Print what a library prints to standard output within, afterwards and without secrets, in a notebook too."""
+    told = StringIO()
+    try:
+        with redirect_stdout(told):
+            yield
+    finally:
+        if text := told.getvalue().rstrip("\n"):
+            say(text)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENV
 from tracked.analysis.early_stopping import NOT_A_NUMBER, OTHER_HISTORY
 from tracked.analysis.rate_range import NO_RATE
 from tracked.console.errors import Interrupted, RunFailed
-from tracked.console.lines import one_line, warn
+from tracked.console.lines import one_line, retold, warn
 from tracked.console.secrets import hide_in_addresses
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
@@ -137,7 +137,8 @@ def _end(record: Run, status: Status) -> None:
             # Not before the last epoch: the clock may have been set back.
             now = max(time.time_ns() // 1_000_000, record.milliseconds)
             ending = partial(record.client.set_terminated, record.id, status, now)
-            with_retries(f"ending run {record.id} as {status}", ending, seconds=PATIENCE_AFTER_ERROR)
+            with retold():  # MLflow prints the run's address
+                with_retries(f"ending run {record.id} as {status}", ending, seconds=PATIENCE_AFTER_ERROR)
         except RunFailed as error:
             if status == "FINISHED":
                 raise

@@ -8,6 +8,7 @@ import mlflow
 from mlflow.entities import Metric, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from tracked.console.lines import retold
 from tracked.console.secrets import hide_in_addresses
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
@@ -51,7 +52,8 @@ def end(run_id: str, status: str) -> None:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    with_retries(f"ending run {run_id}", partial(mlflow.MlflowClient().set_terminated, run_id, status))
+    with retold():  # MLflow prints the run's address
+        with_retries(f"ending run {run_id}", partial(mlflow.MlflowClient().set_terminated, run_id, status))
 
 
 def log_epoch(run_id: str, entry: Entry, values: Mapping[str, float]) -> None:

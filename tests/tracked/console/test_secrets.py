@@ -189,6 +189,19 @@ def test_errors_and_lines_have_no_secret(capsys: pytest.CaptureFixture[str]) -> 
     assert "a:***@h" in err
 
 
+def test_what_a_library_prints_is_retold_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    @lines.retold()
+    def fail() -> None:
+        print("View run at: http://ann:secret@host")
+        raise RunFailed("away")
+
+    with pytest.raises(RunFailed):
+        fail()
+    with lines.retold():
+        pass
+    assert capsys.readouterr().out == "View run at: http://ann:***@host\n"
+
+
 PROGRAM = """
 import logging, sys, threading, traceback, warnings
 logging.basicConfig()  # before: it keeps the stream
