@@ -4,7 +4,7 @@ VENV := .venv
 TEAM := .venv-team
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate serve ui test lint faults predict-faults search-faults serve-faults bench bench-accuracy docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults predict-faults search-faults serve-faults bench bench-accuracy docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -30,6 +30,12 @@ serve: $(VENV)/ready ## serve the newest candidate at http://127.0.0.1:5050
 ui: $(VENV)/ready ## start the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
+
+team: $(TEAM)/ready ## start a team's server to try: MLflow with users on PostgreSQL and S3
+	@$(RUN) tools/team.py start
+
+team-stop: $(VENV)/ready ## end it and remove its runs
+	@$(RUN) tools/team.py stop
 
 test: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) $(if $(filter team,$(EXTRAS)),$(TEAM)/ready) lint ## lint, run all tests; SYSTEM=install: root installs Chromium, PostgreSQL and Spark's Java for them; EXTRAS="wheel ray spark team": test the wheel, Ray, Spark and a team's server, too
 ifeq ($(SYSTEM),install)
