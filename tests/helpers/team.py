@@ -9,7 +9,6 @@ from pathlib import Path
 
 from helpers.auth_server import PYTHON, AuthServer, clean_environment
 from helpers.servers import free_port
-from helpers.tcp_gate import TcpGate
 from helpers.team_stack import TeamStack
 
 __all__ = ["PYTHON", "AuthServer", "TeamStack", "basic_auth_server", "clean_environment", "team_stack"]
@@ -31,11 +30,13 @@ def basic_auth_server(folder: Path, default_permission: str = "READ", *options: 
 def team_stack(folder: Path, default_permission: str = "READ", *options: str) -> Iterator[TeamStack]:
     """Run the whole stack, with two workers of the server."""
     folder.mkdir(exist_ok=True)
-    stack = TeamStack(_free_uri(), folder=folder, default_permission=default_permission, workers=2, options=options)
+    stack = TeamStack(
+        _free_uri(), folder=folder, default_permission=default_permission, workers=2, options=options,
+        gate_port=free_port(),
+    )  # fmt: skip
     try:
-        with TcpGate(stack.s3_port) as stack.gate:
-            stack.start_all()
-            yield stack
+        stack.start_all()
+        yield stack
     finally:
         stack.stop_all()
 

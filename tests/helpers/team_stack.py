@@ -5,6 +5,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,11 +15,10 @@ from helpers import detached
 from helpers.auth_server import PYTHON, AuthServer, clean_environment
 from helpers.postgresql import PostgreSQL
 from helpers.servers import free_port
-from helpers.tcp_gate import TcpGate
 from helpers.team_users import make_password
 
 BUCKET = "artifacts"
-S3, DATABASE = "s3-server", "postgresql"
+S3, GATE, DATABASE = "s3-server", "s3-gate", "postgresql"
 
 
 @dataclass
@@ -31,7 +31,7 @@ class TeamStack(AuthServer):
     database_folder: Path = field(default_factory=lambda: Path("/tmp", f"team-postgresql-{secrets.token_hex(4)}"))
     s3_port: int = field(default_factory=free_port)
     s3_key: str = field(default_factory=make_password, repr=False)
-    gate: TcpGate | None = None  # in front of the S3 server, so that it can be away
+    gate_port: int = 0  # where the MLflow server finds S3, so that it can be away; 0 for no gate
 
     @property
     def database(self) -> PostgreSQL:
@@ -52,8 +52,8 @@ class TeamStack(AuthServer):
 
     def start_server(self) -> None:
         self._write_rights(self.database.uri("users"))
-        s3_port = self.gate.port if self.gate else self.s3_port
-        own = {"PGPASSWORD": self.database.password, "MLFLOW_S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}"}
+        s3_uri = f"http://127.0.0.1:{self.gate_port or self.s3_port}"
+        own = {"PGPASSWORD": self.database.password, "MLFLOW_S3_ENDPOINT_URL": s3_uri}
         self.settings = {**self.settings, **own, **self._s3_settings()}
         self._start_mlflow(self.database.uri("runs"), f"s3://{BUCKET}/mlflow")
 
@@ -69,7 +69,7 @@ class TeamStack(AuthServer):
                 stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
             )  # fmt: skip
             if done.returncode == 0:
-                return
+                return self.bring_s3_back() if self.gate_port else None
         raise RuntimeError(f"the S3 server does not answer:\n{(self.folder / f'{S3}.log').read_text()}")
 
     def stop_database(self) -> None:
@@ -81,18 +81,20 @@ class TeamStack(AuthServer):
         self.database.start()
 
     def take_s3_away(self, hanging: bool = False) -> None:
-        """Let the S3 server refuse all connections or, if ``hanging``, not answer."""
+        """Let S3 refuse connections, and break off those that there are; or, if ``hanging``, not answer."""
         if hanging:
             detached.send(self.folder, S3, signal.SIGSTOP)
         else:
-            assert self.gate, "only the stack of the tests can do that"
-            self.gate.go()
+            assert self.gate_port, "only a stack with a gate can do that"
+            detached.send(self.folder, GATE, signal.SIGKILL)
+            detached.end(self.folder, GATE)
 
     def bring_s3_back(self) -> None:
-        """Let the S3 server answer again."""
+        """Let S3 answer again."""
         detached.send(self.folder, S3, signal.SIGCONT)
-        if self.gate:
-            self.gate.come_back()
+        if self.gate_port and not detached.find(self.folder, GATE):
+            command = [sys.executable, str(Path(__file__).with_name("tcp_gate.py"))]
+            detached.start(self.folder, GATE, [*command, str(self.gate_port), str(self.s3_port)], clean_environment())
 
     def stop_all(self) -> None:
         """End all processes, and remove the database's folder."""
