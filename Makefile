@@ -4,7 +4,7 @@ VENV := .venv
 TEAM := .venv-team
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults predict-faults search-faults serve-faults bench bench-accuracy docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults bench bench-accuracy docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -53,6 +53,10 @@ lint: $(VENV)/ready-dev ## check style, types and import contracts
 
 faults: $(VENV)/ready-dev ## kill and resume trainings 300 times, and compare them: half an hour
 	@$(RUN) tools/faults.py --table bench/out/faults.md
+
+team-faults: $(VENV)/ready-dev $(TEAM)/ready ## let a team's servers fail while trainings run, and kill 50 trainings on them: half an hour
+	@$(RUN) tools/team_faults.py
+	@$(RUN) tools/faults.py --team --experiment diabetes --random 26 --each 1 --scenarios 2
 
 predict-faults: $(VENV)/ready-dev ## kill and resume predictions at each named point and 100 times at random: three minutes
 	@$(RUN) tools/predict_faults.py

@@ -1,5 +1,6 @@
 """A server behind a proxy: a path prefix, a certificate authority of one's own, and uploads that are cut."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from helpers.runs import last_run
 from helpers.servers import mlflow_server
 from helpers.trainings import Trainings
 from tracked.console.errors import RunFailed, UserError
-from tracked.runs import outbox, writer
+from tracked.runs import writer
 
 pytestmark = pytest.mark.slow
 Through = Callable[..., Any]
@@ -80,7 +81,7 @@ def test_authority_of_ones_own_is_named_by_mlflows_setting(
 ) -> None:
     tls, authority = make_server_context(tmp_path)
     with through(tls=tls) as proxy:
-        with pytest.raises(UserError, match="CERTIFICATE_VERIFY_FAILED") as error:
+        with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_SERVER_CERT_PATH: the certificate of") as error:
             trainings.train()
         assert "\n" not in str(error.value)
         assert proxy.seen == []
@@ -93,17 +94,20 @@ def test_authority_of_ones_own_is_named_by_mlflows_setting(
         trainings.assert_same_run(last_run())
 
 
-def test_upload_that_a_proxy_cuts_is_told_and_completed_by_a_resume(
-    through: Through, trainings: Trainings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_upload_that_a_proxy_cuts_is_told_at_once_and_completed_by_a_resume(
+    through: Through, trainings: Trainings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The proxy's limit is raised before the resume, as its administrator would."""
-    monkeypatch.setattr(writer, "PATIENCE", 3.0)
-    monkeypatch.setattr(outbox, "PAUSES", (0.5,))
-    with through(max_body=20_000) as proxy:
-        with pytest.raises(RunFailed) as error:
+    with through(max_body=10_000) as proxy:
+        begun = time.monotonic()
+        with pytest.raises(RunFailed, match=r"missing in run [0-9a-f]{32}: rows.parquet; best.keras"):
             trainings.train()
+        assert time.monotonic() - begun < writer.PATIENCE
         run = last_run()
-        assert folder(run, "diabetes").exists()
+        told = capsys.readouterr().err
+        assert "MLflow refuses rows.parquet (413 Client Error: Request Entity Too Large" in told
+        assert f"kept in {folder(run, 'diabetes')}" in told
+        assert "history.csv" in {item.path for item in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
         assert not mlflow.MlflowClient().search_model_versions(f"run_id = '{run.info.run_id}'")
         proxy.max_body = 0
         trainings.resume(f"--resume={run.info.run_id}")
