@@ -123,20 +123,23 @@ def require_new_version(name: str, place: Place, alias: str) -> None:
         _require_alias(name, alias)
 
 
-def require_alias(name: str, alias: str) -> None:
+def require_alias(name: str, alias: str, parameter: str = "model_name") -> None:
     """Require the right to move an alias of a registered model, if there is one with this name.
+
+    Args:
+        parameter: what has named the model.
 
     Raises:
         UserError: if it is missing.
     """
     if _find_model(name) != 404:
-        _require_alias(name, alias)
+        _require_alias(name, alias, parameter)
 
 
-def _require_alias(name: str, alias: str) -> None:
+def _require_alias(name: str, alias: str, parameter: str = "model_name") -> None:
     if _lacks("/registered-models/alias", {"name": name, "alias": alias}, registry_uri()):
         raise UserError(
-            f"model_name: {name_user(registry_uri())} may not move the alias {alias} of {name!r} (403); allowed: a "
+            f"{parameter}: {name_user(registry_uri())} may not move the alias {alias} of {name!r} (403); allowed: a "
             f"registered model with {EDIT}"
         )
 

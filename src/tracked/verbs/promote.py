@@ -28,7 +28,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
     kept = 0 if connection.mlflow_run_id() else 3  # mlflow run would mark the run FAILED
     version = registry.find(parameters.model)
     registry.require_own(experiment, version)
-    rights.require_alias(version.name, CHAMPION)
+    rights.require_alias(version.name, CHAMPION, "model")
     with (
         tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder,
         champions.promotion_lock(experiment, version.name),
