@@ -97,7 +97,7 @@ def test_reviews_are_trained_evaluated_and_explained(stack: TeamStack, ann: str,
     data = f"--data={tmp_path}/reviews.csv"
     run("train", *TINY, data, "--epochs=2", of=EXPERIMENT)
     assert "model" not in files(run("evaluate", data, of=EXPERIMENT))
-    assert files(run("explain", data, of=EXPERIMENT))
+    assert files(run("explain", "--text=a boring story about two friends", of=EXPERIMENT))
 
 
 def test_killed_training_is_resumed_to_the_same_run(
