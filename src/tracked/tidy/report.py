@@ -33,7 +33,7 @@ def summarize(things: Sequence[Thing], did: str) -> list[str]:
         sizes[thing.experiment, thing.kind] += thing.size
         counts[thing.experiment, thing.kind] += 1
     for (experiment, kind), count in counts.items():
-        lines.append(f"{experiment}: {f'{count:,} x {kind}'}, {format_size(sizes[experiment, kind])}")
+        lines.append(f"{experiment}: {count:,} x {kind}, {format_size(sizes[experiment, kind])}")
     lines.append(f"{did}: {format_count(len(things), 'thing')}, {format_size(sizes.total())}")
     return lines
 
