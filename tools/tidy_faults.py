@@ -190,9 +190,8 @@ def main() -> int:
     seconds = time.monotonic() - begun
     after = look(work)
     gone = before.keys() - after.keys()
-    print(
-        f"{len(before)} files and stored models, of which a tidy has removed {len(gone)} in {seconds:.1f} s (exit {status})"
-    )
+    counts = f"{len(before)} files and stored models; a tidy removes {len(gone)} in {seconds:.1f} s"
+    print(f"{counts} (exit {status})", flush=True)
     print(f"changed or new: {len([name for name in after if before.get(name) != after[name]])}")
     differing = kill_and_compare(work, original, after, given.kills, given.seed, seconds)
     results = []

@@ -81,15 +81,15 @@ class StoreView:
         self.runs[run_id] = run
         started = min(run.info.start_time or 0, round(time.time() * 1000))  # a client's clock may be fast
         self.seen_until[0] = max(self.seen_until[0], started)
-        self._add_names(f"run {run_id}", texts, run_id)
+        self.add_names(f"run {run_id}", texts, run_id)
 
     def add_model(self, model: MlflowModel) -> None:
         """Add a stored model."""
         self.models[model.model_id] = model
         texts = [f"{model.source_run_id}", *(model.tags or {}).values(), *(model.params or {}).values()]
-        self._add_names(f"model {model.model_id}", texts, model.model_id)
+        self.add_names(f"model {model.model_id}", texts, model.model_id)
         for run_id in {f"{metric.run_id}" for metric in model.metrics or []} - {f"{model.source_run_id}"}:
-            self._add_names(f"run {run_id}", [model.model_id], run_id)  # it has measured the model
+            self.add_names(f"run {run_id}", [model.model_id], run_id)  # it has measured the model
 
     def forget_model(self, model_id: str) -> None:
         """Forget a stored model that was deleted, and what it has named: nobody restores it."""
@@ -110,14 +110,22 @@ class StoreView:
         self.seen_until[1] = max(self.seen_until[1], version.last_updated_timestamp or 0)
         texts += [f"{version.run_id} {version.source} {version.run_link} {version.description}"]
         texts += [f"{getattr(version, 'model_id', '')}", *(version.tags or {}).values()]
-        self._add_names(f"version {key[0]} {key[1]}", texts)
+        self.add_names(f"version {key[0]} {key[1]}", texts)
 
-    def _add_names(self, namer: str, texts: Iterable[str], own_id: str = "") -> None:
+    def add_names(self, namer: str, texts: Iterable[str], own_id: str = "") -> None:
+        """Add what a record names, but itself."""
         own = own_id.removeprefix("m-")
         for text in texts:
             for found in NAME.findall(text):
                 if found != own:
                     self.named_by.setdefault(found, set()).add(namer)
+
+    def read_experiments(self) -> None:
+        """Read all MLflow experiments, deleted ones too: their runs may be restored."""
+        search = partial(mlflow.MlflowClient().search_experiments, view_type=ViewType.ALL)
+        for experiment in _pages("reading the experiments", search):
+            self.experiments[str(experiment.experiment_id)] = experiment
+            self.add_names(f"experiment {experiment.experiment_id}", (experiment.tags or {}).values())
 
     def refresh(self, run_ids: Iterable[str], model_ids: Iterable[str]) -> None:
         """Read again some runs and stored models, and what has come to name them since.
@@ -125,7 +133,8 @@ class StoreView:
         Raises:
             RunFailed: if the store keeps failing.
         """
-        client, ids = mlflow.MlflowClient(), [*self.experiments]
+        client = mlflow.MlflowClient()
+        self.read_experiments()
         conditions = [f"attributes.start_time >= {max(0, self.seen_until[0] - SKEW)}"]
         for run_id in run_ids:
             if run := _get_or_none(f"reading run {run_id} again", partial(client.get_run, run_id)):
@@ -141,7 +150,7 @@ class StoreView:
                 self.forget_model(model_id)
             conditions.append(f"tags.{MODEL_ID} = '{model_id}'")
         for condition in conditions:
-            for run in _search_runs(ids, condition):
+            for run in _search_runs([*self.experiments], condition):
                 self.add_run(run)
         self._read_new_versions()
 
@@ -162,10 +171,7 @@ def read() -> StoreView:
         RunFailed: if the store keeps failing.
     """
     view, client = StoreView(), mlflow.MlflowClient()
-    search = partial(client.search_experiments, view_type=ViewType.ALL)
-    for experiment in _pages("reading the experiments", search):
-        view.experiments[str(experiment.experiment_id)] = experiment
-        view._add_names(f"experiment {experiment.experiment_id}", (experiment.tags or {}).values())
+    view.read_experiments()
     ids = [*view.experiments]
     for run in _search_runs(ids, ""):
         view.add_run(run)
@@ -173,7 +179,7 @@ def read() -> StoreView:
         view.add_model(model)
     for registered in _pages("reading the registered models", client.search_registered_models):
         texts = [f"{registered.description}", *(registered.tags or {}).values()]
-        view._add_names(f"registered model {registered.name}", texts)
+        view.add_names(f"registered model {registered.name}", texts)
     for version in _pages("reading the versions", partial(client.search_model_versions, max_results=1000)):
         view.add_version(version)
     return view
