@@ -31,7 +31,8 @@ TRAINING, EVALUATION = "The run of a training", "The run of an evaluation"
 SECTIONS = {
     "train": TRAINING, "find_rate": "The run of a range test", "evaluate": EVALUATION, "replay": "The run of a replay",
     "compare": "The run of a comparison",
-    "promote": "The run of a promotion or a rollback", "rollback": "The run of a promotion or a rollback", "tidy": "The run of a tidy",
+    "promote": "The run of a promotion or a rollback", "rollback": "The run of a promotion or a rollback",
+    "tidy": "The run of a tidy",
 }  # fmt: skip
 OWN_VERB = "The run of a verb of the experiment's own"
 OWN = {EXPERIMENT.name: imdb_conv1d.schema.CONTENTS, "diabetes": {}}

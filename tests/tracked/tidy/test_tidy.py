@@ -410,9 +410,8 @@ def test_run_of_tidy_has_the_list_and_the_outcome(made: MadeUp) -> None:
     table = mlflow.load_table("outcome.json", run_ids=[run.info.run_id])
     assert table["outcome"].tolist() == ["removed", "removed"]
     assert table["of"].tolist() == [run_id, run_id]
-    plan = json.loads(
-        Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="tidy.json")).read_text()
-    )
+    path = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="tidy.json")
+    plan = json.loads(Path(path).read_text())
     assert [dict(zip(plan["columns"], row, strict=True))["of"] for row in plan["data"]] == [run_id, run_id]
 
 
