@@ -1,6 +1,7 @@
 # Common commands. PYTHON chooses the interpreter: make train PYTHON=python3.12
 PYTHON ?= python3
 VENV := .venv
+TEAM := .venv-team
 RUN := $(VENV)/bin/python
 
 .PHONY: help train resume unfinished evaluate serve ui test lint faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy docs notebooks wheel format lock clean
@@ -30,7 +31,7 @@ ui: $(VENV)/ready ## start the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
-test: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) lint ## lint, run all tests; SYSTEM=install: root installs Chromium, PostgreSQL and Spark's Java for them; EXTRAS="wheel ray spark": test the wheel, Ray and Spark, too
+test: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) $(if $(filter team,$(EXTRAS)),$(TEAM)/ready) lint ## lint, run all tests; SYSTEM=install: root installs Chromium, PostgreSQL and Spark's Java for them; EXTRAS="wheel ray spark team": test the wheel, Ray, Spark and a team's server, too
 ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh
@@ -81,11 +82,12 @@ format: $(VENV)/ready-dev ## format the code and fix lint
 	@$(VENV)/bin/ruff format src examples tests tools bench notebooks
 	@$(VENV)/bin/ruff check --fix src examples tests tools bench notebooks
 
-lock: $(VENV)/ready ## pin all packages from the four .in files
+lock: $(VENV)/ready ## pin all packages from the five .in files
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements.in -o requirements.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-dev.in -o requirements-dev.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-ray.in -o requirements-ray.txt
 	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-spark.in -o requirements-spark.txt
+	@$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --no-header requirements-team.in -o requirements-team.txt
 
 clean: ## remove the environment, caches and builds; runs and models stay
 	@rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis src/.import_linter_cache
@@ -108,4 +110,9 @@ $(VENV)/ready-ray: $(VENV)/ready requirements-ray.txt
 
 $(VENV)/ready-spark: $(VENV)/ready requirements-spark.txt
 	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-spark.txt
+	@touch $@
+
+$(TEAM)/ready: $(VENV)/ready requirements-team.txt
+	@$(VENV)/bin/uv venv -q --allow-existing --python $(RUN) $(TEAM)
+	@$(VENV)/bin/uv pip install --python $(TEAM)/bin/python -r requirements-team.txt
 	@touch $@

@@ -46,7 +46,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
             start_new_session=True,  # one process group with its workers
         )
     try:
-        _wait_until_healthy(uri, server, log)
+        wait_until_healthy(uri, server, log)
         yield uri
     finally:
         with suppress(ProcessLookupError):
@@ -54,7 +54,12 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         server.wait()
 
 
-def _wait_until_healthy(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_until_healthy(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a server answers.
+
+    Raises:
+        RuntimeError: if it does not, with its output.
+    """
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would look on another machine
     end = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < end:

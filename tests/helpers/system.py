@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import postgresql
+from helpers import postgresql, team
 
 
 @cache
@@ -31,7 +31,7 @@ def _runs(command: str) -> bool:
         return False
 
 
-EXTRAS = {"Ray": "ray", "Spark": "spark"}  # tests of these are asked for: they start clusters
+EXTRAS = {"Ray": "ray", "Spark": "spark", "Team": "team"}  # tests of these are asked for: they start clusters
 
 
 def is_asked_for(name: str) -> bool:
@@ -56,6 +56,11 @@ def find_spark() -> bool:
     return importlib.util.find_spec("pyspark") is not None and version is not None and int(version[1]) >= 17
 
 
+def find_team() -> bool:
+    """Whether a team's servers are there, and PostgreSQL."""
+    return team.PYTHON.exists() and postgresql.programs() is not None
+
+
 @cache
 def find_missing() -> Mapping[str, str]:
     """What tests need and the system lacks, with the package to install."""
@@ -64,12 +69,14 @@ def find_missing() -> Mapping[str, str]:
         "PostgreSQL": "postgresql",
         "Ray": "requirements-ray.txt",
         "Spark": "requirements-spark.txt and default-jre-headless",
+        "Team": "postgresql, and requirements-team.txt into .venv-team (make does the latter)",
     }
     found = {
         "Chromium": find_chromium(),
         "PostgreSQL": postgresql.programs(),
         "Ray": is_asked_for("Ray") and find_ray(),
         "Spark": is_asked_for("Spark") and find_spark(),
+        "Team": is_asked_for("Team") and find_team(),
     }
     return {name: package for name, package in packages.items() if not found[name]}
 

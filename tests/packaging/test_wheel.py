@@ -80,7 +80,9 @@ def find_imported(folder: Path) -> Iterator[str]:
 
 def test_the_dependencies_are_what_tracked_imports() -> None:
     by_choice = {"ray"}  # a list of its own has it; without it, one line says what to install
-    assert {one.name.replace("-", "_") for one in DECLARED} == set(find_imported(SRC / "tracked")) - {"tracked"} - by_choice
+    assert {one.name.replace("-", "_") for one in DECLARED} == set(find_imported(SRC / "tracked")) - {
+        "tracked"
+    } - by_choice
 
 
 @pytest.mark.parametrize("dependency", DECLARED, ids=lambda one: one.name)

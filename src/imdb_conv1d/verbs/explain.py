@@ -23,13 +23,13 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     from imdb_conv1d import explain_page, explain_texts, explanation
     from imdb_conv1d.labels import Classes
     from tracked.models import loader
-    from tracked.runs import connection, context, registry, run_start
+    from tracked.runs import connection, context, registry, rights, run_start
     from tracked.runs.schema import EVALUATION_RUN_ID
     from tracked.runs.writer import escape_markdown
     from tracked.training import reproducibility
 
     connection.require_answers()
-    run_start.require_own_run(experiment, "explain")
+    rights.require_run(run_start.require_own_run(experiment, "explain"))
     with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder:
         stored = registry.find(parameters.model)
         say(f"model: {stored.title}" + (f" ({parameters.model})" if stored.uri != parameters.model else ""))

@@ -15,6 +15,10 @@ class StoreFailed(RunFailed):
     """A store that did not take or answer something; what was made until then is in the run folder, if there is one."""
 
 
+class NameRefused(RunFailed):
+    """A registry that gives no right to a registered model's name; another name may be free."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM. Not an ``Exception``, so that no library catches it as one."""
 

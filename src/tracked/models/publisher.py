@@ -16,12 +16,13 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from tracked.console.errors import RunFailed
-from tracked.console.lines import one_line, say
+from tracked.console.errors import NameRefused, RunFailed
+from tracked.console.lines import one_line, say, warn
 from tracked.experiment import Package
 from tracked.models import loader
 from tracked.runs import versions
-from tracked.runs.connection import single_calls
+from tracked.runs.connection import registry_uri, single_calls
+from tracked.runs.credentials import is_denied, name_user
 from tracked.runs.outbox import with_retries
 from tracked.runs.schema import CANDIDATE, STORED_BY
 from tracked.training.reproducibility import model_requirements
@@ -161,8 +162,16 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
                 raise
         return client.create_model_version(name, source, run_id, tags, description=description, model_id=model_id)
 
-    with single_calls():
-        created = with_retries(f"registering a version of {name}", create_version)
+    try:
+        with single_calls():
+            created = with_retries(f"registering a version of {name}", create_version)
+    except RunFailed as error:
+        if not is_denied(error.__cause__):
+            raise
+        raise NameRefused(
+            f"model_name: {name_user(registry_uri())} may not add a version to {name!r} (403); all that was trained is "
+            "kept: resume it with another model_name, or once the right is given back"
+        ) from error
     name, version = created.name, str(created.version)
 
     def move_alias() -> None:
@@ -186,7 +195,13 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
         aliased = set(map(str, client.get_registered_model(name).aliases.values())) if others else set()
         for other in others:
             if str(other.version) not in aliased:
-                client.delete_model_version(name, other.version)
+                try:
+                    client.delete_model_version(name, other.version)
+                except MlflowException as error:
+                    if not is_denied(error):
+                        raise
+                    # Who may add versions may not always delete one.
+                    warn(f"version {other.version} of {name} is of the same run, and may not be deleted (403)")
 
     # The server may have carried out a call that the client gave up and repeated.
     with_retries(f"deleting other versions of run {run_id}", delete_others)

@@ -22,7 +22,7 @@ from tracked.predict.part_files import REJECTED
 from tracked.predict.parts_input import cut
 from tracked.predict.state import State
 from tracked.predict.tasks import Setting, TrainingTask
-from tracked.runs import connection, registry
+from tracked.runs import connection, registry, rights
 from tracked.runs.queries import MlflowRun
 from tracked.runs.registry import StoredModel
 from tracked.tables.files import TableFile, find_files
@@ -40,6 +40,7 @@ def predict(owner: Experiment, parameters: Any, signals: Signals) -> None:
     """
     make_workers = choose_workers(parameters)
     run = prediction_run.find_own(owner)
+    rights.require_run(run)
     files = find_files(parameters.data)
     folder = output.find(parameters.output, parameters.data, prediction_run.find_clone(run))
     stored = registry.find(parameters.model)

@@ -16,6 +16,7 @@ from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
 
 EXTENDABLE = ("epochs", "patience")
+RENAMABLE = "model_name"  # as long as nothing is registered: the right to the former name may be gone
 
 
 def recorded_parameters(
@@ -56,8 +57,10 @@ def recorded_parameters(
 
 def merge_parameters(
     owner: Experiment, run: MlflowRun, command: TrainCommand
-) -> tuple[TrainParameters, dict[str, int]]:
+) -> tuple[TrainParameters, dict[str, int | str]]:
     """Merge the run's parameters with the command's; returns the run's, completed, and the extended values.
+
+    Another ``model_name`` counts as extended.
 
     A value equal to its default counts as not given, since ``mlflow run`` passes every default.
 
@@ -70,10 +73,10 @@ def merge_parameters(
     requested = {name: value for name, value in given.items() if value != defaults[name].default}
     recorded = recorded_parameters(owner, run, requested)
     warn_of_uncounted(given, requested, recorded)
-    extended: dict[str, int] = {}
+    extended: dict[str, int | str] = {}
     for name, value in requested.items():
         former = getattr(recorded, name)
-        if name in EXTENDABLE and value > former:
+        if (name in EXTENDABLE and value > former) or (name == RENAMABLE and value != former):
             extended[name] = value
         elif value != former:
             more = " or more" if name in EXTENDABLE else ""

@@ -39,7 +39,7 @@ class ResumePlan:
     owner: Experiment
     run: MlflowRun
     recorded: TrainParameters
-    extended: dict[str, int]
+    extended: dict[str, int | str]
     source: str
     logged: dict[int, Entry]
 
@@ -124,7 +124,7 @@ def plan_trial(owner: Experiment, run_id: str, folder_lock: RunFolderLock) -> Re
 
 
 def _complete_plan(
-    owner: Experiment, run: MlflowRun, recorded: TrainParameters, extended: dict[str, int]
+    owner: Experiment, run: MlflowRun, recorded: TrainParameters, extended: dict[str, int | str]
 ) -> ResumePlan:
     source = run_parameters.read_launch(run).get("source") or run.data.tags.get(DATA_SOURCE, "")
     logged = run_calls.logged_epochs(run, list_logged_metrics(owner))

@@ -17,10 +17,10 @@ from tracked.console.train_parameters import MAX_NAME, TrainCommand, TrainParame
 from tracked.experiment import Dataset, Experiment
 from tracked.resume import auto_rate, resume_plan
 from tracked.resume.resume_plan import ResumePlan
-from tracked.runs import context, registry, writer
+from tracked.runs import context, registry, rights, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import ResumableStart
-from tracked.runs.schema import PRESET_VALUES, RESERVED, TRACKED_VERSION
+from tracked.runs.schema import CANDIDATE, PRESET_VALUES, RESERVED, TRACKED_VERSION
 from tracked.training import reproducibility, run_folder
 from tracked.training.dataset_cache import DatasetCache
 from tracked.training.journal import HistoryError
@@ -139,6 +139,8 @@ def start_or_resume(
         if not (plan and plan.has_begun):
             require_short_name(parameters.model_name)
         tell_parameters(parameters, is_new=plan is None)
+        place = rights.require_run(plan.run if plan else None, "resume")
+        rights.require_new_version(parameters.model_name, place, CANDIDATE)
         registry.require_own_model(experiment, parameters.model_name)
         data = load_data(experiment, parameters, plan.source if plan else "")
         if plan:

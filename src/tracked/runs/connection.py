@@ -3,8 +3,9 @@
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import mlflow
@@ -12,12 +13,14 @@ from mlflow.exceptions import MlflowException
 
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
+from tracked.runs.credentials import explain_unknown, name_user, read_status
 
 ANSWER_SECONDS = 4  # time limit of the first call: a mistyped address is refused within ten seconds
 PERMANENT = {
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE",
     "PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED",
 }  # fmt: skip
+REFUSED = (401, 403, 413)  # HTTP's: the server does not know the user, gives no right, or takes no file of this size
 MODELS_SINCE = 3, 0  # the servers' version from which they have logged models
 RUN_ID_SETTING = "MLFLOW_RUN_ID"
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -52,6 +55,13 @@ def require_answers() -> None:
                     f"{name}: {address!r} is a folder of files, which this version of MLflow opens only with "
                     "MLFLOW_ALLOW_FILE_STORE=true; allowed: a server, or a database such as sqlite:///mlflow.db"
                 ) from None
+            if (status := read_status(error)) == 401:
+                raise UserError(explain_unknown(address)) from None
+            if status == 403:
+                who = name_user(address)
+                raise UserError(
+                    f"{name}: {address!r} refuses {who} (403); allowed: a server with READ for it"
+                ) from None
             reason = f"{address!r} does not answer ({one_line(error)})"
             raise UserError(f"{name}: {reason}; allowed: a server or a database that does") from None
 
@@ -77,16 +87,42 @@ def require_model_store() -> None:
 
 def _server_version(address: str) -> str:
     """What a server answers at ``/version``; empty if that is nothing to go by, or it is no server."""
-    if urlsplit(address).scheme not in ("http", "https"):
-        return ""
     try:
-        from mlflow.utils import credentials, rest_utils  # not of MLflow's documented interface
-
-        with brief_calls():  # with the credentials that MLflow's settings give
-            answer = rest_utils.http_request(credentials.get_default_host_creds(address), "/version", "GET")
-        return str(answer.text).strip() if answer.status_code == 200 else ""
+        answer = _request(address, "GET", "/version")
+        return str(answer.text).strip() if answer is not None and answer.status_code == 200 else ""
     except Exception:  # the server has answered before
         return ""
+
+
+def ask(address: str, method: str, path: str, fields: Mapping[str, Any] | None = None) -> int:
+    """Make a request of a server once; returns the status of its answer, 0 from a store that is no server.
+
+    Args:
+        fields: sent as JSON; None for no body.
+
+    Raises:
+        UserError: if the server does not answer.
+    """
+    try:
+        answer = _request(address, method, path, fields)
+    except Exception as error:  # whatever a connection raises, the work cannot begin
+        name = "MLFLOW_TRACKING_URI" if address == tracking_uri() else "MLFLOW_REGISTRY_URI"
+        reason = f"{address!r} does not answer ({one_line(error)})"
+        raise UserError(f"{name}: {reason}; allowed: a server or a database that does") from None
+    return 0 if answer is None else int(answer.status_code)
+
+
+def _request(address: str, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Any:
+    """Make a request with the credentials that MLflow's settings give; None from a store that is no server."""
+    if urlsplit(address).scheme not in ("http", "https"):
+        return None
+    from mlflow.utils import credentials, rest_utils  # not of MLflow's documented interface
+
+    body = {} if fields is None else {"json": dict(fields)}
+    with brief_calls():
+        return rest_utils.http_request(
+            credentials.get_default_host_creds(address), path, method, raise_on_status=False, **body
+        )
 
 
 def mlflow_run_id() -> str:
@@ -137,9 +173,12 @@ def _settings(**values: str) -> Iterator[None]:
 def is_permanent_error(error: BaseException | None) -> bool:
     """Whether a server will refuse a call however often it is repeated.
 
-    MLflow's error codes decide, not HTTP's: MLflow reports a database that is short of connections as 400.
+    MLflow's error codes decide, not HTTP's: MLflow reports a database that is short of connections as 400. Of a file
+    that is sent, there is HTTP's status alone.
     """
-    return isinstance(error, MlflowException) and error.error_code in PERMANENT
+    if isinstance(error, MlflowException):
+        return error.error_code in PERMANENT
+    return read_status(error) in REFUSED
 
 
 @contextmanager

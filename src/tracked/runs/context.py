@@ -17,7 +17,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENV
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, OTHER_HISTORY
 from tracked.analysis.rate_range import NO_RATE
-from tracked.console.errors import Interrupted, RunFailed
+from tracked.console.errors import Interrupted, NameRefused, RunFailed
 from tracked.console.lines import one_line, warn
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
@@ -31,6 +31,7 @@ from tracked.training.holder import Holder
 from tracked.training.run_folder_lock import HeldError
 
 PATIENCE_AFTER_ERROR = 15.0  # seconds without a success: a process that takes longer to end may be killed
+OTHER_NAME = "NAME"  # in a command: what the user chooses
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
@@ -95,6 +96,8 @@ def run(
                 warn(f"error: {lost}")
             if resumable and record.stop_reason not in (NOT_A_NUMBER, NO_RATE, OTHER_HISTORY):
                 error.add_note(f"to resume: {_resume_command(record.id, active)}")
+                if isinstance(error, NameRefused):
+                    error.add_note(f"to register under another name: {_resume_command(record.id, active, OTHER_NAME)}")
         raise
     finally:
         with signals.hold():
@@ -135,17 +138,32 @@ def _end(record: Run, status: Status) -> None:
             warn(f"error: {error}")  # another error is being raised, which says more
 
 
-def _resume_command(run_id: str, active: mlflow.ActiveRun) -> str:
-    """The command that resumes a training or a search, for this process's working directory."""
+def _resume_command(run_id: str, active: mlflow.ActiveRun, name: str = "") -> str:
+    """The command that resumes a training or a search, for this process's working directory.
+
+    Args:
+        name: for the registered model, in place of the run's.
+    """
     if ENTRY_POINT in active.data.tags:
         manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "local")  # the only one without a tag
         options = [] if manager == "conda" else ["--env-manager", manager]
         entry = [] if active.data.tags[ENTRY_POINT] == "main" else ["-e", active.data.tags[ENTRY_POINT]]
-        return shlex.join(["mlflow", "run", str(Path.cwd()), *entry, "--run-id", run_id, *options])
+        return shlex.join(
+            [
+                "mlflow",
+                "run",
+                str(Path.cwd()),
+                *entry,
+                "--run-id",
+                run_id,
+                *options,
+                *(["-P", f"model_name={name}"] if name else []),
+            ]
+        )
     here = Path.cwd()
     python, script = (
         str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
         for path in (Path(sys.executable), Path(sys.argv[0]).absolute())
     )
     verb = sys.argv[1:2] if sys.argv[1:2] in (["train"], ["search"]) else []  # where one script has all verbs
-    return shlex.join([python, script, *verb, "--resume", run_id])
+    return shlex.join([python, script, *verb, "--resume", run_id, *(["--model_name", name] if name else [])])

@@ -10,6 +10,7 @@ from typing import TypeVar
 from tracked.console.errors import RunFailed, StoreFailed
 from tracked.console.lines import one_line, warn
 from tracked.runs.connection import is_permanent_error
+from tracked.runs.credentials import is_denied
 
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a retry; the last one repeats
 HURRY = 2.0  # seconds at most before a retry once :meth:`Outbox.drain` waits
@@ -18,6 +19,11 @@ BOUND = 300.0  # seconds that a call in progress may take: its client has time l
 MISTAKES = (TypeError, LookupError, AttributeError, NameError, AssertionError)
 Call = Callable[[], object]
 Result = TypeVar("Result")
+
+
+def is_final_error(error: BaseException | None) -> bool:
+    """Whether a call that can wait need not be repeated: a right that was taken away may come back before the end."""
+    return is_permanent_error(error) and not is_denied(error)
 
 
 class Outbox:
@@ -31,7 +37,7 @@ class Outbox:
     """
 
     def __init__(
-        self, is_permanent: Callable[[Exception], bool] = is_permanent_error, pauses: tuple[float, ...] = PAUSES
+        self, is_permanent: Callable[[Exception], bool] = is_final_error, pauses: tuple[float, ...] = PAUSES
     ) -> None:
         self._is_permanent, self._pauses = is_permanent, pauses
         self._waiting: deque[tuple[str, Call]] = deque()

@@ -20,6 +20,7 @@ from tracked.console.parameters import refusal
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import schema
 from tracked.runs.connection import mlflow_run_id
+from tracked.runs.credentials import name_user, read_status
 from tracked.runs.outbox import with_retries
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import (
@@ -181,11 +182,18 @@ def find_experiment(name: str) -> MlflowExperiment:
     client = mlflow.MlflowClient()
     value = os.environ.get("MLFLOW_EXPERIMENT_NAME", "auto") if name == "auto" else name
     match: MlflowExperiment | None = None
-    with suppress(MlflowException):
+    try:
         if value == "auto":
             match = client.get_experiment(os.environ.get("MLFLOW_EXPERIMENT_ID", "0"))
         else:
             match = client.get_experiment_by_name(value)
+    except MlflowException as error:
+        if read_status(error) == 403:
+            who = name_user(str(mlflow.get_tracking_uri()))
+            raise UserError(
+                f"experiment: {who} may not read {value!r} (403), or it does not exist; allowed: an experiment "
+                "with READ for this user"
+            ) from None
     if match is None or match.lifecycle_stage != "active":
         raise refusal("experiment", value, "the name of an experiment that exists and is not deleted")
     return match
@@ -228,6 +236,12 @@ def read_runs(owner: Experiment, ids: Sequence[str], parameter: str) -> Training
         try:
             run = client.get_run(run_id)
         except MlflowException as error:
+            if read_status(error) == 403:
+                who = name_user(str(mlflow.get_tracking_uri()))
+                raise UserError(
+                    f"{parameter}: {who} may not read run {run_id!r} (403), or it does not exist; allowed: a run with "
+                    "READ for this user"
+                ) from None
             raise UserError(
                 f"{parameter}: {run_id!r} cannot be found ({one_line(error)}); allowed: a run that exists"
             ) from None

@@ -14,6 +14,8 @@ from mlflow.models.model import ModelInfo
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
+from tracked.runs.connection import registry_uri
+from tracked.runs.credentials import name_user, read_status
 from tracked.runs.outbox import with_retries
 from tracked.runs.schema import (
     DATA_DIGEST,
@@ -76,6 +78,12 @@ def find(uri: str) -> StoredModel:
         info = mlflow.models.get_model_info(uri)
         return StoredModel(uri, "", "", info.model_id or "", info.run_id or "", *_trained_on(info))
     except (MlflowException, OSError) as error:
+        if read_status(error) == 403:
+            who = name_user(registry_uri())
+            raise UserError(
+                f"model: {who} may not read {uri!r} or its files (403), or it does not exist; allowed: a model with "
+                "READ for this user, on its experiment too"
+            ) from None
         raise UserError(f"model: {uri!r} cannot be found ({one_line(error)}); allowed: one that exists") from None
 
 

@@ -50,20 +50,22 @@ def _spell(name: str, value: str) -> str:
     return value
 
 
-def format_extended(extended: Mapping[str, int], epoch: int) -> str:
+def format_extended(extended: Mapping[str, int | str], epoch: int) -> str:
     """Format the tag of extended parameters: JSON, with a sentence that earlier versions of this project read."""
     sentence = ", ".join(f"{name} to {value} after epoch {epoch}" for name, value in extended.items())
     return json.dumps({**extended, "sentence": sentence})
 
 
-def read_extended(run: Run) -> dict[str, int]:
-    """Read the last value of each parameter that was extended."""
+def read_extended(run: Run) -> dict[str, int | str]:
+    """Read the last value of each parameter that was extended, and the model's name where it was changed."""
     tag = run.data.tags.get(EXTENDED, "")
     try:
         values = json.loads(tag)
     except (ValueError, RecursionError):
         values = {name: int(value) for name, value in re.findall(r"(\w+) to (\d+) after epoch", tag)}  # earlier form
-    return {name: value for name, value in values.items() if type(value) is int} if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        return {}
+    return {name: value for name, value in values.items() if type(value) is (str if name == "model_name" else int)}
 
 
 def read_preset_values(run: Run) -> dict[str, Any] | None:

@@ -22,11 +22,13 @@ from tracked.runs.connection import (
     forget_mlflow_run_id,
     mlflow_run_id,
     single_calls,
+    tracking_uri,
 )
+from tracked.runs.credentials import is_denied, name_user
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
 from tracked.runs.run_calls import set_tags
-from tracked.runs.schema import ENTRY_POINT, EXPERIMENT, LAUNCH, TRACKED_VERSION, VERB, name_experiment
+from tracked.runs.schema import CLOSED, ENTRY_POINT, EXPERIMENT, LAUNCH, TRACKED_VERSION, VERB, name_experiment
 from tracked.training.run_folder_lock import RunFolderLock
 
 RESUMED = {"train": "a training", "search": "a search", "predict": "a prediction"}  # verbs whose runs can be resumed
@@ -97,8 +99,13 @@ def read_run(run_id: str) -> MlflowRun:
         run = with_retries("finding the run", partial(mlflow.MlflowClient().get_run, run_id))
     except StoreFailed:
         raise
-    except RunFailed:
+    except RunFailed as error:
         run = None
+        if is_denied(error.__cause__):
+            raise UserError(
+                f"{RUN_ID_SETTING}: {name_user(tracking_uri())} may not read run {run_id!r} (403), or it does not "
+                "exist; allowed: a run with READ for this user"
+            ) from None
     if run is None or run.info.lifecycle_stage != "active":
         fault = f"{RUN_ID_SETTING}: no run can begin, as there is no run {run_id!r}"
         raise UserError(f"{fault}; allowed: a run that exists and is not deleted")
@@ -181,7 +188,7 @@ def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> ml
                 search_all_experiments=experiment_id is None,
             )
             for surplus in matches[:-1]:  # the newest first; a late answer may have created several
-                mlflow.MlflowClient().delete_run(surplus.info.run_id)
+                _discard(surplus.info.run_id)
             if matches:
                 return mlflow.start_run(run_id=matches[-1].info.run_id, nested=inside)
         tried.append(True)
@@ -189,6 +196,18 @@ def _create(name: str, experiment_id: str | None, tags: Mapping[str, str]) -> ml
 
     with single_calls():
         return with_retries("creating a run", attempt)
+
+
+def _discard(run_id: str) -> None:
+    """Delete a run that a late answer has created, or end it as closed where this user may not delete."""
+    client = mlflow.MlflowClient()
+    try:
+        client.delete_run(run_id)
+    except MlflowException as error:
+        if not is_denied(error):
+            raise
+        client.set_tag(run_id, CLOSED, "true")
+        client.set_terminated(run_id, "KILLED")
 
 
 def name_run(owner: Experiment, run: MlflowRun, verb: str) -> None:

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS, MLFLOW_RUN_NOTE
 
 from tracked.console.errors import StoreFailed
-from tracked.console.lines import warn
+from tracked.console.lines import say, warn
 from tracked.experiment import Dataset
 from tracked.runs.connection import suppress_missing
+from tracked.runs.credentials import read_status
 from tracked.runs.outbox import BOUND, Outbox
 from tracked.runs.schema import DATA_DIGEST, DATA_FOLDER, DATA_ROWS, DATA_SOURCE, MACHINE, VERSIONS
 from tracked.training.files import ENVIRONMENT, ROWS, write_safely
@@ -63,6 +65,7 @@ class Run:
         self.missing: list[str] = []
         self.milliseconds = 0  # the latest logged time: the run does not end before it
         self.stop_reason = ""  # why the work ended, once known
+        self.unwritten: dict[str, None] = {}  # what a model, which this user may only read, did not get
         self._description = ""
         self._records, self._files = Outbox(), Outbox()
 
@@ -89,8 +92,37 @@ class Run:
     def _points(
         self, what: str, values: Mapping[str, float], milliseconds: int, step: int, model_id: str | None
     ) -> None:
-        points = [Metric(name, value, milliseconds, step, model_id=model_id) for name, value in values.items()]
-        self._records.add(what, partial(self.client.log_batch, self.id, metrics=points))
+        def log(of_model: str | None) -> None:
+            points = [Metric(name, value, milliseconds, step, model_id=of_model) for name, value in values.items()]
+            self.client.log_batch(self.id, metrics=points)
+
+        if model_id is None:
+            self._records.add(what, partial(log, None))
+        else:
+            self._add_at_model(what, "metrics", partial(log, model_id), partial(log, None))
+
+    def _add_at_model(
+        self, what: str, part: str, call: Callable[[], object], otherwise: Callable[[], object] = lambda: None
+    ) -> None:
+        """Queue a call that writes at a model or a version, which may be another's.
+
+        READ on a version is enough to evaluate it: a missing right fails nothing, and :meth:`flush` tells of it.
+
+        Args:
+            part: what the model would get, for that line.
+            otherwise: called in its place then.
+        """
+
+        def attempt() -> None:
+            try:
+                call()
+            except MlflowException as error:
+                if read_status(error) != 403:
+                    raise
+                otherwise()  # if it fails, both are repeated
+                self.unwritten[part] = None
+
+        self._records.add(what, attempt)
 
     def set_tags(self, values: Mapping[str, object]) -> None:
         """Set tags of the run."""
@@ -111,7 +143,7 @@ class Run:
         """Set tags of a model version."""
         for key, value in tags.items():
             what = f"the tag {key} of {name} version {version}"
-            self._records.add(what, partial(self.client.set_model_version_tag, name, version, key, str(value)))
+            self._add_at_model(what, "tags", partial(self.client.set_model_version_tag, name, version, key, str(value)))
 
     def set_version_line(self, name: str, version: str, begin: str, line: str) -> None:
         """Set a line of a model version's description, replacing the line with the same beginning."""
@@ -121,7 +153,7 @@ class Run:
             lines = [*(other for other in former if not other.startswith(begin)), f"{begin} {line}"]
             self.client.update_model_version(name, version, "\n\n".join(filter(None, lines)))
 
-        self._records.add(f"the description of {name} version {version}", write)
+        self._add_at_model(f"the description of {name} version {version}", "description", write)
 
     def set_description(self, markdown: str) -> None:
         """Set the description that the UI shows with the run."""
@@ -173,7 +205,9 @@ class Run:
     def log_model_input(self, model_id: str) -> None:
         """Log a model as an input of the run."""
         models = [LoggedModelInput(model_id)]
-        self._records.add("the model's link", partial(self.client.log_inputs, self.id, models=models))
+        self._add_at_model(
+            "the model's link", "link to this run", partial(self.client.log_inputs, self.id, models=models)
+        )
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file in ``self.folder`` as an artifact."""
@@ -210,6 +244,10 @@ class Run:
             self.missing += queue.drain(patience, start, bound)
         if missing := self.missing[before:]:
             raise StoreFailed(f"not everything could be logged; missing in run {self.id}: {'; '.join(missing)}")
+        if self.unwritten:
+            parts = ", ".join(self.unwritten)
+            say(f"the model may only be read (403): it gets no {parts}; all is in run {self.id}")
+            self.unwritten.clear()
 
     def close(self, keep: bool = False) -> None:
         """Remove ``folder``, unless something was not logged or ``keep`` is set."""

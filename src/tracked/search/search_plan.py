@@ -131,7 +131,7 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         if name == "space":
             if command.search_space.text != space:
                 raise refusal(name, as_string(value), f"{space}, as search {run_id} has it, or a new search")
-        elif name in EXTENDABLE and value > former and not is_decided:
+        elif (name in EXTENDABLE and value > former and not is_decided) or name == resume_parameters.RENAMABLE:
             changes[name] = value
         elif value != former:
             more = " or more" if name in EXTENDABLE and not is_decided else ""

@@ -15,10 +15,10 @@ from tracked.console.signals import Signals
 from tracked.experiment import Dataset, Experiment
 from tracked.reports import search_log
 from tracked.resume.tracked_training import load_data, require_short_name, tell_parameters
-from tracked.runs import context, registry, run_calls, trials
+from tracked.runs import context, registry, rights, run_calls, run_start, trials
 from tracked.runs.connection import forget_mlflow_run_id, registry_uri, tracking_uri
 from tracked.runs.run_start import ResumableStart
-from tracked.runs.schema import CODE, PRESET_VALUES, REGISTERED, SPACE
+from tracked.runs.schema import CANDIDATE, CODE, PRESET_VALUES, REGISTERED, SPACE
 from tracked.runs.writer import Run
 from tracked.search import search_plan, search_status
 from tracked.search.coordinator import Search
@@ -50,6 +50,8 @@ def start_or_resume(experiment: Experiment, command: SearchParameters, signals: 
         parameters = plan.parameters
         require_short_name(parameters.model_name)
         tell_parameters(parameters, is_new=plan.run is None)
+        place = rights.require_run(plan.run or run_start.require_own_run(experiment, "search"), "resume")
+        rights.require_new_version(parameters.model_name, place, CANDIDATE)
         registry.require_own_model(experiment, parameters.model_name)
         make_workers = _choose_workers(parameters)
         data = load_data(experiment, parameters, plan.source)

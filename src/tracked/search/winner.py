@@ -9,11 +9,12 @@ from tracked.console.lines import say
 from tracked.reports import confirmation_lines
 from tracked.reports.search_scale import format_value
 from tracked.resume import training_status
-from tracked.runs import run_calls, trials
+from tracked.runs import run_calls, run_parameters, trials
 from tracked.runs.schema import (
     CLOSED,
     CONFIRMED,
     CONFIRMS,
+    EXTENDED,
     REGISTERED,
     SEARCH_RUN_ID,
     STOP_REASON,
@@ -100,6 +101,7 @@ def register(search: Search, confirmation: Confirmation | None) -> str:
     search.run.set_tags({WINNER: label, WINNER_RUN_ID: chosen.run_id, CONFIRMED: told})
     search.run.flush()  # before a version is made: whatever comes then, this choice stands
     say(_describe_choice(search, chosen, confirmation))
+    _rename(search, chosen.run_id)
     tags = {SEARCH_RUN_ID: search.run.id, WINNER: label, CONFIRMED: told}
     name = f"registering {chosen.run_name}"
     title = search.dispatcher.register(
@@ -109,6 +111,14 @@ def register(search: Search, confirmation: Confirmation | None) -> str:
     keep_checkpoints(search)
     search.version = version
     return title
+
+
+def _rename(search: Search, run_id: str) -> None:
+    """Give the search's ``model_name``, which a resume may have changed, to the training that is registered."""
+    run, name = run_calls.get(run_id), search.parameters.model_name
+    if REGISTERED not in run.data.tags and run_parameters.read_given(run).get("model_name") != name:
+        tag = run_parameters.format_extended({"model_name": name}, 0)
+        run_calls.set_tags("naming the model", run_id, {EXTENDED: tag})
 
 
 def _describe_origin(search: Search, chosen: Trial, confirmation: Confirmation | None) -> str:

@@ -16,10 +16,10 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     parameters = verb_parameters.CompareParameters.parse(argv)
 
     from tracked.reports import comparison_report, comparison_table
-    from tracked.runs import connection, context, evaluations, metric_history, queries, run_start, versions
+    from tracked.runs import connection, context, evaluations, metric_history, queries, rights, run_start, versions
 
     connection.require_answers()
-    run_start.require_own_run(experiment, "compare")
+    own = run_start.require_own_run(experiment, "compare")
     if parameters.runs == "all":
         trainings = queries.find_trainings(experiment, parameters.experiment, parameters.monitor)
     else:
@@ -31,6 +31,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         ]
         if others:
             raise refusal("runs", others[0], "trainings that have logged the metric")
+    place = rights.choose_place(trainings.experiment, own)
     finished, unfinished = trainings.finished, [run for run in trainings.runs if queries.status_of(run) != "finished"]
 
     monitor = parameters.monitor
@@ -47,6 +48,6 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     names = {run.info.run_id: versions.name_versions(run, registered[run.info.run_id]) for run in finished}
     table = comparison_table.rank_trainings(experiment, finished, by_id, evaluated, names)
     owner, name = trainings.experiment, f"compare {format_count(len(finished), 'training')}"
-    with context.run(experiment, "compare", name, parameters.as_strings(), signals, owner.experiment_id) as run:
+    with context.run(experiment, "compare", name, parameters.as_strings(), signals, place.id) as run:
         say(comparison_report.log_report(run, experiment, owner.name, table, unfinished, by_id, evaluated))
-        say(f"run {run.id} {name!r} in experiment {owner.name!r}")
+        say(f"run {run.id} {name!r} in experiment {place.name!r}")

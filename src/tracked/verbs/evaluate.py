@@ -16,10 +16,10 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     parameters = verb_parameters.make_verb_parameters("evaluate", experiment).parse(argv)
 
     from tracked.models import evaluation, loader
-    from tracked.runs import connection, registry, run_start
+    from tracked.runs import connection, registry, rights, run_start
 
     connection.require_answers()
-    run_start.require_own_run(experiment, "evaluate")
+    rights.require_run(run_start.require_own_run(experiment, "evaluate"))
     with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder:
         stored = registry.find(parameters.model)
         say(f"model: {stored.title}" + (f" ({parameters.model})" if stored.uri != parameters.model else ""))

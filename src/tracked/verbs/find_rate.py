@@ -20,13 +20,13 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     from tracked.analysis.rate_range import suggest
     from tracked.reports import rate_report
     from tracked.resume.tracked_training import load_data
-    from tracked.runs import connection, context, run_start
+    from tracked.runs import connection, context, rights, run_start
     from tracked.runs.schema import SUGGESTED_RATE
     from tracked.runs.writer import escape_markdown
     from tracked.training import range_test, reproducibility
 
     connection.require_answers()
-    run_start.require_own_run(experiment, "find_rate")
+    rights.require_run(run_start.require_own_run(experiment, "find_rate"))
     training, name = parameters.training, parameters.run_name
     data = load_data(experiment, training)
     preset = parameters.describe_preset()

@@ -20,13 +20,15 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> int:
     parameters = verb_parameters.make_verb_parameters("promote", experiment).parse(argv)
 
     from tracked.models import champions, contest, promotion
-    from tracked.runs import connection, context, registry, run_start
+    from tracked.runs import connection, context, registry, rights, run_start
+    from tracked.runs.schema import CHAMPION
 
     connection.require_answers()
-    run_start.require_own_run(experiment, "promote")
+    rights.require_run(run_start.require_own_run(experiment, "promote"))
     kept = 0 if connection.mlflow_run_id() else 3  # mlflow run would mark the run FAILED
     version = registry.find(parameters.model)
     registry.require_own(experiment, version)
+    rights.require_alias(version.name, CHAMPION, "model")
     with (
         tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder,
         champions.promotion_lock(experiment, version.name),

@@ -15,12 +15,13 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     parameters = verb_parameters.make_verb_parameters("rollback", experiment).parse(argv)
 
     from tracked.models import champions
-    from tracked.runs import connection, context, registry, run_start
+    from tracked.runs import connection, context, registry, rights, run_start
     from tracked.runs.schema import CHAMPION, CHAMPION_VERSION, MODEL_NAME, MODEL_VERSION
 
     connection.require_answers()
-    run_start.require_own_run(experiment, "rollback")
+    rights.require_run(run_start.require_own_run(experiment, "rollback"))
     name = parameters.model_name
+    rights.require_alias(name, CHAMPION)
     with champions.promotion_lock(experiment, name):
         current, history = champions.find_champions(name)
         if not history:

@@ -15,7 +15,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
 
     from tracked.resume import close, training_status
     from tracked.resume.training_status import ResumableRun
-    from tracked.runs import connection, queries
+    from tracked.runs import connection, queries, rights
     from tracked.search import search_status
     from tracked.search.search_status import UnfinishedSearch
 
@@ -33,6 +33,9 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     chosen = [training for training in chosen if training.id not in of_live | of_closing]
     listed: list[UnfinishedSearch | ResumableRun] = [*searches, *trainings]
     say("\n".join(line for one in listed for line in one.lines) or f"no unfinished training in experiment {owner.name}")
+    to_close = [*(one.run for one in chosen), *(one.run for one in closing)]
+    if to_close:  # all are in one MLflow experiment
+        rights.require_run(to_close[0], "close")
     with signals.hold():
         for training in chosen:
             say(close.close_run(experiment, training))

@@ -1000,7 +1000,7 @@ def test_resume_with_extended_patience_after_a_failed_registration_logs_totals_o
 
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "create_model_version", refuse)
-        with pytest.raises(RunFailed, match="registering a version of imdb-conv1d failed"):
+        with pytest.raises(RunFailed, match=r"model_name: .* may not add a version to .imdb-conv1d. \(403\)"):
             run_train(f"--data={noisy}", "--patience=1", "--epochs=60")
     run = last_run()
     resume("--resume=latest", "--patience=3")
