@@ -13,6 +13,7 @@ CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4",
     "MLFLOW_TRACKING_CLIENT_CERT_PATH",
 )  # fmt: skip
+WORKSPACES = ("MLFLOW_WORKSPACE", "MLFLOW_ENABLE_WORKSPACES")
 CURRENT_USER = "/api/2.0/mlflow/users/current"
 DATABASES = ("", "file", "sqlite", "postgresql", "mysql", "mssql")
 
@@ -23,6 +24,8 @@ def explain_blindness() -> str:
     A database hides nothing. A server of MLflow's basic-auth tells whether the user is an administrator. One without
     such an answer hides nothing from who gives no credentials.
     """
+    if any(os.environ.get(name, "").lower() not in ("", "false", "0") for name in WORKSPACES):
+        return "other workspaces of the server are not seen"
     for address in dict.fromkeys((mlflow.get_tracking_uri(), mlflow.get_registry_uri())):
         scheme = urlsplit(address).scheme.partition("+")[0]
         if scheme in DATABASES:

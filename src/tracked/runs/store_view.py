@@ -6,16 +6,15 @@ by mistake keeps something; a name that is not found may lose it.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import mlflow
 from mlflow.entities import Experiment as MlflowExperiment
 from mlflow.entities import LoggedModel, ViewType
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
@@ -29,6 +28,7 @@ from tracked.runs.schema import (
     VERB,
     WINNER_RUN_ID,
 )
+from tracked.runs.store_pages import get_or_none, pages, search_runs
 
 MlflowModel: TypeAlias = LoggedModel  # a stored model
 NAME = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")  # of a run; of a stored model behind "m-"
@@ -102,7 +102,7 @@ class StoreView:
         key = (str(version.name), str(version.version))
         if key not in self.versions:
             location = partial(mlflow.MlflowClient().get_model_version_download_uri, *key)
-            found = _get_or_none(f"reading where {key[0]} version {key[1]} is", location)
+            found = get_or_none(f"reading where {key[0]} version {key[1]} is", location)
             texts = [found or ""]  # a version that is deleted meanwhile has no files
         else:
             texts = []
@@ -123,7 +123,7 @@ class StoreView:
     def read_experiments(self) -> None:
         """Read all MLflow experiments, deleted ones too: their runs may be restored."""
         search = partial(mlflow.MlflowClient().search_experiments, view_type=ViewType.ALL)
-        for experiment in _pages("reading the experiments", search):
+        for experiment in pages("reading the experiments", search):
             self.experiments[str(experiment.experiment_id)] = experiment
             self.add_names(f"experiment {experiment.experiment_id}", (experiment.tags or {}).values())
 
@@ -137,20 +137,20 @@ class StoreView:
         self.read_experiments()
         conditions = [f"attributes.start_time >= {max(0, self.seen_until[0] - SKEW)}"]
         for run_id in run_ids:
-            if run := _get_or_none(f"reading run {run_id} again", partial(client.get_run, run_id)):
+            if run := get_or_none(f"reading run {run_id} again", partial(client.get_run, run_id)):
                 self.add_run(run)
             else:
                 self.runs.pop(run_id, None)
             conditions += [f"tags.`{tag}` = '{run_id}'" for tag in NAMING_TAGS]
         for model_id in model_ids:
-            model = _get_or_none(f"reading model {model_id} again", partial(client.get_logged_model, model_id))
+            model = get_or_none(f"reading model {model_id} again", partial(client.get_logged_model, model_id))
             if model:
                 self.add_model(model)
             else:
                 self.forget_model(model_id)
             conditions.append(f"tags.{MODEL_ID} = '{model_id}'")
         for condition in conditions:
-            for run in _search_runs([*self.experiments], condition):
+            for run in search_runs([*self.experiments], condition):
                 self.add_run(run)
         self._read_new_versions()
 
@@ -158,7 +158,7 @@ class StoreView:
         """Read the versions that were made or changed since, the newest first."""
         since = self.seen_until[1]
         search = partial(mlflow.MlflowClient().search_model_versions, max_results=100)
-        for version in _pages("reading the newest versions", search):
+        for version in pages("reading the newest versions", search):
             if (version.last_updated_timestamp or 0) < since:
                 break
             self.add_version(version)
@@ -173,60 +173,16 @@ def read() -> StoreView:
     view, client = StoreView(), mlflow.MlflowClient()
     view.read_experiments()
     ids = [*view.experiments]
-    for run in _search_runs(ids, ""):
+    for run in search_runs(ids, ""):
         view.add_run(run)
-    for model in _pages("reading the stored models", partial(client.search_logged_models, ids)):
+    for model in pages("reading the stored models", partial(client.search_logged_models, ids)):
         view.add_model(model)
-    for registered in _pages("reading the registered models", client.search_registered_models):
+    for registered in pages("reading the registered models", client.search_registered_models):
         texts = [f"{registered.description}", *(registered.tags or {}).values()]
         view.add_names(f"registered model {registered.name}", texts)
-    for version in _pages("reading the versions", partial(client.search_model_versions, max_results=1000)):
+    for version in pages("reading the versions", partial(client.search_model_versions, max_results=1000)):
         view.add_version(version)
     return view
-
-
-def _search_runs(experiment_ids: list[str], condition: str) -> Iterable[MlflowRun]:
-    search = partial(
-        mlflow.MlflowClient().search_runs, experiment_ids, condition, run_view_type=ViewType.ALL, max_results=1000
-    )
-    return _pages("reading the runs", search)
-
-
-def _pages(what: str, search: Callable[..., Any]) -> Iterable[Any]:
-    """Yield the results of a search, page by page."""
-    token: str | None = None
-    while token != "":
-        page = with_retries(what, partial(search, page_token=token))
-        yield from page
-        token = page.token or ""
-
-
-def is_missing(error: BaseException) -> bool:
-    """Whether a store says that something does not exist. A server with users says 403 of what may exist."""
-    return isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
-
-
-def _get_or_none(what: str, call: Callable[[], Any]) -> Any:
-    def attempt() -> Any:
-        try:
-            return call()
-        except MlflowException as error:
-            if is_missing(error):
-                return None
-            raise
-
-    return with_retries(what, attempt)
-
-
-def exists(run_id: str = "", model_id: str = "") -> bool:
-    """Whether a store has a run, deleted or not, or a stored model that is not deleted.
-
-    Raises:
-        RunFailed: if the store keeps failing, or does not tell this user.
-    """
-    client = mlflow.MlflowClient()
-    call = partial(client.get_run, run_id) if run_id else partial(client.get_logged_model, model_id)
-    return _get_or_none(f"looking for {run_id or model_id}", call) is not None
 
 
 def tags_of(model: MlflowModel) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from tracked.experiment import Experiment
-from tracked.runs import artifact_files, evaluations, store_view
+from tracked.runs import artifact_files, evaluations, store_pages
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import (
     BASELINE_KEY,
@@ -114,7 +114,7 @@ def explain_model(view: StoreView, run: MlflowRun) -> str:
         return "a version of its model exists"
     if training in view.runs or model_id in view.models:
         return "its training or its model exists"
-    if store_view.exists(run_id=training) or store_view.exists(model_id=model_id):
+    if store_pages.exists(run_id=training) or store_pages.exists(model_id=model_id):
         return "its training or its model exists"
     return ""
 

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from tracked.runs import artifact_files, store_view
+from tracked.runs import artifact_files, store_pages
 from tracked.runs.store_view import StoreView
 from tracked.tidy.things import Thing, generalize
 
@@ -48,7 +48,7 @@ def explain_need(view: StoreView, one_id: str) -> str:
     if namers := sorted(view.list_namers(one_id)):
         return f"{namers[0]} names it"
     is_model = MODEL.fullmatch(one_id) is not None
-    return "the store has it" if store_view.exists("" if is_model else one_id, one_id if is_model else "") else ""
+    return "the store has it" if store_pages.exists("" if is_model else one_id, one_id if is_model else "") else ""
 
 
 def find_things(

@@ -55,7 +55,7 @@ def carry_out(
     parameters: TidyParameters,
     plan: Plan,
     things: Sequence[Thing],
-    experiment_id: str,
+    experiment_id: str | None,
     signals: Signals,
 ) -> None:
     """Remove things in a run of tidy, each after it was checked once more.

@@ -16,13 +16,14 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     require(experiment)
     parameters = TidyParameters.parse(argv)
 
-    from tracked.runs import connection, queries, run_start
+    from tracked.runs import connection, queries, rights, run_start
     from tracked.tidy import plan, report, tracked_tidy
 
     connection.require_answers()
     own = run_start.require_own_run(experiment, "tidy")
     place = queries.find_experiment(parameters.experiment)
     name = {str(place.experiment_id): str(place.name)}
+    target = rights.choose_place(place, own).id if parameters.yes else None
     with tracked_tidy.lock(experiment, place.experiment_id):
         found = plan.make(experiment, parameters, name, place.artifact_location)
         tracked_tidy.tell(found, parameters)
@@ -32,4 +33,4 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
                 run_start.name_run(experiment, own, "tidy")
             say("\n".join([*report.summarize(things, "may go"), "nothing was removed; to remove it: --yes true"]))
             return
-        tracked_tidy.carry_out(experiment, parameters, found, things, place.experiment_id, signals)
+        tracked_tidy.carry_out(experiment, parameters, found, things, target, signals)
