@@ -59,7 +59,16 @@ def build_real(client: mlflow.MlflowClient, folder: Path) -> None:
     newest = client.search_runs([find_place()], "tags.verb = 'train'", max_results=1)[0]
     call("unfinished", f"--close={newest.info.run_id}")
     call("replay", "--run=auto")
-    search = [sys.executable, str(SCRIPT), "search", *LITTLE, "--trials=3", "--confirm=0", "--sampler=random"]
+    search = [
+        sys.executable,
+        str(SCRIPT),
+        "search",
+        *LITTLE[:2],
+        "--trials=3",
+        "--confirm=0",
+        "--sampler=random",
+        "--keep=2",
+    ]
     subprocess.run(search, check=True, stdout=subprocess.DEVNULL)
     break_off_search([*search, "--seed=3"], client)
 
