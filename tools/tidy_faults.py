@@ -1,7 +1,7 @@
 """Kill a tidy at named points and at random, begin it again, and compare what is left with a tidy without a kill.
 
 python tools/tidy_faults.py                       # 500 made-up runs, 30 kills
-python tools/tidy_faults.py --made-up 40 --kills 8
+python tools/tidy_faults.py --made-up 40 --kills 8 --only-made-up
 
 Then everything that must work is done in the tidied store and in an untidied copy, and compared: each version is
 evaluated, each unfinished training and search is resumed, all trainings are compared and replayed.
@@ -178,11 +178,12 @@ def main() -> int:
     parser.add_argument("--made-up", type=int, default=500)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only-made-up", action="store_true", help="without real trainings and what is done with them")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="tidy-faults-"))
     work, original = folder / "work", folder / "original"
     work.mkdir()
-    run_part("build", work, str(given.made_up), str(given.seed))
+    run_part("build", work, str(given.made_up), str(given.seed), "" if given.only_made_up else "real")
     shutil.move(work, original)
     restore(original, work)
     before, begun = look(work), time.monotonic()
@@ -194,8 +195,8 @@ def main() -> int:
     print(f"{counts} (exit {status})", flush=True)
     print(f"changed or new: {len([name for name in after if before.get(name) != after[name]])}")
     differing = kill_and_compare(work, original, after, given.kills, given.seed, seconds)
-    results = []
-    for what in ("tidied", "untidied"):
+    results: list[dict[str, Any]] = [{}, {}] if given.only_made_up else []
+    for what in () if given.only_made_up else ("tidied", "untidied"):
         restore(original, work)
         if what == "tidied":
             end(tidy(work, folder / "log"))
@@ -216,7 +217,7 @@ def run(part: str, work: Path, *arguments: str) -> None:
     import tidy_store
 
     if part == "build":
-        tidy_store.build(work, int(arguments[0]), int(arguments[1]))
+        tidy_store.build(work, int(arguments[0]), int(arguments[1]), bool(arguments[2]))
     else:
         (work.parent / "checked.json").write_text(json.dumps(tidy_store.check(work)))
 

@@ -31,17 +31,19 @@ def call(verb: str, *arguments: str, signals: Signals | None = None) -> None:
     Verb(verb, Diabetes()).main(arguments, signals or Signals())
 
 
-def build(folder: Path, made_up: int, seed: int) -> None:
-    """Build the store in a folder, which must be the working directory."""
+def build(folder: Path, made_up: int, seed: int, is_real: bool = True) -> None:
+    """Build the store in a folder, which must be the working directory; with real trainings or without."""
     client = mlflow.MlflowClient()
     place = client.create_experiment(EXPERIMENT, artifact_location=str(folder / "artifacts"))
     mlflow.set_experiment(experiment_id=place)
-    build_real(client, folder)
+    if is_real:
+        build_real(client)
     build_made_up(MadeUp(folder / "snapshots", place), made_up, random.Random(seed))
-    call("compare")
+    if is_real:
+        call("compare")
 
 
-def build_real(client: mlflow.MlflowClient, folder: Path) -> None:
+def build_real(client: mlflow.MlflowClient) -> None:
     """Train, evaluate, promote, break off, close, search."""
     for number in range(1, 7):
         call("train", *LITTLE, f"--seed={number}")

@@ -12,7 +12,7 @@ from tracked.tidy.plan import Plan
 from tracked.tidy.things import Thing
 from tracked.training.run_folder_lock import HeldError, RunFolderLock
 
-REMOVED = "removed"
+REMOVED, GONE = "removed", "its run is gone"
 
 
 def remove(plan: Plan, thing: Thing) -> str:
@@ -23,6 +23,8 @@ def remove(plan: Plan, thing: Thing) -> str:
     Raises:
         RunFailed: if it cannot be checked or removed; what is left of it is found by the next tidy.
     """
+    if thing.of and thing.kind != "leftover" and thing.of not in plan.view.runs:
+        return GONE
     try:
         return REMOVERS[thing.kind](plan, thing) or REMOVED
     except HeldError as held:
@@ -41,7 +43,7 @@ def _remove_of_training(plan: Plan, thing: Thing) -> str:
     view.refresh(filter(None, (run_id, search)), {*own, *filter(None, [thing.model_id])})
     run = view.runs.get(run_id)
     if run is None:
-        return "its run is gone"
+        return GONE
     with RunFolderLock(plan.owner.file_patterns) as lock:
         if CLOSED in run.data.tags:  # it can be resumed: whoever does holds the folder first
             lock.take(plan.root / run_id)
@@ -66,7 +68,7 @@ def _remove_evaluation(plan: Plan, thing: Thing) -> str:
     view.refresh([thing.of, *([newer.info.run_id] if newer else [])], [])
     run = view.runs.get(thing.of)
     if run is None:
-        return "its run is gone"
+        return GONE
     finished = evaluations.list_evaluations(plan.owner, view, [run.info.experiment_id])
     if reason := evaluations.explain_need(plan.owner, view, run, finished, plan.cutoff):
         return reason
@@ -88,7 +90,7 @@ def _remove_folder(plan: Plan, thing: Thing) -> str:
         plan.view.refresh(filter(None, (thing.of, search)), [])
         present = plan.view.runs.get(thing.of)
         if present is None:
-            return "its run is gone"
+            return GONE
         if reason := folders.explain_need(plan.owner, plan.view, present, folder, plan.beyond, plan.cutoff):
             return reason
         lock.remove()
