@@ -4,7 +4,7 @@ VENV := .venv
 TEAM := .venv-team
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults bench bench-accuracy docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -66,6 +66,9 @@ search-faults: $(VENV)/ready-dev ## kill and resume a search 50 times, and compa
 
 serve-faults: $(VENV)/ready-dev ## load an endpoint for ten minutes with kills, reloads and rude clients, and compare each answer
 	@$(RUN) tools/serve_faults.py
+
+tidy-faults: $(VENV)/ready-dev ## kill tidies of a made-up store 30 times, and compare what is left: half an hour
+	@$(RUN) tools/tidy_faults.py
 
 bench: $(VENV)/ready-dev ## time an epoch against other implementations, and profile it: 28 minutes
 	@for part in peers short growth step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done

@@ -22,6 +22,7 @@ from tracked.console import (
     predict_parameters,
     search_parameters,
     serve_parameters,
+    tidy_parameters,
     train_parameters,
     verb_parameters,
 )
@@ -76,6 +77,7 @@ def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
         "compare": verb_parameters.CompareParameters,
         "promote": verb_parameters.make_verb_parameters("promote", experiment),
         "rollback": verb_parameters.make_verb_parameters("rollback", experiment),
+        "tidy": tidy_parameters.TidyParameters,
     } | {verb: verb_parameters.make_verb_parameters(verb, experiment) for verb in experiment.own_verbs}
 
 

@@ -1,7 +1,7 @@
 """Predict the progression of a patient's diabetes: a regression that is trained, evaluated and promoted.
 
 python examples/diabetes/diabetes.py train --patience 20
-python examples/diabetes/diabetes.py evaluate    # and predict, serve, replay, compare, promote, rollback, unfinished
+python examples/diabetes/diabetes.py evaluate  # predict, serve, replay, compare, promote, rollback, unfinished, tidy
 mlflow run examples/diabetes -P patience=20
 
 Data: 442 patients of Efron et al. (2004), shipped with scikit-learn, with ten measurements and a score from 25 to 346

@@ -333,6 +333,7 @@ BAD = {
     "promote": ("--margin=-1", "margin: '-1' is not allowed; allowed: a finite number, 0 or more"),
     "rollback": ("--model_name=a/b", "model_name: 'a/b' is not allowed; allowed: a name of at most 256 characters"),
     "unfinished": ("--colour=red", "colour: unknown parameter (given 'red'); allowed: experiment, close"),
+    "tidy": ("--keep=-1", "keep: '-1' is not allowed; allowed: a whole number from 0 to 2147483647"),
 }
 
 
@@ -364,7 +365,7 @@ def test_mistake_is_reported_within_a_second(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", [[], ["fit"], ["--patience=3"]])
 def test_unknown_verb_is_refused_with_the_known_ones(tmp_path: Path, given: list[str]) -> None:
     done = script("", tmp_path, *given)
-    allowed = "train, find_rate, search, evaluate, predict, serve, replay, compare, promote, rollback, unfinished"
+    allowed = "train, find_rate, search, evaluate, predict, serve, replay, compare, promote, rollback, unfinished, tidy"
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: verb: {''.join(given)!r} is not allowed; allowed: {allowed}\n"
 

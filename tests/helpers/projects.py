@@ -17,13 +17,14 @@ from tracked.console import (
     verb_parameters,
 )
 from tracked.console.parameters import Parameters
+from tracked.console.tidy_parameters import TidyParameters
 from tracked.console.verb_parameters import CompareParameters, ReplayParameters, UnfinishedParameters
 from tracked.experiment import Experiment
 
 # Of every experiment.
 VERBS = {entry: "train" if entry == "main" else entry for entry in (
     "main", "find_rate", "search", "unfinished", "evaluate", "predict", "serve", "replay", "compare", "promote",
-    "rollback")}  # fmt: skip
+    "rollback", "tidy")}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Project:
 
     def parameters(self, entry: str) -> type[Parameters]:
         fixed = {"unfinished": UnfinishedParameters, "replay": ReplayParameters, "compare": CompareParameters}
+        if entry == "tidy":
+            return TidyParameters
         if entry == "main":
             return train_parameters.make_train_parameters(self.experiment)
         if entry == "find_rate":

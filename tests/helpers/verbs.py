@@ -26,6 +26,7 @@ class Verb:
             return self._main(self.experiment, argv, signals)
 
 
-train, find_rate, evaluate, replay, compare, promote, rollback, unfinished, explain = map(
-    Verb, ("train", "find_rate", "evaluate", "replay", "compare", "promote", "rollback", "unfinished", "explain")
+train, find_rate, evaluate, replay, compare, promote, rollback, unfinished, tidy, explain = map(
+    Verb,
+    ("train", "find_rate", "evaluate", "replay", "compare", "promote", "rollback", "unfinished", "tidy", "explain"),
 )

@@ -40,6 +40,7 @@ MODULES = (
     "mlflow.cli", "mlflow.projects.backend.local", "numpy", "tracked.verbs.compare", "tracked.verbs.evaluate",
     "tracked.verbs.find_rate",
     "tracked.verbs.promote", "tracked.verbs.replay", "tracked.verbs.rollback", "tracked.verbs.unfinished",
+    "tracked.verbs.tidy",
     "imdb_conv1d.verbs.explain",
 )  # fmt: skip
 CLIENT = """#!/bin/sh

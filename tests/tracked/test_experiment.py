@@ -52,6 +52,7 @@ VERBS = (
     "promote",
     "rollback",
     "unfinished",
+    "tidy",
 )
 
 

@@ -44,6 +44,7 @@ def imported(path: Path, top_only: bool = False) -> Iterator[str]:
         "compare",
         "promote",
         "rollback",
+        "tidy",
         "explain",
     ],
 )

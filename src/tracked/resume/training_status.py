@@ -112,6 +112,11 @@ def find_starting_process(owner: Experiment, run: MlflowRun) -> Holder | None:
     return holder if holder.is_here and holder.pid != os.getpid() and not holder.is_dead else None
 
 
+def is_dead(run: MlflowRun) -> bool:
+    """Whether the process of a run's last attempt is known to be dead."""
+    return _launched_by(run).is_dead
+
+
 def _launched_by(run: MlflowRun) -> Holder:
     """The process of the last attempt. If the run names none, it counts as a dead process of this host."""
     launch = read_launch(run)

@@ -23,8 +23,11 @@ from tracked.training import files, journal, run_folder, snapshot_file
 RUN_TAGS = {
     (
         VERB := "verb"
-    ): "what the run is of: train, find_rate, search, evaluate, predict, serve, replay, compare, promote, rollback "
-    "or unfinished, or a verb of the experiment's own",
+    ): "what the run is of: train, find_rate, search, evaluate, predict, serve, replay, compare, promote, rollback, "
+    "unfinished or tidy, or a verb of the experiment's own",
+    (
+        PINNED := "pinned"
+    ): "set by people: `tidy` leaves alone what has this tag with any value but false, and what that names",
     (EXPERIMENT := "experiment"): "whose run it is: the experiment's name; runs from before experiments had names have "
     "no such tag",
     (TRACKED_VERSION := "tracked_version"): "the version of the package `tracked` that the last attempt ran; runs from "
@@ -293,6 +296,20 @@ PROMOTION_METRICS = {
     (DECISIONS := "decisions_on_these_{rows}"): "promotions that these rows have decided so far",
 }
 
+TIDY_TAGS = {
+    (CONTINUED_BY := "continued_by"): "of a tidy that was cut off: the run of the tidy that has completed it",
+}
+TIDY_METRICS = {
+    (FOUND_BYTES := "found_bytes"): "bytes of all that might go",
+    (FOUND_THINGS := "found_things"): "number of those things",
+    (REMOVED_BYTES := "removed_bytes"): "bytes of what was removed",
+    (REMOVED_THINGS := "removed_things"): "number of those things",
+}
+TIDY_FILES = {
+    (TIDY_PLAN := "tidy.json"): "one row per thing that might go, with its bytes and why; logged before the first goes",
+    (TIDY_OUTCOME := "outcome.json"): "the same with what became of it: removed, kept and why, or failed and why",
+}
+
 OWN_VERB_TAGS = {
     MODEL_URI: "the model, where the verb takes one, as a URI that does not move",
     MODEL_NAME: "its registered name; empty for a model without a version",
@@ -331,7 +348,7 @@ ALIASES = {
 MODEL_TAGS = {
     (STORED_BY := "stored_by_training"): "the run of the training that has stored the model; models that others log at "
     "that run have no such tag",
-    MLFLOW_MODEL_VERSIONS: "the version, so that the UI finds it",
+    (MODEL_VERSIONS := MLFLOW_MODEL_VERSIONS): "the version, so that the UI finds it",
 }
 MODEL_METADATA = {
     DATA_SOURCE: "what finds the training's data again",
@@ -371,6 +388,7 @@ CONTENTS: dict[str, dict[str, Mapping[str, str]]] = {
         "Files": PREDICTION_FILES | OBSERVED_FILES,
     },
     "The run of a promotion or a rollback": {"Tags": PROMOTION_TAGS, "Metrics (step 0)": PROMOTION_METRICS},
+    "The run of a tidy": {"Tags": TIDY_TAGS, "Metrics (step 0)": TIDY_METRICS, "Files": TIDY_FILES},
     "The run of a verb of the experiment's own": {"Tags": OWN_VERB_TAGS},
     "The model version": {"Tags": VERSION_TAGS},
     "The registered model": {"Aliases": ALIASES, "Tags": REGISTERED_MODEL_TAGS},

@@ -22,6 +22,7 @@ VERBS = (
     "promote",
     "rollback",
     "unfinished",
+    "tidy",
 )
 
 

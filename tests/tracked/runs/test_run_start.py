@@ -10,7 +10,7 @@ from mlflow.utils import name_utils
 
 from helpers.recording import record
 from helpers.reviews import TINY
-from helpers.verbs import compare, evaluate, promote, replay, rollback, train, unfinished
+from helpers.verbs import compare, evaluate, promote, replay, rollback, tidy, train, unfinished
 from tracked import __version__
 from tracked.console.errors import UserError
 from tracked.console.signals import Signals
@@ -25,6 +25,7 @@ VERBS: dict[str, Verb] = {
     "promote": promote.main,
     "rollback": rollback.main,
     "unfinished": unfinished.main,
+    "tidy": tidy.main,
 }
 RULE = {"patience": 1, "min_delta": 0.0}
 TRAINING = {"verb": "train", "stop_reason": "patience", "registered_version": "1"}

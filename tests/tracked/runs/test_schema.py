@@ -32,6 +32,7 @@ SECTIONS = {
     "train": TRAINING, "find_rate": "The run of a range test", "evaluate": EVALUATION, "replay": "The run of a replay",
     "compare": "The run of a comparison",
     "promote": "The run of a promotion or a rollback", "rollback": "The run of a promotion or a rollback",
+    "tidy": "The run of a tidy",
 }  # fmt: skip
 OWN_VERB = "The run of a verb of the experiment's own"
 OWN = {EXPERIMENT.name: imdb_conv1d.schema.CONTENTS, "diabetes": {}}
@@ -70,6 +71,7 @@ def run_all_verbs(experiment: Experiment, flags: Sequence[str], margin: str) -> 
     run("replay")
     run("replay", "--run=all", "--patience=1", "--rules=median,asha")
     run("rollback")
+    run("tidy", "--yes=true")
     for verb in experiment.own_verbs:
         run(verb, "--text=A warm film")
 

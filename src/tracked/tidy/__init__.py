@@ -1,0 +1,1 @@
+"""Find what is in nobody's way, and remove it."""

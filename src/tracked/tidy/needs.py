@@ -1,0 +1,67 @@
+"""What needs a training: a version, an alias, another record that names it, or people who have pinned it."""
+
+import json
+from collections.abc import Iterable
+
+from tracked.experiment import Experiment
+from tracked.runs.queries import MlflowRun
+from tracked.runs.run_parameters import read_parameters
+from tracked.runs.schema import MODEL_VERSIONS, REGISTERED, STORED_BY
+from tracked.runs.store_view import MlflowModel, StoreView, tags_of
+from tracked.tidy import settled
+
+
+def list_own_models(view: StoreView, run: MlflowRun) -> list[MlflowModel]:
+    """List the models that a training itself has stored; others may have logged more at its run."""
+    run_id = run.info.run_id
+    return [model for model in view.models_of(run_id) if tags_of(model).get(STORED_BY) == run_id]
+
+
+def explain_version(view: StoreView, run: MlflowRun) -> str:
+    """Explain which version a training may have; empty if it is known to have none.
+
+    A training that has registered a version which is missing had it deleted, unless this is another registry: it is the
+    same one if it still has a version of that name by a run of this store.
+    """
+    own = list_own_models(view, run)
+    for one_id in (run.info.run_id, *(model.model_id for model in own)):
+        if found := sorted(name for name in view.list_namers(one_id) if name.startswith("version ")):
+            return f"{found[0]} needs it"
+    registered = [*_read_links(own)]
+    if number := run.data.tags.get(REGISTERED):
+        registered.append((read_parameters(run).get("model_name", ""), number))
+    for name, number in registered:
+        here = [one for (other, _), one in view.versions.items() if other == name and one.run_id in view.runs]
+        if (name, number) in view.versions or not here:
+            return f"its version {number} of {name} cannot be shown to be deleted"
+    return ""
+
+
+def _read_links(models: Iterable[MlflowModel]) -> Iterable[tuple[str, str]]:
+    """Read the names and numbers of versions in the tags of stored models; an unknown form is a version, too."""
+    for model in models:
+        if tag := tags_of(model).get(MODEL_VERSIONS):
+            try:
+                yield from [(str(link["name"]), str(link["version"])) for link in json.loads(tag)]
+            except (ValueError, KeyError, TypeError, RecursionError):
+                yield "?", "?"
+
+
+def explain_need(owner: Experiment, view: StoreView, run: MlflowRun, cutoff: int) -> str:
+    """Explain why what a training has stored must stay; empty if nothing needs it."""
+    if reason := settled.explain_unsettled(owner, view, run, cutoff) or settled.explain_pinned(view, run):
+        return reason
+    own, run_id = list_own_models(view, run), str(run.info.run_id)
+    if reason := explain_version(view, run):
+        return reason
+    if strangers := {model.model_id for model in view.models_of(run_id)} - {model.model_id for model in own}:
+        return f"model {min(strangers)}, which others have logged there, needs it"
+    if pinned := [model.model_id for model in own if settled.is_pinned(dict(tags_of(model)))]:
+        return f"its model {pinned[0]} is pinned"
+    if young := [model.model_id for model in own if max(model.last_updated_timestamp, 0) > cutoff]:
+        return f"its model {young[0]} was changed too recently"
+    excused = {f"run {run_id}", *(f"model {model.model_id}" for model in own)}
+    for one_id in (run_id, *(model.model_id for model in own)):
+        if namers := sorted(view.list_namers(one_id) - excused):
+            return f"{namers[0]} names it"
+    return ""

@@ -1,0 +1,36 @@
+"""List what is in nobody's way, and remove it if asked."""
+
+from collections.abc import Sequence
+
+from tracked.console.lines import say
+from tracked.console.signals import Signals
+from tracked.console.tidy_parameters import TidyParameters
+from tracked.experiment import Experiment, require
+
+
+def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
+    """Check the parameters; only then import what is slow: find what may go, and remove it in a run that has the list.
+
+    Without ``yes`` nothing changes, and no run is created; one that ``mlflow run`` has created is named.
+    """
+    require(experiment)
+    parameters = TidyParameters.parse(argv)
+
+    from tracked.runs import connection, queries, rights, run_start
+    from tracked.tidy import plan, report, tracked_tidy
+
+    connection.require_answers()
+    own = run_start.require_own_run(experiment, "tidy")
+    place = queries.find_experiment(parameters.experiment)
+    name = {str(place.experiment_id): str(place.name)}
+    target = rights.choose_place(place, own).id if parameters.yes else None
+    with tracked_tidy.lock(experiment, place.experiment_id):
+        found = plan.make(experiment, parameters, name, place.artifact_location)
+        tracked_tidy.tell(found, parameters)
+        things = tracked_tidy.choose(found, parameters)
+        if not parameters.yes:
+            if own:
+                run_start.name_run(experiment, own, "tidy")
+            say("\n".join([*report.summarize(things, "may go"), "nothing was removed; to remove it: --yes true"]))
+            return
+        tracked_tidy.carry_out(experiment, parameters, found, things, target, signals)
