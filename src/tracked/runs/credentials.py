@@ -5,6 +5,7 @@ import json
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from urllib.parse import unquote, urlsplit
 
 import requests
 from mlflow.exceptions import MlflowException
@@ -41,6 +42,11 @@ def name_user(address: str) -> str:
 def explain_unknown(address: str) -> str:
     """Explain in a line, which begins with the setting to change, why a server does not know who asks."""
     user, token = _read(address)
+    if user and user == unquote(urlsplit(address).username or ""):
+        return (
+            f"MLFLOW_TRACKING_URI: {address!r} knows no user {user!r} with this password (401); allowed: an address "
+            f"with a user of the server and the password, or {USERNAME} and {PASSWORD} without them"
+        )
     if user:
         return (
             f"{USERNAME}, {PASSWORD}: {address!r} knows no user {user!r} with this password (401); allowed: a user of "
@@ -60,8 +66,11 @@ def _read(address: str) -> tuple[str, str]:
         from mlflow.utils.credentials import get_default_host_creds
 
         found = get_default_host_creds(address)
-        return (str(found.username) if found.username and found.password else ""), str(found.token or "")
-    return "", ""
+        if found.username and found.password:
+            return str(found.username), ""
+        if found.token:
+            return "", str(found.token)
+    return unquote(urlsplit(address).username or ""), ""  # requests sends what the address has
 
 
 def _tell_expiry(token: str) -> str:

@@ -180,6 +180,15 @@ def test_unknown_user_is_told_the_setting_to_change(
     assert "opaque" not in str(error.value)
 
 
+def test_user_in_the_address_is_named_and_its_password_is_not(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
+    mlflow.set_tracking_uri(server.uri.replace("http://", "http://ann:the-password-of-ann@"))
+    server.refused["/experiments/search"] = 401
+    with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI: 'http://ann:\*\*\*@\S+' knows no user 'ann'"):
+        connection.require_answers()
+
+
 def test_expired_token_is_told_with_its_time(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
