@@ -157,7 +157,7 @@ def kill_and_compare(
         restore(original, work)
         rounds += 1
         for _ in range(rng.randint(1, 4)):
-            point, times = POINTS[attempt % len(POINTS)], rng.randint(1, 15)
+            point, times = POINTS[attempt % len(POINTS)], rng.randint(1, 6)
             attempt += 1
             pid = tidy(work, log, point, times)
             if point == "at random":
