@@ -4,7 +4,7 @@ VENV := .venv
 TEAM := .venv-team
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate serve ui test lint faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -31,6 +31,12 @@ ui: $(VENV)/ready ## start the MLflow UI on this folder's runs
 	@echo 'the runs: http://127.0.0.1:5000/#/experiments/0/runs?workflowType=machine_learning'
 	@MLFLOW_DISABLE_TELEMETRY=true $(VENV)/bin/mlflow ui --port 5000
 
+team: $(TEAM)/ready ## start a team's server to try: MLflow with users on PostgreSQL and S3
+	@$(RUN) tools/team.py start
+
+team-stop: $(VENV)/ready ## end it and remove its runs
+	@$(RUN) tools/team.py stop
+
 test: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) $(if $(filter team,$(EXTRAS)),$(TEAM)/ready) lint ## lint, run all tests; SYSTEM=install: root installs Chromium, PostgreSQL and Spark's Java for them; EXTRAS="wheel ray spark team": test the wheel, Ray, Spark and a team's server, too
 ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
@@ -47,6 +53,10 @@ lint: $(VENV)/ready-dev ## check style, types and import contracts
 
 faults: $(VENV)/ready-dev ## kill and resume trainings 300 times, and compare them: half an hour
 	@$(RUN) tools/faults.py --table bench/out/faults.md
+
+team-faults: $(VENV)/ready-dev $(TEAM)/ready ## let a team's servers fail while trainings run, and kill 50 trainings on them: half an hour
+	@$(RUN) tools/team_faults.py
+	@$(RUN) tools/faults.py --team --experiment diabetes --random 26 --each 1 --scenarios 2
 
 predict-faults: $(VENV)/ready-dev ## kill and resume predictions at each named point and 100 times at random: three minutes
 	@$(RUN) tools/predict_faults.py

@@ -4,9 +4,10 @@ make faults
 python tools/faults.py --experiment diabetes --random 100 --each 10 --seed 1
 
 Each training is a process that runs an experiment's train command on little data (subjects.py) against one SQLite
-store. SIGKILL comes at a random moment between the run's creation and the process's end, or the process kills itself at
-a named point (fault_points.py). A killed training is resumed, perhaps killed again, and at last finished. The store is
-then compared with the reference: metrics to the last bit, tables, the registered model's weights and predictions.
+store, or a team's server (--team). SIGKILL comes at a random moment between the run's creation and the process's end,
+or the process kills itself at a named point (fault_points.py). A killed training is resumed, perhaps killed again, and
+at last finished. The store is then compared with the reference: metrics to the last bit, tables, the registered model's
+weights and predictions.
 
 The processes are forked from one that has imported everything and used nothing (forked.py): 200 kills take minutes
 instead of hours. Only forked processes use MLflow.
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from fault_points import PHASES, Countdown, points, track_phases
 from helpers.forked import become_training, begin, import_all, in_child, result
 from helpers.subjects import SUBJECTS, Subject
+from helpers.team import TeamStack, team_stack
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,18 @@ class Landed:
     at: str
     phase: str
     scenario: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where trainings go: MLflow's settings of it, and the MLflow experiment's id."""
+
+    settings: Mapping[str, str]
+    experiment_id: str = "0"
+
+    def choose(self) -> None:
+        """Let this process use it."""
+        os.environ.update(self.settings)
 
 
 @dataclass
@@ -80,6 +95,7 @@ def train_in_child(
     subject: Subject,
     arguments: list[str],
     folder: Path,
+    store: Store,
     kill: Kill | None,
     phase: mmap.mmap,
     pipe: int,
@@ -87,7 +103,7 @@ def train_in_child(
     run_id_setting: str,
 ) -> NoReturn:
     """Turn this process into the training; the run's id is written to the pipe."""
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+    store.choose()
     if run_id_setting:
         os.environ["MLFLOW_RUN_ID"] = run_id_setting
     import mlflow
@@ -106,13 +122,15 @@ def train_in_child(
     become_training(subject, arguments, folder, log)
 
 
-def fingerprint(subject: Subject, folder: Path, run_id: str) -> dict[str, Any]:
+def fingerprint(subject: Subject, store: Store, run_id: str) -> dict[str, Any]:
     """Collect all that a training leaves and an equal training repeats."""
     import keras
     import mlflow
 
+    from tracked.training import run_folder
+
     keras.config.disable_interactive_logging()
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    store.choose()
     client = mlflow.MlflowClient()
     run = client.get_run(run_id)
     points = {name: client.get_metric_history(run_id, name) for name in run.data.metrics}
@@ -133,12 +151,12 @@ def fingerprint(subject: Subject, folder: Path, run_id: str) -> dict[str, Any]:
         "parameters": dict(run.data.params) | {"model_name": ""},
         "tags": sorted(set(run.data.tags) - {"resumed"}),
         "datasets": len(run.inputs.dataset_inputs),
-        "folder left": (folder / "snapshots" / run_id).exists(),
+        "folder left": (run_folder.find_root(subject.experiment().name, mlflow.get_tracking_uri()) / run_id).exists(),
     }
     # The registry.
     name = run.data.params["model_name"]
     versions = [version for version in client.search_model_versions(f"name = '{name}'") if version.run_id == run_id]
-    models = [model for model in client.search_logged_models(["0"]) if model.source_run_id == run_id]
+    models = [model for model in client.search_logged_models([store.experiment_id]) if model.source_run_id == run_id]
     contents |= {"versions": len(versions), "models": [str(model.status) for model in models]}
     try:
         candidate = client.get_model_version_by_alias(name, "candidate")
@@ -169,11 +187,11 @@ def weights(keras: Any, path: Path) -> list[Any]:
     return [variable.numpy() for variable in [*network.weights, *network.optimizer.variables]]
 
 
-def count_runs(folder: Path) -> int:
+def count_runs(store: Store) -> int:
     import mlflow
 
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    return len(mlflow.search_runs(["0"], output_format="list"))
+    store.choose()
+    return len(mlflow.search_runs([store.experiment_id], output_format="list"))
 
 
 # --- the process that kills -------------------------------------------------------------------------------------------
@@ -203,8 +221,8 @@ def compare(actual: dict[str, Any], expected: dict[str, Any]) -> Outcome:
 class Trainings:
     """Trainings of an experiment with one store, started, killed and resumed one after the other."""
 
-    def __init__(self, subject: Subject, folder: Path, chance: random.Random, name: str) -> None:
-        self.subject, self.folder, self.chance, self.name = subject, folder, chance, name
+    def __init__(self, subject: Subject, folder: Path, store: Store, chance: random.Random, name: str) -> None:
+        self.subject, self.folder, self.store, self.chance, self.name = subject, folder, store, chance, name
         self.begun = 0
 
     def new(self, scenario: str) -> list[str]:
@@ -223,7 +241,7 @@ class Trainings:
         if child == 0:
             os.close(reads)
             setting = run_id if by_setting else ""
-            train_in_child(self.subject, words, self.folder, kill, phase, writes, log, setting)
+            train_in_child(self.subject, words, self.folder, self.store, kill, phase, writes, log, setting)
         os.close(writes)
         if not run_id:
             # The pipe ends when the process does.
@@ -305,6 +323,7 @@ def group(kills: list[Kill], most: int, chance: random.Random, order: list[str])
 def work(
     subject: Subject,
     folder: Path,
+    store: Store,
     name: str,
     seed: str,
     trainings: list[list[Kill]],
@@ -314,14 +333,14 @@ def work(
 ) -> dict[str, Any]:
     """Train, kill, resume and compare in child processes; returns the kills, the outcomes, the number of trainings."""
     chance = random.Random(seed)
-    runner = Trainings(subject, folder, chance, name)
+    runner = Trainings(subject, folder, store, chance, name)
     expected, seconds = {}, {}
     for scenario in scenarios:
         tried = runner.attempt(runner.new(scenario), None, "", 0, False)
         if tried.code:
             told = tried.log.read_text() if tried.log.exists() else "it ended before its first line"
             raise RuntimeError(f"the reference failed with {tried.code}: {told}")
-        expected[scenario] = in_child(fingerprint, subject, folder, tried.run_id)
+        expected[scenario] = in_child(fingerprint, subject, store, tried.run_id)
         seconds[scenario] = tried.seconds
     landed: list[Landed] = []
     problems: list[tuple[str, Outcome]] = []
@@ -332,7 +351,7 @@ def work(
         scenario = chance.choice(scenarios)
         run_id, hit, missed, problem = runner.train(scenario, kills, seconds[scenario])
         landed += hit
-        outcome = compare(in_child(fingerprint, subject, folder, run_id), expected[scenario])
+        outcome = compare(in_child(fingerprint, subject, store, run_id), expected[scenario])
         if problem:
             outcome.other.append(problem)
         problems.append((f"{run_id} ({scenario}): {', '.join(f'{k.at} ({k.when:.2f})' for k in kills)}", outcome))
@@ -360,6 +379,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--scenarios", type=int, help="how many of an experiment's kinds of training; all by default")
     parser.add_argument("--scenario", help="the only kind of training, by its name in subjects.py")
+    parser.add_argument("--team", action="store_true", help="on a team's server, in place of SQLite")
     parser.add_argument("--table", type=Path, help="a file for the table")
     parser.add_argument("--json", type=Path, help="a file for the counts")
     options = parser.parse_args()
@@ -370,9 +390,12 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     subjects = list(SUBJECTS) if options.experiment == "both" else [options.experiment]
     results = {}
-    for index, name in enumerate(subjects):
-        shares = [share(options.random, len(subjects), index), share(options.each, len(subjects), index)]
-        results[name] = kill_all(name, folder / name, *shares, options)
+    with team_stack(folder / "team") if options.team else nullcontext() as stack:
+        if stack:
+            stack.add_user("ann")
+        for index, name in enumerate(subjects):
+            shares = [share(options.random, len(subjects), index), share(options.each, len(subjects), index)]
+            results[name] = kill_all(name, folder / name, *shares, options, stack)
     table = tabulate(results, options.seed, time.monotonic() - start)
     print(table)
     if options.table:
@@ -398,11 +421,14 @@ def choose_points(names: list[str], which: str) -> list[str]:
     return names[first - 1 :: step]
 
 
-def kill_all(name: str, folder: Path, random_kills: int, each: int, options: argparse.Namespace) -> "Results":
+def kill_all(
+    name: str, folder: Path, random_kills: int, each: int, options: argparse.Namespace, stack: TeamStack | None
+) -> "Results":
     """Kill, resume and compare trainings of one experiment, with several workers on one store."""
     subject = SUBJECTS[name]
     folder.mkdir()
-    in_child(prepare, subject, folder)
+    in_child(subject.prepare, folder)
+    store = make_shared(stack, name, folder) if stack else in_child(make_sqlite, folder)
     names = in_child(lambda: {name: most for name, (most, _) in points().items()})
     chosen = choose_points(list(names), options.points)
     # The experiment's name gives it other moments.
@@ -414,6 +440,7 @@ def kill_all(name: str, folder: Path, random_kills: int, each: int, options: arg
             work,
             subject,
             folder,
+            store,
             f"w{number}",
             f"{options.seed}-{name}-{number}",
             trainings[number :: options.workers],
@@ -428,16 +455,24 @@ def kill_all(name: str, folder: Path, random_kills: int, each: int, options: arg
         [kill for part in parts for kill in part["landed"]],
         [item for part in parts for item in part["trainings"]],
         sum(part["begun"] for part in parts),
-        in_child(count_runs, folder),
+        in_child(count_runs, store),
     )
 
 
-def prepare(subject: Subject, folder: Path) -> None:
-    """Write the experiment's data, and make an empty store."""
+def make_sqlite(folder: Path) -> Store:
+    """Make an empty store in a folder."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    subject.prepare(folder)
-    SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", f"{folder}/artifacts")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    SqlAlchemyStore(uri, f"{folder}/artifacts")
+    return Store({"MLFLOW_TRACKING_URI": uri})
+
+
+def make_shared(stack: TeamStack, name: str, folder: Path) -> Store:
+    """Make an MLflow experiment of the user ann on a team's server; run folders are below ``folder``."""
+    made = stack.call("POST", "2.0/mlflow/experiments/create", {"name": name}, "ann")
+    own = {"MLFLOW_EXPERIMENT_NAME": name, "XDG_STATE_HOME": f"{folder}/state"}
+    return Store(stack.environment("ann") | own, str(made["experiment_id"]))
 
 
 @dataclass

@@ -21,7 +21,7 @@ def start(folder: Path, name: str, command: Sequence[str], environment: Mapping[
         return subprocess.Popen(
             command,
             cwd=folder,
-            env={**environment, MARK: _mark(folder, name)},
+            env={**environment, MARK: make_mark(folder, name)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -31,7 +31,7 @@ def start(folder: Path, name: str, command: Sequence[str], environment: Mapping[
 
 def find(folder: Path, name: str = "") -> list[int]:
     """Find the running processes of a folder, or of one of its parts; their children are marked, too."""
-    mark = _mark(folder, name).encode()
+    mark = make_mark(folder, name).encode()
 
     def belongs(found: bytes) -> bool:
         return found == mark if name else found.startswith(mark)
@@ -64,7 +64,8 @@ def end(folder: Path, name: str = "") -> int:
     return len(there)
 
 
-def _mark(folder: Path, name: str) -> str:
+def make_mark(folder: Path, name: str) -> str:
+    """The value of the setting ``MARK`` in the processes of a part."""
     return f"{folder.resolve()}//{name}"
 
 

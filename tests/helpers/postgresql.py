@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -28,11 +28,13 @@ class PostgreSQL:
 
     Args:
         password: what a client must give, in the setting PGPASSWORD; empty lets everybody of this machine in.
+        settings: more environment variables of the server.
     """
 
     folder: Path
     port: int
-    password: str = ""
+    password: str = field(default="", repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -41,7 +43,11 @@ class PostgreSQL:
     @property
     def is_running(self) -> bool:
         """Whether the server runs, as its own tool sees it."""
-        return self.data.exists() and self._run("pg_ctl", "status", "-D", str(self.data), check=False) == 0
+        return (
+            programs() is not None
+            and self.data.exists()
+            and self._run("pg_ctl", "status", "-D", str(self.data), check=False) == 0
+        )
 
     def uri(self, database: str) -> str:
         """The address of a database, without the password."""
@@ -95,7 +101,7 @@ class PostgreSQL:
                 [f"{programs()}/{program}", *arguments],
                 cwd=self.folder,
                 user=self._user,
-                env={**os.environ, **environment},
+                env={**os.environ, **self.settings, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

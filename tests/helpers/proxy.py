@@ -3,6 +3,7 @@
 import http.client
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -15,12 +16,16 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """A request; ``kind`` is its method and path without ids, ``number`` counts the requests of its kind from 1."""
+    """A request; ``kind`` is its method and path without ids, ``number`` counts the requests of its kind from 1.
+
+    ``credentials`` is its header Authorization.
+    """
 
     method: str
     path: str
     body: bytes
     number: int
+    credentials: str = ""
 
     @property
     def kind(self) -> str:
@@ -53,13 +58,22 @@ def kind_of(method: str, path: str) -> str:
 
 @dataclass
 class Proxy:
-    """A proxy on a free port. ``fault`` chooses each request's fault; ``seen`` lists all requests."""
+    """A proxy on a free port. ``fault`` chooses each request's fault; ``seen`` lists all requests.
+
+    Args:
+        prefix: the path below which it hands on requests, without it; others get 404.
+        max_body: the size of the largest request that it hands on; larger ones get 413. 0 for any size.
+        tls: the context of a server with a certificate.
+    """
 
     target: str
     fault: Callable[[Request], Fault | None] = lambda request: None
     seen: list[Request] = field(default_factory=list)
     faults: list[tuple[str, Fault]] = field(default_factory=list)
     port: int = 0
+    prefix: str = ""
+    max_body: int = 0
+    tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> "Proxy":
         self._lock = threading.Lock()
@@ -71,7 +85,7 @@ class Proxy:
 
     @property
     def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{self.prefix}"
 
     def go(self) -> None:
         """Refuse new connections, and break existing ones."""
@@ -85,13 +99,16 @@ class Proxy:
         """Listen again on the same port."""
         self._server = _Server(("127.0.0.1", self.port), _Handler)
         self._server.proxy = self
+        if self.tls:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def note(self, method: str, path: str, body: bytes) -> Request:
+    def note(self, method: str, path: str, body: bytes, credentials: str = "") -> Request:
         with self._lock:
             kind = kind_of(method, path)
-            request = Request(method, path, body, 1 + sum(other.kind == kind for other in self.seen))
+            number = 1 + sum(other.kind == kind for other in self.seen)
+            request = Request(method, path, body, number, credentials)
             self.seen.append(request)
             return request
 
@@ -114,7 +131,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         proxy = self.server.proxy
-        request = proxy.note(self.command, self.path, body)
+        if not self.path.startswith(f"{proxy.prefix}/"):
+            return self._answer(404, [("Content-Type", "text/plain")], b"not below the prefix")
+        if proxy.max_body and len(body) > proxy.max_body:
+            return self._answer(413, [("Content-Type", "text/html")], b"<h1>413 Request Entity Too Large</h1>")
+        self.path = self.path.removeprefix(proxy.prefix)
+        request = proxy.note(self.command, self.path, body, self.headers.get("Authorization", ""))
         fault = proxy.fault(request) or Fault()
         if fault != Fault():
             proxy.faults.append((request.kind, fault))

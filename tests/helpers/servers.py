@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-START_SECONDS = 120.0  # 8 to 16 s on an idle machine
+START_SECONDS = 300.0  # 8 to 16 s on an idle machine, minutes on one that is overloaded
 OURS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight more processes, for features that nothing here uses
@@ -25,16 +25,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
+def mlflow_server(folder: Path, prefix: str = "") -> Iterator[str]:
     """Run a server; yield its URI. Its SQLite store mlflow.db, artifacts and server.log are in ``folder``.
+
+    Args:
+        prefix: a path below which all is served.
 
     Raises:
         RuntimeError: if the server does not start, with its output.
     """
     port = free_port()
-    uri, log = f"http://127.0.0.1:{port}", folder / "server.log"
+    uri, log = f"http://127.0.0.1:{port}{prefix}", folder / "server.log"
     command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
     command += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--artifacts-destination={folder}/artifacts"]
+    command += [f"--static-prefix={prefix}"] if prefix else []
     with log.open("wb") as output:
         server = subprocess.Popen(
             command,

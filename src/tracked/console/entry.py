@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.lines import one_line, warn
+from tracked.console.secrets import hide_in_streams
 from tracked.console.signals import Signals
 
 # Causes outside the code: a full, failing or read-only disk, missing permissions.
@@ -23,6 +24,7 @@ DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.E
 def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
     """Run a verb on the command line's arguments and exit with what it returns, or with the error's exit status."""
     _open_closed_streams()
+    hide_in_streams()
     signals = Signals()
     signals.install()
     try:

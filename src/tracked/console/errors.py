@@ -2,13 +2,21 @@
 
 import signal
 
+from tracked.console.secrets import hide
+
 
 class UserError(ValueError):
-    """A mistake of the user. The message is the one line that they see."""
+    """A mistake of the user. The message is the one line that they see, without secrets."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(hide(str(message)))
 
 
 class RunFailed(RuntimeError):
-    """A failure with a known cause. The message names it on one line."""
+    """A failure with a known cause. The message names it on one line, without secrets."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(hide(str(message)))
 
 
 class StoreFailed(RunFailed):

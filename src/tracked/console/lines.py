@@ -1,13 +1,16 @@
-"""Print lines to standard output and standard error. A line that cannot be printed never ends the work."""
+"""Print lines to standard output and standard error, without secrets. A line that cannot be printed ends no work."""
 
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 from typing import TextIO
+
+from tracked.console.secrets import hide
 
 ERASE = "\r\x1b[2K"  # tells a terminal to empty the line that the cursor is on
 _drawn = False  # whether an unfinished line may stand on the terminal
@@ -57,7 +60,7 @@ def _print(line: str, stream: TextIO | None, end: str = "\n") -> None:
         # ValueError: the stream is closed. RuntimeError: a signal handler prints in the middle of another line.
         with suppress(OSError, ValueError, RuntimeError):
             # In one write, since another thread may write, too.
-            text = (ERASE if _drawn and stream.isatty() else "") + line + end
+            text = (ERASE if _drawn and stream.isatty() else "") + hide(line) + end
             try:
                 stream.write(text)
             except UnicodeEncodeError:  # the terminal's encoding lacks a character
@@ -67,8 +70,8 @@ def _print(line: str, stream: TextIO | None, end: str = "\n") -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """Format an error's message as one line of at most 300 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Format an error's message as one line of at most 300 characters, without secrets."""
+    text = " ".join(hide(str(error)).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -89,6 +92,18 @@ def format_duration(seconds: float) -> str:
 
 
 @contextmanager
+def retold() -> Iterator[None]:
+    """Print what a library prints to standard output within, afterwards and without secrets, in a notebook too."""
+    told = StringIO()
+    try:
+        with redirect_stdout(told):
+            yield
+    finally:
+        if text := told.getvalue().rstrip("\n"):
+            say(text)
+
+
+@contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Hide standard error, C++ code's too, unless the work within fails: then print what was hidden."""
     with suppress(OSError, ValueError):  # its reader may be gone
@@ -101,7 +116,7 @@ def quiet_stderr() -> Iterator[None]:
         except BaseException:
             hidden.seek(0)
             with suppress(OSError):
-                os.write(terminal, hidden.read())
+                os.write(terminal, hide(hidden.read().decode(errors="backslashreplace")).encode())
             raise
         finally:
             os.dup2(terminal, 2)

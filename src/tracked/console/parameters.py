@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic.fields import FieldInfo
 
 from tracked.console.errors import UserError
+from tracked.console.secrets import hide_known
 
 
 def _switch(value: Any) -> bool:
@@ -44,7 +45,7 @@ class Parameters(BaseModel):
         """Read ``--name value`` and ``--name=value`` pairs.
 
         Raises:
-            UserError: one line for the first unknown parameter or value that is not allowed.
+            UserError: one line for the first unknown parameter or value that is not allowed, or that holds a secret.
         """
         # The words before the parameters: a script, and its verb where it has several.
         command = [PurePath(sys.argv[0]).name, *sys.argv[1 : len(sys.argv) - len(argv)]]
@@ -53,6 +54,9 @@ class Parameters(BaseModel):
             text = f"{field.description or name} ({describe_allowed(field)}; default {as_string(field.default)})"
             parser.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="VALUE", help=text.replace("%", "%%"))
         given = vars(parser.parse_args(_join_values(argv, cls.model_fields)))
+        for name, value in given.items():
+            if value != as_string(cls.model_fields[name].default):
+                require_no_secret(name, value)
         try:
             return cls(**given)
         except ValidationError as error:
@@ -133,6 +137,19 @@ def make_list_check(parse_item: Callable[[str], list[Any]]) -> Callable[[str], s
 def refusal(name: str, value: object, allowed: str) -> UserError:
     """Make the error for a parameter's value that is not allowed."""
     return UserError(f"{name}: {str(value)!r} is not allowed; allowed: {allowed}")
+
+
+def require_no_secret(name: str, value: str) -> None:
+    """Refuse a value that holds a password or a token.
+
+    Raises:
+        UserError: without the secret.
+    """
+    if (shown := hide_known(value)) != value:
+        raise UserError(
+            f"{name}: {shown!r} holds a password or a token, which the list of processes and the run would show; "
+            "allowed: a value without one; mlflow run has stored it already: delete the run that it made"
+        )
 
 
 def describe_error(error: ValidationError) -> str:

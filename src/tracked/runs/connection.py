@@ -62,6 +62,11 @@ def require_answers() -> None:
                 raise UserError(
                     f"{name}: {address!r} refuses {who} (403); allowed: a server with READ for it"
                 ) from None
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):  # the text of a chain of errors, which names no setting
+                raise UserError(
+                    f"MLFLOW_TRACKING_SERVER_CERT_PATH: the certificate of {address!r} is of no authority that is "
+                    "known here; allowed: the file with the certificate of its authority"
+                ) from None
             reason = f"{address!r} does not answer ({one_line(error)})"
             raise UserError(f"{name}: {reason}; allowed: a server or a database that does") from None
 

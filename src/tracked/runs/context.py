@@ -18,7 +18,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENV
 from tracked.analysis.early_stopping import NOT_A_NUMBER, OTHER_HISTORY
 from tracked.analysis.rate_range import NO_RATE
 from tracked.console.errors import Interrupted, NameRefused, RunFailed
-from tracked.console.lines import one_line, warn
+from tracked.console.lines import one_line, retold, warn
+from tracked.console.secrets import hide_in_addresses
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.runs import run_start
@@ -74,6 +75,7 @@ def run(
     status: Status = "FAILED"
     try:
         signals.check()
+        _hide_in_tags(record, active)
         if not is_new:
             record.delete_tags(tag for tag in (STOP_REASON, CLOSED, ERROR) if tag in active.data.tags)
             if run_start.is_made_up(active.info.run_name or ""):
@@ -112,6 +114,13 @@ def run(
                 raise
 
 
+def _hide_in_tags(record: Run, active: mlflow.ActiveRun) -> None:
+    """Set again the tags in which ``mlflow run`` has stored an address with a password, such as the project's."""
+    stored = {name: str(value) for name, value in active.data.tags.items()}
+    if told := {name: shown for name, value in stored.items() if (shown := hide_in_addresses(value)) != value}:
+        record.set_tags(told)
+
+
 def _folder(resumable: ResumableStart | None, run_id: str, token: str) -> Path | None:
     """Hold the training's run folder; None for another verb."""
     if resumable is None:
@@ -131,7 +140,8 @@ def _end(record: Run, status: Status) -> None:
             # Not before the last epoch: the clock may have been set back.
             now = max(time.time_ns() // 1_000_000, record.milliseconds)
             ending = partial(record.client.set_terminated, record.id, status, now)
-            with_retries(f"ending run {record.id} as {status}", ending, seconds=PATIENCE_AFTER_ERROR)
+            with retold():  # MLflow prints the run's address
+                with_retries(f"ending run {record.id} as {status}", ending, seconds=PATIENCE_AFTER_ERROR)
         except RunFailed as error:
             if status == "FINISHED":
                 raise

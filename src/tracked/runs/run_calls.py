@@ -8,6 +8,8 @@ import mlflow
 from mlflow.entities import Metric, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 
+from tracked.console.lines import retold
+from tracked.console.secrets import hide_in_addresses
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
 from tracked.training.journal import Entry
@@ -23,7 +25,7 @@ def get(run_id: str) -> MlflowRun:
 
 
 def set_tags(what: str, run_id: str, tags: Mapping[str, str]) -> None:
-    """Set tags of a run.
+    """Set tags of a run, without secrets in addresses.
 
     Args:
         what: the work, as an error names it.
@@ -31,7 +33,7 @@ def set_tags(what: str, run_id: str, tags: Mapping[str, str]) -> None:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    run_tags = [RunTag(name, value) for name, value in tags.items()]
+    run_tags = [RunTag(name, hide_in_addresses(value)) for name, value in tags.items()]
     with_retries(what, partial(mlflow.MlflowClient().log_batch, run_id, tags=run_tags))
 
 
@@ -50,7 +52,8 @@ def end(run_id: str, status: str) -> None:
     Raises:
         RunFailed: if the store keeps failing.
     """
-    with_retries(f"ending run {run_id}", partial(mlflow.MlflowClient().set_terminated, run_id, status))
+    with retold():  # MLflow prints the run's address
+        with_retries(f"ending run {run_id}", partial(mlflow.MlflowClient().set_terminated, run_id, status))
 
 
 def log_epoch(run_id: str, entry: Entry, values: Mapping[str, float]) -> None:

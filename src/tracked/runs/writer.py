@@ -23,6 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIF
 
 from tracked.console.errors import StoreFailed
 from tracked.console.lines import say, warn
+from tracked.console.secrets import hide, hide_in_addresses
 from tracked.experiment import Dataset
 from tracked.runs.connection import suppress_missing
 from tracked.runs.credentials import read_status
@@ -34,8 +35,8 @@ PATIENCE = 60.0  # seconds without a success, after the work, before queued call
 
 
 def escape_markdown(text: str) -> str:
-    """Escape a text for one line of Markdown, or a cell of a table."""
-    return re.sub(r"([\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(text.split()))
+    """Escape a text for one line of Markdown, or a cell of a table, without secrets."""
+    return re.sub(r"([\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(hide(text).split()))
 
 
 def read_environment(tags: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
@@ -125,8 +126,8 @@ class Run:
         self._records.add(what, attempt)
 
     def set_tags(self, values: Mapping[str, object]) -> None:
-        """Set tags of the run."""
-        tags = [RunTag(name, str(value)) for name, value in values.items()]
+        """Set tags of the run, without secrets in addresses."""
+        tags = [RunTag(name, hide_in_addresses(str(value))) for name, value in values.items()]
         self._records.add(f"the tags {', '.join(values)}", partial(self.client.log_batch, self.id, tags=tags))
 
     def delete_tags(self, names: Iterable[str]) -> None:
@@ -151,13 +152,13 @@ class Run:
         def write() -> None:
             former = (self.client.get_model_version(name, version).description or "").split("\n\n")
             lines = [*(other for other in former if not other.startswith(begin)), f"{begin} {line}"]
-            self.client.update_model_version(name, version, "\n\n".join(filter(None, lines)))
+            self.client.update_model_version(name, version, hide("\n\n".join(filter(None, lines))))
 
         self._add_at_model(f"the description of {name} version {version}", "description", write)
 
     def set_description(self, markdown: str) -> None:
-        """Set the description that the UI shows with the run."""
-        self._description = markdown
+        """Set the description that the UI shows with the run, without secrets."""
+        self._description = markdown = hide(markdown)
         self.set_tags({MLFLOW_RUN_NOTE: markdown})
 
     def extend_description(self, markdown: str) -> None:
@@ -172,6 +173,7 @@ class Run:
         Args:
             columns: MLflow's type of each column.
         """
+        name = hide_in_addresses(name)
         is_path = Path(name).is_absolute()
         dataset = MlflowDataset(
             name=Path(name).name[-500:],
@@ -215,7 +217,7 @@ class Run:
 
     def log_dict(self, value: object, name: str) -> None:
         """Log a dictionary or list as a JSON artifact."""
-        (self.folder / name).write_text(json.dumps(value, indent=2))
+        (self.folder / name).write_text(hide_in_addresses(json.dumps(value, indent=2)))
         self.log_artifact(self.folder / name)
 
     def log_figure(self, figure: Figure, name: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.lines import locate, one_line, warn
+from tracked.console.secrets import hide_in_streams
 from tracked.console.serve_parameters import make_serve_parameters
 from tracked.experiment import Request
 from tracked.serve.frames import Answered, Bad, Batch, Failed, Form, Ready, Setting, Unfit, encode, receive_blocking
@@ -25,6 +26,7 @@ def work(connection: socket.socket, setting: Setting) -> None:
     """Load the model, then score batches until the server ends: a scorer's process."""
     with suppress(OSError):
         os.setpgid(0, 0)  # Ctrl-C reaches the server alone, which ends its scorers
+    hide_in_streams()
     stream, status = connection.makefile("rb"), 0
     try:
         try:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tracked.console.parameters import require_no_secret
 from tracked.experiment import Dataset, Experiment
 
 
@@ -32,6 +33,7 @@ class DatasetCache:
         else:
             self._held = None
             dataset = self.experiment.load(parameters, source)
+            require_no_secret("data", dataset.source)  # it is logged, and finds the data again
             self._held = (key, dataset) if names else None
         self.experiment.check_data(parameters, dataset)
         return dataset

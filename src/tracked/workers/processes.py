@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeAlias
 
 from tracked.console.errors import Interrupted
 from tracked.console.lines import warn
+from tracked.console.secrets import hide_in_streams
 from tracked.console.signals import Signals
 from tracked.workers.tasks import GRACE, Event, OutcomeT, TaskT
 
@@ -154,3 +155,4 @@ def prepare_process(log: str) -> None:
     for stream in (1, 2):
         os.dup2(file, stream)
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+    hide_in_streams()

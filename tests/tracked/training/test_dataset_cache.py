@@ -124,3 +124,11 @@ def test_data_parameter_that_is_no_parameter_is_refused() -> None:
 
     with pytest.raises(UserError, match=r"^experiment 'counted': data_parameters names 'lines'; allowed: names"):
         require(Wrong())
+
+
+def test_source_with_a_password_is_refused_as_it_would_be_logged() -> None:
+    with pytest.raises(UserError, match=r"data: 'postgresql://ann:\*\*\*@host/rows' holds a password"):
+        DatasetCache(Counted()).load(Parameters(), "postgresql://ann:short@host/rows")
+    assert (
+        DatasetCache(Counted()).load(Parameters(), "postgresql://ann@host/rows").source == "postgresql://ann@host/rows"
+    )

@@ -1,0 +1,176 @@
+"""Hide passwords and tokens in what people read and in what is stored. Names of users are shown.
+
+A secret is known by its place in a text (an address, a header, ``password=``) or by its value: of a setting such as
+MLFLOW_TRACKING_PASSWORD, of an address in the environment, or of a file of credentials. A value of few characters is
+hidden by its place alone, as it would stand in many other words too.
+"""
+
+import base64
+import configparser
+import html
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote, quote_plus, unquote
+
+MASK = "***"
+SHORTEST = 8  # characters of a value that is hidden wherever it stands
+LONG_NAME = 20  # characters of the name in an address without a password, from which it is taken for a token
+FILES = {"MLFLOW": "~/.mlflow/credentials", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+         "DATABRICKS_CONFIG_FILE": "~/.databrickscfg"}  # fmt: skip
+USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+
+_SETTING = re.compile(
+    r"(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CONNECTION_STRING|(SECRET|ACCESS|ACCOUNT|API|PRIVATE|ENCRYPTION)_?KEY)$"
+    r"|^MYSQL_PWD$", re.IGNORECASE,
+)  # fmt: skip
+# Of an address: up to its last @, as clients split it; without its scheme, whose length would cost time.
+_IN_ADDRESS = re.compile(r"""(://[^\s/?#:@'"<>]*:)([^\s/?#'"<>]+)@""")
+_TOKEN_ALONE = re.compile(rf"""(://)[^\s/?#:@'"<>]{{{LONG_NAME},}}@""")
+_IN_QUERY = re.compile(
+    r"""([?&](?:token|sig|signature|x-amz-signature|x-amz-security-token|x-amz-credential|\w*password|\w*secret"""
+    r"""|\w*_token|\w*_key)=)[^\s&#'"<>]+""", re.IGNORECASE,
+)  # fmt: skip
+# As SQLAlchemy splits an address: its password may have a slash.
+_OF_DATABASE = re.compile(r"[\w.+-]+://([^:/]*):([^@]*)@")
+_BY_NAME = re.compile(
+    r"""(\b\w*(?:password|passwd|passphrase|secret|secret_?key|access_?key|api_?key"""
+    r"""|(?:access|auth|session|security|tracking|api|refresh|bearer)_?token|token(?==['"]))"""
+    r"""(?:=|['"]: ?|=['"]|['"]: ?['"]))[^\s'",;&)}\]]+""", re.IGNORECASE,
+)  # fmt: skip
+_IN_HEADER = re.compile(
+    r"""(\bauthorization['"]?\s*[:=]\s*(?:b['"]|['"])?(?:(?:basic|bearer|token)\s+)?)[^\s'",]+""", re.I
+)
+
+
+def hide(text: str) -> str:
+    """Replace every secret in a text for people by ``***``; never raises, and a second time changes nothing."""
+    return _IN_HEADER.sub(rf"\1{MASK}", _BY_NAME.sub(rf"\1{MASK}", hide_known(text)))
+
+
+def hide_known(text: str) -> str:
+    """Replace the secrets of addresses, and those that this process knows; not what a name says to be one."""
+    if pattern := _compile(*_find()):
+        text = pattern.sub(MASK, text)
+    return hide_in_addresses(text)
+
+
+def hide_in_addresses(text: str) -> str:
+    """Replace the secrets of addresses alone: safe for a text that a program reads again."""
+    if "://" not in text:
+        return text
+    text = _TOKEN_ALONE.sub(rf"\1{MASK}@", _IN_ADDRESS.sub(rf"\1{MASK}@", text))
+    return _IN_QUERY.sub(rf"\1{MASK}", text)
+
+
+def _find() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
+    """Find the secrets, and the pairs of name and password that clients send."""
+    values, pairs = set[str](), set[tuple[str, str]]()
+    stored = dict(_read_files())
+    for name in list(os.environ):
+        value = os.environ.get(name, "")  # another thread may have removed it
+        if _SETTING.search(name):
+            values.add(value)
+        if "://" in value and "@" in value:
+            pairs.update(_split_address(value))
+    values.update(value for name, value in stored.items() if _SETTING.search(name))
+    user, password = (os.environ.get(name) or stored.get(name.lower(), "") for name in (USER, PASSWORD))
+    if password:
+        pairs.add((user, password))
+    return frozenset(values | {password for _, password in pairs}), frozenset(pairs)
+
+
+def find_values() -> set[str]:
+    """Find the secrets that this process knows."""
+    return set(_find()[0])
+
+
+def _split_address(address: str) -> Iterator[tuple[str, str]]:
+    if match := _IN_ADDRESS.search(address):
+        user, password = match[1][3:-1], match[2]
+    elif (match := _OF_DATABASE.match(address)) and not _split_off(match[2]).isdecimal():  # it is no port
+        user, password = match[1], match[2]
+    else:
+        return
+    yield user, password
+    yield unquote(user), unquote(password)
+
+
+def _split_off(password: str) -> str:
+    """Split off what comes before a character that ends an address's host."""
+    return re.split("[/?#]", password)[0]
+
+
+def _read_files() -> Iterator[tuple[str, str]]:
+    for setting, default in FILES.items():
+        with suppress(OSError, RuntimeError):  # RuntimeError: the home is unknown
+            path = Path(os.environ.get(setting) or default).expanduser()
+            state = path.stat()
+            yield from _read_file(str(path), state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=8)
+def _read_file(path: str, changed: int, size: int) -> tuple[tuple[str, str], ...]:
+    """Read all values of a file of credentials; empty if it cannot be read."""
+    file = configparser.RawConfigParser()
+    try:
+        file.read(path)
+    except (configparser.Error, OSError, UnicodeDecodeError):
+        return ()
+    return tuple((name, value) for section in file.values() for name, value in section.items())
+
+
+@lru_cache(maxsize=8)
+def _compile(values: frozenset[str], pairs: frozenset[tuple[str, str]]) -> re.Pattern[str] | None:
+    """Make the pattern of all forms of the secrets; None without any."""
+    forms = set[str]()
+    for value in values:
+        if len(value) >= SHORTEST:
+            forms.update(map(_escape, _encode(value)))
+    for pair in pairs:
+        plain = ":".join(pair).encode()
+        for encoded in (base64.b64encode(plain), base64.urlsafe_b64encode(plain)):
+            forms.add(re.escape(encoded.decode().rstrip("=")) + "=*")
+        forms.add(rf"(?<=:){re.escape(pair[1])}(?=@)")  # in an address that is none by the rules, whatever its length
+        if (begin := _split_off(pair[1])) != pair[1]:  # Python takes it for a port, and tells it
+            forms.add(rf"(?<=as '){re.escape(begin)}(?=')")
+    return re.compile("|".join(sorted(forms, key=len, reverse=True))) if forms else None
+
+
+def _encode(value: str) -> set[str]:
+    """Give the forms in which texts may hold a value."""
+    quoted = {value, quote(value), quote(value, safe=""), quote_plus(value), html.escape(value)}
+    # Among both kinds of quotes, Python escapes one of them.
+    return quoted | {json.dumps(value)[1:-1], repr(value)[1:-1], repr(f'"{value}')[2:-1]}
+
+
+def _escape(form: str) -> str:
+    # Of letters alone, it may be a part of other words: then it is not the secret.
+    return rf"(?<![^\W_]){re.escape(form)}(?![^\W_])" if form.isalpha() else re.escape(form)
+
+
+def hide_in_streams() -> None:
+    """Hide secrets in all that this process prints from now on: tracebacks, warnings, what libraries log or print.
+
+    Not in what C++ code prints, nor what another process does.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # Of the stream itself, since a library may keep it: another one in its place would be passed by.
+        if stream is not None and not isinstance(getattr(stream, "write", None), _HidingWrite):
+            with suppress(AttributeError):  # a stream that takes no attributes
+                stream.write = _HidingWrite(stream.write)  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class _HidingWrite:
+    former: Callable[[str], int]
+
+    def __call__(self, text: str) -> int:
+        self.former(hide(text))
+        return len(text)
