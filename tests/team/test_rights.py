@@ -121,6 +121,7 @@ def arguments_of(verb: str, folder: Path) -> list[str]:
         "promote": [model],
         "rollback": [],
         "unfinished": [f"--experiment={OF_ANN}"],
+        "tidy": [f"--experiment={OF_ANN}"],
     }[verb]
 
 

@@ -2,14 +2,14 @@
 
 from pydantic import Field
 
-from tracked.console.parameters import MAX_INT, Finite, Parameters, Switch
-from tracked.console.verb_parameters import ExperimentName
+from tracked.console.parameters import MAX_INT, Finite, Parameters, Switch, Text
 
 
 class TidyParameters(Parameters):
     """List what is in nobody's way, and remove it if asked: snapshots, models, checkpoints, predictions."""
 
-    experiment: ExperimentName = "auto"
+    experiment: Text = Field("auto", description="The MLflow experiment, or all of them; auto: the one in MLflow's "
+        "settings", json_schema_extra={"allowed": "auto, all or an experiment's name"})  # fmt: skip
     keep: int = Field(
         10,
         ge=0,

@@ -25,6 +25,7 @@ from tracked.runs.connection import registry_uri, single_calls
 from tracked.runs.credentials import is_denied, name_user
 from tracked.runs.outbox import with_retries
 from tracked.runs.schema import CANDIDATE, STORED_BY
+from tracked.runs.writer import PATIENCE
 from tracked.training.reproducibility import model_requirements
 
 # Of the stored model's loss: relative where the loss is above 1, absolute below. Covers float32 and other batch sizes.
@@ -66,7 +67,7 @@ def store_model(
 
     model_id = ""
     try:
-        model_id = with_retries("storing the model", attempt)
+        model_id = with_retries("storing the model", attempt, seconds=PATIENCE)
     finally:
         with suppress(RunFailed):  # the store itself may have failed
             with_retries("deleting partly stored models", partial(_delete_others, model_id), seconds=10)

@@ -35,6 +35,7 @@ from tracked.runs.schema import (
 
 MlflowRun: TypeAlias = Run  # a run in the store; a writer.Run is being logged
 MONITOR = "val_loss"  # the default of Keras's EarlyStopping
+ALL = "all"
 SHOWN = 3  # data sets that a sentence names
 TrainingStatus = Literal["finished", "running", "interrupted", "pruned", "failed"]
 
@@ -197,6 +198,26 @@ def find_experiment(name: str) -> MlflowExperiment:
     if match is None or match.lifecycle_stage != "active":
         raise refusal("experiment", value, "the name of an experiment that exists and is not deleted")
     return match
+
+
+def find_experiments(name: str) -> list[MlflowExperiment]:
+    """Find an MLflow experiment by its name, as :func:`find_experiment`; all that are not deleted, for all.
+
+    Raises:
+        UserError: if there is none.
+        RunFailed: if the store keeps failing.
+    """
+    if name != ALL:
+        return [find_experiment(name)]
+    search = partial(mlflow.MlflowClient().search_experiments, max_results=1000)
+    found, token = list[MlflowExperiment](), None
+    while token != "":
+        page = with_retries("reading the experiments", partial(search, page_token=token))
+        found += page
+        token = page.token or ""
+    if not found:
+        raise refusal("experiment", name, "a store with an experiment")
+    return found
 
 
 def find_trainings(owner: Experiment, name: str, metric: str = "auto") -> Trainings:

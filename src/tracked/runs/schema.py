@@ -298,6 +298,7 @@ PROMOTION_METRICS = {
 
 TIDY_TAGS = {
     (CONTINUED_BY := "continued_by"): "of a tidy that was cut off: the run of the tidy that has completed it",
+    MLFLOW_LOGGED_ARTIFACTS: "names the table that the UI shows",
 }
 TIDY_METRICS = {
     (FOUND_BYTES := "found_bytes"): "bytes of all that might go",

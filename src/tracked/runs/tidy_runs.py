@@ -13,7 +13,7 @@ from tracked.runs import artifact_files, run_calls
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import COMPARISON_TABLE, CONTINUED_BY, TIDY_PLAN, VERB
-from tracked.runs.store_view import NAME
+from tracked.runs.store_contents import NAME
 
 
 def read_text(run: MlflowRun, name: str) -> str:

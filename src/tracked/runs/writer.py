@@ -31,7 +31,7 @@ from tracked.runs.outbox import BOUND, Outbox
 from tracked.runs.schema import DATA_DIGEST, DATA_FOLDER, DATA_ROWS, DATA_SOURCE, MACHINE, VERSIONS
 from tracked.training.files import ENVIRONMENT, ROWS, write_safely
 
-PATIENCE = 60.0  # seconds without a success, after the work, before queued calls count as missing
+PATIENCE = 120.0  # seconds without a success, after the work, before queued calls count as missing: a minute passes
 
 
 def escape_markdown(text: str) -> str:

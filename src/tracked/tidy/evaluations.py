@@ -20,7 +20,7 @@ from tracked.runs.schema import (
     TRAINING_RUN_ID,
     VERB,
 )
-from tracked.runs.store_view import StoreView
+from tracked.runs.store_contents import StoreContents
 from tracked.tidy import settled
 from tracked.tidy.things import Thing, generalize
 
@@ -28,7 +28,7 @@ from tracked.tidy.things import Thing, generalize
 IDENTITY = (MODEL_ID, TRAINING_RUN_ID, ROWS_DIGEST, DATA_DIGEST, LOSS_OF_ROWS, EVALUATION_FORMAT)
 
 
-def list_evaluations(owner: Experiment, view: StoreView, experiment_ids: Collection[str]) -> list[MlflowRun]:
+def list_evaluations(owner: Experiment, view: StoreContents, experiment_ids: Collection[str]) -> list[MlflowRun]:
     """List an experiment's finished evaluations that are not deleted, the newest first."""
     found = [
         run
@@ -52,7 +52,7 @@ def list_files(owner: Experiment, run: MlflowRun) -> dict[str, int]:
     return {path: size for path, size in artifact_files.list_sizes(uri).items() if path in own}
 
 
-def find_successor(view: StoreView, run: MlflowRun, finished: Sequence[MlflowRun]) -> MlflowRun | None:
+def find_successor(view: StoreContents, run: MlflowRun, finished: Sequence[MlflowRun]) -> MlflowRun | None:
     """Find a newer evaluation that is equal in all that a verb may ask for; None if there is none.
 
     Args:
@@ -79,7 +79,9 @@ def _identify(run: MlflowRun) -> tuple[object, ...] | None:
     return (*values, *sorted(parameters.items()))
 
 
-def explain_need(owner: Experiment, view: StoreView, run: MlflowRun, finished: Sequence[MlflowRun], cutoff: int) -> str:
+def explain_need(
+    owner: Experiment, view: StoreContents, run: MlflowRun, finished: Sequence[MlflowRun], cutoff: int
+) -> str:
     """Explain why an evaluation's predictions must stay; empty if nothing needs them."""
     info, tags = run.info, run.data.tags
     if info.lifecycle_stage != "active" or info.status != "FINISHED" or not settled.is_own(owner, run):
@@ -101,7 +103,7 @@ def explain_need(owner: Experiment, view: StoreView, run: MlflowRun, finished: S
     return ""
 
 
-def explain_model(view: StoreView, run: MlflowRun) -> str:
+def explain_model(view: StoreContents, run: MlflowRun) -> str:
     """Explain what is left of an evaluation's model; empty if neither its training nor the model exists any more.
 
     As long as the training's run exists, also as a deleted one, a comparison may use the evaluation.
@@ -121,7 +123,7 @@ def explain_model(view: StoreView, run: MlflowRun) -> str:
 
 def find_things(
     owner: Experiment,
-    view: StoreView,
+    view: StoreContents,
     experiment_ids: Collection[str],
     compared: Collection[str],
     cutoff: int,

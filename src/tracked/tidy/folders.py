@@ -10,7 +10,7 @@ from tracked.runs import artifact_files
 from tracked.runs.queries import MlflowRun
 from tracked.runs.run_parameters import read_launch
 from tracked.runs.schema import CHECKPOINT, REGISTERED, VERB
-from tracked.runs.store_view import StoreView
+from tracked.runs.store_contents import StoreContents
 from tracked.search.search_status import FILES
 from tracked.tidy import needs, settled, trainings
 from tracked.tidy.things import Thing, generalize
@@ -25,7 +25,7 @@ def file_patterns(owner: Experiment, run: MlflowRun) -> Sequence[str]:
 
 
 def explain_need(
-    owner: Experiment, view: StoreView, run: MlflowRun, folder: Path, beyond: Collection[str], cutoff: int
+    owner: Experiment, view: StoreContents, run: MlflowRun, folder: Path, beyond: Collection[str], cutoff: int
 ) -> str:
     """Explain why a run folder must stay; empty if nothing needs it. Whether a process holds it is not asked.
 
@@ -66,7 +66,7 @@ def _is_stored(run: MlflowRun, folder: Path) -> bool:
 
 def find_things(
     owner: Experiment,
-    view: StoreView,
+    view: StoreContents,
     runs: Iterable[MlflowRun],
     root: Path,
     beyond: Collection[str],

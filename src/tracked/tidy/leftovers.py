@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 from tracked.runs import artifact_files, store_pages
-from tracked.runs.store_view import StoreView
+from tracked.runs.store_contents import StoreContents
 from tracked.tidy.things import Thing, generalize
 
 RUN, MODEL = re.compile("[0-9a-f]{32}"), re.compile("m-[0-9a-f]{32}")
@@ -37,7 +37,7 @@ def list_folders(roots: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def explain_need(view: StoreView, one_id: str) -> str:
+def explain_need(view: StoreContents, one_id: str) -> str:
     """Explain why the folder of a run or a stored model must stay; empty if the store has neither it nor its name.
 
     Raises:
@@ -52,7 +52,7 @@ def explain_need(view: StoreView, one_id: str) -> str:
 
 
 def find_things(
-    view: StoreView,
+    view: StoreContents,
     folders: Mapping[str, list[str]],
     begun: Collection[str],
     names: Mapping[str, str],

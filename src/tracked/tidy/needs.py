@@ -7,17 +7,17 @@ from tracked.experiment import Experiment
 from tracked.runs.queries import MlflowRun
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import MODEL_VERSIONS, REGISTERED, STORED_BY
-from tracked.runs.store_view import MlflowModel, StoreView, tags_of
+from tracked.runs.store_contents import MlflowModel, StoreContents, tags_of
 from tracked.tidy import settled
 
 
-def list_own_models(view: StoreView, run: MlflowRun) -> list[MlflowModel]:
+def list_own_models(view: StoreContents, run: MlflowRun) -> list[MlflowModel]:
     """List the models that a training itself has stored; others may have logged more at its run."""
     run_id = run.info.run_id
     return [model for model in view.models_of(run_id) if tags_of(model).get(STORED_BY) == run_id]
 
 
-def explain_version(view: StoreView, run: MlflowRun) -> str:
+def explain_version(view: StoreContents, run: MlflowRun) -> str:
     """Explain which version a training may have; empty if it is known to have none.
 
     A training that has registered a version which is missing had it deleted, unless this is another registry: it is the
@@ -47,7 +47,7 @@ def _read_links(models: Iterable[MlflowModel]) -> Iterable[tuple[str, str]]:
                 yield "?", "?"
 
 
-def explain_need(owner: Experiment, view: StoreView, run: MlflowRun, cutoff: int) -> str:
+def explain_need(owner: Experiment, view: StoreContents, run: MlflowRun, cutoff: int) -> str:
     """Explain why what a training has stored must stay; empty if nothing needs it."""
     if reason := settled.explain_unsettled(owner, view, run, cutoff) or settled.explain_pinned(view, run):
         return reason

@@ -9,10 +9,10 @@ from pathlib import Path
 from tracked.console.tidy_parameters import TidyParameters
 from tracked.experiment import Experiment
 from tracked.resume import training_status
-from tracked.runs import sight, store_view, tidy_runs
+from tracked.runs import sight, store_contents, tidy_runs
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun
-from tracked.runs.store_view import StoreView
+from tracked.runs.store_contents import StoreContents
 from tracked.tidy import evaluations, folders, leftovers, settled, trainings
 from tracked.tidy.things import ORDER, Thing
 from tracked.training import run_folder
@@ -32,7 +32,7 @@ class Plan:
     """
 
     owner: Experiment
-    view: StoreView
+    view: StoreContents
     root: Path
     cutoff: int
     beyond: frozenset[str] = frozenset()
@@ -43,39 +43,41 @@ class Plan:
     blind: str = ""
 
 
-def make(owner: Experiment, parameters: TidyParameters, experiment: Mapping[str, str], root_uri: str) -> Plan:
-    """Find what might go in an MLflow experiment.
+def make(
+    owner: Experiment, parameters: TidyParameters, experiments: Mapping[str, str], roots: Mapping[str, str]
+) -> Plan:
+    """Find what might go in MLflow experiments.
 
     Without a view of the whole store, only run folders may go: whether something else is needed cannot be told.
 
     Args:
-        experiment: the name by the id.
-        root_uri: the root of the experiment's artifacts.
+        experiments: their names by id.
+        roots: the roots of their artifacts by id.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
     cutoff = round((time.time() - parameters.older_than * 24 * 3600) * 1000)
     root, blind, kept = run_folder.find_root(owner.name, tracking_uri()), sight.explain_blindness(), Counter[str]()
-    listed = {} if blind else leftovers.list_folders(dict.fromkeys(experiment, root_uri))  # before the store is read
-    view = store_view.read()
-    runs = trainings.list_runs(owner, view, experiment)
+    listed = {} if blind else leftovers.list_folders(roots)  # before the store is read
+    view = store_contents.read()
+    runs = trainings.list_runs(owner, view, experiments)
     if blind:
-        things = folders.find_things(owner, view, runs, root, frozenset(), cutoff, experiment, kept)
+        things = folders.find_things(owner, view, runs, root, frozenset(), cutoff, experiments, kept)
         return Plan(owner, view, root, cutoff, things=things, kept=kept, blind=blind)
     holdings = trainings.find_holdings(owner, view, runs, root, kept)
     best = trainings.choose_best(owner, holdings, parameters.keep)
     beyond = frozenset(one.run.info.run_id for one in holdings if one.is_ranked) - frozenset(best)
     all_own = [run for run in view.runs.values() if settled.is_own(owner, run)]
     compared = frozenset(tidy_runs.list_compared(all_own))
+    begun = {str(row.get("model_id")) for run in tidy_runs.list_cut_off(all_own) for row in tidy_runs.read_plan(run)}
     cut_off = tidy_runs.list_cut_off(runs)
-    begun = {str(row.get("model_id")) for run in cut_off for row in tidy_runs.read_plan(run)}
     former = [run for run in cut_off if run.info.status != "RUNNING" or training_status.is_dead(run)]
     things = [
-        *evaluations.find_things(owner, view, experiment, compared, cutoff, experiment, kept),
-        *trainings.find_things(owner, view, holdings, best, cutoff, experiment, kept),
-        *folders.find_things(owner, view, runs, root, beyond, cutoff, experiment, kept),
-        *leftovers.find_things(view, listed, begun, experiment, kept),
+        *evaluations.find_things(owner, view, experiments, compared, cutoff, experiments, kept),
+        *trainings.find_things(owner, view, holdings, best, cutoff, experiments, kept),
+        *folders.find_things(owner, view, runs, root, beyond, cutoff, experiments, kept),
+        *leftovers.find_things(view, listed, begun, experiments, kept),
     ]
     things.sort(key=lambda thing: ORDER.index(thing.kind))  # stable: of a training, in the order of its parts
     return Plan(owner, view, root, cutoff, beyond, compared, things, former, kept)

@@ -4,7 +4,7 @@ from tracked.experiment import Experiment
 from tracked.resume import training_status
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import CLOSED, EXPERIMENT, PARENT_RUN_ID, PINNED, REGISTERED, VERB
-from tracked.runs.store_view import StoreView
+from tracked.runs.store_contents import StoreContents
 
 ENDED = ("FINISHED", "FAILED", "KILLED")
 DAY = 24 * 3600 * 1000
@@ -20,12 +20,12 @@ def is_pinned(tags: dict[str, str]) -> bool:
     return tags.get(PINNED, "false").strip().lower() != "false"
 
 
-def find_search(view: StoreView, run: MlflowRun) -> MlflowRun | None:
+def find_search(view: StoreContents, run: MlflowRun) -> MlflowRun | None:
     """Find the search that a training is of; None if the store does not have it."""
     return view.runs.get(run.data.tags.get(PARENT_RUN_ID, ""))
 
 
-def explain_unsettled(owner: Experiment, view: StoreView, run: MlflowRun, cutoff: int) -> str:
+def explain_unsettled(owner: Experiment, view: StoreContents, run: MlflowRun, cutoff: int) -> str:
     """Explain why a training or a search is not settled, or has not been for long enough; empty if it is.
 
     A training of a search is settled once the search is, which alone resumes it.
@@ -60,7 +60,7 @@ def _has_ended(run: MlflowRun) -> bool:
     return CLOSED in tags and status == "KILLED"
 
 
-def explain_pinned(view: StoreView, run: MlflowRun) -> str:
+def explain_pinned(view: StoreContents, run: MlflowRun) -> str:
     """Explain who has pinned a run: itself, or the run that it is of; empty if nobody has."""
     if is_pinned(run.data.tags):
         return "its run is pinned"

@@ -21,13 +21,13 @@ REFUSED = 5  # removals that fail one after the other, of those of one kind, bef
 
 
 @contextmanager
-def lock(owner: Experiment, experiment_id: str) -> Iterator[None]:
-    """Keep out this user's other tidies of the experiment on this host.
+def lock(owner: Experiment) -> Iterator[None]:
+    """Keep out this user's other tidies of the store on this host.
 
     Raises:
         RunFailed: if another one does not end.
     """
-    with locks.lock(owner.name, f"tidy {experiment_id} of {tracking_uri()}", "another tidy of the experiment"):
+    with locks.lock(owner.name, f"tidy of {tracking_uri()}", "another tidy"):
         yield
 
 

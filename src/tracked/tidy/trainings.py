@@ -13,7 +13,7 @@ from tracked.runs import artifact_files
 from tracked.runs.metric_points import INFINITE, read_points
 from tracked.runs.queries import MlflowRun, name_data
 from tracked.runs.schema import CHECKPOINT, CHECKPOINT_FOLDER, DATA_FOLDER, ROWS, VERB
-from tracked.runs.store_view import MlflowModel, StoreView
+from tracked.runs.store_contents import MlflowModel, StoreContents
 from tracked.tidy import needs, settled
 from tracked.tidy.things import Thing, generalize
 from tracked.training.files import BEST
@@ -38,14 +38,14 @@ class Holdings:
         return bool(self.models) or self.checkpoint is not None or self.has_folder
 
 
-def list_runs(owner: Experiment, view: StoreView, experiment_ids: Collection[str]) -> list[MlflowRun]:
+def list_runs(owner: Experiment, view: StoreContents, experiment_ids: Collection[str]) -> list[MlflowRun]:
     """List the runs of an experiment that are not deleted, in some MLflow experiments."""
     runs = (run for run in view.runs.values() if run.info.experiment_id in experiment_ids)
     return [run for run in runs if settled.is_own(owner, run) and run.info.lifecycle_stage == "active"]
 
 
 def find_holdings(
-    owner: Experiment, view: StoreView, runs: Iterable[MlflowRun], root: Path, kept: Counter[str]
+    owner: Experiment, view: StoreContents, runs: Iterable[MlflowRun], root: Path, kept: Counter[str]
 ) -> list[Holdings]:
     """Find what settled trainings without a version have.
 
@@ -113,7 +113,7 @@ def _read_best(runs: list[MlflowRun], monitor: str, direction: str) -> Mapping[s
 
 def find_things(
     owner: Experiment,
-    view: StoreView,
+    view: StoreContents,
     holdings: Iterable[Holdings],
     best: Mapping[str, str],
     cutoff: int,

@@ -21,11 +21,14 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
 
     connection.require_answers()
     own = run_start.require_own_run(experiment, "tidy")
-    place = queries.find_experiment(parameters.experiment)
-    name = {str(place.experiment_id): str(place.name)}
-    target = rights.choose_place(place, own).id if parameters.yes else None
-    with tracked_tidy.lock(experiment, place.experiment_id):
-        found = plan.make(experiment, parameters, name, place.artifact_location)
+    places = queries.find_experiments(parameters.experiment)
+    target = None
+    if parameters.yes:
+        target = rights.choose_place(places[0], own).id if len(places) == 1 else rights.require_run(own).id
+    names = {str(place.experiment_id): str(place.name) for place in places}
+    roots = {str(place.experiment_id): str(place.artifact_location) for place in places}
+    with tracked_tidy.lock(experiment):
+        found = plan.make(experiment, parameters, names, roots)
         tracked_tidy.tell(found, parameters)
         things = tracked_tidy.choose(found, parameters)
         if not parameters.yes:

@@ -482,3 +482,18 @@ def test_second_tidy_finds_nothing(made: MadeUp, capsys: pytest.CaptureFixture[s
 def test_experiment_that_does_not_exist_is_refused(made: MadeUp) -> None:
     with pytest.raises(UserError, match=r"^experiment: 'none' is not allowed"):
         tidy("--experiment=none")
+
+
+def test_all_experiments_are_tidied_together_with_bytes_by_experiment(
+    made: MadeUp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = made.client.create_experiment("another", artifact_location=str(tmp_path / "others"))
+    other = MadeUp(tmp_path / "snapshots", place)
+    first, second, kept = made.closed(0.2), other.closed(0.3), other.closed(0.1, tags={"pinned": "true"})
+    tidy()
+    assert (made.files(first), other.files(second)) == ({"history.csv"}, TRAINED)
+    tidy("--experiment=all")
+    assert (other.files(second), other.files(kept)) == ({"history.csv"}, TRAINED)
+    printed = capsys.readouterr().out
+    assert "another: 1 x checkpoint, " in printed
+    assert "tidied: 1 x checkpoint, " in printed

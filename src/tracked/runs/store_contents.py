@@ -41,7 +41,7 @@ SKEW = 60_000  # milliseconds by which the clocks of clients may differ
 
 
 @dataclass
-class StoreView:
+class StoreContents:
     """What a store knew when it was read; :meth:`refresh` adds what has come since, and forgets nothing.
 
     Args:
@@ -109,7 +109,7 @@ class StoreView:
         self.versions[key] = version
         self.seen_until[1] = max(self.seen_until[1], version.last_updated_timestamp or 0)
         texts += [f"{version.run_id} {version.source} {version.run_link} {version.description}"]
-        texts += [f"{getattr(version, 'model_id', '')}", *(version.tags or {}).values()]
+        texts += [f"{version.model_id}", *(version.tags or {}).values()]
         self.add_names(f"version {key[0]} {key[1]}", texts)
 
     def add_names(self, namer: str, texts: Iterable[str], own_id: str = "") -> None:
@@ -164,13 +164,13 @@ class StoreView:
             self.add_version(version)
 
 
-def read() -> StoreView:
+def read() -> StoreContents:
     """Read a store: all of its experiments, runs, stored models, registered models and versions.
 
     Raises:
         RunFailed: if the store keeps failing.
     """
-    view, client = StoreView(), mlflow.MlflowClient()
+    view, client = StoreContents(), mlflow.MlflowClient()
     view.read_experiments()
     ids = [*view.experiments]
     for run in search_runs(ids, ""):
