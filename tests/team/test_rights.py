@@ -24,6 +24,7 @@ from helpers.verbs import Verb
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console.errors import NameRefused, RunFailed, UserError
 from tracked.console.signals import Signals
+from tracked.runs import evaluations, registry
 from tracked.verbs import command
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("Team")]
@@ -244,6 +245,31 @@ def test_experiment_that_may_only_be_read_is_refused_by_its_setting(
     with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_NAME: user 'eve' may not begin a run in .*Default"):
         train("train", *SHORT, "--model_name=of-eve")
     assert count_left(server) == before
+
+
+def test_evaluation_in_a_readers_own_experiment_decides_nothing_for_others(
+    server: AuthServer, made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader can write any numbers there."""
+    model = f"models:/{Diabetes.name}/1"
+    act_as(monkeypatch, server, "eve")
+    assert train("evaluate", f"--model={model}", "--baseline=false") == 0
+    stored = registry.find(model)
+    eves = evaluations.find_for_model(Diabetes(), stored)
+    assert eves
+    assert eves.data.tags["mlflow.user"]
+    act_as(monkeypatch, server, "ann", OF_ANN)
+    assert train("evaluate", f"--model={model}", "--baseline=false") == 0
+    act_as(monkeypatch, server, "eve")
+    assert train("evaluate", f"--model={model}", "--baseline=false") == 0  # the newest of all
+    act_as(monkeypatch, server, "ann", OF_ANN)
+    found = evaluations.find_for_model(Diabetes(), stored)
+    (compared,) = evaluations.find_for_trainings(Diabetes(), {stored.run_id: set()}, made).values()
+    assert found
+    assert found.info.experiment_id == compared.info.experiment_id == made != eves.info.experiment_id
+    assert evaluations.keep_trusted([found, eves], made) == [found]
+    act_as(monkeypatch, server, "eve")  # the owner's counts for her
+    assert evaluations.keep_trusted([found, eves], made) == [found, eves]
 
 
 def test_right_to_the_name_taken_away_in_mid_training_keeps_all_and_another_name_completes_it(

@@ -92,7 +92,8 @@ def make_key(owner: Experiment, part: Part, trained_on: TrainedOn) -> str:
 
 def find_kept(owner: Experiment, key: str, predictions: pd.DataFrame, folder: Path) -> dict[str, pd.DataFrame] | None:
     """Read the predictions of the newest evaluation with the same key; None if there are none that can be used."""
-    runs = evaluations.search_verb(owner, "evaluate", evaluations.FINISHED, f"tags.{BASELINE_KEY} = '{key}'")
+    found = evaluations.search_verb(owner, "evaluate", evaluations.FINISHED, f"tags.{BASELINE_KEY} = '{key}'")
+    runs = evaluations.keep_trusted(found, "")
     if not runs:
         return None
     download = partial(mlflow.artifacts.download_artifacts, run_id=runs[0].info.run_id, dst_path=str(folder / "kept"))

@@ -140,6 +140,11 @@ def forget_mlflow_run_id() -> None:
     os.environ.pop(RUN_ID_SETTING, None)
 
 
+def is_server() -> bool:
+    """Whether the tracking store is a server, which may have users; a database has none."""
+    return urlsplit(tracking_uri()).scheme in ("http", "https")
+
+
 def tracking_uri() -> str:
     """The address of the tracking store."""
     return str(mlflow.get_tracking_uri())

@@ -1,7 +1,7 @@
 """Find the evaluations of trainings and model versions, and read their predictions."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from mlflow.exceptions import MlflowException
 from tracked.console.errors import RunFailed
 from tracked.console.lines import one_line
 from tracked.experiment import Experiment
+from tracked.runs.connection import is_server
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import is_own, search
 from tracked.runs.registry import StoredModel
+from tracked.runs.rights import find_place
 from tracked.runs.schema import (
     DATA_DIGEST,
     EVALUATION_FORMAT,
@@ -74,7 +76,23 @@ def are_private(owner: Experiment, data_digest: str) -> bool:
     return bool(_runs_of("train", f"tags.{DATA_DIGEST} = '{data_digest}'", forbids))
 
 
-def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]]) -> dict[str, Run]:
+def keep_trusted(runs: Sequence[Run], training_place: str) -> list[Run]:
+    """Keep the evaluations that may decide something about a training.
+
+    On a server with users, whoever may read a model can evaluate it, and write any numbers into a run of their own.
+    Only those with EDIT write into the training's MLflow experiment, or into the one where this user's own runs begin.
+    Without a server, who can open the store can write anything.
+
+    Args:
+        training_place: the id of the training's MLflow experiment; empty if unknown.
+    """
+    if not is_server():
+        return list(runs)
+    trusted = {training_place, find_place().id}
+    return [run for run in runs if run.info.experiment_id in trusted]
+
+
+def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str]], place: str = "") -> dict[str, Run]:
     """Choose an evaluation of each training: the newest on the rows on which most trainings have one.
 
     A training without an evaluation on those rows gets its newest. Evaluations without seen rows come first, then
@@ -83,9 +101,10 @@ def find_for_trainings(owner: Experiment, trainings: Mapping[str, Collection[str
     Args:
         trainings: the ids of the registered models, by the training's run id: users may add other models to a run.
             Without ids, any model of the run counts as the training's.
+        place: the id of the trainings' MLflow experiment.
     """
     by_training: dict[str, dict[str, Run]] = {}
-    for run in reversed(search_verb(owner, "evaluate", FINISHED)):
+    for run in reversed(keep_trusted(search_verb(owner, "evaluate", FINISHED), place)):
         training = run.data.tags.get(TRAINING_RUN_ID, "")
         if training in trainings and (not trainings[training] or _model(run) in {"", *trainings[training]}):
             rows = run.data.tags.get(ROWS_DIGEST) or run.data.tags.get(DATA_DIGEST, "")
@@ -123,9 +142,18 @@ def find_for_model(owner: Experiment, stored: StoredModel, *conditions: str) -> 
     """
     by = f"tags.{TRAINING_RUN_ID} = '{stored.run_id}'" if stored.run_id else f"tags.{MODEL_ID} = '{stored.model_id}'"
     runs = search_verb(owner, "evaluate", FINISHED, by, *conditions) if stored.run_id or stored.model_id else []
+    runs = keep_trusted(runs, _place_of(stored.run_id) if runs and is_server() else "")
     loss = loss_of_rows(owner)
     runs = [run for run in runs if run.data.tags.get(LOSS_OF_ROWS, loss) == loss]
     return next((run for run in runs if is_of(run, stored) and _has_predictions(run)), None)
+
+
+def _place_of(run_id: str) -> str:
+    """The id of the MLflow experiment of a training; empty if it is gone, or may not be read."""
+    try:
+        return str(mlflow.MlflowClient().get_run(run_id).info.experiment_id) if run_id else ""
+    except MlflowException:
+        return ""
 
 
 def is_of(run: Run, stored: StoredModel) -> bool:

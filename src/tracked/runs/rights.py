@@ -53,7 +53,7 @@ def require_run(run: MlflowRun | None = None, parameter: str = RUN_ID_SETTING) -
                 f"with {EDIT}"
             )
         return Place(run.info.experiment_id, "of the run")
-    setting, place = _find_place()
+    setting, place = _place_setting(), find_place()
     if place.id is None:
         if _lacks("/experiments/create", {}):
             raise UserError(f"{setting}: {who} may not make experiment {place.name!r} (403); allowed: one with {EDIT}")
@@ -162,16 +162,21 @@ def _may_begin(experiment_id: str) -> bool:
     return True
 
 
-def _find_place() -> tuple[str, Place]:
-    """Find the MLflow experiment in which a run begins, and the setting that names it."""
+def find_place() -> Place:
+    """Find the MLflow experiment in which a run begins, as MLflow's settings say."""
     client = mlflow.MlflowClient()
     name, number = os.environ.get(NAME_SETTING), os.environ.get(ID_SETTING)
     found: MlflowExperiment | None = None
     with suppress(MlflowException), brief_calls():  # of a name or an id that does not exist
         found = client.get_experiment_by_name(name) if name else client.get_experiment(number or "0")
     if found:
-        return (ID_SETTING if number and not name else NAME_SETTING), Place(found.experiment_id, found.name)
-    return (NAME_SETTING, Place(None, name)) if name else (ID_SETTING, Place(number or "0", number or "0"))
+        return Place(found.experiment_id, found.name)
+    return Place(None, name) if name else Place(number or "0", number or "0")
+
+
+def _place_setting() -> str:
+    """The setting that names the MLflow experiment in which a run begins, or the one to set."""
+    return ID_SETTING if os.environ.get(ID_SETTING) and not os.environ.get(NAME_SETTING) else NAME_SETTING
 
 
 def _lacks(path: str, fields: Mapping[str, Any], address: str = "") -> bool:

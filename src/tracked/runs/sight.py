@@ -8,7 +8,7 @@ import mlflow
 from tracked.console.lines import one_line
 from tracked.runs.connection import brief_calls
 
-ADVICE = "an administrator's tidy can"
+ADVICE = "an administrator's tidy looks at all"
 CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4",
     "MLFLOW_TRACKING_CLIENT_CERT_PATH",

@@ -45,7 +45,7 @@ def tell(plan: Plan, parameters: TidyParameters) -> None:
         lines += report.summarize(left, "left over, and kept without leftovers=true, as another store may write there")
     lines += report.describe_kept(plan.kept)
     if plan.blind:
-        lines.append(f"only run folders are looked at: {plan.blind}, so what is needed is not known; {sight.ADVICE}")
+        lines.append(f"only run folders are looked at: {plan.blind}, so artifacts may be needed unseen; {sight.ADVICE}")
     if lines:
         say("\n".join(lines))
 

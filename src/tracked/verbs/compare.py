@@ -44,7 +44,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     by_id = {history.run_id: history for history in histories}
     registered = versions.find_versions_by_run([run.info.run_id for run in finished])
     models = {run_id: versions.model_ids(ones) for run_id, ones in registered.items()}
-    evaluated = evaluations.find_for_trainings(experiment, models)
+    evaluated = evaluations.find_for_trainings(experiment, models, trainings.experiment.experiment_id)
     names = {run.info.run_id: versions.name_versions(run, registered[run.info.run_id]) for run in finished}
     table = comparison_table.rank_trainings(experiment, finished, by_id, evaluated, names)
     owner, name = trainings.experiment, f"compare {format_count(len(finished), 'training')}"

@@ -31,9 +31,10 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         found = plan.make(experiment, parameters, names, roots)
         tracked_tidy.tell(found, parameters)
         things = tracked_tidy.choose(found, parameters)
-        if not parameters.yes:
+        if not (parameters.yes and things):
             if own:
                 run_start.name_run(experiment, own, "tidy")
-            say("\n".join([*report.summarize(things, "may go"), "nothing was removed; to remove it: --yes true"]))
+            advice = ["nothing was removed; to remove it: --yes true"] if things else []
+            say("\n".join([*report.summarize(things, "may go"), *advice]))
             return
         tracked_tidy.carry_out(experiment, parameters, found, things, target, signals)
