@@ -22,7 +22,7 @@ from tracked.experiment import Package
 from tracked.models import loader
 from tracked.runs import versions
 from tracked.runs.connection import registry_uri, single_calls
-from tracked.runs.credentials import is_denied, name_user
+from tracked.runs.credentials import explain_unknown, is_denied, name_user, read_status
 from tracked.runs.outbox import with_retries
 from tracked.runs.schema import CANDIDATE, STORED_BY
 from tracked.runs.writer import PATIENCE
@@ -167,7 +167,9 @@ def register(name: str, model_id: str, run_id: str, description: str, tags: dict
         with single_calls():
             created = with_retries(f"registering a version of {name}", create_version)
     except RunFailed as error:
-        if not is_denied(error.__cause__):
+        if (status := read_status(error.__cause__)) == 401:
+            raise RunFailed(f"{explain_unknown(registry_uri())}; all that was trained is kept") from error
+        if status != 403:
             raise
         raise NameRefused(
             f"model_name: {name_user(registry_uri())} may not add a version to {name!r} (403); all that was trained is "

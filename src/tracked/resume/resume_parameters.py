@@ -62,7 +62,8 @@ def merge_parameters(
 
     Another ``model_name`` counts as extended.
 
-    A value equal to its default counts as not given, since ``mlflow run`` passes every default.
+    A value equal to its default counts as not given, since ``mlflow run`` passes every default; a model's name counts
+    on a command line.
 
     Raises:
         UserError: if a parameter would have to change.
@@ -70,7 +71,8 @@ def merge_parameters(
     """
     defaults, run_id = make_train_parameters(owner).model_fields, run.info.run_id
     given = {name: value for name, value in command.given.items() if name in defaults}
-    requested = {name: value for name, value in given.items() if value != defaults[name].default}
+    counted = () if mlflow_run_id() else (RENAMABLE,)
+    requested = {name: value for name, value in given.items() if name in counted or value != defaults[name].default}
     recorded = recorded_parameters(owner, run, requested)
     warn_of_uncounted(given, requested, recorded)
     extended: dict[str, int | str] = {}

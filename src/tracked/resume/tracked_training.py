@@ -16,8 +16,9 @@ from tracked.console.signals import Signals
 from tracked.console.train_parameters import MAX_NAME, TrainCommand, TrainParameters, extract_training
 from tracked.experiment import Dataset, Experiment
 from tracked.resume import auto_rate, resume_plan
+from tracked.resume.resume_parameters import RENAMABLE
 from tracked.resume.resume_plan import ResumePlan
-from tracked.runs import context, registry, rights, writer
+from tracked.runs import context, registry, rights, versions, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import ResumableStart
 from tracked.runs.schema import CANDIDATE, PRESET_VALUES, RESERVED, TRACKED_VERSION
@@ -136,11 +137,14 @@ def start_or_resume(
             yield None
             return
         parameters = plan.parameters if plan else extract_training(command, experiment)
-        if not (plan and plan.has_begun):
+        if not (plan and plan.has_begun) or RENAMABLE in plan.extended:
             require_short_name(parameters.model_name)
         tell_parameters(parameters, is_new=plan is None)
         place = rights.require_run(plan.run if plan else None, "resume")
-        rights.require_new_version(parameters.model_name, place, CANDIDATE)
+        if plan and versions.find_versions(plan.id):  # only its alias may be missing
+            rights.require_alias(parameters.model_name, CANDIDATE)
+        else:
+            rights.require_new_version(parameters.model_name, place, CANDIDATE)
         registry.require_own_model(experiment, parameters.model_name)
         data = load_data(experiment, parameters, plan.source if plan else "")
         if plan:

@@ -6,6 +6,7 @@ and another kind of server may check them later: then nothing is refused here.
 """
 
 import os
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from mlflow.entities import Experiment as MlflowExperiment
 from mlflow.exceptions import MlflowException
 
 from tracked.console.errors import UserError
-from tracked.console.lines import say
+from tracked.console.lines import say, warn
 from tracked.runs.connection import RUN_ID_SETTING, ask, brief_calls, registry_uri, tracking_uri
-from tracked.runs.credentials import explain_unknown, name_user
+from tracked.runs.credentials import explain_unknown, name_user, read_status
 from tracked.runs.queries import MlflowRun
 
 API = "/api/2.0/mlflow"
@@ -110,6 +111,11 @@ def require_new_version(name: str, place: Place, alias: str) -> None:
             raise UserError(
                 f"model_name: {who} may not make the registered model {name!r} (403); allowed: one with {EDIT}"
             )
+    elif status == 403 and _find_model(f"no-{uuid.uuid4().hex}") == 403:
+        warn(
+            f"model_name: the server does not tell {who} whether {name!r} is free (403); if it is another's, the "
+            "version is refused at the end, and all that was trained is kept"
+        )
     elif status == 403:
         raise UserError(
             f"model_name: {who} may not read {name!r} (403), which is another's; allowed: another name, or {EDIT}"
@@ -139,8 +145,8 @@ def require_alias(name: str, alias: str, parameter: str = "model_name") -> None:
 def _require_alias(name: str, alias: str, parameter: str = "model_name") -> None:
     if _lacks("/registered-models/alias", {"name": name, "alias": alias}, registry_uri()):
         raise UserError(
-            f"{parameter}: {name_user(registry_uri())} may not move the alias {alias} of {name!r} (403); allowed: a "
-            f"registered model with {EDIT}"
+            f"{parameter}: {name_user(registry_uri())} may not move the alias {alias} of {name!r} (403); allowed: "
+            f"{EDIT}, which its owner or an administrator gives"
         )
 
 
@@ -167,8 +173,21 @@ def find_place() -> Place:
     client = mlflow.MlflowClient()
     name, number = os.environ.get(NAME_SETTING), os.environ.get(ID_SETTING)
     found: MlflowExperiment | None = None
-    with suppress(MlflowException), brief_calls():  # of a name or an id that does not exist
-        found = client.get_experiment_by_name(name) if name else client.get_experiment(number or "0")
+    try:
+        with brief_calls():
+            found = client.get_experiment_by_name(name) if name else client.get_experiment(number or "0")
+    except MlflowException as error:  # else of a name or an id that does not exist
+        if read_status(error) == 403:
+            who = name_user(tracking_uri())
+            raise UserError(
+                f"{_place_setting()}: {who} may not read experiment {name or number or '0'!r} (403), or there is none; "
+                f"allowed: one with {EDIT}, or a new name as {NAME_SETTING}"
+            ) from None
+    if found and found.lifecycle_stage != "active":
+        raise UserError(
+            f"{_place_setting()}: no run can begin in experiment {found.name!r}, which is deleted; allowed: an "
+            "experiment that exists and is not deleted"
+        )
     if found:
         return Place(found.experiment_id, found.name)
     return Place(None, name) if name else Place(number or "0", number or "0")

@@ -12,8 +12,9 @@ from tracked.console.parameters import as_string, describe_error, refusal
 from tracked.console.search_parameters import SearchParameters, make_search_parameters
 from tracked.experiment import Dataset, Experiment
 from tracked.resume import resume_parameters, resume_plan, training_status
-from tracked.runs import queries, run_parameters, run_start
+from tracked.runs import queries, run_parameters, run_start, versions
 from tracked.runs.connection import mlflow_run_id, tracking_uri
+from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import CODE, DATA_DIGEST, DATA_SOURCE, REGISTERED, SPACE, VERB, WINNER_RUN_ID, name_experiment
 from tracked.search import search_status
@@ -107,7 +108,7 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
     cls, run_id = make_search_parameters(owner), run.info.run_id
     is_decided = WINNER_RUN_ID in run.data.tags  # more trials could choose another winner, beside its version
     given = {name: value for name, value in command.given.items() if name != "resume"}
-    counted = () if mlflow_run_id() else (*CHANGEABLE, *EXTENDABLE)
+    counted = () if mlflow_run_id() else (*CHANGEABLE, *EXTENDABLE, resume_parameters.RENAMABLE)
     requested = {
         name: value for name, value in given.items() if name in counted or value != cls.model_fields[name].default
     }
@@ -131,7 +132,11 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         if name == "space":
             if command.search_space.text != space:
                 raise refusal(name, as_string(value), f"{space}, as search {run_id} has it, or a new search")
-        elif (name in EXTENDABLE and value > former and not is_decided) or name == resume_parameters.RENAMABLE:
+        elif name == resume_parameters.RENAMABLE and value != former:
+            if _has_version(run):
+                raise refusal(name, as_string(value), f"{former}, since search {run_id} has a registered version")
+            changes[name] = value
+        elif name in EXTENDABLE and value > former and not is_decided:
             changes[name] = value
         elif value != former:
             more = " or more" if name in EXTENDABLE and not is_decided else ""
@@ -140,6 +145,18 @@ def _merge(owner: Experiment, run: MlflowRun, command: SearchParameters) -> Sear
         return recorded.extend(changes)
     except ValidationError as error:
         raise UserError(describe_error(error)) from None
+
+
+def _has_version(run: MlflowRun) -> bool:
+    """Whether a search's winner is registered, also where the search has not noted it.
+
+    Raises:
+        RunFailed: if the store keeps failing.
+    """
+    winner = run.data.tags.get(WINNER_RUN_ID)
+    if REGISTERED in run.data.tags or not winner:
+        return REGISTERED in run.data.tags
+    return bool(with_retries("finding model versions", partial(versions.find_versions, winner)))
 
 
 def require_same(plan: SearchPlan, data: Dataset, code: str) -> None:

@@ -26,17 +26,20 @@ class Server:
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, dict[str, Any]]] = []
         self.refused: dict[str, int] = {}  # a path's end -> status
+        self.knows_names = True  # tells that a registered model does not exist
         self.location = "mlflow-artifacts:/7"
-        self.uri = ""
+        self.uri, self.stage = "", "active"
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any]:
         self.seen.append((method, path, body))
+        if self.knows_names and path.startswith(f"{API}/registered-models/get?name=no-"):
+            return 404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "there is none"}
         for end, status in self.refused.items():
             if urlsplit(path).path.endswith(end):
                 return status, "Permission denied"
         if path.startswith((f"{API}/experiments/get?", f"{API}/experiments/get-by-name?")):
             found = {"experiment_id": "7", "name": "ours", "artifact_location": self.location}
-            return 200, {"experiment": {**found, "lifecycle_stage": "active"}}
+            return 200, {"experiment": {**found, "lifecycle_stage": self.stage}}
         if path.startswith(f"{API}/registered-models/get?"):
             return 200, {"registered_model": {"name": "model"}}
         return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "a field is missing"}
@@ -103,7 +106,7 @@ def test_requests_that_ask_lack_what_the_server_requires(server: Server) -> None
         ("/model-versions/create", "model_name: user 'bob' may not add a version to 'model' (403), which is another's; "
          "allowed: another name, or EDIT for this user"),
         ("/registered-models/alias", "model_name: user 'bob' may not move the alias candidate of 'model' (403); "
-         "allowed: a registered model with EDIT for this user"),
+         "allowed: EDIT for this user, which its owner or an administrator gives"),
     ],
 )  # fmt: skip
 def test_each_missing_right_has_a_line_of_its_own(server: Server, path: str, line: str) -> None:
@@ -125,6 +128,25 @@ def test_new_name_asks_for_the_right_to_make_one(server: Server, monkeypatch: py
         rights.require_new_version("new", place, "candidate")
     server.refused["/experiments/create"] = 403
     with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_NAME: user 'bob' may not make experiment 'new' \(403\)"):
+        rights.require_run()
+
+
+def test_server_that_does_not_tell_whether_a_name_is_free_refuses_nothing(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.knows_names = False
+    server.refused["/registered-models/get"] = 403
+    rights.require_new_version("new", rights.require_run(), "candidate")
+    assert "model_name: the server does not tell user 'bob' whether 'new' is free (403)" in capsys.readouterr().err
+
+
+def test_experiment_that_may_not_be_read_or_is_deleted_is_refused(server: Server) -> None:
+    server.refused["/experiments/get"] = 403
+    with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_NAME: user 'bob' may not read experiment '0' \(403\)"):
+        rights.require_run()
+    server.refused.clear()
+    server.stage = "deleted"
+    with pytest.raises(UserError, match=r"^MLFLOW_EXPERIMENT_NAME: no run can begin in experiment 'ours', which"):
         rights.require_run()
 
 

@@ -22,7 +22,7 @@ from helpers.reviews import make_reviews, read_part
 from helpers.runs import SignalAfter, artifacts, last_run, points, run_train, table, versions
 from imdb_conv1d import dataset, ids, sources
 from tracked.analysis.early_stopping import Rule, follow
-from tracked.console.errors import Interrupted, RunFailed, UserError
+from tracked.console.errors import Interrupted, NameRefused, RunFailed, UserError
 from tracked.console.signals import Signals
 from tracked.models import publisher
 from tracked.reports import plots
@@ -594,6 +594,23 @@ def test_failing_registration_is_named_and_keeps_the_stop_reason(
     run = last_run()
     assert (run.info.status, run.data.tags["stop_reason"]) == ("FAILED", "epochs")
     assert "moving the alias candidate to it failed (not allowed)" in run.data.tags["error"]
+
+
+def test_token_that_expires_before_the_registration_is_told_as_such(
+    store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as a name to change: the version would stand under a wrong one for good."""
+
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise mlflow.MlflowException("who are you", error_code=mlflow.exceptions.UNAUTHENTICATED)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", refuse)
+    with pytest.raises(
+        RunFailed, match=r"^MLFLOW_TRACKING_USERNAME: .*\(401\).*; all that was trained is kept$"
+    ) as error:
+        run_train(f"--data={reviews_csv}", "--epochs=1")
+    assert not isinstance(error.value, NameRefused)
+    assert len(error.value.__notes__) == 1
 
 
 def test_run_name_that_looks_generated_is_kept(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
