@@ -21,6 +21,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 SHORTEST = 8  # characters of a value that is hidden wherever it stands
+BYTES = "surrogateescape"  # how Python takes a setting's bytes that are not UTF-8
 LONG_NAME = 20  # characters of the name in an address without a password, from which it is taken for a token
 FILES = {"MLFLOW": "~/.mlflow/credentials", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
          "DATABRICKS_CONFIG_FILE": "~/.databrickscfg"}  # fmt: skip
@@ -56,8 +57,9 @@ def hide(text: str) -> str:
 
 def hide_known(text: str) -> str:
     """Replace the secrets of addresses, and those that this process knows; not what a name says to be one."""
-    if pattern := _compile(*_find()):
-        text = pattern.sub(MASK, text)
+    with suppress(Exception):  # no setting may end a verb; what a place shows is hidden still
+        if pattern := _compile(*_find()):
+            text = pattern.sub(MASK, text)
     return hide_in_addresses(text)
 
 
@@ -134,20 +136,37 @@ def _compile(values: frozenset[str], pairs: frozenset[tuple[str, str]]) -> re.Pa
         if len(value) >= SHORTEST:
             forms.update(map(_escape, _encode(value)))
     for pair in pairs:
-        plain = ":".join(pair).encode()
-        for encoded in (base64.b64encode(plain), base64.urlsafe_b64encode(plain)):
-            forms.add(re.escape(encoded.decode().rstrip("=")) + "=*")
+        with suppress(UnicodeError):
+            plain = ":".join(pair).encode(errors=BYTES)
+            for encoded in (base64.b64encode(plain), base64.urlsafe_b64encode(plain)):
+                forms.add(re.escape(encoded.decode().rstrip("=")) + "=*")
         forms.add(rf"(?<=:){re.escape(pair[1])}(?=@)")  # in an address that is none by the rules, whatever its length
         if (begin := _split_off(pair[1])) != pair[1]:  # Python takes it for a port, and tells it
             forms.add(rf"(?<=as '){re.escape(begin)}(?=')")
     return re.compile("|".join(sorted(forms, key=len, reverse=True))) if forms else None
 
 
-def _encode(value: str) -> set[str]:
-    """Give the forms in which texts may hold a value."""
-    quoted = {value, quote(value), quote(value, safe=""), quote_plus(value), html.escape(value)}
-    # Among both kinds of quotes, Python escapes one of them.
-    return quoted | {json.dumps(value)[1:-1], repr(value)[1:-1], repr(f'"{value}')[2:-1]}
+def _encode(value: str) -> Iterator[str]:
+    """Give the forms in which texts may hold a value, without those that cannot be made of it."""
+    for make in _FORMS:
+        with suppress(UnicodeError):
+            yield make(value)
+
+
+_FORMS: tuple[Callable[[str], str], ...] = (
+    str,
+    lambda value: quote(value, errors=BYTES),
+    lambda value: quote(value, safe="", errors=BYTES),
+    lambda value: quote_plus(value, errors=BYTES),
+    html.escape,
+    lambda value: json.dumps(value)[1:-1],
+    lambda value: repr(value)[1:-1],
+    lambda value: repr(f'"{value}')[2:-1],  # among both kinds of quotes, Python escapes one of them
+    # Of a value that is not UTF-8, as others show it.
+    lambda value: value.encode(errors=BYTES).decode(errors="replace"),
+    lambda value: value.encode(errors=BYTES).decode("latin-1"),
+    lambda value: repr(value.encode(errors=BYTES))[2:-1],
+)
 
 
 def _escape(form: str) -> str:

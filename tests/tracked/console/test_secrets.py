@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import SRC
+from helpers import ROOT, SRC
 from tracked.console import lines, secrets
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.parameters import Parameters, Text
@@ -145,6 +145,51 @@ def test_no_text_and_no_password_raises(text: str, password: str) -> None:
         once = hide(text)
         assert isinstance(once, str)
         assert len(password) < 8 or "\0" in password or len(once) <= len(text) + 3 * (1 + len(text))
+
+
+NOT_UTF_8 = "p\udce4sswort123"  # as Python takes the bytes p\xe4sswort123
+
+
+@pytest.mark.parametrize(
+    "form",
+    [NOT_UTF_8, repr(NOT_UTF_8), json.dumps(NOT_UTF_8), "p%E4sswort123", "p\ufffdsswort123", "p\xe4sswort123",
+     repr(b"p\xe4sswort123"), base64.b64encode(b"ann:p\xe4sswort123").decode(), f"http://ann:{NOT_UTF_8}@host"],
+)  # fmt: skip
+def test_value_that_is_not_utf_8_is_hidden(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", NOT_UTF_8)
+    shown = hide(f"before {form} after")
+    assert "sswort" not in shown
+    assert form not in shown
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+
+
+def test_form_that_cannot_be_made_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = frozenset({"p\ud800sswort123"}), frozenset({("ann", "\ud800"), ("bob", "hunter2")})
+    monkeypatch.setattr(secrets, "_find", lambda: found)
+    assert hide("p\ud800sswort123, Ym9iOmh1bnRlcjI=") == "***, ***"
+
+
+def test_failing_search_for_secrets_leaves_those_known_by_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise UnicodeEncodeError("utf-8", "hunter2-hunter2", 0, 1, "no")
+
+    monkeypatch.setattr(secrets, "_find", fail)
+    assert hide("at http://ann:pw@host, password='pw'") == "at http://ann:***@host, password='***'"
+
+
+def test_verb_takes_a_setting_that_is_not_utf_8() -> None:
+    command = [sys.executable, str(ROOT / "examples/diabetes/diabetes.py"), "train", "--patience", "-1"]
+    usual, done = (
+        subprocess.run(command, env={**os.environ, **more}, capture_output=True, timeout=120)
+        for more in ({}, {"WIFI_PASSWORD": NOT_UTF_8})
+    )
+    assert done.returncode == usual.returncode == 2
+    assert done.stderr == usual.stderr
+    assert done.stdout == usual.stdout == b""
+    assert usual.stderr.startswith(b"error: patience: '-1' is not allowed; allowed: ")
+    assert usual.stderr.count(b"\n") == 1
 
 
 def test_settings_may_change_meanwhile() -> None:
