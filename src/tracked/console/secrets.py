@@ -27,32 +27,44 @@ FILES = {"MLFLOW": "~/.mlflow/credentials", "AWS_SHARED_CREDENTIALS_FILE": "~/.a
          "DATABRICKS_CONFIG_FILE": "~/.databrickscfg"}  # fmt: skip
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
+_KEY = "(?:secret|access|account|api|private|encryption)[_-]?key"
 _SETTING = re.compile(
-    r"(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CONNECTION_STRING|(SECRET|ACCESS|ACCOUNT|API|PRIVATE|ENCRYPTION)_?KEY)$"
-    r"|^MYSQL_PWD$", re.IGNORECASE,
-)  # fmt: skip
+    rf"(PASSWORD|PASSWD|PASSPHRASE|_PASS|TOKEN|SECRET|CONNECTION_STRING|{_KEY})$|^MYSQL_PWD$", re.IGNORECASE
+)
 # Of an address: up to its last @, as clients split it; without its scheme, whose length would cost time.
 _IN_ADDRESS = re.compile(r"""(://[^\s/?#:@'"<>]*:)([^\s/?#'"<>]+)@""")
 _TOKEN_ALONE = re.compile(rf"""(://)[^\s/?#:@'"<>]{{{LONG_NAME},}}@""")
 _IN_QUERY = re.compile(
     r"""([?&](?:token|sig|signature|x-amz-signature|x-amz-security-token|x-amz-credential|\w*password|\w*secret"""
-    r"""|\w*_token|\w*_key)=)[^\s&#'"<>]+""", re.IGNORECASE,
+    r"""|\w*_token|\w*_key|odbc_connect)=)[^\s&#'"<>]+""", re.IGNORECASE,
 )  # fmt: skip
 # As SQLAlchemy splits an address: its password may have a slash.
 _OF_DATABASE = re.compile(r"[\w.+-]+://([^:/]*):([^@]*)@")
-_BY_NAME = re.compile(
-    r"""(\b\w*(?:password|passwd|passphrase|secret|secret_?key|access_?key|api_?key"""
-    r"""|(?:access|auth|session|security|tracking|api|refresh|bearer)_?token|token(?==['"]))"""
-    r"""(?:=|['"]: ?|=['"]|['"]: ?['"]))[^\s'",;&)}\]]+""", re.IGNORECASE,
+# Beside a semicolon, as in a connection string of ODBC: elsewhere, PWD is the working folder.
+_IN_CONNECTION = re.compile(
+    r"""((?<=;)\s?PWD\s?=\s?)(?:\{(?:[^}\n]|\}\})*\}?(?:[ \t]*(?=;))?|[^;\n'"]+(?=;)|[^;\s'"]+)"""
+    r"""|((?<![^\s'"?])PWD=)[^;\s'"]+(?=;)""", re.IGNORECASE,
 )  # fmt: skip
+_IN_QUOTES = r"""(?:\\.|(?!(?P=quote))[^\\\n])+"""
+_BY_NAME = re.compile(
+    rf"""(\b\w*(?:password|passwd|passphrase|secret|{_KEY}"""
+    r"""|(?:access|auth|session|security|tracking|api|refresh|bearer)_?token|token(?==['"]))"""
+    rf"""(?:['"]?\s?[:=]\s?b?(?P<quote>['"])|=|['"]: ?))(?(quote){_IN_QUOTES}|[^\s'",;&)}}\]]+)""", re.IGNORECASE,
+)  # fmt: skip
+# A value in no quotes is one word after some schemes, and the rest of the line after others.
 _IN_HEADER = re.compile(
-    r"""(\bauthorization['"]?\s*[:=]\s*(?:b['"]|['"])?(?:(?:basic|bearer|token)\s+)?)[^\s'",]+""", re.I
-)
+    r"""((?:\bauthorization(?P<line>:[ \t]*(?!b?['"]))|(?:\bauthorization"""
+    r"""|(?<![\w-])(?:x-[\w-]*(?:key|token|secret)|api-key))['"]?\s*[:=]\s*(?:b?(?P<quote>['"]))?)"""
+    r"""(?:(?P<word>(?:basic|bearer|token|api-?key|negotiate|ntlm|sharedkey)\s+)"""
+    r"""|(?:digest|oauth|hmac|aws4-hmac-sha256)\s+)?)"""
+    rf"""(?(quote){_IN_QUOTES}|(?(word)[^\s'",]+|(?(line)(?:="[^"\n]*"|[^\n'"])+|[^\s'",]+)))""", re.IGNORECASE,
+)  # fmt: skip
 
 
 def hide(text: str) -> str:
     """Replace every secret in a text for people by ``***``; never raises, and a second time changes nothing."""
-    return _IN_HEADER.sub(rf"\1{MASK}", _BY_NAME.sub(rf"\1{MASK}", hide_known(text)))
+    text = _IN_CONNECTION.sub(rf"\1\2{MASK}", hide_known(text))
+    return _IN_HEADER.sub(rf"\1{MASK}", _BY_NAME.sub(rf"\1{MASK}", text))
 
 
 def hide_known(text: str) -> str:
@@ -68,7 +80,7 @@ def hide_in_addresses(text: str) -> str:
     if "://" not in text:
         return text
     text = _TOKEN_ALONE.sub(rf"\1{MASK}@", _IN_ADDRESS.sub(rf"\1{MASK}@", text))
-    return _IN_QUERY.sub(rf"\1{MASK}", text)
+    return _IN_CONNECTION.sub(rf"\1\2{MASK}", _IN_QUERY.sub(rf"\1{MASK}", text))
 
 
 def _find() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
