@@ -22,21 +22,21 @@ from urllib.parse import quote, quote_plus, unquote
 MASK = "***"
 SHORTEST = 8  # characters of a value that is hidden wherever it stands
 BYTES = "surrogateescape"  # how Python takes a setting's bytes that are not UTF-8
-LONG_NAME = 20  # characters of the name in an address without a password, from which it is taken for a token
+LONG_NAME = 20  # characters of the name in a web address without a password, from which it is taken for a token
 FILES = {"MLFLOW": "~/.mlflow/credentials", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
          "DATABRICKS_CONFIG_FILE": "~/.databrickscfg"}  # fmt: skip
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
-_KEY = "(?:secret|access|account|api|private|encryption)[_-]?key"
+_KEY = "(?:secret|access|account|api|private|encryption|signing|master|shared|subscription)[_-]?key"
 _SETTING = re.compile(
     rf"(PASSWORD|PASSWD|PASSPHRASE|_PASS|TOKEN|SECRET|CONNECTION_STRING|{_KEY})$|^MYSQL_PWD$", re.IGNORECASE
 )
 # Of an address: up to its last @, as clients split it; without its scheme, whose length would cost time.
 _IN_ADDRESS = re.compile(r"""(://[^\s/?#:@'"<>]*:)([^\s/?#'"<>]+)@""")
-_TOKEN_ALONE = re.compile(rf"""(://)[^\s/?#:@'"<>]{{{LONG_NAME},}}@""")
+_TOKEN_ALONE = re.compile(rf"""(https?://)[^\s/?#:@'"<>]{{{LONG_NAME},}}@""", re.IGNORECASE)
 _IN_QUERY = re.compile(
     r"""([?&](?:token|sig|signature|x-amz-signature|x-amz-security-token|x-amz-credential|\w*password|\w*secret"""
-    r"""|\w*_token|\w*_key|odbc_connect)=)[^\s&#'"<>]+""", re.IGNORECASE,
+    rf"""|\w*_token|[\w-]*{_KEY}|odbc_connect)=)[^\s&#'"<>]+""", re.IGNORECASE,
 )  # fmt: skip
 # As SQLAlchemy splits an address: its password may have a slash.
 _OF_DATABASE = re.compile(r"[\w.+-]+://([^:/]*):([^@]*)@")
@@ -57,7 +57,7 @@ _IN_HEADER = re.compile(
     r"""|(?<![\w-])(?:x-[\w-]*(?:key|token|secret)|api-key))['"]?\s*[:=]\s*(?:b?(?P<quote>['"]))?)"""
     r"""(?:(?P<word>(?:basic|bearer|token|api-?key|negotiate|ntlm|sharedkey)\s+)"""
     r"""|(?:digest|oauth|hmac|aws4-hmac-sha256)\s+)?)"""
-    rf"""(?(quote){_IN_QUOTES}|(?(word)[^\s'",]+|(?(line)(?:="[^"\n]*"|[^\n'"])+|[^\s'",]+)))""", re.IGNORECASE,
+    rf"""(?(quote){_IN_QUOTES}|(?(word)[^\s'",]+|(?(line)(?:="[^"\n]*"|[^\n'"])+|[^\s'",&]+)))""", re.IGNORECASE,
 )  # fmt: skip
 
 

@@ -54,6 +54,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("UID=ann;PWD=a{b  ;x", "UID=ann;PWD=***;x"),
         ("connect to PWD=secret;UID=ann", "connect to PWD=***;UID=ann"),
         ("AccountName=ann;AccountKey=ab+/c==;EndpointSuffix=net", "AccountName=ann;AccountKey=***;EndpointSuffix=net"),
+        ("https://h/x?api_key=b&x-secret-key=c&AccountKey=d", "https://h/x?api_key=***&x-secret-key=***&AccountKey=***"),
+        ("git+https://ghp_0123456789abcdefghij@github.com/a", "git+https://***@github.com/a"),
         ("X-Api-Key: abc, Accept: x", "X-Api-Key: ***, Accept: x"),
         ("{'X-Goog-Api-Key': 'a b', 'x': 1}", "{'X-Goog-Api-Key': '***', 'x': 1}"),
         ("{'X-Auth-Token': b'a', 'api-key': 'b'}", "{'X-Auth-Token': b'***', 'api-key': '***'}"),
@@ -81,6 +83,7 @@ def test_secret_is_known_by_its_place(text: str, shown: str) -> None:
         "https://ann@host/a, models:/diabetes@candidate", "git@github.com:owner/name.git", "sqlite:///a/mlflow.db",
         "RAY_AUTH_MODE=token", "password: a text; set MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN",
         "PWD=/home/ann OLDPWD=/home", "password='', token='', x='a'", "{'password': '', 'x': 'a'}", "x-axis: a",
+        "postgresql://training-service-account@db/runs", "https://h/x?partition_key=2024&sort_key=a", "s3_key=a",
         "pad_token=3 and max_tokens=400", "basic authentication, bearer of the news", "s3://bucket/a@b:c",
     ],
 )  # fmt: skip
@@ -331,7 +334,8 @@ def test_parameter_with_a_secret_is_refused_without_it(value: str, monkeypatch: 
 def test_parameter_that_only_its_default_holds_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "default-word")
     assert Given.parse(["--data=default-word"]).data == "default-word"
-    assert Given.parse(["--data=https://ann@host/rows.csv"]).data == "https://ann@host/rows.csv"
+    for value in ("https://ann@host/rows.csv", "https://host/rows.csv?partition_key=2024"):
+        assert Given.parse([f"--data={value}"]).data == value
 
 
 def test_search_finds_what_the_settings_hold(monkeypatch: pytest.MonkeyPatch) -> None:
