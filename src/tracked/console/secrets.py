@@ -21,43 +21,57 @@ from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
 SHORTEST = 8  # characters of a value that is hidden wherever it stands
-LONG_NAME = 20  # characters of the name in an address without a password, from which it is taken for a token
+BYTES = "surrogateescape"  # how Python takes a setting's bytes that are not UTF-8
+LONG_NAME = 20  # characters of the name in a web address without a password, from which it is taken for a token
 FILES = {"MLFLOW": "~/.mlflow/credentials", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
          "DATABRICKS_CONFIG_FILE": "~/.databrickscfg"}  # fmt: skip
 USER, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
+_KEY = "(?:secret|access|account|api|private|encryption|signing|master|shared|subscription)[_-]?key"
 _SETTING = re.compile(
-    r"(PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|CONNECTION_STRING|(SECRET|ACCESS|ACCOUNT|API|PRIVATE|ENCRYPTION)_?KEY)$"
-    r"|^MYSQL_PWD$", re.IGNORECASE,
-)  # fmt: skip
+    rf"(PASSWORD|PASSWD|PASSPHRASE|_PASS|TOKEN|SECRET|CONNECTION_STRING|{_KEY})$|^MYSQL_PWD$", re.IGNORECASE
+)
 # Of an address: up to its last @, as clients split it; without its scheme, whose length would cost time.
 _IN_ADDRESS = re.compile(r"""(://[^\s/?#:@'"<>]*:)([^\s/?#'"<>]+)@""")
-_TOKEN_ALONE = re.compile(rf"""(://)[^\s/?#:@'"<>]{{{LONG_NAME},}}@""")
+_TOKEN_ALONE = re.compile(rf"""(https?://)[^\s/?#:@'"<>]{{{LONG_NAME},}}@""", re.IGNORECASE)
 _IN_QUERY = re.compile(
     r"""([?&](?:token|sig|signature|x-amz-signature|x-amz-security-token|x-amz-credential|\w*password|\w*secret"""
-    r"""|\w*_token|\w*_key)=)[^\s&#'"<>]+""", re.IGNORECASE,
+    rf"""|\w*_token|[\w-]*{_KEY}|odbc_connect)=)[^\s&#'"<>]+""", re.IGNORECASE,
 )  # fmt: skip
 # As SQLAlchemy splits an address: its password may have a slash.
 _OF_DATABASE = re.compile(r"[\w.+-]+://([^:/]*):([^@]*)@")
-_BY_NAME = re.compile(
-    r"""(\b\w*(?:password|passwd|passphrase|secret|secret_?key|access_?key|api_?key"""
-    r"""|(?:access|auth|session|security|tracking|api|refresh|bearer)_?token|token(?==['"]))"""
-    r"""(?:=|['"]: ?|=['"]|['"]: ?['"]))[^\s'",;&)}\]]+""", re.IGNORECASE,
+# Beside a semicolon, as in a connection string of ODBC: elsewhere, PWD is the working folder.
+_IN_CONNECTION = re.compile(
+    r"""((?<=;)\s?PWD\s?=\s?)(?:\{(?:[^}\n]|\}\})*\}?(?:[ \t]*(?=;))?|[^;\n'"]+(?=;)|[^;\s'"]+)"""
+    r"""|((?<![^\s'"?])PWD=)[^;\s'"]+(?=;)""", re.IGNORECASE,
 )  # fmt: skip
+_IN_QUOTES = r"""(?:\\.|(?!(?P=quote))[^\\\n])+"""
+_BY_NAME = re.compile(
+    rf"""(\b\w*(?:password|passwd|passphrase|secret|{_KEY}"""
+    r"""|(?:access|auth|session|security|tracking|api|refresh|bearer)_?token|token(?==['"]))"""
+    rf"""(?:['"]?\s?[:=]\s?b?(?P<quote>['"])|=|['"]: ?))(?(quote){_IN_QUOTES}|[^\s'",;&)}}\]]+)""", re.IGNORECASE,
+)  # fmt: skip
+# A value in no quotes is one word after some schemes, and the rest of the line after others.
 _IN_HEADER = re.compile(
-    r"""(\bauthorization['"]?\s*[:=]\s*(?:b['"]|['"])?(?:(?:basic|bearer|token)\s+)?)[^\s'",]+""", re.I
-)
+    r"""((?:\bauthorization(?P<line>:[ \t]*(?!b?['"]))|(?:\bauthorization"""
+    r"""|(?<![\w-])(?:x-[\w-]*(?:key|token|secret)|api-key))['"]?\s*[:=]\s*(?:b?(?P<quote>['"]))?)"""
+    r"""(?:(?P<word>(?:basic|bearer|token|api-?key|negotiate|ntlm|sharedkey)\s+)"""
+    r"""|(?:digest|oauth|hmac|aws4-hmac-sha256)\s+)?)"""
+    rf"""(?(quote){_IN_QUOTES}|(?(word)[^\s'",]+|(?(line)(?:="[^"\n]*"|[^\n'"])+|[^\s'",&]+)))""", re.IGNORECASE,
+)  # fmt: skip
 
 
 def hide(text: str) -> str:
     """Replace every secret in a text for people by ``***``; never raises, and a second time changes nothing."""
-    return _IN_HEADER.sub(rf"\1{MASK}", _BY_NAME.sub(rf"\1{MASK}", hide_known(text)))
+    text = _IN_CONNECTION.sub(rf"\1\2{MASK}", hide_known(text))
+    return _IN_HEADER.sub(rf"\1{MASK}", _BY_NAME.sub(rf"\1{MASK}", text))
 
 
 def hide_known(text: str) -> str:
     """Replace the secrets of addresses, and those that this process knows; not what a name says to be one."""
-    if pattern := _compile(*_find()):
-        text = pattern.sub(MASK, text)
+    with suppress(Exception):  # no setting may end a verb; what a place shows is hidden still
+        if pattern := _compile(*_find()):
+            text = pattern.sub(MASK, text)
     return hide_in_addresses(text)
 
 
@@ -66,7 +80,7 @@ def hide_in_addresses(text: str) -> str:
     if "://" not in text:
         return text
     text = _TOKEN_ALONE.sub(rf"\1{MASK}@", _IN_ADDRESS.sub(rf"\1{MASK}@", text))
-    return _IN_QUERY.sub(rf"\1{MASK}", text)
+    return _IN_CONNECTION.sub(rf"\1\2{MASK}", _IN_QUERY.sub(rf"\1{MASK}", text))
 
 
 def _find() -> tuple[frozenset[str], frozenset[tuple[str, str]]]:
@@ -134,20 +148,37 @@ def _compile(values: frozenset[str], pairs: frozenset[tuple[str, str]]) -> re.Pa
         if len(value) >= SHORTEST:
             forms.update(map(_escape, _encode(value)))
     for pair in pairs:
-        plain = ":".join(pair).encode()
-        for encoded in (base64.b64encode(plain), base64.urlsafe_b64encode(plain)):
-            forms.add(re.escape(encoded.decode().rstrip("=")) + "=*")
+        with suppress(UnicodeError):
+            plain = ":".join(pair).encode(errors=BYTES)
+            for encoded in (base64.b64encode(plain), base64.urlsafe_b64encode(plain)):
+                forms.add(re.escape(encoded.decode().rstrip("=")) + "=*")
         forms.add(rf"(?<=:){re.escape(pair[1])}(?=@)")  # in an address that is none by the rules, whatever its length
         if (begin := _split_off(pair[1])) != pair[1]:  # Python takes it for a port, and tells it
             forms.add(rf"(?<=as '){re.escape(begin)}(?=')")
     return re.compile("|".join(sorted(forms, key=len, reverse=True))) if forms else None
 
 
-def _encode(value: str) -> set[str]:
-    """Give the forms in which texts may hold a value."""
-    quoted = {value, quote(value), quote(value, safe=""), quote_plus(value), html.escape(value)}
-    # Among both kinds of quotes, Python escapes one of them.
-    return quoted | {json.dumps(value)[1:-1], repr(value)[1:-1], repr(f'"{value}')[2:-1]}
+def _encode(value: str) -> Iterator[str]:
+    """Give the forms in which texts may hold a value, without those that cannot be made of it."""
+    for make in _FORMS:
+        with suppress(UnicodeError):
+            yield make(value)
+
+
+_FORMS: tuple[Callable[[str], str], ...] = (
+    str,
+    lambda value: quote(value, errors=BYTES),
+    lambda value: quote(value, safe="", errors=BYTES),
+    lambda value: quote_plus(value, errors=BYTES),
+    html.escape,
+    lambda value: json.dumps(value)[1:-1],
+    lambda value: repr(value)[1:-1],
+    lambda value: repr(f'"{value}')[2:-1],  # among both kinds of quotes, Python escapes one of them
+    # Of a value that is not UTF-8, as others show it.
+    lambda value: value.encode(errors=BYTES).decode(errors="replace"),
+    lambda value: value.encode(errors=BYTES).decode("latin-1"),
+    lambda value: repr(value.encode(errors=BYTES))[2:-1],
+)
 
 
 def _escape(form: str) -> str:

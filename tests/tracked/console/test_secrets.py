@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import SRC
+from helpers import ROOT, SRC
 from tracked.console import lines, secrets
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.parameters import Parameters, Text
@@ -45,6 +45,30 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("connection failed: host=db user=ann password=pw dbname=runs",
          "connection failed: host=db user=ann password=*** dbname=runs"),
         ('{"aws_secret_access_key": "abc"}', '{"aws_secret_access_key": "***"}'),
+        ("mssql+pyodbc:///?odbc_connect=DRIVER%3DSQL%3BUID%3Dann%3BPWD%3Dsecret&x=1",
+         "mssql+pyodbc:///?odbc_connect=***&x=1"),
+        ("mssql+pyodbc:///?odbc_connect=DRIVER={ODBC 18};UID=ann;PWD=my secret;Server=db",
+         "mssql+pyodbc:///?odbc_connect=*** 18};UID=ann;PWD=***;Server=db"),
+        ("'UID=ann;PWD=secret' failed; retry", "'UID=ann;PWD=***' failed; retry"),
+        ("UID=ann; Pwd = {p;}}w} ;x", "UID=ann; Pwd = ***;x"),
+        ("UID=ann;PWD=a{b  ;x", "UID=ann;PWD=***;x"),
+        ("connect to PWD=secret;UID=ann", "connect to PWD=***;UID=ann"),
+        ("AccountName=ann;AccountKey=ab+/c==;EndpointSuffix=net", "AccountName=ann;AccountKey=***;EndpointSuffix=net"),
+        ("https://h/x?api_key=b&x-secret-key=c&AccountKey=d", "https://h/x?api_key=***&x-secret-key=***&AccountKey=***"),
+        ("git+https://ghp_0123456789abcdefghij@github.com/a", "git+https://***@github.com/a"),
+        ("X-Api-Key: abc, Accept: x", "X-Api-Key: ***, Accept: x"),
+        ("{'X-Goog-Api-Key': 'a b', 'x': 1}", "{'X-Goog-Api-Key': '***', 'x': 1}"),
+        ("{'X-Auth-Token': b'a', 'api-key': 'b'}", "{'X-Auth-Token': b'***', 'api-key': '***'}"),
+        ("Authorization: ApiKey KEY", "Authorization: ApiKey ***"),
+        ("{'Authorization': 'Negotiate KEY', 'x': 1}", "{'Authorization': 'Negotiate ***', 'x': 1}"),
+        ("{'Authorization': None, 'x': 1}", "{'Authorization': ***, 'x': 1}"),
+        ('-H "Authorization: Other KEY" http://h', '-H "Authorization: ***" http://h'),
+        ('Authorization: Digest username="ann", response="ab"\nx', "Authorization: Digest ***\nx"),
+        ("Authorization: AWS4-HMAC-SHA256 Credential=a/b, Signature=c", "Authorization: AWS4-HMAC-SHA256 ***"),
+        ("password: 'correct horse battery', x", "password: '***', x"),
+        ("login(password=\"it's a\", user='ann')", "login(password=\"***\", user='ann')"),
+        (r'{"password": "a\" b", "x": ""}', '{"password": "***", "x": ""}'),
+        ("password = 'cut off", "password = '***"),
     ],
 )  # fmt: skip
 def test_secret_is_known_by_its_place(text: str, shown: str) -> None:
@@ -58,6 +82,8 @@ def test_secret_is_known_by_its_place(text: str, shown: str) -> None:
         "epoch 3 of 10: val_loss 0.3141, 12 % done", "http://127.0.0.1:5000/#/models/name@champion",
         "https://ann@host/a, models:/diabetes@candidate", "git@github.com:owner/name.git", "sqlite:///a/mlflow.db",
         "RAY_AUTH_MODE=token", "password: a text; set MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN",
+        "PWD=/home/ann OLDPWD=/home", "password='', token='', x='a'", "{'password': '', 'x': 'a'}", "x-axis: a",
+        "postgresql://training-service-account@db/runs", "https://h/x?partition_key=2024&sort_key=a", "s3_key=a",
         "pad_token=3 and max_tokens=400", "basic authentication, bearer of the news", "s3://bucket/a@b:c",
     ],
 )  # fmt: skip
@@ -87,14 +113,17 @@ def test_value_of_a_setting_is_hidden_in_each_form(form: str, monkeypatch: pytes
 @pytest.mark.parametrize(
     "name",
     ["MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SERVE_TOKEN", "PGPASSWORD", "MYSQL_PWD",
-     "DATABRICKS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "MLFLOW_FLASK_SERVER_SECRET_KEY", "OPENAI_API_KEY"],
+     "DATABRICKS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "MLFLOW_FLASK_SERVER_SECRET_KEY", "OPENAI_API_KEY",
+     "SMTP_PASS"],
 )  # fmt: skip
 def test_each_secret_setting_is_known(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "0123456789ab")
     assert hide("it is 0123456789ab.") == "it is ***."
 
 
-@pytest.mark.parametrize("name", ["PWD", "MLFLOW_TRACKING_USERNAME", "AWS_ACCESS_KEY_ID", "TOKENIZERS_PARALLELISM"])
+@pytest.mark.parametrize(
+    "name", ["PWD", "MLFLOW_TRACKING_USERNAME", "AWS_ACCESS_KEY_ID", "TOKENIZERS_PARALLELISM", "BYPASS"]
+)
 def test_other_settings_are_shown(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "/home/ann/project")
     assert hide("in /home/ann/project") == "in /home/ann/project"
@@ -147,6 +176,51 @@ def test_no_text_and_no_password_raises(text: str, password: str) -> None:
         assert len(password) < 8 or "\0" in password or len(once) <= len(text) + 3 * (1 + len(text))
 
 
+NOT_UTF_8 = "p\udce4sswort123"  # as Python takes the bytes p\xe4sswort123
+
+
+@pytest.mark.parametrize(
+    "form",
+    [NOT_UTF_8, repr(NOT_UTF_8), json.dumps(NOT_UTF_8), "p%E4sswort123", "p\ufffdsswort123", "p\xe4sswort123",
+     repr(b"p\xe4sswort123"), base64.b64encode(b"ann:p\xe4sswort123").decode(), f"http://ann:{NOT_UTF_8}@host"],
+)  # fmt: skip
+def test_value_that_is_not_utf_8_is_hidden(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", NOT_UTF_8)
+    shown = hide(f"before {form} after")
+    assert "sswort" not in shown
+    assert form not in shown
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+
+
+def test_form_that_cannot_be_made_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = frozenset({"p\ud800sswort123"}), frozenset({("ann", "\ud800"), ("bob", "hunter2")})
+    monkeypatch.setattr(secrets, "_find", lambda: found)
+    assert hide("p\ud800sswort123, Ym9iOmh1bnRlcjI=") == "***, ***"
+
+
+def test_failing_search_for_secrets_leaves_those_known_by_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise UnicodeEncodeError("utf-8", "hunter2-hunter2", 0, 1, "no")
+
+    monkeypatch.setattr(secrets, "_find", fail)
+    assert hide("at http://ann:pw@host, password='pw'") == "at http://ann:***@host, password='***'"
+
+
+def test_verb_takes_a_setting_that_is_not_utf_8() -> None:
+    command = [sys.executable, str(ROOT / "examples/diabetes/diabetes.py"), "train", "--patience", "-1"]
+    usual, done = (
+        subprocess.run(command, env={**os.environ, **more}, capture_output=True, timeout=120)
+        for more in ({}, {"WIFI_PASSWORD": NOT_UTF_8})
+    )
+    assert done.returncode == usual.returncode == 2
+    assert done.stderr == usual.stderr
+    assert done.stdout == usual.stdout == b""
+    assert usual.stderr.startswith(b"error: patience: '-1' is not allowed; allowed: ")
+    assert usual.stderr.count(b"\n") == 1
+
+
 def test_settings_may_change_meanwhile() -> None:
     ended = threading.Event()
 
@@ -168,10 +242,13 @@ def test_settings_may_change_meanwhile() -> None:
 
 def test_long_text_takes_no_long_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-    code = "from tracked.console.secrets import hide\nfor text in ('a', '://a:', 'x_', 'password', '://', 'a.'):\n"
+    code = "import sys\nfrom tracked.console.secrets import hide\nfor text in sys.argv[1:]:\n"
     code += "    hide(text * (400_000 // len(text)))"
     environment = {**os.environ, "PYTHONPATH": str(SRC)}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=60).returncode == 0
+    texts = ["a", "://a:", "x_", "password", "://", "a.", "x-", "a-a ", ";PWD=", "PWD=", " PWD=", ";PWD={", "://?"]
+    texts += ["password='", "token='", "password: '\"", "authorization:", '="', 'authorization: ="', "authorization=\n"]
+    command = [sys.executable, "-c", code, *texts]
+    assert subprocess.run(command, env=environment, timeout=60).returncode == 0
 
 
 def test_errors_and_lines_have_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
@@ -257,7 +334,8 @@ def test_parameter_with_a_secret_is_refused_without_it(value: str, monkeypatch: 
 def test_parameter_that_only_its_default_holds_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "default-word")
     assert Given.parse(["--data=default-word"]).data == "default-word"
-    assert Given.parse(["--data=https://ann@host/rows.csv"]).data == "https://ann@host/rows.csv"
+    for value in ("https://ann@host/rows.csv", "https://host/rows.csv?partition_key=2024"):
+        assert Given.parse([f"--data={value}"]).data == value
 
 
 def test_search_finds_what_the_settings_hold(monkeypatch: pytest.MonkeyPatch) -> None:
