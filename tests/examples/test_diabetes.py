@@ -386,4 +386,4 @@ def test_example_has_fewer_than_150_lines() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     lines = {path.name: len(path.read_text().splitlines()) for path in files if not path.is_symlink()}
     assert lines["diabetes.py"] < 150
-    assert sum(lines.values()) <= 310
+    assert sum(lines.values()) <= 330

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ from tracked.console.lines import one_line
 from tracked.runs.credentials import explain_unknown, name_user, read_status
 
 ANSWER_SECONDS = 4  # time limit of the first call: a mistyped address is refused within ten seconds
+ASK_PAUSE = 0.5  # seconds
 PERMANENT = {
     "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_STATE",
     "PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED", "ENDPOINT_NOT_FOUND", "FEATURE_DISABLED",
@@ -100,7 +102,9 @@ def _server_version(address: str) -> str:
 
 
 def ask(address: str, method: str, path: str, fields: Mapping[str, Any] | None = None) -> int:
-    """Make a request of a server once; returns the status of its answer, 0 from a store that is no server.
+    """Make a request of a server; returns the status of its answer, 0 from a store that is no server.
+
+    A connection that breaks is tried again, as one that was kept may be closed by now; all within a few seconds.
 
     Args:
         fields: sent as JSON; None for no body.
@@ -108,8 +112,16 @@ def ask(address: str, method: str, path: str, fields: Mapping[str, Any] | None =
     Raises:
         UserError: if the server does not answer.
     """
+    start = time.monotonic()
     try:
-        answer = _request(address, method, path, fields)
+        while True:
+            try:
+                answer = _request(address, method, path, fields)
+                break
+            except Exception:
+                if time.monotonic() - start > ANSWER_SECONDS / 2:
+                    raise
+                time.sleep(ASK_PAUSE)
     except Exception as error:  # whatever a connection raises, the work cannot begin
         name = "MLFLOW_TRACKING_URI" if address == tracking_uri() else "MLFLOW_REGISTRY_URI"
         reason = f"{address!r} does not answer ({one_line(error)})"
