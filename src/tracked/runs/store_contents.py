@@ -133,35 +133,48 @@ class StoreContents:
         Raises:
             RunFailed: if the store keeps failing.
         """
-        client = mlflow.MlflowClient()
         self.read_experiments()
+        of_runs = [*run_ids]
+        of_models = self._refresh_models(of_runs, model_ids)
         conditions = [f"attributes.start_time >= {max(0, self.seen_until[0] - SKEW)}"]
-        for run_id in run_ids:
-            if run := get_or_none(f"reading run {run_id} again", partial(client.get_run, run_id)):
+        for run_id in of_runs:
+            if run := get_or_none(f"reading run {run_id} again", partial(mlflow.MlflowClient().get_run, run_id)):
                 self.add_run(run)
             else:
                 self.runs.pop(run_id, None)
             conditions += [f"tags.`{tag}` = '{run_id}'" for tag in NAMING_TAGS]
-        for model_id in model_ids:
-            model = get_or_none(f"reading model {model_id} again", partial(client.get_logged_model, model_id))
-            if model:
-                self.add_model(model)
-            else:
-                self.forget_model(model_id)
-            conditions.append(f"tags.{MODEL_ID} = '{model_id}'")
+        conditions += [f"tags.{MODEL_ID} = '{model_id}'" for model_id in of_models]
         for condition in conditions:
             for run in search_runs([*self.experiments], condition):
                 self.add_run(run)
-        self._read_new_versions()
+        self._read_new_versions(of_runs, of_models)
 
-    def _read_new_versions(self) -> None:
-        """Read the versions that were made or changed since, the newest first."""
-        since = self.seen_until[1]
+    def _refresh_models(self, run_ids: Iterable[str], model_ids: Iterable[str]) -> set[str]:
+        """Read again some stored models; returns their ids."""
+        for model_id in model_ids:
+            call = partial(mlflow.MlflowClient().get_logged_model, model_id)
+            if model := get_or_none(f"reading model {model_id} again", call):
+                self.add_model(model)
+            else:
+                self.forget_model(model_id)
+        return {*model_ids}
+
+    def _read_new_versions(self, run_ids: Iterable[str], model_ids: Iterable[str]) -> None:
+        """Read the versions that were made or changed since, and whenever those of some runs and stored models.
+
+        The newest come first: those of a clock that is fast before all others.
+        """
+        since = min(self.seen_until[1], round(time.time() * 1000)) - SKEW
         search = partial(mlflow.MlflowClient().search_model_versions, max_results=100)
         for version in pages("reading the newest versions", search):
             if (version.last_updated_timestamp or 0) < since:
                 break
             self.add_version(version)
+        conditions = [f"run_id = '{run_id}'" for run_id in run_ids]
+        conditions += [f"source_path LIKE '%{one.removeprefix('m-')}%'" for one in (*run_ids, *model_ids)]
+        for condition in conditions:
+            for version in pages(f"looking for versions with {condition}", partial(search, condition)):
+                self.add_version(version)
 
 
 def read() -> StoreContents:

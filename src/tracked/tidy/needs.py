@@ -1,11 +1,7 @@
 """What needs a training: a version, an alias, another record that names it, or people who have pinned it."""
 
-import json
-from collections.abc import Iterable
-
 from tracked.experiment import Experiment
 from tracked.runs.queries import MlflowRun
-from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import MODEL_VERSIONS, REGISTERED, STORED_BY
 from tracked.runs.store_contents import MlflowModel, StoreContents, tags_of
 from tracked.tidy import settled
@@ -20,31 +16,17 @@ def list_own_models(view: StoreContents, run: MlflowRun) -> list[MlflowModel]:
 def explain_version(view: StoreContents, run: MlflowRun) -> str:
     """Explain which version a training may have; empty if it is known to have none.
 
-    A training that has registered a version which is missing had it deleted, unless this is another registry: it is the
-    same one if it still has a version of that name by a run of this store.
+    A version that is not found was deleted, or is in another registry: nothing in a store tells which.
     """
     own = list_own_models(view, run)
     for one_id in (run.info.run_id, *(model.model_id for model in own)):
         if found := sorted(name for name in view.list_namers(one_id) if name.startswith("version ")):
             return f"{found[0]} needs it"
-    registered = [*_read_links(own)]
-    if number := run.data.tags.get(REGISTERED):
-        registered.append((read_parameters(run).get("model_name", ""), number))
-    for name, number in registered:
-        here = [one for (other, _), one in view.versions.items() if other == name and one.run_id in view.runs]
-        if (name, number) in view.versions or not here:
-            return f"its version {number} of {name} cannot be shown to be deleted"
+    if REGISTERED in run.data.tags:
+        return "its version may be in another registry"
+    if linked := [model.model_id for model in own if tags_of(model).get(MODEL_VERSIONS)]:
+        return f"model {linked[0]} says that a version has it"
     return ""
-
-
-def _read_links(models: Iterable[MlflowModel]) -> Iterable[tuple[str, str]]:
-    """Read the names and numbers of versions in the tags of stored models; an unknown form is a version, too."""
-    for model in models:
-        if tag := tags_of(model).get(MODEL_VERSIONS):
-            try:
-                yield from [(str(link["name"]), str(link["version"])) for link in json.loads(tag)]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                yield "?", "?"
 
 
 def explain_need(owner: Experiment, view: StoreContents, run: MlflowRun, cutoff: int) -> str:

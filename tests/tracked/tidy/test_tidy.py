@@ -1,7 +1,9 @@
 """The verb tidy: what it removes, and what it never does."""
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -149,13 +151,13 @@ def test_model_without_a_version_goes_with_its_record(made: MadeUp) -> None:
     assert made.files(run_id) == {"history.csv"}
 
 
-def test_model_whose_version_was_deleted_goes(made: MadeUp) -> None:
+def test_model_whose_version_is_not_found_stays_as_another_registry_may_have_it(made: MadeUp) -> None:
     made.registered(0.1)
     run_id, model_id, number = made.registered()
     made.client.delete_model_version("diabetes", number)
     tidy()
-    assert not has_model(model_id)
-    assert made.files(run_id) == {"history.csv"}
+    assert has_model(model_id)
+    assert made.files(run_id) == TRAINED
 
 
 def hold_directly(made: MadeUp, run_id: str, model_id: str) -> None:
@@ -261,6 +263,41 @@ def test_what_something_needs_since_the_list_is_kept(
     assert has_model(model_id)
     assert made.files(run_id) == TRAINED
     assert f"kept stored model {model_id}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "hold", [hold_directly, hold_without_a_run, hold_by_its_checkpoint], ids=lambda one: one.__name__
+)
+@pytest.mark.parametrize("clock", ["fast", "slow"])
+def test_version_since_the_list_is_found_whatever_the_clocks_say(
+    made: MadeUp, store: str, monkeypatch: pytest.MonkeyPatch, hold: Callable[[MadeUp, str, str], None], clock: str
+) -> None:
+    made.registered()
+    run_id = made.closed()
+    model_id = made.model(run_id)
+    remove, hour = removal.remove, 3_600_000
+    set_versions_clock(store, hour if clock == "fast" else 0)
+
+    def hold_first(*arguments: object) -> str:
+        if not held:
+            held.append(hold(made, run_id, model_id))
+            if clock == "slow":
+                set_versions_clock(store, -hour, "storage_location like '%' || ? || '%'", model_id)
+                set_versions_clock(store, -hour, "storage_location like '%' || ? || '%'", run_id)
+        return remove(*arguments)
+
+    held: list[None] = []
+    monkeypatch.setattr(tracked_tidy, "remove", hold_first)
+    tidy()
+    assert has_model(model_id)
+    assert made.files(run_id) == TRAINED
+
+
+def set_versions_clock(store: str, milliseconds: int, where: str = "1", *values: str) -> None:
+    """Move the times of versions, as a machine with another clock would have written them."""
+    with closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as database, database:
+        change = f"UPDATE model_versions SET last_updated_time = last_updated_time + {milliseconds} WHERE {where}"
+        database.execute(change, values)
 
 
 def test_training_that_is_resumed_since_the_list_is_kept(made: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
