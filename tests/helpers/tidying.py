@@ -115,7 +115,9 @@ class MadeUp:
         """Make a training with a version; returns the ids of run and model, and the number."""
         run_id = self.training(value)
         model_id = self.model(run_id)
-        number = self.version(run_id, f"models:/{model_id}", tags={"best_epoch": "1", "data_digest": DIGEST})
+        number = self.version(
+            run_id, f"models:/{model_id}", tags={"best_epoch": "1", "data_digest": DIGEST, "experiment": NAME}
+        )
         self.tag(run_id, registered_version=number)
         return run_id, model_id, number
 

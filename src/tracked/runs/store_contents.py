@@ -15,6 +15,7 @@ import mlflow
 from mlflow.entities import Experiment as MlflowExperiment
 from mlflow.entities import LoggedModel, ViewType
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as DESCRIPTION
 
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
@@ -37,6 +38,8 @@ NAMING_TAGS = (
 )  # fmt: skip
 # Verbs whose tags name the models that they take; of other runs, search results lack the model inputs.
 WITHOUT_MODEL = {"train", "find_rate", "search", "replay", "compare", "promote", "rollback", "unfinished", "tidy"}
+ENDED = ("FINISHED", "FAILED", "KILLED")
+AT_ONCE = 200  # runs that are read in one query
 SKEW = 60_000  # milliseconds by which the clocks of clients may differ
 
 
@@ -73,7 +76,7 @@ class StoreContents:
         inputs = run.inputs.dataset_inputs if run.inputs else []
         texts = [*data.tags.values(), *data.params.values(), *(f"{one.dataset.source}" for one in inputs)]
         verb = data.tags.get(VERB)
-        is_new = run_id not in self.runs or self.runs[run_id].info.status == "RUNNING"
+        is_new = run_id not in self.runs or self.runs[run_id].info.status not in ENDED
         if verb not in WITHOUT_MODEL and MODEL_ID not in data.tags and is_new:
             call = partial(mlflow.MlflowClient().get_run, run_id)
             whole = with_retries(f"reading run {run_id}", call)
@@ -128,7 +131,7 @@ class StoreContents:
             self.add_names(f"experiment {experiment.experiment_id}", (experiment.tags or {}).values())
 
     def refresh(self, run_ids: Iterable[str], model_ids: Iterable[str]) -> None:
-        """Read again some runs and stored models, and what has come to name them since.
+        """Read again some runs and stored models, and what has come to name them since; and what has not ended.
 
         Raises:
             RunFailed: if the store keeps failing.
@@ -144,20 +147,31 @@ class StoreContents:
                 self.runs.pop(run_id, None)
             conditions += [f"tags.`{tag}` = '{run_id}'" for tag in NAMING_TAGS]
         conditions += [f"tags.{MODEL_ID} = '{model_id}'" for model_id in of_models]
+        conditions += [f"tags.`{DESCRIPTION}` LIKE '%{one}%'" for one in (*of_runs, *of_models)]
+        running = [run_id for run_id, run in self.runs.items() if run.info.status not in ENDED]
+        for start in range(0, len(running), AT_ONCE):
+            ids = ", ".join(f"'{run_id}'" for run_id in running[start : start + AT_ONCE])
+            conditions.append(f"attributes.run_id IN ({ids})")
         for condition in conditions:
             for run in search_runs([*self.experiments], condition):
                 self.add_run(run)
         self._read_new_versions(of_runs, of_models)
 
     def _refresh_models(self, run_ids: Iterable[str], model_ids: Iterable[str]) -> set[str]:
-        """Read again some stored models; returns their ids."""
-        for model_id in model_ids:
-            call = partial(mlflow.MlflowClient().get_logged_model, model_id)
+        """Read again some stored models, and all of some runs, also those that were stored since; returns their ids."""
+        found, client = set[str](), mlflow.MlflowClient()
+        for run_id in run_ids:
+            search = partial(client.search_logged_models, [*self.experiments], f"source_run_id = '{run_id}'")
+            for model in pages(f"looking for models of run {run_id}", search):
+                self.add_model(model)
+                found.add(model.model_id)
+        for model_id in {*model_ids} - found:
+            call = partial(client.get_logged_model, model_id)
             if model := get_or_none(f"reading model {model_id} again", call):
                 self.add_model(model)
             else:
                 self.forget_model(model_id)
-        return {*model_ids}
+        return {*model_ids} | found
 
     def _read_new_versions(self, run_ids: Iterable[str], model_ids: Iterable[str]) -> None:
         """Read the versions that were made or changed since, and whenever those of some runs and stored models.

@@ -44,6 +44,8 @@ def explain_need(
     attempts, token = run_folder.read_attempts(folder), read_launch(run).get("token")
     if folder.is_symlink() or not token or attempts[-1:] != [token]:
         return "its last attempt is not known to be this run's"
+    if foreign := run_folder.list_foreign(folder, run_folder.compile_own_files(file_patterns(owner, run))):
+        return f"it has files of others, such as {foreign[0]}"
     if REGISTERED in run.data.tags or not trainings.has_checkpoint(folder) or _is_stored(run, folder):
         return ""
     if run.info.run_id not in beyond:
@@ -92,7 +94,7 @@ def find_things(
             reason = explain_need(owner, view, run, folder, beyond, cutoff)
             if not reason and (holder := run_folder.find_holder(folder)):
                 reason = f"{holder} holds it"
-            size = sum(path.lstat().st_size for path in folder.rglob("*"))
+            size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
         except OSError as error:
             reason, size = f"it cannot be read ({one_line(error)})", 0
         if reason:

@@ -45,6 +45,7 @@ def generalize(reason: str) -> str:
     reason = re.sub(r"^registered model \S+", "a registered model", reason)
     reason = re.sub(r"^version \S+ \S+", "a version", reason)
     reason = re.sub(r"\b(run|model|experiment|evaluation) (m-)?[0-9a-f]{32}\b", r"a \1", reason)
+    reason = re.sub(r"files of others, such as .*", "files of others", reason)
     return re.sub(r"version \S+ of \S+", "version", reason)
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -63,6 +64,31 @@ def find_root(experiment: str, tracking_uri: str) -> Path:
     if scheme in ("", "file"):
         return Path(unquote(urlsplit(tracking_uri).path)).absolute().parent / "snapshots"
     return find_state_folder(experiment) / "snapshots"
+
+
+def compile_own_files(files: Sequence[str]) -> re.Pattern[str]:
+    """Compile the pattern of all names of a training's files.
+
+    Args:
+        files: patterns of the names of the experiment's files, beside ``OWN_FILES``.
+    """
+    return re.compile(rf"(partial-)?({'|'.join((*OWN_FILES, *files))})|{KERAS_TEMPORARY}")
+
+
+def list_foreign(folder: Path, ours: re.Pattern[str]) -> list[str]:
+    """List what :func:`empty_folder` would leave, by name.
+
+    Raises:
+        OSError: if the folder cannot be read.
+    """
+    left = []
+    for path in sorted(folder.iterdir()):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) and ASIDE.fullmatch(path.name):
+            left += [f"{path.name}/{name}" for name in list_foreign(path, ours)]
+        elif path.name not in (LOCK, ATTEMPTS) and not (stat.S_ISREG(mode) and ours.fullmatch(path.name)):
+            left.append(path.name)
+    return left
 
 
 def empty_folder(folder: Path, ours: re.Pattern[str]) -> list[str]:

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import Self
 
 from tracked.console.lines import warn
 from tracked.training.holder import Holder
-from tracked.training.run_folder import ATTEMPTS, KERAS_TEMPORARY, LOCK, OWN_FILES, empty_folder, last_holder
+from tracked.training.run_folder import ATTEMPTS, LOCK, compile_own_files, empty_folder, last_holder
 
 RETRY_SECONDS = 0.5  # a listing holds the lock for a moment, and a new holder writes its name after locking
 
@@ -31,7 +30,7 @@ class RunFolderLock:
     """
 
     def __init__(self, files: Sequence[str] = ()) -> None:
-        self._own_files = re.compile(rf"(partial-)?({'|'.join((*OWN_FILES, *files))})|{KERAS_TEMPORARY}")
+        self._own_files = compile_own_files(files)
         self.folder: Path | None = None
         self._descriptor = -1
 

@@ -16,7 +16,7 @@ from helpers.tidying import MadeUp
 from helpers.verbs import Verb
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.signals import Signals
-from tracked.runs import artifact_files, sight
+from tracked.runs import artifact_files, sight, store_contents
 from tracked.tidy import removal, tracked_tidy
 from tracked.training.run_folder_lock import RunFolderLock
 
@@ -243,7 +243,7 @@ def test_what_something_needs_is_kept(made: MadeUp, hold: Callable[[MadeUp, str,
     assert made.files(free) == {"history.csv"}  # something did go
 
 
-@pytest.mark.parametrize("hold", HOLDERS[:10] + HOLDERS[11:], ids=lambda hold: hold.__name__)
+@pytest.mark.parametrize("hold", HOLDERS, ids=lambda hold: hold.__name__)
 def test_what_something_needs_since_the_list_is_kept(
     made: MadeUp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     hold: Callable[[MadeUp, str, str], None],
@@ -263,6 +263,58 @@ def test_what_something_needs_since_the_list_is_kept(
     assert has_model(model_id)
     assert made.files(run_id) == TRAINED
     assert f"kept stored model {model_id}: " in capsys.readouterr().out
+
+
+def describe_the_training(made: MadeUp, older: str, run_id: str, model_id: str) -> None:
+    made.tag(older, **{"mlflow.note.content": f"as good as #/experiments/0/runs/{run_id}"})
+
+
+def describe_the_model(made: MadeUp, older: str, run_id: str, model_id: str) -> None:
+    made.tag(older, **{"mlflow.note.content": f"see {model_id}."})
+
+
+def take_the_model(made: MadeUp, older: str, run_id: str, model_id: str) -> None:
+    made.client.log_inputs(older, models=[LoggedModelInput(model_id)])
+
+
+def take_the_model_and_end(made: MadeUp, older: str, run_id: str, model_id: str) -> None:
+    take_the_model(made, older, run_id, model_id)
+    made.client.set_terminated(older)
+
+
+def name_it_in_a_tag(made: MadeUp, older: str, run_id: str, model_id: str) -> None:
+    made.tag(older, liked=run_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        (describe_the_training, "FINISHED"),
+        (describe_the_model, "FINISHED"),
+        (take_the_model, "RUNNING"),
+        (take_the_model_and_end, "RUNNING"),
+        (name_it_in_a_tag, "RUNNING"),
+    ],
+)
+def test_what_an_older_run_has_come_to_name_since_the_list_is_kept(
+    made: MadeUp, monkeypatch: pytest.MonkeyPatch, name: Callable[[MadeUp, str, str, str], None], status: str
+) -> None:
+    older = made.run("look", status=status)
+    run_id = made.closed()
+    model_id = made.model(run_id)
+    remove = removal.remove
+
+    def name_first(*arguments: object) -> str:
+        if not named:
+            named.append(name(made, older, run_id, model_id))
+        return remove(*arguments)
+
+    named: list[None] = []
+    monkeypatch.setattr(store_contents, "SKEW", -1000)  # the older run began before what is read for its start
+    monkeypatch.setattr(tracked_tidy, "remove", name_first)
+    tidy()
+    assert has_model(model_id)
+    assert made.files(run_id) == TRAINED
 
 
 @pytest.mark.parametrize(
@@ -534,3 +586,16 @@ def test_all_experiments_are_tidied_together_with_bytes_by_experiment(
     printed = capsys.readouterr().out
     assert "another: 1 x checkpoint, " in printed
     assert "tidied: 1 x checkpoint, " in printed
+
+
+def test_run_folder_with_files_of_others_stays_whole(made: MadeUp, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id, *_ = made.registered()
+    folder = made.folder(run_id)
+    (folder / "notes.txt").write_text("mine")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"}
+    tidy()
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "lock"} == before
+    assert "kept 1: run folder: it has files of others" in capsys.readouterr().out
+    (folder / "notes.txt").unlink()
+    tidy()
+    assert not folder.exists()
