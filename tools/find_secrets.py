@@ -34,13 +34,14 @@ SHORTEST = 8  # characters: others would be found everywhere
 
 def make_forms(secret: str) -> dict[bytes, str]:
     """Make the byte strings that show a secret, with the name of each form."""
-    plain = secret.encode()
+    plain = secret.encode(errors="surrogateescape")
     forms = {
-        secret.encode("latin-1", "ignore"): "Latin-1", secret.encode("utf-16-le"): "UTF-16",
-        secret.encode("utf-32-le"): "UTF-32", plain.hex().encode(): "hexadecimal",
-        json.dumps(secret)[1:-1].encode(): "JSON", repr(secret)[1:-1].encode(): "escaped",
-        quote(secret, safe="").encode(): "quoted", quote_plus(secret).encode(): "quoted",
-        html.escape(secret).encode(): "HTML",
+        secret.encode("latin-1", "ignore"): "Latin-1", secret.encode("utf-16-le", "surrogatepass"): "UTF-16",
+        secret.encode("utf-32-le", "surrogatepass"): "UTF-32", plain.hex().encode(): "hexadecimal",
+        json.dumps(secret)[1:-1].encode(): "JSON", repr(secret)[1:-1].encode(errors="surrogateescape"): "escaped",
+        quote(secret, safe="", errors="surrogateescape").encode(): "quoted",
+        quote_plus(secret, errors="surrogateescape").encode(): "quoted",
+        html.escape(secret).encode(errors="surrogateescape"): "HTML",
         plain: "plain",
     }  # fmt: skip
     for shift in range(3):  # wherever it begins within what is encoded, as after "Basic user:"

@@ -36,7 +36,7 @@ _IN_ADDRESS = re.compile(r"""(://[^\s/?#:@'"<>]*:)([^\s/?#'"<>]+)@""")
 _TOKEN_ALONE = re.compile(rf"""(https?://)[^\s/?#:@'"<>]{{{LONG_NAME},}}@""", re.IGNORECASE)
 _IN_QUERY = re.compile(
     r"""([?&](?:token|sig|signature|x-amz-signature|x-amz-security-token|x-amz-credential|\w*password|\w*secret"""
-    rf"""|\w*_token|[\w-]*{_KEY}|odbc_connect)=)[^\s&#'"<>]+""", re.IGNORECASE,
+    rf"""|\w*_token|[\w-]*{_KEY}|odbc_connect)=)[^\s&#'"<>\\]+""", re.IGNORECASE,
 )  # fmt: skip
 # As SQLAlchemy splits an address: its password may have a slash.
 _OF_DATABASE = re.compile(r"[\w.+-]+://([^:/]*):([^@]*)@")

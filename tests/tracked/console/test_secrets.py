@@ -11,7 +11,7 @@ from typing import Annotated
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import ROOT, SRC
@@ -167,6 +167,7 @@ def test_files_of_credentials_are_known_and_damaged_ones_ignored(home: Path, mon
     assert hide("AKIA0123 s3cret/s3cret+x") == "AKIA0123 ***"
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_text_and_no_password_raises(text: str, password: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
