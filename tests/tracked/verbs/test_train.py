@@ -606,7 +606,7 @@ def test_token_that_expires_before_the_registration_is_told_as_such(
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_model_version", refuse)
     with pytest.raises(
-        RunFailed, match=r"^MLFLOW_TRACKING_USERNAME: .*\(401\).*; all that was trained is kept$"
+        RunFailed, match=r"^MLFLOW_TRACKING_USERNAME: .*\(401\).*; all that was trained is kept"
     ) as error:
         run_train(f"--data={reviews_csv}", "--epochs=1")
     assert not isinstance(error.value, NameRefused)
