@@ -31,7 +31,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
         found = plan.make(experiment, parameters, names, roots)
         tracked_tidy.tell(found, parameters)
         things = tracked_tidy.choose(found, parameters)
-        if not (parameters.yes and things):
+        if not parameters.yes:
             if own:
                 run_start.name_run(experiment, own, "tidy")
             advice = ["nothing was removed; to remove it: --yes true"] if things else []
