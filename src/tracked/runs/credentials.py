@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit
 
-import requests
 from mlflow.exceptions import MlflowException
 
 UNKNOWN = {"UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"}  # the server does not know who asks (HTTP's 401)
@@ -22,8 +21,8 @@ def read_status(error: BaseException | None) -> int:
     """
     if isinstance(error, MlflowException):
         return 401 if error.error_code in UNKNOWN else 403 if error.error_code in NO_RIGHT else 0
-    answer = error.response if isinstance(error, requests.HTTPError) else None
-    return 0 if answer is None else int(answer.status_code)
+    answer = getattr(error, "response", None)  # of an HTTPError of the package that MLflow sends files with
+    return int(getattr(answer, "status_code", 0))
 
 
 def is_denied(error: BaseException | None) -> bool:
