@@ -141,7 +141,7 @@ def start_or_resume(
             require_short_name(parameters.model_name)
         tell_parameters(parameters, is_new=plan is None)
         place = rights.require_run(plan.run if plan else None, "resume")
-        if plan and versions.find_versions(plan.id):  # only its alias may be missing
+        if plan and versions.find_versions_by_run([plan.id])[plan.id]:  # only its alias may be missing
             rights.require_alias(parameters.model_name, CANDIDATE)
         else:
             rights.require_new_version(parameters.model_name, place, CANDIDATE)

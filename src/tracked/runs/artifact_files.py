@@ -86,9 +86,8 @@ def _delete_once(uri: str, path: str) -> None:
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether a server will refuse however often it is asked; of artifacts it tells so by HTTP's status alone."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return is_permanent_error(error) or status in (401, 403) or isinstance(error, PermissionError)
+    """Whether a server, or a disk, will refuse however often it is asked."""
+    return is_permanent_error(error) or isinstance(error, PermissionError)
 
 
 def digest(uri: str, path: str) -> str:

@@ -158,18 +158,8 @@ def _resume_command(run_id: str, active: mlflow.ActiveRun, name: str = "") -> st
         manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "local")  # the only one without a tag
         options = [] if manager == "conda" else ["--env-manager", manager]
         entry = [] if active.data.tags[ENTRY_POINT] == "main" else ["-e", active.data.tags[ENTRY_POINT]]
-        return shlex.join(
-            [
-                "mlflow",
-                "run",
-                str(Path.cwd()),
-                *entry,
-                "--run-id",
-                run_id,
-                *options,
-                *(["-P", f"model_name={name}"] if name else []),
-            ]
-        )
+        more = ["-P", f"model_name={name}"] if name else []
+        return shlex.join(["mlflow", "run", str(Path.cwd()), *entry, "--run-id", run_id, *options, *more])
     here = Path.cwd()
     python, script = (
         str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -38,6 +38,18 @@ def name_user(address: str) -> str:
     return f"the owner of {TOKEN}" if token else f"somebody without {USERNAME}"
 
 
+def explain_unreadable(parameter: str, what: str, kind: str, address: str) -> str:
+    """Explain in a line why something cannot be read: a server with users says 403 of what does not exist, too.
+
+    Args:
+        kind: what else may be named, as "a run".
+    """
+    who = name_user(address)
+    return (
+        f"{parameter}: {who} may not read {what} (403), or it does not exist; allowed: {kind} with READ for this user"
+    )
+
+
 def explain_unknown(address: str) -> str:
     """Explain in a line, which begins with the setting to change, why a server does not know who asks."""
     user, token = _read(address)

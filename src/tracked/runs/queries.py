@@ -19,8 +19,8 @@ from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import schema
-from tracked.runs.connection import mlflow_run_id
-from tracked.runs.credentials import name_user, read_status
+from tracked.runs.connection import mlflow_run_id, tracking_uri
+from tracked.runs.credentials import explain_unreadable, read_status
 from tracked.runs.outbox import with_retries
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import (
@@ -32,6 +32,7 @@ from tracked.runs.schema import (
     VERB,
     name_experiment,
 )
+from tracked.runs.store_pages import pages
 
 MlflowRun: TypeAlias = Run  # a run in the store; a writer.Run is being logged
 MONITOR = "val_loss"  # the default of Keras's EarlyStopping
@@ -190,11 +191,8 @@ def find_experiment(name: str) -> MlflowExperiment:
             match = client.get_experiment_by_name(value)
     except MlflowException as error:
         if read_status(error) == 403:
-            who = name_user(str(mlflow.get_tracking_uri()))
-            raise UserError(
-                f"experiment: {who} may not read {value!r} (403), or it does not exist; allowed: an experiment "
-                "with READ for this user"
-            ) from None
+            reason = explain_unreadable("experiment", repr(value), "an experiment", tracking_uri())
+            raise UserError(reason) from None
     if match is None or match.lifecycle_stage != "active":
         raise refusal("experiment", value, "the name of an experiment that exists and is not deleted")
     return match
@@ -209,12 +207,7 @@ def find_experiments(name: str) -> list[MlflowExperiment]:
     """
     if name != ALL:
         return [find_experiment(name)]
-    search = partial(mlflow.MlflowClient().search_experiments, max_results=1000)
-    found, token = list[MlflowExperiment](), None
-    while token != "":
-        page = with_retries("reading the experiments", partial(search, page_token=token))
-        found += page
-        token = page.token or ""
+    found = list(pages("reading the experiments", mlflow.MlflowClient().search_experiments))
     if not found:
         raise refusal("experiment", name, "a store with an experiment")
     return found
@@ -258,11 +251,8 @@ def read_runs(owner: Experiment, ids: Sequence[str], parameter: str) -> Training
             run = client.get_run(run_id)
         except MlflowException as error:
             if read_status(error) == 403:
-                who = name_user(str(mlflow.get_tracking_uri()))
-                raise UserError(
-                    f"{parameter}: {who} may not read run {run_id!r} (403), or it does not exist; allowed: a run with "
-                    "READ for this user"
-                ) from None
+                reason = explain_unreadable(parameter, f"run {run_id!r}", "a run", tracking_uri())
+                raise UserError(reason) from None
             raise UserError(
                 f"{parameter}: {run_id!r} cannot be found ({one_line(error)}); allowed: a run that exists"
             ) from None

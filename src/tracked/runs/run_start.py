@@ -24,7 +24,7 @@ from tracked.runs.connection import (
     single_calls,
     tracking_uri,
 )
-from tracked.runs.credentials import is_denied, name_user
+from tracked.runs.credentials import explain_unreadable, is_denied
 from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
 from tracked.runs.run_calls import set_tags
@@ -102,10 +102,8 @@ def read_run(run_id: str) -> MlflowRun:
     except RunFailed as error:
         run = None
         if is_denied(error.__cause__):
-            raise UserError(
-                f"{RUN_ID_SETTING}: {name_user(tracking_uri())} may not read run {run_id!r} (403), or it does not "
-                "exist; allowed: a run with READ for this user"
-            ) from None
+            reason = explain_unreadable(RUN_ID_SETTING, f"run {run_id!r}", "a run", tracking_uri())
+            raise UserError(reason) from None
     if run is None or run.info.lifecycle_stage != "active":
         fault = f"{RUN_ID_SETTING}: no run can begin, as there is no run {run_id!r}"
         raise UserError(f"{fault}; allowed: a run that exists and is not deleted")

@@ -5,14 +5,13 @@ from functools import partial
 from typing import Any
 
 import mlflow
-from mlflow.entities import ViewType
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from tracked.runs.outbox import with_retries
-from tracked.runs.queries import MlflowRun
 
 
-def search_runs(experiment_ids: list[str], condition: str) -> Iterable[MlflowRun]:
+def search_runs(experiment_ids: list[str], condition: str) -> Iterable[Run]:
     """Search runs, deleted ones too."""
     search = partial(
         mlflow.MlflowClient().search_runs, experiment_ids, condition, run_view_type=ViewType.ALL, max_results=1000

@@ -14,7 +14,6 @@ from tracked.experiment import Dataset, Experiment
 from tracked.resume import resume_parameters, resume_plan, training_status
 from tracked.runs import queries, run_parameters, run_start, versions
 from tracked.runs.connection import mlflow_run_id, tracking_uri
-from tracked.runs.outbox import with_retries
 from tracked.runs.queries import MlflowRun
 from tracked.runs.schema import CODE, DATA_DIGEST, DATA_SOURCE, REGISTERED, SPACE, VERB, WINNER_RUN_ID, name_experiment
 from tracked.search import search_status
@@ -156,7 +155,7 @@ def _has_version(run: MlflowRun) -> bool:
     winner = run.data.tags.get(WINNER_RUN_ID)
     if REGISTERED in run.data.tags or not winner:
         return REGISTERED in run.data.tags
-    return bool(with_retries("finding model versions", partial(versions.find_versions, winner)))
+    return bool(versions.find_versions_by_run([winner])[winner])
 
 
 def require_same(plan: SearchPlan, data: Dataset, code: str) -> None:
