@@ -92,11 +92,10 @@ def make_key(owner: Experiment, part: Part, trained_on: TrainedOn) -> str:
 
 def find_kept(owner: Experiment, key: str, predictions: pd.DataFrame, folder: Path) -> dict[str, pd.DataFrame] | None:
     """Read the predictions of the newest evaluation with the same key; None if there are none that can be used."""
-    found = evaluations.search_verb(owner, "evaluate", evaluations.FINISHED, f"tags.{BASELINE_KEY} = '{key}'")
-    runs = evaluations.keep_trusted(found, "")
-    if not runs:
+    kept = evaluations.find_newest(owner, f"tags.{BASELINE_KEY} = '{key}'")
+    if kept is None:
         return None
-    download = partial(mlflow.artifacts.download_artifacts, run_id=runs[0].info.run_id, dst_path=str(folder / "kept"))
+    download = partial(mlflow.artifacts.download_artifacts, run_id=kept.info.run_id, dst_path=str(folder / "kept"))
     (folder / "kept").mkdir(exist_ok=True)
     try:
         paths = {name: download(artifact_path=BASELINE_PREDICTIONS.format(baseline=name)) for name in owner.baselines}
@@ -104,7 +103,7 @@ def find_kept(owner: Experiment, key: str, predictions: pd.DataFrame, folder: Pa
         for table in tables.values():
             owner.score(table)
     except (MlflowException, OSError, ValueError, KeyError, TypeError) as error:
-        warn(f"evaluation {runs[0].info.run_id} has no usable predictions of baselines ({one_line(error)})")
+        warn(f"evaluation {kept.info.run_id} has no usable predictions of baselines ({one_line(error)})")
         return None
     return tables
 

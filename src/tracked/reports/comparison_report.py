@@ -35,17 +35,21 @@ def compare_pairs(owner: Experiment, run: Run, table: pd.DataFrame, evaluated: M
     Returns:
         ``PAIR_COLUMNS`` and ``PairedComparison.to_columns``; only the former where the evaluations have other rows.
     """
-    rows, read = [], {}
-    for run_id, name in zip(table["run_id"], shorten_names(table["run_name"].tolist()), strict=True):
-        if run_id in evaluated:
-            try:
-                read[run_id] = (name, evaluations.read_predictions(owner, evaluated[run_id], run.folder))
-            except RunFailed as error:
-                warn(f"not paired: {error}")
+    rows = []
+    best: tuple[str, str, pd.DataFrame] | None = None  # read one at a time: all of them may not fit into the memory
     data = table.set_index("run_id")["data"]
-    items = list(read.items())
-    for run_id, (name, predictions) in items[1:]:
-        first_id, (first_name, first) = items[0]
+    for run_id, name in zip(table["run_id"], shorten_names(table["run_name"].tolist()), strict=True):
+        if run_id not in evaluated:
+            continue
+        try:
+            predictions = evaluations.read_predictions(owner, evaluated[run_id], run.folder)
+        except RunFailed as error:
+            warn(f"not paired: {error}")
+            continue
+        if best is None:
+            best = run_id, name, predictions
+            continue
+        first_id, first_name, first = best
         same_ids = evaluations.have_same_rows(first, predictions)
         same = same_ids and evaluations.can_be_paired(evaluated[first_id], evaluated[run_id])
         pair = {"first_run_id": first_id, "second_run_id": run_id, "same_rows": same}

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,13 +76,16 @@ class ResumableRun:
         ]
 
 
-def find_unfinished(owner: Experiment, experiment_id: str) -> list[ResumableRun]:
+def find_unfinished(
+    owner: Experiment, experiment_id: str, runs: Sequence[MlflowRun] | None = None
+) -> list[ResumableRun]:
     """Find the unfinished trainings in an MLflow experiment, the newest first, whatever their status is.
 
     Args:
         owner: the trainings' experiment.
+        runs: all of the MLflow experiment, if they have been read.
     """
-    runs = queries.search("reading the runs", [experiment_id])
+    runs = queries.search("reading the runs", [experiment_id]) if runs is None else runs
     complete = {run.info.run_id for run in runs if REGISTERED in run.data.tags and run.info.status == "FINISHED"}
     return [
         inspect_run(owner, run)

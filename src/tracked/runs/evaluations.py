@@ -1,7 +1,7 @@
 """Find the evaluations of trainings and model versions, and read their predictions."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tracked.console.lines import one_line
 from tracked.experiment import Experiment
 from tracked.runs.connection import is_server
 from tracked.runs.outbox import with_retries
-from tracked.runs.queries import is_own, search
+from tracked.runs.queries import is_own, iterate
 from tracked.runs.registry import StoredModel
 from tracked.runs.rights import find_place
 from tracked.runs.schema import (
@@ -61,11 +61,22 @@ def search_verb(owner: Experiment, verb: str, *conditions: str) -> list[Run]:
     return [run for run in _runs_of(verb, *conditions) if is_own(owner, run)]
 
 
-def _runs_of(verb: str, *conditions: str) -> list[Run]:
+def find_newest(owner: Experiment, *conditions: str) -> Run | None:
+    """Find the newest finished evaluation that is trusted whatever its training; of many, only the first are read.
+
+    Args:
+        conditions: as for :func:`search_verb`.
+    """
+    runs = _runs_of("evaluate", FINISHED, *conditions, size=20)
+    return next((run for run in runs if is_own(owner, run) and keep_trusted([run], "")), None)
+
+
+def _runs_of(verb: str, *conditions: str, size: int = 1000) -> Iterable[Run]:
     experiments = [
         experiment.experiment_id for experiment in with_retries("reading the experiments", mlflow.search_experiments)
     ]
-    return search(f"reading the runs of {verb}", experiments, " and ".join([f"tags.{VERB} = '{verb}'", *conditions]))
+    condition = " and ".join([f"tags.{VERB} = '{verb}'", *conditions])
+    return iterate(f"reading the runs of {verb}", experiments, condition, size)
 
 
 def are_private(owner: Experiment, data_digest: str) -> bool:
@@ -73,7 +84,7 @@ def are_private(owner: Experiment, data_digest: str) -> bool:
     if not owner.inputs_switch:
         return False
     forbids = f"params.{owner.inputs_switch} = 'false'"  # whichever experiment's training says so
-    return bool(_runs_of("train", f"tags.{DATA_DIGEST} = '{data_digest}'", forbids))
+    return any(True for _ in _runs_of("train", f"tags.{DATA_DIGEST} = '{data_digest}'", forbids, size=1))
 
 
 def keep_trusted(runs: Sequence[Run], training_place: str) -> list[Run]:
@@ -197,9 +208,9 @@ def read_predictions(owner: Experiment, run: Run, folder: Path) -> pd.DataFrame:
     target = folder / run.info.run_id
     target.mkdir(exist_ok=True)
     try:
-        file = mlflow.artifacts.download_artifacts(
-            run_id=run.info.run_id, artifact_path=PREDICTIONS, dst_path=str(target)
-        )
+        # By the place, since by the run's id MLflow asks for the run twice, and for its models.
+        uri = f"{run.info.artifact_uri}/{PREDICTIONS}"
+        file = mlflow.artifacts.download_artifacts(uri, dst_path=str(target))
         table = pd.read_parquet(file)
         if (version := run.data.tags.get(EVALUATION_FORMAT, "1")) != FORMAT:
             table = owner.upgrade_predictions(table, version)

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,6 @@ from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import schema
 from tracked.runs.connection import mlflow_run_id, tracking_uri
 from tracked.runs.credentials import explain_unreadable, read_status
-from tracked.runs.outbox import with_retries
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import (
     DATA_DIGEST,
@@ -76,14 +75,13 @@ def search(what: str, experiment_ids: Sequence[str], condition: str = "") -> lis
     Raises:
         RunFailed: if the store keeps failing.
     """
-    client, runs, token = mlflow.MlflowClient(), list[MlflowRun](), None
-    while True:
-        call = partial(client.search_runs, list(experiment_ids), condition, max_results=1000, page_token=token)
-        page = with_retries(what, call)
-        runs += page
-        token = page.token
-        if not token:
-            return runs
+    return list(iterate(what, experiment_ids, condition))
+
+
+def iterate(what: str, experiment_ids: Sequence[str], condition: str = "", size: int = 1000) -> Iterable[MlflowRun]:
+    """Find runs as :func:`search`, and read no further page of ``size`` runs before it is asked for."""
+    call = partial(mlflow.MlflowClient().search_runs, list(experiment_ids), condition, max_results=size)
+    return pages(what, call)
 
 
 def status_of(run: MlflowRun) -> TrainingStatus:

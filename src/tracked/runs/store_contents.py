@@ -50,6 +50,7 @@ class StoreContents:
     Args:
         runs: of all experiments, deleted ones too, which may be restored.
         models: the stored ones that are not deleted.
+        model_ids: of the stored models of each run, as keys, in the order in which they were read.
         versions: of all registered models, by name and number.
         named_by: the records that name an id: of a stored model without its "m-".
         seen_until: the newest start of a run, and the newest change of a version.
@@ -58,6 +59,7 @@ class StoreContents:
     experiments: dict[str, MlflowExperiment] = field(default_factory=dict)
     runs: dict[str, MlflowRun] = field(default_factory=dict)
     models: dict[str, MlflowModel] = field(default_factory=dict)
+    model_ids: dict[str, dict[str, None]] = field(default_factory=dict)
     versions: dict[tuple[str, str], ModelVersion] = field(default_factory=dict)
     named_by: dict[str, set[str]] = field(default_factory=dict)
     seen_until: list[int] = field(default_factory=lambda: [0, 0])
@@ -68,7 +70,7 @@ class StoreContents:
 
     def models_of(self, run_id: str) -> list[MlflowModel]:
         """List the stored models that were logged at a run."""
-        return [model for model in self.models.values() if model.source_run_id == run_id]
+        return [self.models[one] for one in self.model_ids.get(run_id, ()) if one in self.models]
 
     def add_run(self, run: MlflowRun) -> None:
         """Add a run, or what has become of it."""
@@ -89,6 +91,7 @@ class StoreContents:
     def add_model(self, model: MlflowModel) -> None:
         """Add a stored model."""
         self.models[model.model_id] = model
+        self.model_ids.setdefault(f"{model.source_run_id}", {})[model.model_id] = None
         texts = [f"{model.source_run_id}", *(model.tags or {}).values(), *(model.params or {}).values()]
         self.add_names(f"model {model.model_id}", texts, model.model_id)
         for run_id in {f"{metric.run_id}" for metric in model.metrics or []} - {f"{model.source_run_id}"}:
@@ -103,7 +106,11 @@ class StoreContents:
     def add_version(self, version: ModelVersion) -> None:
         """Add a version; the files of a copy are its source's."""
         key = (str(version.name), str(version.version))
-        if key not in self.versions:
+        # A version of a stored model lies where the model does. MLflow reads all versions to answer for one.
+        model = self.models.get(f"{version.source}".removeprefix("models:/"))
+        if model:
+            texts = [model.artifact_location]
+        elif key not in self.versions:
             location = partial(mlflow.MlflowClient().get_model_version_download_uri, *key)
             found = get_or_none(f"reading where {key[0]} version {key[1]} is", location)
             texts = [found or ""]  # a version that is deleted meanwhile has no files

@@ -70,9 +70,15 @@ class UnfinishedSearch:
         ]
 
 
-def find_unfinished(owner: Experiment, experiment_id: str) -> list[UnfinishedSearch]:
-    """Find the unfinished searches in an MLflow experiment, the newest first; of a complete one, the end is missing."""
-    runs = queries.search("reading the runs", [experiment_id])
+def find_unfinished(
+    owner: Experiment, experiment_id: str, runs: Sequence[MlflowRun] | None = None
+) -> list[UnfinishedSearch]:
+    """Find the unfinished searches in an MLflow experiment, the newest first; of a complete one, the end is missing.
+
+    Args:
+        runs: all of the MLflow experiment, if they have been read.
+    """
+    runs = queries.search("reading the runs", [experiment_id]) if runs is None else runs
     found = []
     for run in runs:
         tags = run.data.tags

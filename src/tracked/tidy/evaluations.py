@@ -80,9 +80,18 @@ def _identify(run: MlflowRun) -> tuple[object, ...] | None:
 
 
 def explain_need(
-    owner: Experiment, view: StoreContents, run: MlflowRun, finished: Sequence[MlflowRun], cutoff: int
+    owner: Experiment,
+    view: StoreContents,
+    run: MlflowRun,
+    finished: Sequence[MlflowRun],
+    cutoff: int,
+    newer: MlflowRun | None,
 ) -> str:
-    """Explain why an evaluation's predictions must stay; empty if nothing needs them."""
+    """Explain why an evaluation's predictions must stay; empty if nothing needs them.
+
+    Args:
+        newer: what :func:`find_successor` finds.
+    """
     info, tags = run.info, run.data.tags
     if info.lifecycle_stage != "active" or info.status != "FINISHED" or not settled.is_own(owner, run):
         return "its run is deleted, or another's"
@@ -92,7 +101,7 @@ def explain_need(
         return reason
     if namers := sorted(view.list_namers(info.run_id)):
         return f"{namers[0]} names it"
-    if find_successor(view, run, finished):
+    if newer:
         return ""
     if reason := explain_model(view, run):
         return reason
@@ -138,13 +147,15 @@ def find_things(
         kept: counts why others stay.
     """
     finished, things = list_evaluations(owner, view, experiment_ids), list[Thing]()
-    by_newer: dict[str, MlflowRun | None] = {run.info.run_id: find_successor(view, run, finished) for run in finished}
+    alike: dict[object, list[MlflowRun]] = {}  # few of them: a comparison of each with all takes minutes
+    for run in finished:
+        alike.setdefault(_identify(run), []).append(run)
     for run in finished:
         run_id = str(run.info.run_id)
         reason = "a comparison has used it" if run_id in compared else ""
-        reason = reason or explain_need(owner, view, run, finished, cutoff)
+        newer = find_successor(view, run, alike[_identify(run)])
+        reason = reason or explain_need(owner, view, run, finished, cutoff, newer)
         files = {} if reason else list_files(owner, run)
-        newer = by_newer[run_id]
         if newer and not reason and not set(files) <= set(list_files(owner, newer)):
             reason = "the newer one does not hold the same files"
         if reason:

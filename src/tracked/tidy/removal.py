@@ -70,9 +70,9 @@ def _remove_evaluation(plan: Plan, thing: Thing) -> str:
     if run is None:
         return GONE
     finished = evaluations.list_evaluations(plan.owner, view, [run.info.experiment_id])
-    if reason := evaluations.explain_need(plan.owner, view, run, finished, plan.cutoff):
-        return reason
     newer = evaluations.find_successor(view, run, finished)
+    if reason := evaluations.explain_need(plan.owner, view, run, finished, plan.cutoff, newer):
+        return reason
     if newer and not set(thing.paths) <= set(evaluations.list_files(plan.owner, newer)):
         return "the newer one does not hold the same files"
     for path in thing.paths:

@@ -22,8 +22,9 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     connection.require_answers()
     close.name_own_run(experiment)
     owner = queries.find_experiment(parameters.experiment)
-    trainings = training_status.find_unfinished(experiment, owner.experiment_id)
-    searches = search_status.find_unfinished(experiment, owner.experiment_id)
+    runs = queries.search("reading the runs", [owner.experiment_id])
+    trainings = training_status.find_unfinished(experiment, owner.experiment_id, runs)
+    searches = search_status.find_unfinished(experiment, owner.experiment_id, runs)
     closing = search_status.select(searches, parameters.close)
     of_live = search_status.find_live(searches, trainings, parameters.close)
     # A search goes with its trainings: without it, nothing would resume them.

@@ -599,3 +599,35 @@ def test_run_folder_with_files_of_others_stays_whole(made: MadeUp, capsys: pytes
     (folder / "notes.txt").unlink()
     tidy()
     assert not folder.exists()
+
+
+def test_where_versions_of_stored_models_are_is_not_asked_for_each(
+    made: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow reads all versions of a name to answer for one: with thousands, a tidy would take hours."""
+    asked: list[str] = []
+    answer = mlflow.MlflowClient.get_model_version_download_uri
+
+    def ask(client: mlflow.MlflowClient, name: str, version: str) -> str:
+        asked.append(version)
+        return str(answer(client, name, version))
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_model_version_download_uri", ask)
+    registered = [made.registered(value) for value in (0.5, 0.6)]
+    made.client.copy_model_version("models:/diabetes/1", "copied")
+    asked.clear()
+    view = store_contents.read()
+    assert asked == ["1"]  # of the copy
+    for run_id, model_id, number in registered:
+        assert f"version diabetes {number}" in view.list_namers(model_id)
+        assert [model.model_id for model in view.models_of(run_id)] == [model_id]
+    assert "version copied 1" in view.list_namers(registered[0][1])
+
+
+def test_an_evaluation_is_superseded_by_one_like_it_alone(made: MadeUp, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id, model_id, _ = made.registered()
+    older, other, newer = (made.evaluation(run_id, model_id, rows=rows) for rows in ("r", "s", "r"))
+    tidy()
+    assert PREDICTED - made.files(older) == PREDICTED
+    assert made.files(other) >= PREDICTED
+    assert made.files(newer) >= PREDICTED
