@@ -4,7 +4,7 @@ VENV := .venv
 TEAM := .venv-team
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-commands docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -70,14 +70,17 @@ serve-faults: $(VENV)/ready-dev ## load an endpoint for ten minutes with kills, 
 tidy-faults: $(VENV)/ready-dev ## kill tidies of a made-up store 30 times, and compare what is left: half an hour
 	@$(RUN) tools/tidy_faults.py
 
-bench: $(VENV)/ready-dev ## time an epoch against other implementations, and profile it: 28 minutes
-	@for part in peers short growth step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done
+bench: $(VENV)/ready-dev ## time an epoch against other implementations, and profile it: 25 minutes
+	@for part in peers short step tracking snapshots replays; do $(RUN) bench/$$part.py || exit; done
 
 bench-accuracy: $(VENV)/ready-dev ## compare the best val_loss of the implementations by seed: 12 minutes
 	@$(RUN) bench/accuracy.py
 
 bench-quick: $(VENV)/ready-dev ## compare this tree with a commit, as in make bench-quick REF=main: start, epochs, end, memory; five minutes
 	@$(RUN) bench/quick.py $(or $(REF),HEAD)
+
+bench-growth: $(VENV)/ready-dev ## measure how time and memory of each command grow; PARTS="runs epochs" for some: 40 minutes
+	@$(RUN) bench/growth.py $(PARTS)
 
 bench-commands: $(VENV)/ready-dev ## time whole commands, from start to end, beside a plain Keras script: half an hour
 	@$(RUN) bench/commands.py

@@ -66,8 +66,12 @@ def run(
             errors="replace",
         )
         assert process.stdout
-        with process.stdout:
-            lines += [(time.perf_counter() - start, line.rstrip()) for line in process.stdout]
+        try:
+            with process.stdout:
+                lines += [(time.perf_counter() - start, line.rstrip()) for line in process.stdout]
+        except BaseException:  # such as Ctrl-C
+            process.kill()
+            raise
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in statuses:
