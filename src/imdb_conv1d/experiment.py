@@ -63,6 +63,7 @@ class ImdbConv1D(Experiment):
         "filters=64..256/64 hidden_dims=64..256/64 dropout=0..0.6"
     )
     advice = "a smaller learning_rate than {learning_rate} may help"
+    operation_threads: ClassVar[int] = 1  # the fused layers have parts
 
     def load(self, parameters: TrainParameters, source: str) -> "LabelledTexts":
         """Index the texts and print their source.

@@ -169,7 +169,7 @@ def open_training(
         UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is created.
         RunFailed: if the store keeps failing, or something could not be logged.
     """
-    reproducibility.make_repeatable(parameters.seed)
+    reproducibility.make_repeatable(parameters.seed, experiment.operation_threads)
     _import_training_code()
     # Without this resume's extensions, which count from the epoch that log_resume tags.
     recorded = plan.recorded if plan else parameters

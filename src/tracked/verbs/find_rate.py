@@ -32,7 +32,7 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     preset = parameters.describe_preset()
     if preset:
         say(f"preset: {preset}")
-    reproducibility.make_repeatable(training.seed)
+    reproducibility.make_repeatable(training.seed, experiment.operation_threads)
     with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder:
         trainee = experiment.build(training, data, Path(folder), {})
         if not isinstance(trainee, SweepingTrainee):
