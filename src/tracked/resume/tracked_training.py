@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from tracked import __version__
@@ -54,11 +55,10 @@ class TrackedTraining:
             Interrupted: if a signal came.
             RunFailed: if no model can be registered, or something could not be logged.
         """
-        from tracked.reports import training_report  # imports Keras, which is imported quietly before
-
         trainer, run, signals = self.trainer, self.run, self.trainer.signals
         try:
             self._build()
+            Thread(target=_import_ending, daemon=True).start()
             trainer.fit()
             if not self.is_trial:
                 trainer.require_checkpoint()
@@ -69,6 +69,8 @@ class TrackedTraining:
             trainer.reason = "interrupted"
             raise
         finally:
+            from tracked.reports import training_report
+
             with signals.hold():
                 if trainer.trainee or not (self.plan and self.plan.has_begun):  # else the former report stays
                     training_report.log_report(run, self.data, trainer, self.is_trial)
@@ -225,12 +227,23 @@ def load_data(experiment: Experiment, parameters: TrainParameters, source: str =
 
 
 def _import_training_code() -> None:
-    """Import all modules of a training, after the quiet import of TensorFlow and before a run could fail at it."""
-    from tracked.models import finalize
+    """Import all modules of a fit, after the quiet import of TensorFlow and before a run could fail at it."""
     from tracked.training import trainer
 
-    assert finalize
     assert trainer
+
+
+def _import_ending() -> None:
+    """Import what comes after the fit, in a thread beside its first steps: nobody waits a second for it then.
+
+    An error is raised where the modules are used.
+    """
+    with suppress(Exception):
+        from tracked.models import finalize
+        from tracked.reports import training_report
+
+        assert finalize
+        assert training_report
 
 
 def _make_start(

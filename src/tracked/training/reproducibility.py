@@ -7,8 +7,8 @@ import os
 import platform
 import random
 import sys
-from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn")
+# Keras imports them, where they are installed, for pictures and wrappers: a second, before the first step.
+KERAS_EXTRAS = ("matplotlib", "sklearn")
 OPERATION_THREADS = "TF_NUM_INTRAOP_THREADS"  # of the environment
 MODEL_PACKAGES = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
 
@@ -40,7 +42,8 @@ def import_tensorflow(threads: int = 0) -> ModuleType:
     """
     is_verbose = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
     with nullcontext() if is_verbose else quiet_stderr():
-        import tensorflow as tf
+        with _hide(KERAS_EXTRAS):
+            import tensorflow as tf
 
         if threads:
             with suppress(RuntimeError):  # it has begun its work
@@ -49,6 +52,18 @@ def import_tensorflow(threads: int = 0) -> ModuleType:
         tf.config.list_physical_devices()
         tf.constant(0)
     return tf
+
+
+@contextmanager
+def _hide(packages: Sequence[str]) -> Iterator[None]:
+    """Let imports of packages fail within the block, as if they were not installed; not of those imported already."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def _count_threads() -> int:
