@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+NAME = "imdb-conv1d"  # of the experiment
 TRAINING_TAGS = {(LAYERS := "layers"): "fused or plain: which layers were trained; the stored network has Keras's own"}
 EPOCH_METRICS = {
     (LOSS := "loss"): "mean cross-entropy, in nats; with `class_weight=balanced`, the training's own is weighted",
