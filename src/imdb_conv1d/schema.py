@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+NAME = "imdb-conv1d"  # of the experiment
 FUSED, FORMER_FUSED, PLAIN = "fused 2", "fused", "plain"
 TRAINING_TAGS = {
     (LAYERS := "layers"): f"which layers were trained: {FUSED}, {FORMER_FUSED} (before version 0.14) or {PLAIN}; the "
