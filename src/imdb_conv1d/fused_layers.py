@@ -204,6 +204,10 @@ class FusedConvolution(keras.layers.Layer):
         super().__init__(dtype=convolution.dtype_policy)
         self.dropout, self.convolution = dropout, convolution
 
+    def compute_output_spec(self, x: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        """Describe the output, which Keras would else trace twice to find it."""
+        return keras.KerasTensor((x.shape[0], self.convolution.filters), self.compute_dtype)
+
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Map float [batch, length, channels] to [batch, filters]."""
         kernel, bias = (tf.convert_to_tensor(one) for one in (self.convolution.kernel, self.convolution.bias))
