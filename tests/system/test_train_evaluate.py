@@ -1,4 +1,4 @@
-"""The parameter ``evaluate`` of train in processes: beside an evaluation in another one, killed, and by ``mlflow run``."""
+"""The parameter ``evaluate`` of train in processes: beside another one that evaluates, killed, by ``mlflow run``."""
 
 import signal
 import subprocess
@@ -50,23 +50,23 @@ def test_signal_in_the_evaluation_leaves_the_training_complete(store: str, signu
     with subprocess.Popen(
         [str(python), *TRAIN], env=environment(store, python), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        wait_until(lambda: runs("evaluate"), process)
+        wait_until(lambda: [run for run in runs("train") if run.info.status == "FINISHED"], process)
         process.send_signal(signum)
         _, err = process.communicate(timeout=120)
-    (training,), (evaluation,) = runs("train"), runs("evaluate")
+    (training,), left = runs("train"), [run.info.status for run in runs("evaluate")]
     assert (training.info.status, training.data.tags["registered_version"]) == ("FINISHED", "1")
     assert not folder(training, "diabetes").exists()
     if signum == signal.SIGTERM:
-        assert (process.returncode, evaluation.info.status) == (143, "KILLED")
+        assert (process.returncode, left) in [(143, []), (143, ["KILLED"])], err  # before or within its run
         line = err.splitlines()[-1]
         assert line.startswith("diabetes version 1 is registered; to evaluate it: ")
         assert line.endswith(f" {SCRIPT} evaluate --model models:/diabetes/1")
     else:
-        assert (process.returncode, evaluation.info.status) == (-signal.SIGKILL, "RUNNING")
+        assert (process.returncode, left) in [(-signal.SIGKILL, []), (-signal.SIGKILL, ["RUNNING"])]
     resumed = call(store, SCRIPT, "train", "--resume=latest").stdout
     assert f"run {training.info.run_id} has finished: version 1 of diabetes is registered" in resumed
     assert "epoch" not in resumed
-    assert [run.info.status for run in runs("evaluate")] == ["FINISHED", evaluation.info.status]
+    assert [run.info.status for run in runs("evaluate")] == ["FINISHED", *left]
     assert (len(runs("train")), len(mlflow.MlflowClient().search_model_versions())) == (1, 1)
 
 
