@@ -11,8 +11,7 @@ help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
 
 train: $(VENV)/ready ## set up the environment, train with patience 3, evaluate
-	@$(RUN) src/train.py --patience 3
-	@$(RUN) src/evaluate.py
+	@$(RUN) src/train.py --patience 3 --evaluate true
 	@echo 'to see the runs:  make ui'
 
 resume: $(VENV)/ready ## resume the newest unfinished training
