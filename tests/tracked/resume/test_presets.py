@@ -74,7 +74,7 @@ def test_run_of_a_preset_holds_what_was_given_and_what_was_used(store: str, caps
     assert json.loads(run.data.tags["preset_values"]) == used
     assert run_parameters.read_parameters(run) == logged | {name: str(value) for name, value in used.items()}
     assert set(metrics(run)["val_loss"]) == {1, 2}
-    given = record([0.5], run.data.params | {"preset": "plain", "hidden_units": "5", "patience": "2"})
+    given = record([0.5], logged | {"preset": "plain", "hidden_units": "5", "patience": "2"})
     differing = differing_parameters([run, mlflow.get_run(given)])
     assert differing == {"preset": ["small", "plain"], "hidden_units": ["4", "5"]}
 
