@@ -4,7 +4,7 @@ VENV := .venv
 TEAM := .venv-team
 RUN := $(VENV)/bin/python
 
-.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-commands docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -74,6 +74,12 @@ bench: $(VENV)/ready-dev ## time an epoch against other implementations, and pro
 
 bench-accuracy: $(VENV)/ready-dev ## compare the best val_loss of the implementations by seed: 12 minutes
 	@$(RUN) bench/accuracy.py
+
+bench-quick: $(VENV)/ready-dev ## compare this tree with a commit, as in make bench-quick REF=main: start, epochs, end, memory; five minutes
+	@$(RUN) bench/quick.py $(or $(REF),HEAD)
+
+bench-commands: $(VENV)/ready-dev ## time whole commands, from start to end, beside a plain Keras script: half an hour
+	@$(RUN) bench/commands.py
 
 docs: $(VENV)/ready ## generate the pages of docs/ that follow from the code
 	@$(RUN) tools/make_docs.py

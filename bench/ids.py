@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 FILE = HERE / "out" / "ids.npz"
 LONGEST = 800  # words kept of a review; a shorter maxlen takes the last columns
+SUFFIXES = "", "_validation", "_test"  # of the parts' arrays
 
 
 def prepare() -> Path:
-    """Write the train and validation parts, ids int32 [n, 800] and labels [n], unless the file is up to date."""
-    code = [
+    """Write the train, validation and test parts, ids int32 [n, 800] and labels [n], unless the file is up to date."""
+    code = [Path(__file__)]
+    code += [
         HERE.parent / "src" / "imdb_conv1d" / f"{name}.py"
         for name in ("tokenizer", "words", "ids", "dataset", "sources", "readers", "text_index", "splitting")
     ]
@@ -28,29 +31,30 @@ def prepare() -> Path:
         from imdb_conv1d import dataset, sources
         from imdb_conv1d.ids import encode_parts
         from imdb_conv1d.parameters import TrainParameters
-        from tracked.experiment import SEEN_PARTS
+        from tracked.experiment import PARTS
 
         parameters = TrainParameters()
         reviews = dataset.load(sources.resolve("reviews"), parameters.validation_split)
         FILE.parent.mkdir(exist_ok=True)
-        positions = [reviews.positions(part) for part in SEEN_PARTS]
+        positions = [reviews.positions(part) for part in PARTS]
         with tempfile.TemporaryDirectory() as folder:
-            texts = reviews.read_texts(SEEN_PARTS)
+            texts = reviews.read_texts(PARTS)
             parts = encode_parts(texts, positions, Path(folder), parameters.max_features, LONGEST).parts
-        x, x_validation = (part.to_padded() for part in parts)
-        y, y_validation = (reviews.labels(part).astype(np.int32) for part in SEEN_PARTS)
+        arrays = {f"x{suffix}": part.to_padded() for suffix, part in zip(SUFFIXES, parts, strict=True)}
+        for suffix, part in zip(SUFFIXES, PARTS, strict=True):
+            arrays[f"y{suffix}"] = reviews.labels(part).astype(np.int32)
         partial = FILE.with_name("partial.npz")
-        np.savez(partial, x=x, x_validation=x_validation, y=y, y_validation=y_validation)
+        np.savez(partial, **arrays)
         partial.replace(FILE)
     return FILE
 
 
-def load(file: str, maxlen: int = 400, times: int = 1) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Read ids int32 [n, maxlen] and labels float32 [n] of both parts, the rows repeated ``times`` times."""
+def load(
+    file: str, maxlen: int = 400, times: int = 1, suffixes: Sequence[str] = SUFFIXES[:2]
+) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Read ids int32 [n, maxlen] and labels float32 [n] of each part, the rows repeated ``times`` times."""
     with np.load(file) as arrays:
-        parts = [
-            (arrays[f"x{part}"][:, -maxlen:], arrays[f"y{part}"].astype(np.float32)) for part in ("", "_validation")
-        ]
+        parts = [(arrays[f"x{part}"][:, -maxlen:], arrays[f"y{part}"].astype(np.float32)) for part in suffixes]
     return tuple((np.tile(ids, (times, 1)), np.tile(labels, times)) for ids, labels in parts)
 
 
