@@ -11,8 +11,7 @@ help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
 
 train: $(VENV)/ready ## set up the environment, train with patience 3, evaluate
-	@$(RUN) src/train.py --patience 3
-	@$(RUN) src/evaluate.py
+	@$(RUN) src/train.py --patience 3 --evaluate true
 	@echo 'to see the runs:  make ui'
 
 resume: $(VENV)/ready ## resume the newest unfinished training
@@ -117,21 +116,24 @@ $(VENV)/ready: requirements.txt
 	@$(RUN) -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@$(RUN) -m pip install -q --disable-pip-version-check "$$(grep '^uv==' requirements.txt)"
 	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements.txt
+	@echo 'compiling what a training imports (uv leaves that to each import, in vain where PYTHONDONTWRITEBYTECODE is set)'
+	@for names in mlflow.store.tracking.sqlalchemy_store tensorflow,keras; do PYTHONDONTWRITEBYTECODE= $(RUN) -c "import $$names" 2>/dev/null & done; wait
+	@$(RUN) -m compileall -q src
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.txt
-	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-dev.txt
+	@$(VENV)/bin/uv pip install --compile-bytecode --python $(RUN) -r requirements-dev.txt
 	@touch $@
 
 $(VENV)/ready-ray: $(VENV)/ready requirements-ray.txt
-	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-ray.txt
+	@$(VENV)/bin/uv pip install --compile-bytecode --python $(RUN) -r requirements-ray.txt
 	@touch $@
 
 $(VENV)/ready-spark: $(VENV)/ready requirements-spark.txt
-	@$(VENV)/bin/uv pip install --python $(RUN) -r requirements-spark.txt
+	@$(VENV)/bin/uv pip install --compile-bytecode --python $(RUN) -r requirements-spark.txt
 	@touch $@
 
 $(TEAM)/ready: $(VENV)/ready requirements-team.txt
 	@$(VENV)/bin/uv venv -q --allow-existing --python $(RUN) $(TEAM)
-	@$(VENV)/bin/uv pip install --python $(TEAM)/bin/python -r requirements-team.txt
+	@$(VENV)/bin/uv pip install --compile-bytecode --python $(TEAM)/bin/python -r requirements-team.txt
 	@touch $@

@@ -48,6 +48,7 @@ def _run(command: Sequence[str], folder: Path, cores: int | None) -> Epochs:
     environment = os.environ | {
         "PYTHONUNBUFFERED": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
+        "IMDB_CONV1D_CACHE_GB": "0",  # each training derives all that it needs
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
     }

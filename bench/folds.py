@@ -80,7 +80,7 @@ def train_network(fold: Fold, parameters: TrainParameters) -> np.ndarray:
 
     from imdb_conv1d import gated, ids, networks
 
-    reproducibility.make_repeatable(parameters.seed)
+    reproducibility.make_repeatable(parameters.seed, 1)
     count = len(fold.texts[0])
     positions = [np.arange(count), np.arange(count, count + len(fold.texts[1]))]
     pieces = [(np.concatenate(positions), [*fold.texts[0], *fold.texts[1]])]

@@ -28,7 +28,7 @@ def main() -> None:
     known, rest = parser.parse_known_args()
     parameters = TrainParameters.parse(rest)
     parts = ids.load(known.file, parameters.maxlen, known.times)
-    reproducibility.make_repeatable(parameters.seed)
+    reproducibility.make_repeatable(parameters.seed, 1)
 
     from imdb_conv1d import networks
     from imdb_conv1d.experiment import EXPERIMENT

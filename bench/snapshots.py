@@ -29,7 +29,7 @@ PAIRS = 10
 def main() -> None:
     """Measure, print and write bench/out/snapshots.md."""
     file = str(ids.prepare())
-    reproducibility.make_repeatable(7)
+    reproducibility.make_repeatable(7, 1)
 
     from imdb_conv1d import networks
     from imdb_conv1d.experiment import EXPERIMENT

@@ -23,8 +23,8 @@ from tracked.training import reproducibility
 WARM, STEPS = 320, 160
 PARTS = {  # by parts of an operation's name; the first match counts
     "forward: convolution": ("Conv2D",),
-    "forward: maximum and its place": ("fused_convolution",),
-    "forward and back: dropout of the embeddings": ("/dropout_1/",),
+    "forward: maximum and its place": ("/maxima",),
+    "forward: dropout of the embeddings": ("/dropout/", "/dropout_1/", "/dropout_2/", "/dropout_3/"),
     "forward: embeddings": ("/embedding",),
     "Adam, with the sum of the embeddings' gradient": ("fused_adam",),
     "hidden and output layer, loss, metrics": ("dense", "dropout", "activation", "loss", "accuracy", "metric"),
@@ -35,7 +35,7 @@ PARTS = {  # by parts of an operation's name; the first match counts
 
 def profile() -> tuple[float, dict[str, float], float]:
     """Measure milliseconds a step, those of all threads by part, and count the forward convolution's operations."""
-    reproducibility.make_repeatable(7)
+    reproducibility.make_repeatable(7, 1)
 
     import tensorflow as tf
 

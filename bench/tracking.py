@@ -110,7 +110,7 @@ def main() -> None:
     """Measure, print and write bench/out/tracking.md."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     file = str(ids.prepare())
-    reproducibility.make_repeatable(7)
+    reproducibility.make_repeatable(7, 1)
 
     import mlflow
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 collect_ignore = [] if "wheel" in os.environ.get("EXTRAS", "").split() else ["system/test_installed_wheel.py"]
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ |= {"IMDB_CONV1D_CACHE_GB": "0", "DIABETES_CACHE_GB": "0"}  # not the user's own cache
 
 
 def pytest_report_header() -> list[str]:

@@ -52,7 +52,8 @@ since `mlflow run` passes every default; a line says so. A run's parameters are 
 has the values that the training uses, which a resume keeps and `compare` shows.
 """
 SEARCH_NOTE = """\
-It takes every parameter of `main`, too, which then holds for all trials. Under `mlflow run` there is no `resume`.
+It takes every parameter of `main` but `evaluate`, too, which then holds for all trials. Under `mlflow run` there is no
+`resume`.
 
 A space has items separated by blanks: `low..high` is a range; `/log` behind it makes proposals uniform in the
 logarithm, `/STEP` takes steps from the low end on; `a,b,c` are choices. A grid has all choices and steps, and of a
@@ -66,7 +67,7 @@ HEAD = ["parameter", "default", "meaning", "allowed"]
 def parameter_classes(experiment: Experiment) -> dict[str, type[Parameters]]:
     """Give the parameters of each entry point."""
     return {
-        "main": train_parameters.make_train_parameters(experiment),
+        "main": train_parameters.make_train_command(experiment),
         "find_rate": find_rate_parameters.make_find_rate_parameters(experiment),
         "search": search_parameters.make_search_parameters(experiment),
         "unfinished": verb_parameters.UnfinishedParameters,
@@ -113,14 +114,16 @@ def make_parameters() -> str:
     classes, others = parameter_classes(EXPERIMENT), parameter_classes(Diabetes())
     sections = [PARAMETERS_INTRO]
     for entry, cls in classes.items():
-        rows = [[f"`{name}`", *texts] for name, texts in describe_parameters(cls).items()]
+        described = describe_parameters(cls)
+        resume = described.pop("resume") if entry == "main" else ()
+        rows = [[f"`{name}`", *texts] for name, texts in described.items()]
         sections.append(f"## Parameters of `{entry}`\n\n{table(HEAD, rows)}\n")
         if entry == "search":
             sections.append(SEARCH_NOTE.format(imdb=EXPERIMENT.space, diabetes=Diabetes.space))
         if entry == "main":
             sections.append(make_presets(train_parameters.make_train_parameters(EXPERIMENT)))
-            row = ["`resume`", *describe_parameters(train_parameters.make_train_command(EXPERIMENT))["resume"]]
-            sections.append(f"## `--resume` of `train.py`\n\nUnder `mlflow run`, `--run-id`.\n\n{table(HEAD, [row])}\n")
+            row = table(HEAD, [["`resume`", *resume]])
+            sections.append(f"## `--resume` of `train.py`\n\nUnder `mlflow run`, `--run-id`.\n\n{row}\n")
     differing = [
         [f"`{entry}`", f"`{name}`", *texts]
         for entry, cls in others.items()

@@ -37,7 +37,7 @@ TERMS = Terms("review", "log loss", "nats", max_loss=MAX_NATS, margin=0.02, corr
 class ImdbConv1D(Experiment):
     """The article's network, trained on movie reviews."""
 
-    name = "imdb-conv1d"
+    name = schema.NAME
     Parameters = TrainParameters
     EvaluateParameters = EvaluateParameters
     PromoteParameters = PromoteParameters
@@ -63,6 +63,7 @@ class ImdbConv1D(Experiment):
         "filters=64..256/64 hidden_dims=64..256/64 dropout=0..0.6"
     )
     advice = "a smaller learning_rate than {learning_rate} may help"
+    operation_threads: ClassVar[int] = 1  # the fused layers have parts
 
     def load(self, parameters: TrainParameters, source: str) -> "LabelledTexts":
         """Index the texts and print their source.
@@ -91,8 +92,10 @@ class ImdbConv1D(Experiment):
 
         from imdb_conv1d import networks, prepare
         from imdb_conv1d.batches import balance_classes
+        from tracked.training.derived_cache import DerivedCache
 
-        classes, prepared = len(dataset.classes), prepare.encode(dataset, parameters, folder)
+        classes, cache = len(dataset.classes), DerivedCache.of(self, parameters)
+        prepared = prepare.encode(dataset, parameters, folder, cache)
         encoding = prepared.encoding
         dataset.keys = encoding.keys
         kind = np.float32 if classes == 2 else np.int32
@@ -102,7 +105,7 @@ class ImdbConv1D(Experiment):
         if parameters.network == "gated":
             from imdb_conv1d import gated
 
-            return gated.build(parameters, train, validation, classes, folder, weights, prepared.ngrams)
+            return gated.build(parameters, train, validation, classes, folder, weights, prepared.ngrams, cache)
         layers = resumed_tags.get(schema.LAYERS, "")
         network = networks.build(parameters, layers, classes, len(labels[0]))
         return networks.NetworkTrainee(network, parameters, train, validation, weights)

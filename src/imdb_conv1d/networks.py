@@ -75,7 +75,7 @@ class NetworkTrainee(KerasTrainee):
             network.trained,
             lambda epoch: make_training_batches(*train, size, kernel_size, seed, epoch, class_weights, lookups[0]),
             make_validation_batches(*validation, kernel_size, lookups[1]),
-            tags={schema.LAYERS: "fused" if network.fused else "plain"},
+            tags={schema.LAYERS: schema.FUSED if network.fused else schema.PLAIN},
             note=network.note,
         )
         self.network = network
@@ -94,7 +94,7 @@ def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 
     """Build and compile both networks.
 
     Args:
-        resumed_layers: the layers of a resumed training, fused or plain: fused ones stay fused at any width.
+        resumed_layers: the layers of a resumed training, as its tag names them: fused ones stay fused at any width.
         classes: two get one output with a sigmoid, more a softmax. Keras computes either loss from the logits, so a
             certain prediction's loss is not cut off.
         rows: of the training part, for the learning rate's schedule.
@@ -102,15 +102,18 @@ def build(parameters: TrainParameters, resumed_layers: str = "", classes: int = 
     plain = _make_plain(parameters, classes)
     width = parameters.embedding_dims * parameters.kernel_size
     short = classes > 2 and parameters.maxlen <= MAX_SHORT
-    wide = width >= MIN_FUSED_WIDTH or short or resumed_layers == "fused"
+    former = resumed_layers == schema.FORMER_FUSED
+    wide = width >= MIN_FUSED_WIDTH or short or former or resumed_layers == schema.FUSED
     # The fused layers are written for a CPU; on a GPU, Keras's own layers are fast.
     fused = parameters.fused and wide and not reproducibility.count_gpus()
-    layers = _fuse_layers(plain, ShortConvolution if short else FusedConvolution) if fused else plain.layers
+    layers = _fuse_layers(plain, short) if fused else plain.layers
     trained = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
     fast_adam = FusedAdam if classes == 2 else ScatteredAdam
     _compile(plain, trained, fast_adam if fused else keras.optimizers.Adam, parameters, classes, rows)
     narrow = f"embedding_dims * kernel_size is {width}, below {MIN_FUSED_WIDTH}"
     note = f"{narrow}: Keras's own layers train, as with fused=false" if parameters.fused and not wide else ""
+    if fused and former:
+        note = f"the layers changed since the last attempt ({resumed_layers!r} -> {schema.FUSED!r}): bits may differ"
     return Network(plain, trained, fused, note)
 
 
@@ -164,6 +167,7 @@ def _make_plain(parameters: TrainParameters, classes: int) -> keras.Sequential:
     )
 
 
-def _fuse_layers(plain: keras.Sequential, fuse: type[FusedConvolution] | type[ShortConvolution]) -> list[keras.Layer]:
+def _fuse_layers(plain: keras.Sequential, short: bool) -> list[keras.Layer]:
     embedding, dropout, convolution, _, *rest = plain.layers
-    return [embedding, dropout, fuse(convolution), *rest]
+    fused = [dropout, ShortConvolution(convolution)] if short else [FusedConvolution(dropout, convolution)]
+    return [embedding, *fused, *rest]

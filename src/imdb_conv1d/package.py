@@ -17,12 +17,13 @@ from imdb_conv1d.ngram_model import NgramModel
 from imdb_conv1d.parameters import TrainParameters
 from imdb_conv1d.schema import LABELS, MAXLEN, NETWORK, READ_AS, TOKENS
 from imdb_conv1d.text_model import TextClassifier
+from tracked.console.cores import map_in_threads
 from tracked.console.progress import track
 from tracked.experiment import Package
 
 Pieces: TypeAlias = Iterable[tuple[np.ndarray, Sequence[str]]]  # codes [n] and their texts
 TOLERANCE = 1e-5  # between a probability and that of its logits
-SAMPLE = 1000  # texts whose probabilities are compared with their logits: the loss needs the logits alone
+SAMPLE = 256  # texts whose probabilities are compared with their logits: the loss needs the logits alone
 LISTED = 1000  # characters of the labels that the signature lists
 EXAMPLE = ("A film to see twice: funny, warm and well played.", "Two hours of my life that I will never get back.")
 READ_BY = ("text_column", "label_column", "positive_label", "encoding", "test_split")
@@ -105,15 +106,18 @@ def compute_loss(
         ValueError: if probabilities and logits disagree, or the model has another number of classes.
     """
     to_logits, total, rows, compared = model.get_raw_model().logits, 0.0, 0, 0
-    for codes, texts in pieces:
-        inputs = np.array(texts, dtype=object)
-        logits = to_logits(inputs).numpy().astype(float)
+
+    def score(piece: tuple[np.ndarray, Sequence[str]]) -> np.ndarray:
+        return np.asarray(to_logits(np.array(piece[1], dtype=object))).astype(float)
+
+    for (codes, texts), logits in map_in_threads(score, pieces):
         expected = (len(texts),) if classes.is_binary else (len(texts), len(classes))
         if logits.shape != expected:
             raise ValueError(f"gives logits of shape {logits.shape} for {len(texts)} texts of {len(classes)} classes")
         if compared < SAMPLE:
-            _compare(np.asarray(model.predict(inputs[: SAMPLE - compared])), logits[: SAMPLE - compared])
-            compared += min(len(texts), SAMPLE - compared)
+            sample = np.array(texts[: SAMPLE - compared], dtype=object)
+            _compare(np.asarray(model.predict(sample)), logits[: len(sample)])
+            compared += len(sample)
         total += float(compute_logit_losses(codes, logits).sum())
         rows += len(texts)
         advance(len(texts))

@@ -11,6 +11,7 @@ from imdb_conv1d.labels import Classes
 from imdb_conv1d.leaks import Seen
 from imdb_conv1d.metrics import compute_class_losses, compute_log_losses
 from imdb_conv1d.texts_part import TextsPart
+from tracked.console.cores import map_in_threads
 from tracked.console.errors import RunFailed
 from tracked.console.lines import say
 from tracked.experiment import SEEN_PARTS, TrainedOn
@@ -43,9 +44,10 @@ def _predict_pieces(
     model: Any, part: TextsPart, classes: Classes, seen: Seen | None, tokens: str
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     copies, done = part.copies, 0
-    for piece in part.pieces():
+    pieces = map_in_threads(lambda piece: predict_probabilities(model, piece["text"], classes), part.pieces())
+    for piece, probability in pieces:
         codes = piece["label"].to_numpy(dtype=np.int64)
-        predicted = compare_with_labels(predict_probabilities(model, piece["text"], classes), codes, classes)
+        predicted = compare_with_labels(probability, codes, classes)
         split = leaks.split_words(piece["text"].tolist())
         words = leaks.digest_words(split)  # of words for each model: the key of a text is the same for all
         labels, named = [classes.names[code] for code in codes], not classes.is_zero_one

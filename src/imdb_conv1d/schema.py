@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping
 
-TRAINING_TAGS = {(LAYERS := "layers"): "fused or plain: which layers were trained; the stored network has Keras's own"}
+NAME = "imdb-conv1d"  # of the experiment
+FUSED, FORMER_FUSED, PLAIN = "fused 2", "fused", "plain"
+TRAINING_TAGS = {
+    (LAYERS := "layers"): f"which layers were trained: {FUSED}, {FORMER_FUSED} (before version 0.14) or {PLAIN}; the "
+    "stored network has Keras's own"
+}
 EPOCH_METRICS = {
     (LOSS := "loss"): "mean cross-entropy, in nats; with `class_weight=balanced`, the training's own is weighted",
     (ACCURACY := "accuracy"): "share of right labels: of two, at a threshold of 0.5",

@@ -11,9 +11,10 @@ Where several positions share the maximum, the gradient is divided among them, a
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from imdb_conv1d.fused_layers import FusedAdam, FusedConvolution, has_keras_parts
+from imdb_conv1d.fused_layers import FusedAdam, has_keras_parts
 
 MAX_SHORT = 32  # maxlen up to which the dense products are used
 
@@ -47,10 +48,17 @@ def convolve_and_pool(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple
     return pooled, gradient
 
 
-class ShortConvolution(FusedConvolution):
-    """The same layer for short texts."""
+class ShortConvolution(keras.layers.Layer):
+    """A ``keras.layers.Conv1D`` with ReLU and a ``GlobalMaxPooling1D`` in one layer, with the Conv1D's weights."""
 
-    compute = staticmethod(convolve_and_pool)
+    def __init__(self, convolution: keras.layers.Conv1D) -> None:
+        super().__init__(dtype=convolution.dtype_policy)
+        self.convolution = convolution
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Map float [batch, length, channels] to [batch, filters]."""
+        kernel, bias = self.convolution.kernel, self.convolution.bias
+        return convolve_and_pool(x, tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias))
 
 
 class ScatteredAdam(FusedAdam):

@@ -15,6 +15,9 @@ from imdb_conv1d.batches import bound_rows
 from imdb_conv1d.ngram_lookup import NgramLookup
 from imdb_conv1d.table_convolution import TableConvolution
 
+# What only calls operations needs no conversion by AutoGraph, which takes half a second of Keras's layers.
+_as_written = tf.autograph.experimental.do_not_convert
+
 _Map: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 CHUNK = 128  # texts scored at once at most, which bounds the memory
 TABLE_CHUNK = 32  # by tables: what stays in a processor's cache is faster
@@ -84,9 +87,11 @@ class TextClassifier(tf.Module):
         ids = tf.pad(ids, [[0, -count % chunk], [0, 0]], constant_values=tokenizer.PADDING)
         return self._compute(ids, lambda piece: piece, call, chunk)[:count]
 
+    @_as_written  # type: ignore[untyped-decorator]
     def _call_network(self, ids: tf.Tensor) -> tf.Tensor:
         return self._network.call([ids, self.ngrams(ids)] if self.ngrams else ids)
 
+    @_as_written  # type: ignore[untyped-decorator]
     def _number(self, texts: tf.Tensor) -> tf.Tensor:
         return tokenizer.to_ids(tokenizer.tokenize(texts, self._tokens), self.words, self._maxlen)
 
@@ -112,6 +117,7 @@ class _Untracked:
     def __init__(self, network: keras.Model) -> None:
         self._network = network
 
+    @_as_written  # type: ignore[untyped-decorator]
     def call(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
         return self._network(inputs, training=False)
 
@@ -123,10 +129,12 @@ class _ByTables:
         self._convolution, self._rest = convolution, list(rest)
         self.enough = convolution.enough
 
+    @_as_written  # type: ignore[untyped-decorator]
     def begin(self) -> _Map:
         """Compute the tables; what is returned maps ids to logits by them."""
         tables = self._convolution.make_tables()
 
+        @_as_written  # type: ignore[untyped-decorator]
         def call(ids: tf.Tensor) -> tf.Tensor:
             values = self._convolution(ids, tables)
             for layer in self._rest:

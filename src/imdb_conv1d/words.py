@@ -1,9 +1,10 @@
 """Split texts into words in Python, faster than TensorFlow's and equal: see ``tokenizer.tokenize``.
 
-What becomes of a character is asked of TensorFlow once in a process: its tables of letters and of their lower case are
-of another version than Python's. So the words are those of the registered model, whatever the versions.
+What becomes of a character is asked of TensorFlow, and kept for later processes: its tables of letters and of their
+lower case are of another version than Python's. So the words are those of the registered model, whatever the versions.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,11 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from imdb_conv1d import derived
+from imdb_conv1d.schema import NAME
+from tracked.training.array_file import Arrays
+from tracked.training.derived_cache import DerivedCache
 
 LINE_BREAK = r"<[bB][rR][\t\n\f\r \0]*/?>"  # \s of TensorFlow's expressions, and NUL, which counts as a blank
 _BREAKS, _BYTE_BREAKS = re.compile(LINE_BREAK), re.compile(LINE_BREAK.encode())
@@ -88,6 +94,13 @@ class _Table:
 
 @cache
 def _read_table() -> _Table:
+    """Read what becomes of each character, which is no user's data: whatever is forbidden to be stored, it is kept."""
+    found = DerivedCache(NAME).take(derived.describe_characters(), "characters", _ask_tensorflow, is_told=False)
+    codes = found["codes"]
+    return _Table(codes, bytes(codes[:128].tolist()) + b" " * 128, json.loads(found["longer"].tobytes()))
+
+
+def _ask_tensorflow() -> Arrays:
     """Clean each character by TensorFlow, all in one text."""
     from imdb_conv1d import tokenizer
 
@@ -108,7 +121,7 @@ def _read_table() -> _Table:
         cleaned[at] = " "
     codes[SURROGATES] = ord(" ")
     codes[alone] = np.frombuffer("".join(cleaned).encode("utf-32-le"), "<u4")
-    return _Table(codes, bytes(codes[:128].tolist()) + b" " * 128, longer)
+    return {"codes": codes, "longer": np.frombuffer(json.dumps(longer).encode(), np.uint8)}
 
 
 def _clean_many(texts: Sequence[str]) -> list[str]:

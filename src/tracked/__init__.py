@@ -1,3 +1,3 @@
 """Any training: stopped in time, kept at its best, resumed exactly, tracked with MLflow, compared, promoted."""
 
-__version__ = "0.13.0"
+__version__ = "0.14.0"

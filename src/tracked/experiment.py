@@ -359,6 +359,9 @@ class Experiment(Protocol):
             "learning_rate=1e-4..1e-2/log units=32..256/32"; ``tracked.console.space`` has the syntax. Empty: a search
             must be given one.
         advice: printed when the loss becomes NaN or infinite, formatted with the parameters.
+        operation_threads: threads of one TensorFlow operation in a training; 0: as many as cores, TensorFlow's choice.
+            With 1, operations that do not depend on each other run side by side instead, which is faster where they are
+            many and small, and the bits of a result do not depend on the number of cores.
     """
 
     name: str
@@ -380,6 +383,7 @@ class Experiment(Protocol):
     legacy_seen_metric: str = ""
     space: ClassVar[str] = ""
     advice: str = ""
+    operation_threads: ClassVar[int] = 0
 
     def load(self, parameters: Any, source: str) -> Dataset:
         """Read the data, without TensorFlow and Keras, which only ``build`` may import.

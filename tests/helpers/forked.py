@@ -33,6 +33,7 @@ MODULES = (
 def import_all() -> None:
     """Import all that a training of any subject imports, without using it."""
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "MLFLOW_DISABLE_TELEMETRY": "true", "MPLBACKEND": "agg"}
+    os.environ["IMDB_CONV1D_CACHE_GB"] = "0"  # not the user's own cache
     for module in MODULES:
         importlib.import_module(module)
     for subject in SUBJECTS.values():

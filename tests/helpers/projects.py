@@ -40,7 +40,7 @@ class Project:
         if entry == "tidy":
             return TidyParameters
         if entry == "main":
-            return train_parameters.make_train_parameters(self.experiment)
+            return train_parameters.make_train_command(self.experiment)
         if entry == "find_rate":
             return find_rate_parameters.make_find_rate_parameters(self.experiment)
         if entry == "predict":

@@ -1,11 +1,17 @@
 """The fused layers against Keras's own, in float64 and in a whole training."""
 
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from keras.src import backend
 
 from imdb_conv1d import fused_layers, networks
 from imdb_conv1d.batches import make_training_batches, make_validation_batches
@@ -41,7 +47,8 @@ def results(
 ) -> tuple[np.ndarray, Arrays]:
     """Compute the output and the gradients of the embeddings' table, kernel, bias and the convolution's input."""
     maximum = keras.layers.GlobalMaxPooling1D(dtype="float64")
-    convolve = layer(convolution) if fast else lambda x: maximum(convolution(x))
+    fused = layer(convolution) if layer is ShortConvolution else layer(keras.layers.Dropout(0.2), convolution)
+    convolve = fused if fast else lambda x: maximum(convolution(x))
     with tf.GradientTape() as tape:
         x = embedding(tf.constant(ids)) * keep
         tape.watch(x)
@@ -131,6 +138,91 @@ def test_fused_layers_on_repeated_words_have_the_plain_weights_gradients(words: 
     assert (words == 15) or not np.allclose(fast[3], plain[3])  # ties exist
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    batch=st.integers(1, 4),
+    windows=st.integers(1, 40),
+    filters=st.integers(1, 20),
+    values=st.integers(1, 50),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_maxima_and_their_first_places_are_those_of_all_windows(
+    batch: int, windows: int, filters: int, values: int, dtype: str, seed: int
+) -> None:
+    """Few values: many windows share a maximum."""
+    products = np.random.default_rng(seed).integers(-values, values, (batch, windows, filters)).astype(dtype)
+    top, places = fused_layers.find_maxima(tf.constant(products))
+    np.testing.assert_array_equal(top, products.max(axis=1))
+    np.testing.assert_array_equal(places, products.argmax(axis=1))
+
+
+@pytest.mark.parametrize("where", ["x", "kernel", "bias"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("training", [False, True])
+def test_what_is_not_finite_is_not_passed_over(where: str, value: float, training: bool) -> None:
+    """Else a training that diverges would go on with losses that look right."""
+    numbers = np.random.default_rng(0)
+    arrays = {
+        "x": numbers.normal(size=(6, 30, 8)), "kernel": numbers.normal(size=(3, 8, 16)), "bias": np.zeros(16)
+    }  # fmt: skip
+    arrays[where].flat[5] = value
+    x, kernel, bias = (tf.constant(array, tf.float32) for array in arrays.values())
+    seed = tf.constant([1, 2]) if training else None
+    result = fused_layers.convolve_and_pool(x, kernel, bias, 0.001, seed).numpy()
+    if where == "bias" and value < 0:
+        assert not result[:, 5].any()  # as with ReLU of the plain layers
+    else:
+        assert not np.isfinite(result).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 9),
+    length=st.integers(3, 12),
+    rate=st.sampled_from([0.0, 1e-6, 0.2, 0.5, 0.999]),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_gradients_with_dropout_equal_those_of_the_plain_layers_with_the_same_zeros(
+    batch: int, length: int, rate: float, seed: int
+) -> None:
+    """Fewer rows than parts, too."""
+    numbers = np.random.default_rng(seed)
+    arrays = numbers.normal(size=(batch, length, CHANNELS)), numbers.normal(size=(3, CHANNELS, 5)), np.full(5, 3.0)
+    x, kernel, bias = (tf.constant(array, tf.float32) for array in arrays)
+    key = tf.constant([seed, 3])
+    mask = draw_masks(tf.shape(x), rate, key)
+    results = []
+    for is_fused in (True, False):
+        with tf.GradientTape() as tape:
+            tape.watch((x, kernel, bias))
+            if is_fused:
+                y = fused_layers.convolve_and_pool(x, kernel, bias, rate, key)
+            else:
+                y = tf.reduce_max(tf.nn.relu(tf.nn.conv1d(x * mask, kernel, 1, "VALID") + bias), axis=1)
+            loss = tf.reduce_sum(y * y)
+        # The input's own gradient is left out where equal windows, all dropped, may share a maximum.
+        wanted = (x, kernel, bias) if rate <= 0.5 else (kernel, bias)
+        results.append([y.numpy(), *(gradient.numpy() for gradient in tape.gradient(loss, wanted))])
+    for our, their in zip(*results, strict=True):
+        np.testing.assert_allclose(our, their, rtol=2e-4, atol=1e-4 * max(1.0, float(np.abs(their).max())))
+
+
+def test_dropout_drops_its_share_independently() -> None:
+    """Of a million numbers: the share dropped, and that of neighbours dropped together, in each part and step."""
+    shape, rate, count = tf.constant([32, 625, 50]), 0.2, 1_000_000
+    first, second = (draw_masks(shape, rate, tf.constant(key)).numpy() == 0 for key in ([5, 1], [5, 2]))
+    parts = first.reshape(fused_layers.PARTS, -1)
+    deviation = math.sqrt(rate * (1 - rate) / count)
+    assert abs(first.mean() - rate) < 5 * deviation
+    pairs = [
+        (first, second), (first[:, 1:], first[:, :-1]), (first[..., 1:], first[..., :-1]),
+        *((parts[0], other) for other in parts[1:]),
+    ]  # fmt: skip
+    for one, other in pairs:
+        assert abs((one & other).mean() - rate**2) < 5 * math.sqrt(rate**2 * (1 - rate**2) / one.size)
+
+
 def test_gradient_of_a_negative_maximum_is_zero() -> None:
     numbers = np.random.default_rng(0)
     embedding, convolution = layers(4, 2, numbers)
@@ -206,6 +298,26 @@ def train(
     return network, history.history
 
 
+def drop_likewise(
+    drop: Callable[..., tf.Tensor], inputs: tf.Tensor, rate: float, noise_shape: Any, seed: keras.random.SeedGenerator
+) -> tf.Tensor:
+    """Drop of embeddings what the fused layer drops; elsewhere as Keras does."""
+    if len(inputs.shape) != 3:
+        return drop(inputs, rate, noise_shape, seed)
+    return inputs * draw_masks(tf.shape(inputs), rate, tf.cast(seed.next(), tf.int32))
+
+
+def draw_masks(shape: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
+    """Draw what the fused layer multiplies a batch with, in its parts."""
+    dropped = round(rate * fused_layers.DRAWS)
+    shapes = [tf.concat([[end - start], shape[1:]], 0) for start, end in fused_layers._divide(shape[0])]
+    masks = [
+        fused_layers._draw_mask(one, dropped, seed + tf.constant([number, 0]), tf.float32)
+        for number, one in enumerate(shapes)
+    ]
+    return tf.concat(masks, axis=0) / (1 - dropped / fused_layers.DRAWS)
+
+
 LONG = SMALL.model_copy(update={"maxlen": 40})
 
 
@@ -218,18 +330,25 @@ LONG = SMALL.model_copy(update={"maxlen": 40})
     ],
 )
 def test_training_with_fused_layers_follows_the_plain_one(
-    classes: int, parameters: TrainParameters, layer: type[keras.Layer], adam: type[FusedAdam]
+    classes: int,
+    parameters: TrainParameters,
+    layer: type[keras.Layer],
+    adam: type[FusedAdam],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Same initial weights, same order, same dropout: in float32 only the rounding differs."""
+    if layer is FusedConvolution:
+        monkeypatch.setattr(backend.random, "dropout", partial(drop_likewise, backend.random.dropout))
     ids = np.pad(IDS, ((0, 0), (parameters.maxlen - 30, 0)))
-    (fast, ours), (plain, theirs) = (train(fast, 3, parameters, ids, classes) for fast in (True, False))
+    (fast, ours), (plain, theirs) = (train(fast, 2, parameters, ids, classes) for fast in (True, False))
     assert type(fast.trained.optimizer) is adam
     assert type(plain.trained.optimizer) is keras.optimizers.Adam
     assert any(type(one) is layer for one in fast.trained.layers)
     assert not any(type(layer).__module__ == fused_layers.__name__ for layer in plain.trained.layers)
     assert theirs["loss"][-1] < theirs["loss"][0]
     for name, values in theirs.items():
-        np.testing.assert_allclose(ours[name], values, rtol=2e-3, err_msg=name)
+        atol = 1.01 / len(ids) if "accuracy" in name else 0.0  # rounding may turn a row's answer
+        np.testing.assert_allclose(ours[name], values, rtol=2e-3, atol=atol, err_msg=name)
     for our, their in zip(fast.plain.get_weights(), plain.plain.get_weights(), strict=True):
         np.testing.assert_allclose(our, their, atol=5e-3)
 

@@ -160,23 +160,23 @@ SOFTMAX = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
 THREE, TWO = Classes(("a", "b", "c")), Classes(("0", "1"))
 
 
-def test_check_scores_each_text_once_and_compares_a_thousand() -> None:
+def test_check_scores_each_text_once_and_compares_a_sample() -> None:
     model = Counting(LOGITS, SOFTMAX)
     expected = -np.log(SOFTMAX[np.arange(2500), np.arange(2500) % 2]).mean()
     assert package.compute_loss(model, pieces(2500), THREE) == pytest.approx(expected, rel=1e-12)
-    assert (model.scored, model.compared) == (2500, 1000)
+    assert (model.scored, model.compared) == (2500, package.SAMPLE)
     odds = LOGITS[:, 0]
     model = Counting(odds, 1 / (1 + np.exp(-odds)))
     expected = (np.logaddexp(0, odds) - odds * (np.arange(2500) % 2)).mean()
     assert package.compute_loss(model, pieces(2500), TWO) == pytest.approx(expected, rel=1e-12)
-    assert (model.scored, model.compared) == (2500, 1000)
+    assert (model.scored, model.compared) == (2500, package.SAMPLE)
 
 
 @pytest.mark.parametrize(
     ("logits", "probabilities", "classes", "message"),
     [
         (LOGITS, SOFTMAX + 2e-5, THREE, "gives probabilities up to 0.0000200 apart from those of its logits"),
-        (LOGITS, SOFTMAX[:, :1], THREE, "gives probabilities of shape (400, 1), not (400, 3)"),
+        (LOGITS, SOFTMAX[:, :1], THREE, "gives probabilities of shape (256, 1), not (256, 3)"),
         (LOGITS, SOFTMAX * np.nan, THREE, "gives probabilities up to nan apart"),
         (LOGITS, SOFTMAX, TWO, "gives logits of shape (400, 3) for 400 texts of 2 classes"),
         (LOGITS[:, :2], SOFTMAX, THREE, "gives logits of shape (400, 2) for 400 texts of 3 classes"),

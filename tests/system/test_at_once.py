@@ -74,7 +74,7 @@ def test_eight_concurrent_trainings_on_a_locked_sqlite_store_all_finish(
         over.set()
         thread.join()
     assert len(held) > 3
-    assert_all_are_whole(trainings, parameters=37)
+    assert_all_are_whole(trainings, parameters=38)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_eight_concurrent_trainings_on_postgresql_with_one_resumed_all_finish(
     database: str, tmp_path: Path, trainings: Trainings
 ) -> None:
     at_once(trainings, database, tmp_path)
-    assert_all_are_whole(trainings, parameters=15)
+    assert_all_are_whole(trainings, parameters=16)
     with pytest.raises(Interrupted):
         trainings.train(signals=SignalAfter(2 + 2 * trainings.checks))  # in the third epoch: one check precedes
     run = last_run()

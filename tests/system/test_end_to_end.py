@@ -95,7 +95,7 @@ def test_mlflow_run_trains_and_registers_the_best_epoch(server: str, folder: Pat
     assert run.data.tags["mlflow.project.entryPoint"] == "main"
     assert run.info.run_name.startswith("patience=2 seed=7 ")
     assert run.info.run_name.endswith(" data=my reviews.csv")
-    assert len(run.data.params) == 37
+    assert len(run.data.params) == 38
     history = {point.step: point.value for point in client.get_metric_history(run.info.run_id, "val_loss")}
     best = min(history, key=lambda step: history[step])
     assert list(history) == list(range(1, int(run.data.metrics["stopped_epoch"]) + 1))

@@ -164,6 +164,44 @@ def test_predict_to_a_disk_that_cannot_be_written_is_refused_before_any_work(row
     assert predicting.read_output(Path("kept")) == predicting.read_output(Path("straight"))
 
 
+KEEP = """
+import shutil, subprocess
+import numpy as np
+from tracked.training.derived_cache import DerivedCache
+
+def keep(name):
+    cache.keep({"name": name}, name, {"numbers": np.arange(40_000)})
+
+def find(name):
+    found = cache.find({"name": name}, name)
+    return found is not None and bool(np.array_equal(found["numbers"], np.arange(40_000)))
+
+cache = DerivedCache("squares")
+cache.folder.mkdir(parents=True)
+subprocess.run(f"mount -t tmpfs -o size=944k none {cache.folder}", shell=True, check=True)
+keep("first")
+keep("second")
+keep("no more than half")
+shutil.disk_usage = lambda folder: type("Usage", (), {"free": 1e9})
+keep("more than all")
+print(find("first"), find("second"), len(list(cache.folder.iterdir())))
+subprocess.run(f"mount -o remount,ro {cache.folder}", shell=True, check=True)
+keep("third")
+print(find("first"), find("third"))
+"""
+
+
+def test_cache_on_a_full_or_read_only_disk_tells_a_line_and_finds_what_it_has(tmp_path: Path) -> None:
+    own = {"XDG_CACHE_HOME": str(tmp_path), "SQUARES_CACHE_GB": "1", "PYTHONPATH": str(ROOT / "src")}
+    command = ["unshare", "-m", sys.executable, "-c", KEEP]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | own)
+    assert done.stdout.splitlines() == ["True True 2", "True False"], done.stderr
+    half, full, unwritable = done.stderr.splitlines()
+    assert half.startswith("no more than half: not kept for later trainings (0.00 GB are more than half of the 0.00 GB")
+    assert full == "more than all: not kept for later trainings ([Errno 28] No space left on device)"
+    assert unwritable.startswith("third: not kept for later trainings ([Errno 30] Read-only file system")
+
+
 def test_train_with_another_users_snapshot_folder_is_refused(tmp_path: Path) -> None:
     """Mode bits do not stop root, so a child process of another user runs the check."""
     here = tmp_path / "mine"

@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failed, 2 user error before anything started, 3 done and 
 """
 
 import errno
+import gc
 import importlib
 import os
 import platform
@@ -47,6 +48,7 @@ def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
         sys.exit(128 + error.signum)
     finally:
         _drop_unwritten()
+        gc.freeze()  # else Python's collector passes over all of TensorFlow's objects once more: a second or three
 
 
 def _require_platform() -> None:

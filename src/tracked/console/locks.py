@@ -52,7 +52,7 @@ def _open(experiment: str, name: str, title: str) -> int:
     reasons = []
     for folder in (SHARED / f"{experiment}-locks-{os.getuid()}", find_state_folder(experiment) / "locks"):
         try:
-            _make_private(folder)
+            make_private(folder)
             descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
                 with suppress(BlockingIOError):
@@ -88,7 +88,21 @@ def find_state_folder(experiment: str) -> Path:
     return Path(state).expanduser() / experiment
 
 
-def _make_private(folder: Path) -> None:
+def find_cache_folder(experiment: str) -> Path:
+    """Find this user's folder for what an experiment can make again.
+
+    Raises:
+        RuntimeError: if the user's home is unknown.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / experiment
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only this user can read, if it is missing, and close it to others.
+
+    Raises:
+        OSError: if it cannot be made, or belongs to another user.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():

@@ -71,6 +71,15 @@ class Signals:
         self._held += 1
         self.check()
 
+    def release(self) -> None:
+        """End :meth:`hold_until_exit`, for more work that a signal may end.
+
+        Raises:
+            Interrupted: if a signal has arrived meanwhile.
+        """
+        self._held = 0
+        self.check()
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold signals back within the block; :meth:`check` raises them."""

@@ -5,12 +5,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, create_model, model_validator
 
+from tracked.console.errors import UserError
 from tracked.console.metric_direction import infer_mode
-from tracked.console.parameters import MAX_INT, Finite, Parameters, Text, refusal
+from tracked.console.parameters import MAX_INT, Finite, Parameters, Switch, Text, refusal
 from tracked.console.presets import PresetParameters, require_valid
 from tracked.experiment import Experiment
 
 MODEL_NAME = r"[^/:@'\"\s]*[^/:@'\"\s.][^/:@'\"\s]*"
+EVALUATE, RESUME = "evaluate", "resume"  # of the command alone: no training's result depends on them
 MAX_NAME = 256  # characters that a database holds, but SQLite; earlier trainings may have longer names
 ModelName = Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME}$"),
     Field(description="Name in the model registry", json_schema_extra={"allowed":
@@ -76,6 +78,10 @@ class TrainParameters(PresetParameters):
 class TrainCommand(TrainParameters):
     """Train until the monitored metric no longer improves, and register the best checkpoint; or resume."""
 
+    evaluate: Switch = Field(
+        False,
+        description="Whether to evaluate the version in the same process, as the verb evaluate does by default",
+    )
     resume: Text = Field("no", description="Whether to resume an unfinished training: the experiment's newest, or "
         "the run with this id", json_schema_extra={
         "allowed": "no, latest or a run's id"})  # fmt: skip
@@ -103,16 +109,22 @@ def make_train_parameters(experiment: Experiment) -> type[TrainParameters]:
 
 
 def make_train_command(experiment: Experiment) -> type[TrainCommand]:
-    """Make the parameters of ``train``: those of a training, and ``resume``."""
-    resume = TrainCommand.model_fields["resume"]
-    fields: dict[str, Any] = {"resume": (resume.annotation, resume)}
+    """Make the parameters of ``train``: those of a training, ``evaluate`` and ``resume``.
+
+    Raises:
+        UserError: if the experiment has a parameter with such a name.
+    """
     base: Any = make_train_parameters(experiment)
+    if taken := [name for name in (EVALUATE, RESUME) if name in base.model_fields]:
+        raise UserError(f"experiment {experiment.name!r}: {taken[0]} is a parameter of train; rename the experiment's")
+    own = {name: TrainCommand.model_fields[name] for name in (EVALUATE, RESUME)}
+    fields: dict[str, Any] = {name: (field.annotation, field) for name, field in own.items()}
     cls: type[TrainCommand] = create_model("TrainCommand", __base__=base, __doc__=TrainCommand.__doc__, **fields)
     return cls
 
 
 def extract_training(command: TrainCommand, experiment: Experiment) -> TrainParameters:
-    """Extract a command's parameters of the training, without ``resume``."""
+    """Extract a command's parameters of the training, without ``evaluate`` and ``resume``."""
     cls = make_train_parameters(experiment)
     return cls(**{name: value for name, value in command.given.items() if name in cls.model_fields})
 

@@ -17,9 +17,10 @@ from tracked.console.parameters import (
     parse_number,
     parse_numbers,
     parse_whole_numbers,
+    refusal,
 )
-from tracked.console.train_parameters import MODEL_NAME, ModelName, specialize
-from tracked.experiment import Experiment
+from tracked.console.train_parameters import EVALUATE, MODEL_NAME, ModelName, specialize
+from tracked.experiment import EVALUATE_METHODS, Experiment, require
 
 ExperimentName = Annotated[Text, Field(description="The MLflow experiment; auto: the one in MLflow's settings",
     json_schema_extra={"allowed": "auto or an experiment's name"})]  # fmt: skip
@@ -155,3 +156,16 @@ def make_verb_parameters(verb: str, experiment: Experiment) -> type[Any]:
             f"experiment {experiment.name!r} lacks {name}; its verb {verb!r} needs a subclass of Parameters"
         )
     return specialize(own, experiment, {})
+
+
+def require_evaluable(experiment: Experiment) -> None:
+    """Require that the versions of an experiment's trainings can be evaluated.
+
+    Raises:
+        UserError: if not, for the parameter ``evaluate`` of ``train``.
+    """
+    try:
+        require(experiment, EVALUATE_METHODS)
+        make_verb_parameters("evaluate", experiment)
+    except UserError as error:
+        raise refusal(EVALUATE, "true", f"false, since {error}") from None

@@ -9,6 +9,8 @@ from tracked.experiment import Dataset
 from tracked.models import publisher
 from tracked.models.loader import reserved_metadata
 from tracked.reports import training_report
+from tracked.runs import registry
+from tracked.runs.registry import StoredModel
 from tracked.runs.schema import BEST_EPOCH, BEST_VALUE, DATA_DIGEST, DATA_SOURCE, EXPERIMENT, REGISTERED
 from tracked.runs.writer import Run
 from tracked.training.files import BEST
@@ -26,8 +28,10 @@ class Origin:
 NO_SEARCH = Origin()
 
 
-def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals, origin: Origin = NO_SEARCH) -> str:
-    """Store the best checkpoint as a model, check it, register it, and log it at the run; returns the version's title.
+def register_best(
+    run: Run, data: Dataset, trainer: Trainer, signals: Signals, origin: Origin = NO_SEARCH
+) -> StoredModel:
+    """Store the best checkpoint as a model, check it, register it, and log it at the run; returns the version.
 
     After a kill at any step, another call completes the work: a registered version is kept, a model without one is
     replaced. The tag ``REGISTERED`` is set last, so a run that has it is complete.
@@ -59,11 +63,13 @@ def register_best(run: Run, data: Dataset, trainer: Trainer, signals: Signals, o
     tags |= {DATA_DIGEST: data.digest, EXPERIMENT: experiment.name, **origin.tags}
     signals.hold_until_exit()  # a signal must not leave a version half registered
     version = publisher.register(name, model_id, run.id, training_report.describe(data, trainer, origin.note), tags)
-    title = f"{version.name} version {version.version}"
+    stored = registry.locate_version(version, model_id)
     training_report.log_totals(run, trainer, model_id)  # MLflow cannot delete a metric: only once no epoch can follow
     run.set_description(
-        training_report.describe(data, trainer, "\n\n".join([f"Registered as **{title}**.", origin.note]).strip())
+        training_report.describe(
+            data, trainer, "\n\n".join([f"Registered as **{stored.title}**.", origin.note]).strip()
+        )
     )
     run.flush()
     run.set_tags({REGISTERED: version.version})
-    return title
+    return stored

@@ -117,6 +117,8 @@ def load(uri: str) -> PyFuncModel:
     model = mlflow.pyfunc.load_model(uri)
     if keras := sys.modules.get("keras"):
         keras.config.disable_interactive_logging()  # progress bars would mix into the output
+    if tensorflow := sys.modules.get("tensorflow"):
+        tensorflow.get_logger().setLevel("ERROR")  # it advises against many networks in a process
     return model
 
 

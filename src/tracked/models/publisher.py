@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import mlflow
+import mlflow.tensorflow
 import numpy as np
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion

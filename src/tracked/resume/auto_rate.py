@@ -40,7 +40,7 @@ def resolve(
         return parameters.with_suggested(float(stored))
     rate = _test(experiment, parameters, data, run, signals)
     gc.collect()  # the tested network, before the one to train is built
-    reproducibility.make_repeatable(parameters.seed)
+    reproducibility.make_repeatable(parameters.seed, experiment.operation_threads)
     return parameters.with_suggested(rate)
 
 

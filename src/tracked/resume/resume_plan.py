@@ -1,7 +1,7 @@
 """Plan a resume: find the training, hold its run folder, check its parameters and data."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from tracked.console.lines import one_line, say
 from tracked.console.parameters import refusal
 from tracked.console.train_parameters import TrainCommand, TrainParameters
 from tracked.experiment import SEEN_PARTS, Dataset, Experiment
-from tracked.resume import resume_parameters, training_status
+from tracked.resume import due_evaluations, resume_parameters, training_status
 from tracked.runs import queries, run_calls, run_parameters, run_start
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun
+from tracked.runs.registry import StoredModel
 from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, EXTENDED, REGISTERED, RESUMED, VERB
 from tracked.training import run_folder
 from tracked.training.journal import Entry, list_logged_metrics
@@ -34,6 +35,7 @@ class ResumePlan:
         extended: this resume's extensions.
         source: the data's source.
         logged: the run's logged epochs.
+        due: the version to evaluate, where it is registered already.
     """
 
     owner: Experiment
@@ -42,6 +44,7 @@ class ResumePlan:
     extended: dict[str, int | str]
     source: str
     logged: dict[int, Entry]
+    due: StoredModel | None = None
 
     @property
     def parameters(self) -> TrainParameters:
@@ -95,20 +98,31 @@ def make_plan(owner: Experiment, command: TrainCommand, folder_lock: RunFolderLo
         require_writable(owner, run_folder.find_root(owner.name, tracking_uri()))
         return None
     elif command.resume == "latest":
-        run = _find_latest(owner)
+        run = _find_latest(owner, command)
     else:
         run = queries.read_runs(owner, [command.resume], "resume").runs[0]
     obstacle = training_status.find_obstacle(owner, run)
     if not obstacle and not own and not training_status.is_training_of(owner, run):
         obstacle = "is not a training of this project"
-    if obstacle and not (own and REGISTERED in run.data.tags):  # an error would mark a finished run as failed
+    due = _find_due(owner, command, run)
+    is_unevaluated = due and run.info.status == "FINISHED"
+    # An error would mark a finished run as failed.
+    if obstacle and not is_unevaluated and not (own and REGISTERED in run.data.tags):
         raise UserError(f"resume: run {run.info.run_id} {obstacle}")
     if (starting := training_status.find_starting_process(owner, run)) is not None:
         raise _held_error(run, str(starting))
     lock_folder(owner, training_status.find_folder(owner, run), folder_lock, partial(_held_error, run))
     run = run_start.read_run(run.info.run_id)  # another process may have finished it before the lock
     recorded, extended = resume_parameters.merge_parameters(owner, run, command)
-    return _complete_plan(owner, run, recorded, extended)
+    return replace(_complete_plan(owner, run, recorded, extended), due=_find_due(owner, command, run))
+
+
+def _find_due(owner: Experiment, command: TrainCommand, run: MlflowRun) -> StoredModel | None:
+    """Find the version of a complete training that is to be evaluated and is not."""
+    is_complete = run.data.tags.get(VERB) == "train" and REGISTERED in run.data.tags
+    if not is_complete or not due_evaluations.wants_evaluation(command, run):
+        return None
+    return due_evaluations.find_due(owner, [run]).get(run.info.run_id)
 
 
 def plan_trial(owner: Experiment, run_id: str, folder_lock: RunFolderLock) -> ResumePlan:
@@ -194,13 +208,15 @@ def require_writable(owner: Experiment, root: Path) -> None:
         raise UserError(f"{setting}: {str(root)!r} is not writable ({reason}); allowed: a writable folder") from None
 
 
-def _find_latest(owner: Experiment) -> MlflowRun:
+def _find_latest(owner: Experiment, command: TrainCommand) -> MlflowRun:
     experiment = queries.find_experiment("auto")
     trainings = training_status.find_unfinished(owner, experiment.experiment_id)
     resumable = [training for training in trainings if not training.obstacle and training.is_dead]
-    for training in resumable:
-        if training.reason != OTHER_HISTORY:  # would differ again
-            return training.run
+    found = [training.run for training in resumable if training.reason != OTHER_HISTORY]  # would differ again
+    if unevaluated := due_evaluations.find_latest(owner, command, experiment.experiment_id):
+        found.append(unevaluated)
+    if found:
+        return max(found, key=lambda run: run.info.start_time)
     error = f"resume: no resumable run in experiment {experiment.name}; start one without --resume"
     if resumable:
         error += f", or restore the code, packages and machine of run {resumable[0].id} and resume that"

@@ -2,20 +2,22 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from tracked import __version__
 from tracked.analysis.early_stopping import OTHER_HISTORY
+from tracked.console import verb_parameters
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.lines import say, warn
-from tracked.console.parameters import refusal
+from tracked.console.parameters import as_string, refusal
 from tracked.console.signals import Signals
-from tracked.console.train_parameters import MAX_NAME, TrainCommand, TrainParameters, extract_training
+from tracked.console.train_parameters import EVALUATE, MAX_NAME, TrainCommand, TrainParameters, extract_training
 from tracked.experiment import Dataset, Experiment
-from tracked.resume import auto_rate, resume_plan
+from tracked.resume import auto_rate, due_evaluations, resume_plan
 from tracked.resume.resume_parameters import RENAMABLE
 from tracked.resume.resume_plan import ResumePlan
 from tracked.runs import context, registry, rights, versions, writer
@@ -36,7 +38,8 @@ class TrackedTraining:
     """A started or resumed training: its run, its data, its trainer.
 
     Of a search's trial, what its end tells is a result, whatever the end is; its checkpoint stays in the run folder.
-    One that had ended as a trial is opened once more to be registered, which is no resume.
+    One that had ended as a trial is opened once more to be registered, which is no resume. One that ``evaluates`` is
+    followed by the evaluation of its version.
     """
 
     run: writer.Run
@@ -46,6 +49,7 @@ class TrackedTraining:
     log_environment: Callable[[], None]
     is_trial: bool = False
     has_ended: bool = False
+    evaluates: bool = False
 
     def fit(self) -> None:
         """Train to the end, and log the report whatever ends the training.
@@ -54,11 +58,10 @@ class TrackedTraining:
             Interrupted: if a signal came.
             RunFailed: if no model can be registered, or something could not be logged.
         """
-        from tracked.reports import training_report  # imports Keras, which is imported quietly before
-
         trainer, run, signals = self.trainer, self.run, self.trainer.signals
         try:
             self._build()
+            Thread(target=_import_ending, daemon=True).start()
             trainer.fit()
             if not self.is_trial:
                 trainer.require_checkpoint()
@@ -69,6 +72,8 @@ class TrackedTraining:
             trainer.reason = "interrupted"
             raise
         finally:
+            from tracked.reports import training_report
+
             with signals.hold():
                 if trainer.trainee or not (self.plan and self.plan.has_begun):  # else the former report stays
                     training_report.log_report(run, self.data, trainer, self.is_trial)
@@ -121,8 +126,8 @@ class TrialStart:
 @contextmanager
 def start_or_resume(
     experiment: Experiment, command: TrainCommand, signals: Signals
-) -> Iterator[TrackedTraining | None]:
-    """Start a training, or resume the one that the command names; None if only its run's end was missing.
+) -> Iterator[TrackedTraining | ResumePlan]:
+    """Start a training, or resume the one that the command names; its plan alone if its version was registered.
 
     After a block without an error, the run is FINISHED and the run folder is removed.
 
@@ -132,9 +137,13 @@ def start_or_resume(
     """
     with RunFolderLock(experiment.file_patterns) as folder_lock:
         plan = resume_plan.make_plan(experiment, command, folder_lock)
+        evaluates = due_evaluations.wants_evaluation(command, plan.run if plan else None)
+        if plan and (plan.due if plan.is_complete else evaluates):
+            verb_parameters.require_evaluable(experiment)
+            rights.require_run()  # where the evaluation's run begins; a new training's run begins there, too
         if plan and plan.is_complete:
             resume_plan.finish(plan, folder_lock)
-            yield None
+            yield plan
             return
         parameters = plan.parameters if plan else extract_training(command, experiment)
         if not (plan and plan.has_begun) or RENAMABLE in plan.extended:
@@ -147,9 +156,11 @@ def start_or_resume(
             rights.require_new_version(parameters.model_name, place, CANDIDATE)
         registry.require_own_model(experiment, parameters.model_name)
         data = load_data(experiment, parameters, plan.source if plan else "")
+        if evaluates:
+            due_evaluations.require_test_part(data)
         if plan:
             resume_plan.require_same_data(plan, data)
-        with open_training(experiment, parameters, data, plan, folder_lock, signals) as training:
+        with open_training(experiment, parameters, data, plan, folder_lock, signals, evaluates=evaluates) as training:
             yield training
 
 
@@ -162,6 +173,7 @@ def open_training(
     folder_lock: RunFolderLock,
     signals: Signals,
     trial: TrialStart | None = None,
+    evaluates: bool = False,
 ) -> Iterator[TrackedTraining]:
     """Open the run of a training around a block that fits it: a new run, or the plan's.
 
@@ -169,20 +181,24 @@ def open_training(
         UserError: if MLflow's settings name an experiment or a run that cannot be used; no run is created.
         RunFailed: if the store keeps failing, or something could not be logged.
     """
-    reproducibility.make_repeatable(parameters.seed)
+    reproducibility.make_repeatable(parameters.seed, experiment.operation_threads)
     _import_training_code()
     # Without this resume's extensions, which count from the epoch that log_resume tags.
     recorded = plan.recorded if plan else parameters
     start = _make_start(experiment, recorded, data, folder_lock, plan)
     name, texts, experiment_id = parameters.run_name, recorded.as_logged(), None
-    if trial:
+    if not trial:  # as mlflow run logs it; a search has no such parameter
+        texts[EVALUATE] = as_string(evaluates)
+        start = replace(start, launch={**start.launch, EVALUATE: evaluates})
+    else:
         name, experiment_id = trial.run_name, trial.experiment_id
         start = replace(start, tags={**start.tags, **trial.tags}, keep_folder=not trial.register)
     with context.run(experiment, "train", name, texts, signals, experiment_id, start) as run:
         say(f"run {run.id} {name!r}")
         run.log_training_data(data)
         parameters = auto_rate.resolve(experiment, parameters, data, run, plan, signals)
-        yield _make_training(experiment, parameters, data, plan, run, signals, trial)
+        training = _make_training(experiment, parameters, data, plan, run, signals, trial)
+        yield replace(training, evaluates=evaluates)
 
 
 def tell_parameters(parameters: TrainParameters, is_new: bool) -> None:
@@ -225,12 +241,23 @@ def load_data(experiment: Experiment, parameters: TrainParameters, source: str =
 
 
 def _import_training_code() -> None:
-    """Import all modules of a training, after the quiet import of TensorFlow and before a run could fail at it."""
-    from tracked.models import finalize
+    """Import all modules of a fit, after the quiet import of TensorFlow and before a run could fail at it."""
     from tracked.training import trainer
 
-    assert finalize
     assert trainer
+
+
+def _import_ending() -> None:
+    """Import what comes after the fit, in a thread beside its first steps: nobody waits a second for it then.
+
+    An error is raised where the modules are used.
+    """
+    with suppress(Exception):
+        from tracked.models import finalize
+        from tracked.reports import training_report
+
+        assert finalize
+        assert training_report
 
 
 def _make_start(

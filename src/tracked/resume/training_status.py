@@ -14,7 +14,7 @@ from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import queries
 from tracked.runs.connection import tracking_uri
 from tracked.runs.queries import MlflowRun, is_made_for, is_own, owner_of
-from tracked.runs.run_parameters import read_launch, read_parameters
+from tracked.runs.run_parameters import read_evaluate, read_launch, read_parameters
 from tracked.runs.schema import (
     CLOSED,
     CONFIRMS,
@@ -109,11 +109,21 @@ def inspect_run(owner: Experiment, run: MlflowRun) -> ResumableRun:
 
 
 def find_starting_process(owner: Experiment, run: MlflowRun) -> Holder | None:
-    """Find another live process that works on a training without a run folder: before its first lock or at its end."""
+    """Find another live process that works on a training without a run folder.
+
+    It is before its first lock or at its end, or evaluates the version.
+    """
     holder = _launched_by(run)
-    if not _may_live(run) or find_folder(owner, run).exists():
+    may_evaluate = REGISTERED in run.data.tags and read_evaluate(run)
+    if not (_may_live(run) or may_evaluate) or find_folder(owner, run).exists():
         return None
     return holder if holder.is_here and holder.pid != os.getpid() and not holder.is_dead else None
+
+
+def has_ended_here(owner: Experiment, run: MlflowRun) -> bool:
+    """Whether a finished training's process, which may evaluate its version, is known to do no more."""
+    holder = _launched_by(run)
+    return (holder.is_here or holder.is_dead) and find_starting_process(owner, run) is None
 
 
 def is_dead(run: MlflowRun) -> bool:

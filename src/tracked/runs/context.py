@@ -1,8 +1,6 @@
 """A run around a verb's work: its tags, its final status, and the command that resumes a training."""
 
 import json
-import shlex
-import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import mlflow
-from mlflow.utils.mlflow_tags import MLFLOW_PROJECT_ENV
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, OTHER_HISTORY
 from tracked.analysis.rate_range import NO_RATE
@@ -23,10 +20,11 @@ from tracked.console.secrets import hide_in_addresses
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.runs import run_start
+from tracked.runs.commands import resume_command
 from tracked.runs.connection import brief_calls
 from tracked.runs.outbox import with_retries
 from tracked.runs.run_start import ResumableStart
-from tracked.runs.schema import CLOSED, ENTRY_POINT, ERROR, STOP_REASON
+from tracked.runs.schema import CLOSED, ERROR, STOP_REASON
 from tracked.runs.writer import Run
 from tracked.training.holder import Holder
 from tracked.training.run_folder_lock import HeldError
@@ -97,9 +95,11 @@ def run(
             except RunFailed as lost:
                 warn(f"error: {lost}")
             if resumable and record.stop_reason not in (NOT_A_NUMBER, NO_RATE, OTHER_HISTORY):
-                error.add_note(f"to resume: {_resume_command(record.id, active)}")
+                error.add_note(f"to resume: {resume_command(record.id, active.data.tags)}")
                 if isinstance(error, NameRefused):
-                    error.add_note(f"to register under another name: {_resume_command(record.id, active, OTHER_NAME)}")
+                    error.add_note(
+                        f"to register under another name: {resume_command(record.id, active.data.tags, OTHER_NAME)}"
+                    )
         raise
     finally:
         with signals.hold():
@@ -110,7 +110,7 @@ def run(
                 _end(record, status)
             except RunFailed as error:
                 if resumable:
-                    error.add_note(f"to resume: {_resume_command(record.id, active)}")
+                    error.add_note(f"to resume: {resume_command(record.id, active.data.tags)}")
                 raise
 
 
@@ -146,24 +146,3 @@ def _end(record: Run, status: Status) -> None:
             if status == "FINISHED":
                 raise
             warn(f"error: {error}")  # another error is being raised, which says more
-
-
-def _resume_command(run_id: str, active: mlflow.ActiveRun, name: str = "") -> str:
-    """The command that resumes a training or a search, for this process's working directory.
-
-    Args:
-        name: for the registered model, in place of the run's.
-    """
-    if ENTRY_POINT in active.data.tags:
-        manager = active.data.tags.get(MLFLOW_PROJECT_ENV, "local")  # the only one without a tag
-        options = [] if manager == "conda" else ["--env-manager", manager]
-        entry = [] if active.data.tags[ENTRY_POINT] == "main" else ["-e", active.data.tags[ENTRY_POINT]]
-        more = ["-P", f"model_name={name}"] if name else []
-        return shlex.join(["mlflow", "run", str(Path.cwd()), *entry, "--run-id", run_id, *options, *more])
-    here = Path.cwd()
-    python, script = (
-        str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-        for path in (Path(sys.executable), Path(sys.argv[0]).absolute())
-    )
-    verb = sys.argv[1:2] if sys.argv[1:2] in (["train"], ["search"]) else []  # where one script has all verbs
-    return shlex.join([python, script, *verb, "--resume", run_id, *(["--model_name", name] if name else [])])

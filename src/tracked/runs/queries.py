@@ -17,6 +17,7 @@ from tracked.analysis.early_stopping import NOT_A_NUMBER, PRUNED
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.console.parameters import refusal
+from tracked.console.train_parameters import EVALUATE
 from tracked.experiment import Experiment, owns_untagged
 from tracked.runs import schema
 from tracked.runs.connection import mlflow_run_id, tracking_uri
@@ -159,7 +160,7 @@ def is_made_for(owner: Experiment, run: MlflowRun) -> bool:
 
     Before the script starts, nothing else names its experiment.
     """
-    own, recorded = set(owner.Parameters.model_fields), set(run.data.params)
+    own, recorded = set(owner.Parameters.model_fields), set(run.data.params) - {EVALUATE}
     return own == recorded or (owns_untagged(owner) and own <= recorded)
 
 

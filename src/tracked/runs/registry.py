@@ -60,6 +60,12 @@ class StoredModel:
         return f"v{self.version} {self.name}" if self.version else self.uri
 
 
+def locate_version(version: ModelVersion, model_id: str = "") -> StoredModel:
+    """Say where a registered version is, without what is stored with its model."""
+    uri = f"models:/{version.name}/{version.version}"
+    return StoredModel(uri, version.name, str(version.version), model_id, version.run_id or "")
+
+
 def find(uri: str) -> StoredModel:
     """Resolve a models:/ or runs:/ URI. An alias is resolved once, so that it may move afterwards.
 

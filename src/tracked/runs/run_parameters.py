@@ -10,8 +10,8 @@ from typing import Any
 from mlflow.entities import Run
 
 from tracked.console.parameters import as_string
-from tracked.console.train_parameters import TrainParameters
-from tracked.runs.schema import ENTRY_POINT, EXTENDED, LAUNCH, PRESET_VALUES
+from tracked.console.train_parameters import EVALUATE, TrainParameters
+from tracked.runs.schema import ENTRY_POINT, EXTENDED, LAUNCH, PRESET_VALUES, VERB
 
 NUMBERS = {name: field.annotation for name, field in TrainParameters.model_fields.items()}
 
@@ -27,9 +27,12 @@ def read_given(run: Run) -> dict[str, str]:
     """Read the parameters that a run was given, a number in one spelling: of 3.0 for ``patience``, this gives 3.
 
     Values of the tag ``launch`` come before the run's, and extended ones before both. The quotes that ``mlflow run``
-    puts around what a shell would take apart are removed.
+    puts around what a shell would take apart are removed. Of this project's runs, ``evaluate`` is left out: no result
+    of a training depends on it.
     """
     values = dict(run.data.params)
+    if VERB in run.data.tags:
+        values.pop(EVALUATE, None)
     if ENTRY_POINT in run.data.tags:
         for name, value in values.items():
             with suppress(ValueError):
@@ -77,6 +80,11 @@ def read_preset_values(run: Run) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
+def read_evaluate(run: Run) -> bool:
+    """Read whether a training was to evaluate its version: as its last attempt was told, else as the run was made."""
+    return bool(read_launch(run).get(EVALUATE, run.data.params.get(EVALUATE) == "true"))
+
+
 def read_launch(run: Run) -> dict[str, Any]:
     """Read what the last attempt noted: parameters, the data's source, process, host, the folder of run folders."""
     try:
@@ -84,6 +92,6 @@ def read_launch(run: Run) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     kinds: dict[str, type] = dict.fromkeys(("snapshots", "source", "host", "since", "start", "system", "token"), str)
-    kinds |= {"parameters": dict, "pid": int}
+    kinds |= {"parameters": dict, "pid": int, EVALUATE: bool}
     fits = isinstance(launch, dict) and all(type(launch.get(name, kind())) is kind for name, kind in kinds.items())
     return launch if fits else {}

@@ -16,6 +16,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_RUN_NAME, MLFLOW_RUN_NOTE
 from tracked import __version__
 from tracked.console.errors import RunFailed, StoreFailed, UserError
 from tracked.console.lines import one_line
+from tracked.console.train_parameters import EVALUATE
 from tracked.experiment import Experiment
 from tracked.runs.connection import (
     RUN_ID_SETTING,
@@ -72,7 +73,7 @@ def require_own_run(owner: Experiment, verb: str) -> MlflowRun | None:
     if used_by and not is_own(owner, run):
         of = name_experiment(owner_of(owner, run))
         raise UserError(f"{RUN_ID_SETTING}: run {run_id} is of {of}; allowed: a run of {owner.name!r}")
-    foreign = set(run.data.params) - set(owner.Parameters.model_fields)
+    foreign = set(run.data.params) - {EVALUATE, *owner.Parameters.model_fields}
     if not used_by and entry_point == "main" and verb == "train" and foreign and not is_made_for(owner, run):
         names = ", ".join(sorted(foreign))
         raise UserError(

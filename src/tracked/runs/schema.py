@@ -33,7 +33,8 @@ RUN_TAGS = {
     (TRACKED_VERSION := "tracked_version"): "the version of the package `tracked` that the last attempt ran; runs from "
     "before 0.7.0 have no such tag",
     (LAUNCH := "launch"): "JSON about the last attempt: its process (`token`, `pid`, `host`, `since`, `start`) and, of "
-    "a training, its `parameters`, the `source` of its data and the folder of its run folder (`snapshots`)",
+    "a training, its `parameters`, the `source` of its data, the folder of its run folder (`snapshots`) and "
+    "whether its version is to be evaluated (`evaluate`)",
     (STOP_REASON := "stop_reason"): "why the work ended: patience, epochs, pruned, not_a_number, no_rate, interrupted, "
     "error, killed or other_history; absent where a verb other than train has finished",
     (ERROR := "error"): "the error that ended the run, on one line",

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import mlflow
 import pandas as pd
-from matplotlib.figure import Figure
 from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, LoggedModelInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -30,6 +30,9 @@ from tracked.runs.credentials import read_status
 from tracked.runs.outbox import BOUND, Outbox
 from tracked.runs.schema import DATA_DIGEST, DATA_FOLDER, DATA_ROWS, DATA_SOURCE, MACHINE, VERSIONS
 from tracked.training.files import ENVIRONMENT, ROWS, write_safely
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PATIENCE = 120.0  # seconds without a success, after the work, before queued calls count as missing: a minute passes
 
@@ -220,7 +223,7 @@ class Run:
         (self.folder / name).write_text(hide_in_addresses(json.dumps(value, indent=2)))
         self.log_artifact(self.folder / name)
 
-    def log_figure(self, figure: Figure, name: str) -> None:
+    def log_figure(self, figure: "Figure", name: str) -> None:
         """Log a figure as an artifact."""
         figure.savefig(self.folder / name, dpi=100)
         self.log_artifact(self.folder / name)

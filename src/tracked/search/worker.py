@@ -85,7 +85,7 @@ class Worker:
                 if task.register:
                     run, trainer = training.run, training.trainer
                     origin = finalize.Origin(task.note, task.version_tags)
-                    version = finalize.register_best(run, data, trainer, self.signals, origin)
+                    version = finalize.register_best(run, data, trainer, self.signals, origin).title
             return training.run.id, version
 
     def _load(self, parameters: TrainParameters) -> Dataset:

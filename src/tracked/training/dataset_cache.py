@@ -4,6 +4,7 @@ from typing import Any
 
 from tracked.console.parameters import require_no_secret
 from tracked.experiment import Dataset, Experiment
+from tracked.training.derived_cache import read_limit
 
 
 class DatasetCache:
@@ -24,8 +25,10 @@ class DatasetCache:
             source: the ``source`` of the resumed training's dataset; empty for a new training.
 
         Raises:
-            UserError: if the data cannot be read, or cannot be trained on with these parameters.
+            UserError: if the data cannot be read, or cannot be trained on with these parameters, or if the setting of
+                the cache of what is derived from them is wrong.
         """
+        read_limit(self.experiment.name)
         names = self.experiment.data_parameters
         key = source, *(getattr(parameters, name) for name in names)
         if self._held and self._held[0] == key:

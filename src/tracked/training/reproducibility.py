@@ -7,8 +7,8 @@ import os
 import platform
 import random
 import sys
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -24,32 +24,63 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 PACKAGES = ("tensorflow", "keras", "mlflow", "numpy", "pandas", "scikit-learn")
+# Keras imports them, where they are installed, for pictures and wrappers: a second, before the first step.
+KERAS_EXTRAS = ("matplotlib", "sklearn")
+OPERATION_THREADS = "TF_NUM_INTRAOP_THREADS"  # of the environment
 MODEL_PACKAGES = ("mlflow", "tensorflow", "keras", "numpy", "pandas")
 
 _deterministic: set[str] = set()  # not empty once this process has chosen deterministic operations
 
 
-def import_tensorflow() -> ModuleType:
+def import_tensorflow(threads: int = 0) -> ModuleType:
     """Import TensorFlow and initialize its devices without its notes on standard error, which ignore its log level.
 
     They are printed if TF_CPP_MIN_LOG_LEVEL is set, or if the import fails.
+
+    Args:
+        threads: of one operation, see ``Experiment.operation_threads``. TensorFlow that works already keeps its own.
     """
     is_verbose = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
     with nullcontext() if is_verbose else quiet_stderr():
-        import tensorflow as tf
+        with _hide(KERAS_EXTRAS):
+            import tensorflow as tf
 
+        if threads:
+            with suppress(RuntimeError):  # it has begun its work
+                tf.config.threading.set_inter_op_parallelism_threads(max(1, _count_threads() // threads))
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.list_physical_devices()
         tf.constant(0)
     return tf
 
 
-def make_repeatable(seed: int) -> None:
+@contextmanager
+def _hide(packages: Sequence[str]) -> Iterator[None]:
+    """Let imports of packages fail within the block, as if they were not installed; not of those imported already."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def _count_threads() -> int:
+    """Count the threads that TensorFlow may use: those that the environment names, else one a core."""
+    return int(os.environ.get(OPERATION_THREADS) or count_cores())
+
+
+def make_repeatable(seed: int, threads: int = 0) -> None:
     """Seed Python, NumPy and TensorFlow, and make TensorFlow's operations deterministic.
 
     Keras is set back as in a fresh process, so that a training has the same bits whatever was trained before it, and
     the memory of former networks is freed. Only Keras's dtype policy stays. Its progress bars are switched off.
+
+    Args:
+        threads: of one operation, as of :func:`import_tensorflow`.
     """
-    tf = import_tensorflow()
+    tf = import_tensorflow(threads)
 
     import keras
 
@@ -130,8 +161,7 @@ def describe_machine() -> dict[str, str]:
     """Describe the machine by what results depend on: equal values give equal bits."""
     import tensorflow as tf
 
-    set_by_environment = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
-    threads = tf.config.threading.get_intra_op_parallelism_threads() or set_by_environment or count_cores()
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or _count_threads()
     return {
         "cpu": _cpu(),
         "threads": str(threads),

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tracked.console import verb_parameters
 from tracked.console.lines import say
@@ -15,10 +16,22 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     require(experiment, EVALUATE_METHODS)
     parameters = verb_parameters.make_verb_parameters("evaluate", experiment).parse(argv)
 
-    from tracked.models import evaluation, loader
-    from tracked.runs import connection, registry, rights, run_start
+    from tracked.runs import connection
 
     connection.require_answers()
+    evaluate_model(experiment, parameters, signals)
+
+
+def evaluate_model(experiment: Experiment, parameters: Any, signals: Signals) -> None:
+    """Evaluate the model that the verb's parameters name, in a run.
+
+    Raises:
+        UserError: for a mistake, before the run is made.
+        RunFailed: if the model cannot predict the rows, or they cannot be scored.
+    """
+    from tracked.models import evaluation, loader
+    from tracked.runs import registry, rights, run_start
+
     rights.require_run(run_start.require_own_run(experiment, "evaluate"))
     with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder:
         stored = registry.find(parameters.model)

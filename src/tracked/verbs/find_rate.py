@@ -28,11 +28,13 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     connection.require_answers()
     rights.require_run(run_start.require_own_run(experiment, "find_rate"))
     training, name = parameters.training, parameters.run_name
+    if switch := experiment.inputs_switch:  # no parameter of this verb says that inputs may be stored
+        training = training.model_copy(update={switch: False})
     data = load_data(experiment, training)
     preset = parameters.describe_preset()
     if preset:
         say(f"preset: {preset}")
-    reproducibility.make_repeatable(training.seed)
+    reproducibility.make_repeatable(training.seed, experiment.operation_threads)
     with tempfile.TemporaryDirectory(prefix=f"{experiment.name}-") as folder:
         trainee = experiment.build(training, data, Path(folder), {})
         if not isinstance(trainee, SweepingTrainee):

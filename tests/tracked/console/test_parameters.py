@@ -42,7 +42,8 @@ def test_defaults_of_train_are_the_articles() -> None:
         "warmup_steps": 0,
     }
     of_gated = {"network": "conv", "ngrams": 3, "members": 1, "dropout": 0.2, "word_dropout": 0.0}
-    assert rest == of_the_data | of_the_task | ours | no_schedule | of_gated
+    of_the_command = {"evaluate": False, "resume": "no"}
+    assert rest == of_the_data | of_the_task | ours | no_schedule | of_gated | of_the_command
 
 
 @of_both
@@ -102,7 +103,7 @@ def test_page_has_of_a_search_what_it_does_not_share_with_a_training() -> None:
         "seed", "trials", "workers", "sampler", "space", "prune", "confirm", "keep", "executor", "address", "resume",
     }  # fmt: skip
     text = " ".join(_section("Parameters of `search`").split())
-    assert "It takes every parameter of `main`, too, which then holds for all trials." in text
+    assert "It takes every parameter of `main` but `evaluate`, too, which then holds for all trials." in text
     for project in (IMDB, DIABETES):
         assert f"`{project.experiment.space}`" in text
 
@@ -111,6 +112,7 @@ def _described(project: Project, entry: str) -> dict[str, str]:
     described = {
         name: f"{as_string(field.default)} | {field.description} | {describe_allowed(field)}"
         for name, field in project.parameters(entry).model_fields.items()
+        if (entry, name) != ("main", "resume")  # has a table of its own
     }
     if entry != "search":
         return described

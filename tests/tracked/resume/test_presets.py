@@ -67,13 +67,14 @@ def test_run_of_a_preset_holds_what_was_given_and_what_was_used(store: str, caps
     assert "hidden_units: the default, 64, counts as not given; preset small sets 4\n" in err
     assert run.info.run_name == "patience=2 seed=7 epochs=2 preset=small"
     defaults = make_train_parameters(WithPreset())().as_strings()
-    assert run.data.params == defaults | {"preset": "small", "epochs": "2"}
-    assert run_parameters.read_launch(run)["parameters"] == run.data.params
+    logged = defaults | {"preset": "small", "epochs": "2"}
+    assert run.data.params == logged | {"evaluate": "false"}
+    assert run_parameters.read_launch(run)["parameters"] == logged
     used = {"hidden_units": 4, "patience": 2, "epochs": 2}
     assert json.loads(run.data.tags["preset_values"]) == used
-    assert run_parameters.read_parameters(run) == run.data.params | {name: str(value) for name, value in used.items()}
+    assert run_parameters.read_parameters(run) == logged | {name: str(value) for name, value in used.items()}
     assert set(metrics(run)["val_loss"]) == {1, 2}
-    given = record([0.5], run.data.params | {"preset": "plain", "hidden_units": "5", "patience": "2"})
+    given = record([0.5], logged | {"preset": "plain", "hidden_units": "5", "patience": "2"})
     differing = differing_parameters([run, mlflow.get_run(given)])
     assert differing == {"preset": ["small", "plain"], "hidden_units": ["4", "5"]}
 
@@ -112,6 +113,7 @@ def test_run_of_mlflow_run_is_trained_with_its_preset(
     store: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = make_train_parameters(WithPreset())().as_strings() | {"preset": "small", "epochs": "1.0"}
+    values["evaluate"] = "false"
     client = mlflow.MlflowClient()
     made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"}).info.run_id
     for name, value in values.items():

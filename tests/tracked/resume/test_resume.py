@@ -110,12 +110,25 @@ def test_resume_of_a_training_with_fused_layers_keeps_them(
         uninterrupted = metrics(last_run())
         run = break_off(noisy, 2)
     assert uninterrupted != straight
-    assert run.data.tags["layers"] == "fused"
+    assert run.data.tags["layers"] == "fused 2"
     if not kept:
         shutil.rmtree(folder(run))
     resume("--resume", run.info.run_id)
-    assert mlflow.get_run(run.info.run_id).data.tags["layers"] == "fused"
+    assert mlflow.get_run(run.info.run_id).data.tags["layers"] == "fused 2"
     assert metrics(mlflow.get_run(run.info.run_id)) == uninterrupted
+
+
+def test_resume_of_a_training_with_former_layers_says_that_bits_may_differ(
+    store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = break_off(noisy, 2, "--embedding_dims=22", "--epochs=3")
+    mlflow.MlflowClient().set_tag(run.info.run_id, "layers", "fused")
+    capsys.readouterr()
+    resume("--resume", run.info.run_id)
+    line = "the layers changed since the last attempt ('fused' -> 'fused 2'): bits may differ\n"
+    assert line in capsys.readouterr().out
+    resumed = mlflow.get_run(run.info.run_id)
+    assert (resumed.data.tags["layers"], resumed.info.status) == ("fused 2", "FINISHED")
 
 
 def test_resume_with_wide_embeddings_gives_equal_bits(store: str, noisy: Path) -> None:
@@ -126,7 +139,7 @@ def test_resume_with_wide_embeddings_gives_equal_bits(store: str, noisy: Path) -
     run = break_off(noisy, 2, *wide)
     resume("--resume", run.info.run_id)
     resumed = mlflow.get_run(run.info.run_id)
-    assert (resumed.data.tags["layers"], resumed.info.status) == ("fused", "FINISHED")
+    assert (resumed.data.tags["layers"], resumed.info.status) == ("fused 2", "FINISHED")
     assert metrics(resumed) == uninterrupted
 
 

@@ -51,3 +51,27 @@ def test_deterministic_operations_are_known_without_tensorflows_private_part(pri
     env = {**os.environ, "PYTHONPATH": str(SRC)}
     done = subprocess.run([sys.executable, "-c", CODE, private], env=env, capture_output=True, text=True)
     assert done.stdout == "false true\n", done.stderr
+
+
+def test_import_of_tensorflow_leaves_out_what_keras_needs_for_pictures_and_wrappers() -> None:
+    code = (
+        "import sys; from tracked.training import reproducibility; tf = reproducibility.import_tensorflow(1);"
+        "left = [name for name in reproducibility.KERAS_EXTRAS if name in sys.modules];"
+        "import keras, matplotlib.pyplot, sklearn.metrics;"
+        "print(left, tf.config.threading.get_intra_op_parallelism_threads(),"
+        " tf.config.threading.get_inter_op_parallelism_threads())"
+    )
+    environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "3"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=SRC, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "[] 1 3\n"
+
+
+def test_import_of_tensorflow_keeps_what_was_imported_before() -> None:
+    code = (
+        "import sys, matplotlib; from tracked.training import reproducibility; reproducibility.import_tensorflow();"
+        "assert sys.modules['matplotlib'] is matplotlib; import keras; print(keras.__version__)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True, check=True)
+    assert run.stdout

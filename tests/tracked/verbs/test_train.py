@@ -70,7 +70,7 @@ def test_train_logs_metrics_artifacts_data_and_version(store: str, reviews_csv: 
     assert run.data.params["patience"] == "2"
     assert run.data.params["min_delta"] == "0.0001"
     assert run.data.tags["layers"] == "plain"  # as its embeddings are narrow
-    assert len(run.data.params) == 37
+    assert len(run.data.params) == 38
 
     # The rule and the checkpoint, recomputed from the logged values.
     val_loss = points(run, "val_loss")
@@ -334,7 +334,7 @@ def test_train_under_mlflow_run_uses_its_run(store: str, reviews_csv: Path, monk
     assert run.info.run_name.startswith("patience=30 seed=7 epochs=1 ")
     assert run.info.run_name.endswith(" data=reviews.csv")
     assert run.data.params["data"] == f"'{reviews_csv}'"
-    assert len(run.data.params) == 37
+    assert len(run.data.params) == 38
     assert len(mlflow.search_runs(output_format="list")) == 1
 
 
@@ -562,7 +562,7 @@ def test_single_failing_call_changes_no_result(
     run = last_run()
     assert run.info.status == "FINISHED"
     assert run.info.run_name.startswith("patience=30")
-    assert len(run.data.params) == 37
+    assert len(run.data.params) == 38
     assert list(points(run, "val_loss")) == [1]
 
 
