@@ -9,17 +9,18 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from imdb_conv1d import dataset, linear_model, sources
+from imdb_conv1d import dataset, derived, linear_model, sources
 from imdb_conv1d.columns import Layout
 from imdb_conv1d.labels import Classes
 from imdb_conv1d.linear_model import MAX_VALIDATION_VALUES, MAX_VALUES, LinearModel, Sample
 from imdb_conv1d.parameters import EvaluateParameters
 from imdb_conv1d.predict import compare_with_labels, name_rows
-from imdb_conv1d.schema import BASELINES, LINEAR, MOST_FREQUENT, TOKENS
+from imdb_conv1d.schema import BASELINES, LINEAR, MOST_FREQUENT, NAME, TOKENS
 from imdb_conv1d.texts_part import TextsPart
 from tracked.console.errors import UserError
 from tracked.console.lines import say
 from tracked.experiment import SEEN_PARTS, TrainedOn
+from tracked.training.derived_cache import DerivedCache
 
 RECIPE = 1  # another number for whatever changes a baseline's predictions
 Labelled = tuple[str, np.ndarray, list[str]]  # a part's name, codes [n] and texts of some of its rows
@@ -52,13 +53,23 @@ def predict_baselines(part: TextsPart, trained_on: TrainedOn) -> dict[str, pd.Da
         UserError: if the training's data cannot be read again, or have changed.
     """
     classes, tokens = Classes.of_model(trained_on.metadata), tokens_of(trained_on)
-    model, shares = fit(read_training(trained_on, classes), len(classes), tokens)
-    pieces: dict[str, list[pd.DataFrame]] = {name: [] for name in BASELINES}
-    for ids, codes, texts in read_part(part):
-        predicted = {MOST_FREQUENT: np.tile(shares, (len(codes), 1)), LINEAR: model.predict(texts)}
-        for name, probabilities in predicted.items():
-            pieces[name].append(make_table(ids, codes, probabilities, classes))
-    return {name: pd.concat(tables, ignore_index=True) for name, tables in pieces.items()}
+    texts, rows = load_training(trained_on, classes), list[tuple[list[str], np.ndarray]]()
+
+    def predict() -> dict[str, np.ndarray]:
+        model, shares = fit(_read_pieces(texts), len(classes), tokens)
+        probabilities = []
+        for ids, codes, piece in read_part(part):
+            rows.append((ids, codes))
+            probabilities.append(model.predict(piece))
+        return {"shares": shares, "linear": np.concatenate(probabilities)}
+
+    cache = DerivedCache(NAME, is_allowed=trained_on.parameters.get("log_texts") == "true")
+    key = derived.describe_baselines(texts, part, describe_recipe(trained_on))
+    predicted = cache.take(key, "baselines", predict)
+    rows = rows or [(ids, codes) for ids, codes, _ in read_part(part)]
+    ids, codes = [name for names, _ in rows for name in names], np.concatenate([codes for _, codes in rows])
+    by_name = {MOST_FREQUENT: np.tile(predicted["shares"], (len(codes), 1)), LINEAR: predicted["linear"]}
+    return {name: make_table(ids, codes, by_name[name], classes) for name in BASELINES}
 
 
 def fit(pieces: Iterable[Labelled], classes: int, tokens: str) -> tuple[LinearModel, np.ndarray]:
@@ -82,15 +93,6 @@ def make_table(ids: list[str], codes: np.ndarray, probabilities: np.ndarray, cla
     """
     chosen = probabilities[:, 1] if classes.is_binary else probabilities
     return pd.DataFrame({"id": ids, **compare_with_labels(chosen, codes, classes)})
-
-
-def read_training(trained_on: TrainedOn, classes: Classes) -> Iterator[Labelled]:
-    """Read the training and validation part that a model was trained on again, in pieces.
-
-    Raises:
-        UserError: as :func:`load_training`.
-    """
-    return _read_pieces(load_training(trained_on, classes))
 
 
 def load_training(trained_on: TrainedOn, classes: Classes) -> dataset.LabelledTexts:

@@ -16,12 +16,22 @@ from tracked.training.reproducibility import describe_host, digest_programs
 if TYPE_CHECKING:
     from imdb_conv1d.dataset import LabelledTexts
     from imdb_conv1d.ids import EncodedPart
+    from imdb_conv1d.texts_part import TextsPart
 
 HERE = Path(__file__).parent
 # The modules that derive each thing and name its arrays. A test compares them with what they import.
 OF_CHARACTERS = ("words.py", "tokenizer.py")
 OF_IDS = (*OF_CHARACTERS, "ids.py", "leaks.py", "text_index.py", "dataset.py", "prepare.py")
 OF_NUMBERS = ("ngram_values.py", "id_ngrams.py", "gated.py")
+OF_LINEAR = (
+    *OF_CHARACTERS,
+    "linear_model.py",
+    "ngrams.py",
+    "baselines.py",
+    "text_index.py",
+    "dataset.py",
+    "texts_part.py",
+)
 OF_NGRAMS = ("ngram_fit.py", "ngram_model.py", "linear_model.py", "id_ngrams.py", "gated.py")
 
 
@@ -68,6 +78,24 @@ def describe_ngrams(
         "parameters": {"classes": classes, "size": size, "longest": longest},
         "host": describe_host(),
         **_describe_code(OF_NGRAMS, ("numpy", "scipy", "scikit-learn")),
+    }
+
+
+def describe_baselines(dataset: "LabelledTexts", part: "TextsPart", recipe: str) -> dict[str, Any]:
+    """Describe what the baselines of a dataset predict for a part. Their last bits depend on the processor, too.
+
+    Args:
+        recipe: all that they depend on beside the texts and their labels.
+    """
+    rows = [dataset.order[dataset.positions(name)] for name in SEEN_PARTS]
+    labels = [dataset.labels(name) for name in SEEN_PARTS]
+    return {
+        "what": "baselines",
+        "recipe": recipe,
+        "trained on": _digest([dataset.index.hashes, *rows, *labels]),
+        "predicted": _digest([part.index.hashes, part.take]),
+        "host": describe_host(),
+        **_describe_code(OF_LINEAR, ("tensorflow", "numpy", "pyarrow", "scipy", "scikit-learn")),
     }
 
 

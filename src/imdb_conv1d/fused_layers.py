@@ -89,7 +89,7 @@ def convolve_and_pool(
     Returns:
         [batch, filters].
     """
-    dropped = 0 if seed is None else round(rate * DRAWS)
+    dropped = 0 if seed is None else min(round(rate * DRAWS), DRAWS - 1)
     scale = DRAWS / (DRAWS - dropped)  # of the kernel, which is smaller than what it is multiplied with
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]

@@ -1,6 +1,7 @@
 """The baselines of the texts' experiment: fitted on the model's own training part, refused where that has changed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,28 @@ def test_table_of_two_named_classes_has_the_positive_labels_probability() -> Non
     assert table["loss"].tolist() == pytest.approx([-np.log(0.7), -np.log(0.4)])
     assert (table["class"].tolist(), table["predicted"].tolist()) == (["no", "yes"], ["no", "no"])
     assert "class" not in baselines.make_table(["a"], np.array([0]), np.array([[0.7, 0.3]]), Classes(("0", "1")))
+
+
+def test_predictions_are_kept_for_equal_data_and_rows_alone(
+    trained_on: TrainedOn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("IMDB_CONV1D_CACHE_GB", "1")
+    fitted, fit = [], baselines.fit
+    monkeypatch.setattr(baselines, "fit", lambda *given: fitted.append(given) or fit(*given))  # type: ignore[func-returns-value]
+    private = trained_on
+    trained_on = replace(private, parameters={**private.parameters, "log_texts": "true"})
+    first, second = predict(trained_on), predict(trained_on)
+    assert len(fitted) == 1
+    for name, table in first.items():
+        pd.testing.assert_frame_equal(table, second[name], check_exact=True)
+    other_rows = find_part(trained_on)
+    other_rows.take[np.flatnonzero(other_rows.take)[0]] = False
+    shorter = baselines.predict_baselines(other_rows, trained_on)["linear"]
+    assert (len(fitted), len(shorter)) == (2, len(first["linear"]) - 1)
+    other_splits = replace(trained_on, parameters={**trained_on.parameters, "validation_split": "0.3"})
+    predict(other_splits)
+    assert len(fitted) == 3
+    predict(replace(trained_on, parameters={**trained_on.parameters, "log_texts": "false"}))
+    predict(private)
+    assert len(fitted) == 5

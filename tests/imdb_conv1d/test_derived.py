@@ -350,6 +350,7 @@ def imported_modules(name: str) -> set[str]:
         ("ids.py", derived.OF_IDS, set()),
         # What only types, errors and files are taken from; the ids themselves are in the key.
         ("ngram_fit.py", derived.OF_NGRAMS, {"ids.py", "ngrams.py", "reuse.py"}),
+        ("linear_model.py", derived.OF_LINEAR, set()),
         ("ngram_values.py", derived.OF_NUMBERS, {"ids.py", "ngram_model.py", "batches.py"}),
     ],
 )

@@ -21,9 +21,13 @@ from tracked.console.signals import Signals
 # Causes outside the code: a full, failing or read-only disk, missing permissions.
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ESTALE, errno.EACCES, errno.EPERM}
 
+is_command = False  # whether this process runs a verb and nothing else
+
 
 def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
     """Run a verb on the command line's arguments and exit with what it returns, or with the error's exit status."""
+    global is_command
+    is_command = True
     _open_closed_streams()
     hide_in_streams()
     signals = Signals()

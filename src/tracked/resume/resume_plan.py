@@ -213,10 +213,11 @@ def _find_latest(owner: Experiment, command: TrainCommand) -> MlflowRun:
     trainings = training_status.find_unfinished(owner, experiment.experiment_id)
     resumable = [training for training in trainings if not training.obstacle and training.is_dead]
     found = [training.run for training in resumable if training.reason != OTHER_HISTORY]  # would differ again
-    if unevaluated := due_evaluations.find_latest(owner, command, experiment.experiment_id):
-        found.append(unevaluated)
     if found:
         return max(found, key=lambda run: run.info.start_time)
+    # Last: an evaluation that fails again must not keep trainings waiting.
+    if unevaluated := due_evaluations.find_latest(owner, command, experiment.experiment_id):
+        return unevaluated
     error = f"resume: no resumable run in experiment {experiment.name}; start one without --resume"
     if resumable:
         error += f", or restore the code, packages and machine of run {resumable[0].id} and resume that"

@@ -72,9 +72,9 @@ class TrackedTraining:
             trainer.reason = "interrupted"
             raise
         finally:
-            from tracked.reports import training_report
-
             with signals.hold():
+                from tracked.reports import training_report
+
                 if trainer.trainee or not (self.plan and self.plan.has_begun):  # else the former report stays
                     training_report.log_report(run, self.data, trainer, self.is_trial)
         signals.check()

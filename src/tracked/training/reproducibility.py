@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tracked.console import entry
 from tracked.console.cores import count_cores
 from tracked.console.lines import quiet_stderr
 from tracked.experiment import Experiment
@@ -42,7 +43,7 @@ def import_tensorflow(threads: int = 0) -> ModuleType:
     """
     is_verbose = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
     with nullcontext() if is_verbose else quiet_stderr():
-        with _hide(KERAS_EXTRAS):
+        with _hide(KERAS_EXTRAS if entry.is_command else ()):  # a notebook may want them of Keras later
             import tensorflow as tf
 
         if threads:
@@ -68,7 +69,8 @@ def _hide(packages: Sequence[str]) -> Iterator[None]:
 
 def _count_threads() -> int:
     """Count the threads that TensorFlow may use: those that the environment names, else one a core."""
-    return int(os.environ.get(OPERATION_THREADS) or count_cores())
+    given = os.environ.get(OPERATION_THREADS, "")
+    return int(given) if given.isdecimal() and int(given) else count_cores()  # as TensorFlow takes what is no number
 
 
 def make_repeatable(seed: int, threads: int = 0) -> None:

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from helpers import SRC
+from tracked.training import reproducibility
 
 CODE = """
 import sys
@@ -55,7 +56,8 @@ def test_deterministic_operations_are_known_without_tensorflows_private_part(pri
 
 def test_import_of_tensorflow_leaves_out_what_keras_needs_for_pictures_and_wrappers() -> None:
     code = (
-        "import sys; from tracked.training import reproducibility; tf = reproducibility.import_tensorflow(1);"
+        "import sys; from tracked.console import entry; from tracked.training import reproducibility;"
+        "entry.is_command = True; tf = reproducibility.import_tensorflow(1);"
         "left = [name for name in reproducibility.KERAS_EXTRAS if name in sys.modules];"
         "import keras, matplotlib.pyplot, sklearn.metrics;"
         "print(left, tf.config.threading.get_intra_op_parallelism_threads(),"
@@ -70,8 +72,26 @@ def test_import_of_tensorflow_leaves_out_what_keras_needs_for_pictures_and_wrapp
 
 def test_import_of_tensorflow_keeps_what_was_imported_before() -> None:
     code = (
-        "import sys, matplotlib; from tracked.training import reproducibility; reproducibility.import_tensorflow();"
+        "import sys, matplotlib; from tracked.console import entry; from tracked.training import reproducibility;"
+        "entry.is_command = True; reproducibility.import_tensorflow();"
         "assert sys.modules['matplotlib'] is matplotlib; import keras; print(keras.__version__)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True, check=True)
     assert run.stdout
+
+
+def test_import_of_tensorflow_in_a_notebook_leaves_all_of_keras() -> None:
+    code = (
+        "from tracked.training import reproducibility; reproducibility.import_tensorflow();"
+        "from keras.src.visualization import plot_image_gallery; from keras.src.wrappers import fixes;"
+        "print(plot_image_gallery.plt is not None, fixes.sklearn is not None)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True, check=True)
+    assert run.stdout == "True True\n"
+
+
+@pytest.mark.parametrize(("given", "used"), [("abc", 7), ("2.0", 7), ("0", 7), ("", 7), ("3", 3)])
+def test_threads_that_are_no_number_are_the_cores(given: str, used: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", given)
+    monkeypatch.setattr(reproducibility, "count_cores", lambda: 7)
+    assert reproducibility._count_threads() == used
