@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from tracked.console import collector
 from tracked.console.errors import Interrupted, RunFailed, UserError
 from tracked.console.lines import one_line, warn
 from tracked.console.secrets import hide_in_streams
@@ -28,6 +29,7 @@ def run(verb: Callable[[Sequence[str], Signals], int | None]) -> None:
     """Run a verb on the command line's arguments and exit with what it returns, or with the error's exit status."""
     global is_command
     is_command = True
+    collector.pause()
     _open_closed_streams()
     hide_in_streams()
     signals = Signals()

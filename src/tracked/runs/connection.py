@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from tracked.console import collector
 from tracked.console.errors import UserError
 from tracked.console.lines import one_line
 from tracked.runs.credentials import explain_unknown, name_user, read_status
@@ -71,6 +72,7 @@ def require_answers() -> None:
                 ) from None
             reason = f"{address!r} does not answer ({one_line(error)})"
             raise UserError(f"{name}: {reason}; allowed: a server or a database that does") from None
+    collector.go_on()  # a verb has imported MLflow and its store
 
 
 def require_model_store() -> None:

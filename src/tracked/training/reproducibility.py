@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tracked.console import entry
+from tracked.console import collector, entry
 from tracked.console.cores import count_cores
 from tracked.console.lines import quiet_stderr
 from tracked.experiment import Experiment
@@ -42,6 +42,8 @@ def import_tensorflow(threads: int = 0) -> ModuleType:
         threads: of one operation, see ``Experiment.operation_threads``. TensorFlow that works already keeps its own.
     """
     is_verbose = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
+    if entry.is_command:
+        collector.pause()
     with nullcontext() if is_verbose else quiet_stderr():
         with _hide(KERAS_EXTRAS if entry.is_command else ()):  # a notebook may want them of Keras later
             import tensorflow as tf
@@ -52,6 +54,7 @@ def import_tensorflow(threads: int = 0) -> ModuleType:
                 tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.list_physical_devices()
         tf.constant(0)
+    collector.go_on()
     return tf
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tracked.console import collector
 from tracked.console.serve_parameters import make_serve_parameters, read_token
 from tracked.console.signals import Signals
 from tracked.experiment import PREDICT_METHODS, Experiment, require
@@ -15,4 +16,5 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
 
     from tracked.serve import server
 
+    collector.go_on()
     server.run(experiment, parameters, token)

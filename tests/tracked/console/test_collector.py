@@ -1,0 +1,42 @@
+"""Python's collector of cycles rests while a command imports, and no longer."""
+
+import gc
+import subprocess
+import sys
+
+import pytest
+
+from helpers import SRC
+from tracked.console import collector
+from tracked.verbs.command import VERBS
+
+
+def test_collector_goes_on_without_what_was_made_while_it_rested() -> None:
+    before = gc.get_freeze_count()
+    collector.go_on()
+    assert gc.get_freeze_count() == before  # it did not rest
+    collector.pause()
+    kept = [[number] for number in range(1000)]
+    try:
+        collector.go_on()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before + len(kept)
+    finally:
+        gc.unfreeze()
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_lets_the_collector_go_on_before_its_work(verb: str) -> None:
+    """Else a long work would never give back the memory of cycles."""
+    code = (SRC / "tracked" / "verbs" / f"{verb}.py").read_text()
+    assert "connection.require_answers(" in code or "collector.go_on(" in code
+
+
+def test_collector_works_once_tensorflow_is_imported() -> None:
+    code = (
+        "import gc; from tracked.console import collector, entry; from tracked.training import reproducibility;"
+        "entry.is_command = True; collector.pause(); reproducibility.import_tensorflow();"
+        "print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True, check=True)
+    assert run.stdout == "True True\n"
