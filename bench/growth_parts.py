@@ -66,19 +66,18 @@ def measure_runs(folder: Path, sizes: tuple[int, ...]) -> Iterator[Point]:
 
 
 def measure_epochs(folder: Path, sizes: tuple[int, ...]) -> Iterator[Point]:
-    """A training of the second experiment stopped after so many epochs, resumed for a few, replayed, compared."""
+    """A training of the second experiment stopped after so many epochs, resumed for up to 20, replayed, compared."""
     for size in sizes:
         place = folder / f"epochs-{size}"
         place.mkdir()
         store = Store(place, folder / "home")
         timeline.make_store(place, folder / "home")
         store.call("train", "--epochs=2", "--seed=1")  # which comparisons compare with
-        words = (f"--epochs={size + 1000}", f"--patience={10**6}", "--batch_size=256", "--hidden_units=16")
+        words = (f"--epochs={size + 20}", f"--patience={10**6}", "--batch_size=256", "--hidden_units=16")
         stopped = store.stop_after(f"epoch {size} ", *words)
         last = [at for at, line in stopped.lines if timeline.EPOCH.search(line)]
         yield Point("train, all epochs", size, last[-1] - stopped.when(timeline.FIRST_STEP.pattern))
-        count = len(last)
-        resumed = store.call("train", "--resume=latest", f"--epochs={count + 5}")
+        resumed = store.call("train", "--resume=latest")
         first = resumed.when(timeline.EPOCH.pattern)
         final = [at for at, line in resumed.lines if timeline.EPOCH.search(line)][-1]
         yield Point("resume: to its first epoch's end", size, first, math.nan, resumed.peak)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from threading import Timer
 
 import epochs
 
+LIMIT = 3600.0  # seconds after which a command is killed, so that nobody waits for ever
 EPOCH = re.compile(r"^(?!best).*\bval_loss:? ([^\s,]+)")
 FIRST_STEP = re.compile(r"^(training a network|Epoch 1/)")
 VARYING = re.compile(r"\b[0-9a-f]{12,}\b|-?\d[\d.,:]*(?:e[-+]\d+)?")  # what differs between two runs of a command
@@ -66,12 +68,16 @@ def run(
             errors="replace",
         )
         assert process.stdout
+        watchdog = Timer(LIMIT, process.kill)
+        watchdog.start()
         try:
             with process.stdout:
                 lines += [(time.perf_counter() - start, line.rstrip()) for line in process.stdout]
         except BaseException:  # such as Ctrl-C
             process.kill()
             raise
+        finally:
+            watchdog.cancel()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode not in statuses:

@@ -46,6 +46,12 @@ def test_commands_run_one_after_the_other_and_a_failure_is_told(tmp_path: Path) 
         timeline.run([["-c", "print('no such data'); raise SystemExit(3)"]], tmp_path, os.environ)
 
 
+def test_command_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeline, "LIMIT", 0.3)
+    with pytest.raises(RuntimeError, match="exit -9"):
+        timeline.run([["-c", "import time; time.sleep(60)"]], tmp_path, os.environ)
+
+
 def test_table_of_commands_compares_with_the_base() -> None:
     table = commands.make_table("an epoch", {"ours": [Timeline(9, OURS)], "plain": [Timeline(9, KERAS)]}, "plain")
     assert table.splitlines()[2:] == [
