@@ -22,6 +22,8 @@ collect_ignore = [] if "wheel" in os.environ.get("EXTRAS", "").split() else ["sy
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ |= {"IMDB_CONV1D_CACHE_GB": "0", "DIABETES_CACHE_GB": "0"}  # not the user's own cache
+# As in a training: TensorFlow may begin its work in another test, and the bits of plain layers depend on the number.
+os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 
 
 def pytest_report_header() -> list[str]:
