@@ -41,7 +41,7 @@ PER_EPOCH = {
     [
         ([], "plain", ["embedding_dims * kernel_size is 24, below 64: Keras's own layers train, as with fused=false"]),
         (["--fused=false"], "plain", []),
-        (["--embedding_dims=22"], "fused", []),
+        (["--embedding_dims=22"], "fused 2", []),
     ],
 )
 def test_layers_are_fused_if_requested_and_wide_enough(
