@@ -10,9 +10,9 @@ With ``anew``, each epoch has another order of the reviews; a usual script with 
 import sys
 
 import keras
-from keras import layers
 
 import ids
+import keras_model
 
 file, epochs, seed, tracking = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 anew = sys.argv[5:] == ["anew"]
@@ -20,21 +20,7 @@ anew = sys.argv[5:] == ["anew"]
 classes = int(y_train.max()) + 1
 keras.utils.set_random_seed(seed)
 
-model = keras.Sequential(
-    [
-        layers.Embedding(5000, 50),
-        layers.Dropout(0.2),
-        layers.Conv1D(250, 3, padding="valid", activation="relu", strides=1),
-        layers.GlobalMaxPooling1D(),
-        layers.Dense(250),
-        layers.Dropout(0.2),
-        layers.Activation("relu"),
-        layers.Dense(classes if classes > 2 else 1),
-        layers.Activation("softmax" if classes > 2 else "sigmoid"),
-    ]
-)
-loss = "sparse_categorical_crossentropy" if classes > 2 else "binary_crossentropy"
-model.compile(loss=loss, optimizer="adam", metrics=["accuracy"])
+model = keras_model.make(classes)
 
 callbacks = [
     keras.callbacks.EarlyStopping("val_loss", min_delta=0.0001, patience=30),

@@ -12,28 +12,15 @@ import sys
 import keras
 import mlflow
 import tensorflow as tf
-from keras import layers
 
 import ids
+import keras_model
 
 file, patience, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 lean = sys.argv[4:] == ["lean"]
 train, validation, test = ids.load(file, suffixes=ids.SUFFIXES)
 keras.utils.set_random_seed(seed)
-model = keras.Sequential(
-    [
-        layers.Embedding(5000, 50),
-        layers.Dropout(0.2),
-        layers.Conv1D(250, 3, padding="valid", activation="relu", strides=1),
-        layers.GlobalMaxPooling1D(),
-        layers.Dense(250),
-        layers.Dropout(0.2),
-        layers.Activation("relu"),
-        layers.Dense(1),
-        layers.Activation("sigmoid"),
-    ]
-)
-model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+model = keras_model.make()
 with mlflow.start_run() as run:
     mlflow.log_params({"patience": patience, "min_delta": 0.0001, "seed": seed})
     model.fit(

@@ -58,20 +58,6 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Iterator[Path]:
-    """New run folders."""
-
-    def make() -> Iterator[Path]:
-        number = 0
-        while number := number + 1:
-            folder = tmp_path / f"run-{number}"
-            folder.mkdir()
-            yield folder
-
-    return make()
-
-
-@pytest.fixture
 def table(tmp_path: Path) -> Path:
     path = tmp_path / "reviews.csv"
     make_noisy_reviews(120).to_csv(path, index=False)

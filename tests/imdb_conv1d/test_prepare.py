@@ -35,20 +35,6 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> Iterator[Path]:
-    """New run folders."""
-
-    def make() -> Iterator[Path]:
-        number = 0
-        while number := number + 1:
-            folder = tmp_path / f"run-{number}"
-            folder.mkdir()
-            yield folder
-
-    return make()
-
-
 def load(tmp_path: Path) -> LabelledTexts:
     """Load a new dataset of the same reviews."""
     path = tmp_path / "reviews.csv"

@@ -1,12 +1,10 @@
 """Python's collector of cycles rests while a command imports, and no longer."""
 
 import gc
-import subprocess
-import sys
 
 import pytest
 
-from helpers import SRC
+from helpers import SRC, fresh
 from tracked.console import collector
 from tracked.verbs.command import VERBS
 
@@ -38,5 +36,4 @@ def test_collector_works_once_tensorflow_is_imported() -> None:
         "entry.is_command = True; collector.pause(); reproducibility.import_tensorflow();"
         "print(gc.isenabled(), gc.get_freeze_count() > 100_000)"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True, check=True)
-    assert run.stdout == "True True\n"
+    assert fresh.run(code) == "True True\n"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from helpers import SRC
+from helpers import SRC, fresh
 from tracked.training import reproducibility
 
 CODE = """
@@ -64,10 +64,7 @@ def test_import_of_tensorflow_leaves_out_what_keras_needs_for_pictures_and_wrapp
         " tf.config.threading.get_inter_op_parallelism_threads())"
     )
     environment = os.environ | {"TF_NUM_INTRAOP_THREADS": "3"}
-    run = subprocess.run(
-        [sys.executable, "-c", code], env=environment, cwd=SRC, capture_output=True, text=True, check=True
-    )
-    assert run.stdout == "[] 1 3\n"
+    assert fresh.run(code, environment) == "[] 1 3\n"
 
 
 def test_import_of_tensorflow_keeps_what_was_imported_before() -> None:
@@ -76,8 +73,7 @@ def test_import_of_tensorflow_keeps_what_was_imported_before() -> None:
         "entry.is_command = True; reproducibility.import_tensorflow();"
         "assert sys.modules['matplotlib'] is matplotlib; import keras; print(keras.__version__)"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True, check=True)
-    assert run.stdout
+    assert fresh.run(code)
 
 
 def test_import_of_tensorflow_in_a_notebook_leaves_all_of_keras() -> None:
@@ -86,8 +82,7 @@ def test_import_of_tensorflow_in_a_notebook_leaves_all_of_keras() -> None:
         "from keras.src.visualization import plot_image_gallery; from keras.src.wrappers import fixes;"
         "print(plot_image_gallery.plt is not None, fixes.sklearn is not None)"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=SRC, capture_output=True, text=True, check=True)
-    assert run.stdout == "True True\n"
+    assert fresh.run(code) == "True True\n"
 
 
 @pytest.mark.parametrize(("given", "used"), [("abc", 7), ("2.0", 7), ("0", 7), ("", 7), ("3", 3)])
