@@ -111,9 +111,9 @@ def main() -> None:
     lines = [
         f"A step of 32 reviews takes {milliseconds:.2f} ms. Its forward convolution is {operations / 1e9:.3f} GFLOP "
         f"and takes {convolution:.2f} ms while the profiler runs: {operations / convolution / 1e6:.0f} GFLOP/s.",
-        f"A product of two matrices of 2048 × 2048 reaches {limit / 1e9:.0f} GFLOP/s in one thread: the convolution "
-        f"runs at {operations / convolution * 1e3 / limit:.0%} of that. At this peak, the forward convolutions alone take "
-        f"{operations / limit * 1e3:.2f} ms of all threads in a step.",
+        f"A product of two matrices of 2048 × 2048 reaches {limit / 1e9:.0f} GFLOP/s in one thread: the "
+        f"convolution runs at {operations / convolution * 1e3 / limit:.0%} of that. At this peak, the forward "
+        f"convolutions alone take {operations / limit * 1e3:.2f} ms of all threads in a step.",
     ]
     epochs.write("step.md", "\n\n".join([table, *lines]))
 
