@@ -64,6 +64,7 @@ class ImdbConv1D(Experiment):
     )
     advice = "a smaller learning_rate than {learning_rate} may help"
     operation_threads: ClassVar[int] = 1  # the fused layers have parts
+    end_modules: ClassVar[Sequence[str]] = ("imdb_conv1d.package",)
 
     def load(self, parameters: TrainParameters, source: str) -> "LabelledTexts":
         """Index the texts and print their source.

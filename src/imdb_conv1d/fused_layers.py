@@ -95,30 +95,34 @@ def convolve_and_pool(
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def compute(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
         scaled, spans = kernel * scale, _divide(tf.shape(x)[0])
-        inputs, masks, tops, positions = list[Any](), list[Any](), list[Any](), list[Any]()
-        for number, (start, end) in enumerate(spans):
-            # oneDNN gives a convolution of no rows a wrong shape: a part without rows computes one, and drops it.
-            part = x[start : tf.maximum(end, start + 1)]
+
+        @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # traced once for all parts
+        def convolve(part: tf.Tensor, number: tf.Tensor) -> list[tf.Tensor]:
+            masks = []
             if dropped:
                 with tf.name_scope("dropout"):
-                    mask = _draw_mask(tf.shape(part), dropped, seed + tf.constant([number, 0]), x.dtype)
-                    part *= mask
-                masks.append(mask[: end - start])
+                    masks = [_draw_mask(tf.shape(part), dropped, seed + tf.stack([number, 0]), x.dtype)]
+                    part *= masks[0]
             products = tf.nn.conv1d(part, scaled, stride=1, padding="VALID")
             with tf.name_scope("maxima"):
                 top, position = find_maxima(products)
             total = tf.reduce_sum(part) + tf.reduce_sum(scaled)
             # oneDNN's maximum passes over what is not a number; a sum does not.
-            tops.append(tf.where(tf.math.is_finite(total), top, math.nan)[: end - start])
-            inputs.append(part[: end - start])
-            positions.append(position[: end - start])
+            return [part, tf.where(tf.math.is_finite(total), top, math.nan), position, *masks]
+
+        parts = []
+        for number, (start, end) in enumerate(spans):
+            # oneDNN gives a convolution of no rows a wrong shape: a part without rows computes one, and drops it.
+            found = convolve(x[start : tf.maximum(end, start + 1)], tf.constant(number))
+            parts.append([one[: end - start] for one in found])
+        inputs, tops, positions, *masks = zip(*parts, strict=True)
         pooled = tf.nn.relu(tf.concat(tops, axis=0) + bias)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             upstream = tf.where(pooled > 0, upstream, 0)
             to_x, to_kernel = _spread(tf.concat(inputs, axis=0), scaled, tf.concat(positions, axis=0), upstream)
             if dropped:
-                pairs = zip(spans, masks, strict=True)
+                pairs = zip(spans, masks[0], strict=True)
                 to_x = tf.concat([to_x[start:end] * mask for (start, end), mask in pairs], axis=0)
             return to_x, to_kernel * scale, tf.reduce_sum(upstream, axis=0)
 

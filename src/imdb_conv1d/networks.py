@@ -135,10 +135,12 @@ def _compile(
 ) -> None:
     # metrics, not weighted_metrics: the accuracy counts rows, whatever their weight in the loss.
     loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
-    settings: dict[str, Any] = {"loss": loss, "metrics": ["accuracy"]}
     # One schedule for both optimizers, so that their variables correspond.
     rate = make_rate(parameters, math.ceil(rows / parameters.batch_size))
-    plain.compile(optimizer=keras.optimizers.Adam(rate), **settings)
+    plain.compile(optimizer=keras.optimizers.Adam(rate), loss=loss, metrics=["accuracy"])
+    # A metric by its name has variables from the first step on, which is then traced once more.
+    kind = keras.metrics.BinaryAccuracy if classes == 2 else keras.metrics.SparseCategoricalAccuracy
+    settings: dict[str, Any] = {"loss": loss, "metrics": [kind(name="accuracy")]}
     steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
     if parameters.network == "gated" and parameters.members > 1:
         binary = gated_network.compute_binary_loss, gated_network.compute_binary_accuracy

@@ -15,8 +15,8 @@ from imdb_conv1d.batches import bound_rows
 from imdb_conv1d.ngram_lookup import NgramLookup
 from imdb_conv1d.table_convolution import TableConvolution
 
-# What only calls operations needs no conversion by AutoGraph, which takes half a second of Keras's layers.
-_as_written = tf.autograph.experimental.do_not_convert
+# Written without AutoGraph, whose conversion of these functions takes longer than all else of storing them.
+_of_texts = tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
 
 _Map: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
 CHUNK = 128  # texts scored at once at most, which bounds the memory
@@ -59,10 +59,12 @@ class TextClassifier(tf.Module):
         by_tables = None if ngrams else TableConvolution.find(network, maxlen)
         self._tables = _ByTables(by_tables[0], by_tables[1][:-1]) if by_tables else None
         self.logits_of_ids = tf.function(
-            self._compute_of_ids, input_signature=[tf.TensorSpec([None, maxlen], tf.int32, name="ids")]
+            self._compute_of_ids,
+            input_signature=[tf.TensorSpec([None, maxlen], tf.int32, name="ids")],
+            autograph=False,
         )
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])  # type: ignore[untyped-decorator]
+    @_of_texts  # type: ignore[untyped-decorator]
     def logits(self, texts: tf.Tensor) -> tf.Tensor:
         """Compute logits in chunks, as the largest tensor of a chunk is [chunk, maxlen, filters].
 
@@ -87,24 +89,25 @@ class TextClassifier(tf.Module):
         ids = tf.pad(ids, [[0, -count % chunk], [0, 0]], constant_values=tokenizer.PADDING)
         return self._compute(ids, lambda piece: piece, call, chunk)[:count]
 
-    @_as_written  # type: ignore[untyped-decorator]
     def _call_network(self, ids: tf.Tensor) -> tf.Tensor:
         return self._network.call([ids, self.ngrams(ids)] if self.ngrams else ids)
 
-    @_as_written  # type: ignore[untyped-decorator]
     def _number(self, texts: tf.Tensor) -> tf.Tensor:
         return tokenizer.to_ids(tokenizer.tokenize(texts, self._tokens), self.words, self._maxlen)
 
     def _compute(self, rows: tf.Tensor, to_ids: _Map, call: _Map, chunk: int) -> tf.Tensor:
         shape = [None] if self._classes == 1 else [None, self._classes]
-        pieces = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False, element_shape=shape)
-        for start in tf.range(0, tf.shape(rows)[0], chunk):
-            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            logits = call(to_ids(rows[start : start + chunk]))
-            pieces = pieces.write(pieces.size(), logits[:, 0] if self._classes == 1 else logits)
+        number = -(-tf.shape(rows)[0] // chunk)
+        pieces = tf.TensorArray(tf.float32, size=number, infer_shape=False, element_shape=shape)
+
+        def score(at: tf.Tensor, pieces: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            logits = call(to_ids(rows[at * chunk : (at + 1) * chunk]))
+            return at + 1, pieces.write(at, logits[:, 0] if self._classes == 1 else logits)
+
+        _, pieces = tf.while_loop(lambda at, _: at < number, score, (0, pieces), parallel_iterations=1)
         return pieces.concat()
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])  # type: ignore[untyped-decorator]
+    @_of_texts  # type: ignore[untyped-decorator]
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         """Compute probabilities in float64, which is below 1 up to a logit of 36."""
         logits = tf.cast(self.logits(texts), tf.float64)
@@ -117,7 +120,6 @@ class _Untracked:
     def __init__(self, network: keras.Model) -> None:
         self._network = network
 
-    @_as_written  # type: ignore[untyped-decorator]
     def call(self, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor:
         return self._network(inputs, training=False)
 
@@ -129,12 +131,10 @@ class _ByTables:
         self._convolution, self._rest = convolution, list(rest)
         self.enough = convolution.enough
 
-    @_as_written  # type: ignore[untyped-decorator]
     def begin(self) -> _Map:
         """Compute the tables; what is returned maps ids to logits by them."""
         tables = self._convolution.make_tables()
 
-        @_as_written  # type: ignore[untyped-decorator]
         def call(ids: tf.Tensor) -> tf.Tensor:
             values = self._convolution(ids, tables)
             for layer in self._rest:

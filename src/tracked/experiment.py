@@ -362,6 +362,7 @@ class Experiment(Protocol):
         operation_threads: threads of one TensorFlow operation in a training; 0: as many as cores, TensorFlow's choice.
             With 1, operations that do not depend on each other run side by side instead, which is faster where they are
             many and small, and the bits of a result do not depend on the number of cores.
+        end_modules: names of the modules that ``package`` imports, which are imported beside the first epoch already.
     """
 
     name: str
@@ -384,6 +385,7 @@ class Experiment(Protocol):
     space: ClassVar[str] = ""
     advice: str = ""
     operation_threads: ClassVar[int] = 0
+    end_modules: ClassVar[Sequence[str]] = ()
 
     def load(self, parameters: Any, source: str) -> Dataset:
         """Read the data, without TensorFlow and Keras, which only ``build`` may import.

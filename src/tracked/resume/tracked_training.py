@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ class TrackedTraining:
         trainer, run, signals = self.trainer, self.run, self.trainer.signals
         try:
             self._build()
-            Thread(target=_import_ending, daemon=True).start()
+            Thread(target=_import_ending, args=[trainer.experiment.end_modules], daemon=True).start()
             trainer.fit()
             if not self.is_trial:
                 trainer.require_checkpoint()
@@ -247,17 +248,17 @@ def _import_training_code() -> None:
     assert trainer
 
 
-def _import_ending() -> None:
-    """Import what comes after the fit, in a thread beside its first steps: nobody waits a second for it then.
+def _import_ending(modules: Sequence[str]) -> None:
+    """Import what comes after the fit, in a thread beside its first steps: nobody waits two seconds for it then.
 
     An error is raised where the modules are used.
+
+    Args:
+        modules: those of the experiment.
     """
     with suppress(Exception):
-        from tracked.models import finalize
-        from tracked.reports import training_report
-
-        assert finalize
-        assert training_report
+        for name in ("tracked.models.finalize", "tracked.reports.training_report", *modules):
+            import_module(name)
 
 
 def _make_start(

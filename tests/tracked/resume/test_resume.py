@@ -22,6 +22,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 
+from helpers import fresh
 from helpers.resuming import (
     ARGUMENTS,
     assert_same_run,
@@ -1102,3 +1103,12 @@ def test_resume_after_a_failed_report_completes_it(
     assert (run.info.status, versions()) == ("FAILED", [])
     resume("--resume=latest")
     assert_same_run(run, straight)
+
+
+def test_end_of_a_training_is_imported_ahead_and_a_missing_module_ends_nothing() -> None:
+    code = (
+        "import sys; from imdb_conv1d.experiment import EXPERIMENT; from tracked.resume import tracked_training;"
+        "tracked_training._import_ending([*EXPERIMENT.end_modules, 'imdb_conv1d.no_such_module']);"
+        "print({'imdb_conv1d.package', 'sklearn.metrics', 'tracked.models.publisher'} <= sys.modules.keys())"
+    )
+    assert fresh.run(code) == "True\n"
