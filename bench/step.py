@@ -24,7 +24,7 @@ WARM, STEPS = 320, 160
 PARTS = {  # by parts of an operation's name; the first match counts
     "forward: convolution": ("Conv2D",),
     "forward: maximum and its place": ("/maxima",),
-    "forward: dropout of the embeddings": ("/dropout/", "/dropout_1/", "/dropout_2/", "/dropout_3/"),
+    "forward: dropout of the embeddings": ("/dropout/",),
     "forward: embeddings": ("/embedding",),
     "Adam, with the sum of the embeddings' gradient": ("fused_adam",),
     "hidden and output layer, loss, metrics": ("dense", "dropout", "activation", "loss", "accuracy", "metric"),

@@ -96,7 +96,7 @@ def convolve_and_pool(
     def compute(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
         scaled, spans = kernel * scale, _divide(tf.shape(x)[0])
 
-        @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # traced once for all parts
+        @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # in a graph traced once for all parts
         def convolve(part: tf.Tensor, number: tf.Tensor) -> list[tf.Tensor]:
             masks = []
             if dropped:

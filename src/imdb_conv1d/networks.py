@@ -134,20 +134,21 @@ def _compile(
     rows: int,
 ) -> None:
     # metrics, not weighted_metrics: the accuracy counts rows, whatever their weight in the loss.
-    loss = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
+    loss: Any = "binary_crossentropy" if classes == 2 else "sparse_categorical_crossentropy"
     # One schedule for both optimizers, so that their variables correspond.
     rate = make_rate(parameters, math.ceil(rows / parameters.batch_size))
     plain.compile(optimizer=keras.optimizers.Adam(rate), loss=loss, metrics=["accuracy"])
-    # A metric by its name has variables from the first step on, which is then traced once more.
-    kind = keras.metrics.BinaryAccuracy if classes == 2 else keras.metrics.SparseCategoricalAccuracy
-    settings: dict[str, Any] = {"loss": loss, "metrics": [kind(name="accuracy")]}
-    steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
     if parameters.network == "gated" and parameters.members > 1:
         binary = gated_network.compute_binary_loss, gated_network.compute_binary_accuracy
         of_classes = gated_network.compute_class_loss, gated_network.compute_class_accuracy
-        own_loss, accuracy = binary if classes == 2 else of_classes
-        settings = {"loss": own_loss, "metrics": [keras.metrics.MeanMetricWrapper(accuracy, name="accuracy")]}
-    trained.compile(optimizer=adam(rate), steps_per_execution=steps, **settings)
+        loss, compute = binary if classes == 2 else of_classes
+        accuracy: Any = keras.metrics.MeanMetricWrapper(compute, name="accuracy")
+    else:
+        # Of a metric given by its name, Keras makes the variables in the first step, which is then traced twice.
+        kind = keras.metrics.BinaryAccuracy if classes == 2 else keras.metrics.SparseCategoricalAccuracy
+        accuracy = kind(name="accuracy")
+    steps = max(1, min(STEPS_PER_CALL, REVIEWS_PER_CALL // parameters.batch_size))
+    trained.compile(optimizer=adam(rate), steps_per_execution=steps, loss=loss, metrics=[accuracy])
 
 
 def _make_plain(parameters: TrainParameters, classes: int) -> keras.Sequential:

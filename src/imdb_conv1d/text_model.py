@@ -15,7 +15,7 @@ from imdb_conv1d.batches import bound_rows
 from imdb_conv1d.ngram_lookup import NgramLookup
 from imdb_conv1d.table_convolution import TableConvolution
 
-# Written without AutoGraph, whose conversion of these functions takes longer than all else of storing them.
+# AutoGraph would take half a second to convert what is called here. So no ``if`` or ``for`` may depend on a tensor.
 _of_texts = tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
 
 _Map: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
@@ -97,14 +97,14 @@ class TextClassifier(tf.Module):
 
     def _compute(self, rows: tf.Tensor, to_ids: _Map, call: _Map, chunk: int) -> tf.Tensor:
         shape = [None] if self._classes == 1 else [None, self._classes]
-        number = -(-tf.shape(rows)[0] // chunk)
-        pieces = tf.TensorArray(tf.float32, size=number, infer_shape=False, element_shape=shape)
+        chunks = -(-tf.shape(rows)[0] // chunk)
+        pieces = tf.TensorArray(tf.float32, size=chunks, infer_shape=False, element_shape=shape)
 
-        def score(at: tf.Tensor, pieces: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            logits = call(to_ids(rows[at * chunk : (at + 1) * chunk]))
-            return at + 1, pieces.write(at, logits[:, 0] if self._classes == 1 else logits)
+        def score(number: tf.Tensor, pieces: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            logits = call(to_ids(rows[number * chunk : (number + 1) * chunk]))
+            return number + 1, pieces.write(number, logits[:, 0] if self._classes == 1 else logits)
 
-        _, pieces = tf.while_loop(lambda at, _: at < number, score, (0, pieces), parallel_iterations=1)
+        _, pieces = tf.while_loop(lambda number, _: number < chunks, score, (0, pieces), parallel_iterations=1)
         return pieces.concat()
 
     @_of_texts  # type: ignore[untyped-decorator]

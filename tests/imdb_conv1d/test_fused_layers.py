@@ -353,6 +353,17 @@ def test_training_with_fused_layers_follows_the_plain_one(
         np.testing.assert_allclose(our, their, atol=5e-3)
 
 
+def test_a_step_is_traced_once_and_its_parts_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each trace more takes half a second of the first epoch."""
+    traced, find_maxima = [], fused_layers.find_maxima
+    monkeypatch.setattr(fused_layers, "find_maxima", lambda products: traced.append(1) or find_maxima(products))  # type: ignore[func-returns-value]
+    part = EncodedPart.from_padded(IDS), LABELS
+    trainee = networks.NetworkTrainee(networks.build(SMALL), SMALL, part, part)
+    trainee.state()  # as a training takes it for its first snapshot
+    trainee.fit([], 0, 2)
+    assert len(traced) == 2  # of the training and of the validation
+
+
 @pytest.mark.parametrize(("embedding_dims", "kernel_size"), [(2, 1), (16, 1), (2, 3), (8, 3)])
 def test_training_with_narrow_windows_follows_keras(embedding_dims: int, kernel_size: int) -> None:
     """Where equal windows share a maximum, Adam's second moment depends on which of them gets the gradient."""

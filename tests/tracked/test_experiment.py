@@ -349,6 +349,10 @@ def test_find_source_files_of_a_script_has_it_and_files_imported_beside_it(monke
     files = reproducibility.find_source_files(Tiny())
     assert Path(__file__) in files
     assert {path.parent for path in files} == {Path(__file__).parent}
+    ends = {"__module__": __name__, "end_modules": ["test_imports", "sklearn.metrics", "no_such_module"]}
+    monkeypatch.delitem(sys.modules, "test_imports", raising=False)
+    files = reproducibility.find_source_files(type("Ending", (Tiny,), ends)())
+    assert Path(__file__).with_name("test_imports.py") in files
 
 
 # --- what an epoch reports --------------------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ class TrackedTraining:
         trainer, run, signals = self.trainer, self.run, self.trainer.signals
         try:
             self._build()
-            Thread(target=_import_ending, args=[trainer.experiment.end_modules], daemon=True).start()
+            if not self.is_trial:
+                Thread(target=_import_ending, args=[trainer.experiment.end_modules]).start()
             trainer.fit()
             if not self.is_trial:
                 trainer.require_checkpoint()
@@ -251,13 +252,13 @@ def _import_training_code() -> None:
 def _import_ending(modules: Sequence[str]) -> None:
     """Import what comes after the fit, in a thread beside its first steps: nobody waits two seconds for it then.
 
-    An error is raised where the modules are used.
+    One that cannot be imported is left to the code that needs it.
 
     Args:
         modules: those of the experiment.
     """
-    with suppress(Exception):
-        for name in ("tracked.models.finalize", "tracked.reports.training_report", *modules):
+    for name in ("tracked.models.finalize", "tracked.reports.training_report", *modules):
+        with suppress(Exception):
             import_module(name)
 
 

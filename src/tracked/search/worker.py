@@ -56,7 +56,6 @@ class Worker:
             return Outcome("failed", run_id, one_line(error))
 
     def _train(self, task: Task) -> tuple[str, str]:
-        from tracked.models import finalize
         from tracked.resume import resume_plan, tracked_training
         from tracked.runs.schema import REGISTERED
         from tracked.training.run_folder_lock import RunFolderLock
@@ -83,6 +82,8 @@ class Worker:
                 training.fit()
                 version = ""
                 if task.register:
+                    from tracked.models import finalize
+
                     run, trainer = training.run, training.trainer
                     origin = finalize.Origin(task.note, task.version_tags)
                     version = finalize.register_best(run, data, trainer, self.signals, origin).title

@@ -144,7 +144,9 @@ def find_source_files(experiment: Experiment) -> list[Path]:
     if module.__package__:
         return [file.parent]
     imported = {Path(getattr(module, "__file__", None) or "").absolute() for module in list(sys.modules.values())}
-    return sorted({file.absolute(), *(path for path in imported if path.parent == file.absolute().parent)})
+    # Those of the end are imported already where a training follows others in a process, else later.
+    ends = {path for name in experiment.end_modules if (path := file.absolute().with_name(f"{name}.py")).is_file()}
+    return sorted({file.absolute(), *ends, *(path for path in imported if path.parent == file.absolute().parent)})
 
 
 @cache

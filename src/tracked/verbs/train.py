@@ -43,9 +43,9 @@ def _train(
     with start_or_resume(experiment, command, signals) as training:
         if isinstance(training, ResumePlan):  # its version was already registered; resuming completed the run
             return training.due, training.run.data.tags
-        from tracked.models import finalize
-
         training.fit()
+        from tracked.models import finalize  # imported meanwhile, beside the first epoch
+
         version = finalize.register_best(training.run, training.data, training.trainer, signals)
     say(f"registered {version.title}, alias {CANDIDATE}")
     return version if training.evaluates else None, training.plan.run.data.tags if training.plan else {}

@@ -1108,7 +1108,39 @@ def test_resume_after_a_failed_report_completes_it(
 def test_end_of_a_training_is_imported_ahead_and_a_missing_module_ends_nothing() -> None:
     code = (
         "import sys; from imdb_conv1d.experiment import EXPERIMENT; from tracked.resume import tracked_training;"
-        "tracked_training._import_ending([*EXPERIMENT.end_modules, 'imdb_conv1d.no_such_module']);"
+        "tracked_training._import_ending(['imdb_conv1d.no_such_module', *EXPERIMENT.end_modules]);"
         "print({'imdb_conv1d.package', 'sklearn.metrics', 'tracked.models.publisher'} <= sys.modules.keys())"
     )
     assert fresh.run(code) == "True\n"
+
+
+def test_first_step_does_not_wait_for_the_imports_of_the_end(store: str, noisy: Path) -> None:
+    code = f"""
+import signal
+import sys
+from imdb_conv1d.experiment import EXPERIMENT
+from tracked.console import entry
+from tracked.console.errors import Interrupted
+from tracked.console.signals import Signals
+from tracked.resume import tracked_training
+from tracked.training import reproducibility
+
+entry.is_command = True
+reproducibility.import_tensorflow()
+from tracked.training.trainer import Trainer
+from tracked.verbs import train
+
+ahead, waited = [], []
+
+def fit(self):
+    waited.extend(name for name in ("tracked.models.finalize", "matplotlib", "sklearn") if name in sys.modules)
+    raise Interrupted(signal.SIGTERM)
+
+tracked_training._import_ending = ahead.append
+Trainer.fit = fit
+try:
+    train.main(EXPERIMENT, {[f"--data={noisy}", *TINY, *ARGUMENTS]}, Signals())
+except Interrupted:
+    print(ahead, waited)
+"""
+    assert fresh.run(code).splitlines()[-1] == "[('imdb_conv1d.package',)] []"
