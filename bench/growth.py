@@ -103,8 +103,12 @@ def draw(measured: Mapping[str, Sequence[Point]]) -> None:
                 label = f"{verb} ({exponent:.2f})" if math.isfinite(exponent) else verb
                 ax.plot(*zip(*known, strict=True), marker="o", markersize=3, label=label)
         ax.set(xscale="log", yscale="log", xlabel=PARTS[part].name, ylabel=FIGURES[name])
+        low, high = ax.get_ylim()
+        low = min(low, 100) if name == "peak" else low
+        room = 1 / (1 - 0.062 * len(ax.lines))  # above the lines, for the legend
+        ax.set_ylim(low, low * (high / low) ** room)
         ax.grid(alpha=0.3)
-        ax.legend(fontsize=6.5, frameon=False)
+        ax.legend(fontsize=6.5, frameon=False, loc="upper left")
         ax.spines[["top", "right"]].set_visible(False)
     figure.suptitle("Time and memory as things grow; in brackets the exponent between the last two sizes: 1 is linear")
     figure.savefig(PICTURE, dpi=80)
