@@ -19,7 +19,7 @@ from helpers.resuming import ARGUMENTS, assert_same_run
 from helpers.reviews import make_noisy_reviews
 from helpers.runs import last_run, run_train
 from helpers.verbs import find_rate
-from imdb_conv1d import derived, gated, ids, ngram_fit, ngram_values, tokenizer, words
+from imdb_conv1d import derived, gated, tokenizer, words
 from imdb_conv1d.dataset import LabelledTexts
 from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.parameters import TrainParameters
@@ -40,21 +40,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     monkeypatch.setenv("IMDB_CONV1D_CACHE_GB", "1")
     return DerivedCache(EXPERIMENT.name).folder
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of what has been made, in order."""
-    calls: list[str] = []
-
-    def record(module: Any, function: str) -> None:
-        make = getattr(module, function)
-        monkeypatch.setattr(module, function, lambda *given: calls.append(function) or make(*given))  # type: ignore[func-returns-value]
-
-    record(ids, "encode_parts")
-    record(ngram_fit, "fit")
-    record(ngram_values, "number_in_file")
-    return calls
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from helpers.reviews import make_noisy_reviews
-from imdb_conv1d import ids, ngram_fit, ngram_model, ngram_values, tokenizer
+from imdb_conv1d import ngram_model, tokenizer
 from imdb_conv1d.dataset import LabelledTexts
 from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.parameters import TrainParameters
@@ -18,21 +17,6 @@ from tracked.training import reproducibility
 from tracked.training.dataset_cache import DatasetCache
 
 SMALL = TrainParameters(maxlen=12, max_features=60, embedding_dims=4, filters=4, hidden_dims=3, ngrams=2, batch_size=16)
-MAKERS = {"encode": (ids, "encode_parts"), "fit": (ngram_fit, "fit"), "number": (ngram_values, "number_in_file")}
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of what has been made, in order."""
-    calls: list[str] = []
-
-    def record(name: str, module: Any, function: str) -> None:
-        make = getattr(module, function)
-        monkeypatch.setattr(module, function, lambda *given: calls.append(name) or make(*given))  # type: ignore[func-returns-value]
-
-    for name, (module, function) in MAKERS.items():
-        record(name, module, function)
-    return calls
 
 
 def load(tmp_path: Path) -> LabelledTexts:
@@ -64,7 +48,7 @@ def test_second_training_equals_one_of_a_new_dataset_and_outlives_the_first_ones
     dataset, first, second, alone = load(tmp_path), next(folders), next(folders), next(folders)
     train(dataset, first, network=network, hidden_dims=5)
     keys = dataset.keys
-    once = ["encode"] if network == "conv" else ["encode", "fit", "number"]
+    once = ["encode_parts"] if network == "conv" else ["encode_parts", "fit", "number_in_file"]
     kept = names(first)
     assert len(kept) == (1 if network == "conv" else 2)
     shutil.rmtree(first)
@@ -85,10 +69,10 @@ def test_second_training_equals_one_of_a_new_dataset_and_outlives_the_first_ones
 @pytest.mark.parametrize(
     ("changes", "again"),
     [
-        ({"max_features": 50}, ["encode", "fit", "number"]),
-        ({"maxlen": 11}, ["encode", "fit", "number"]),
-        ({"tokens": "characters"}, ["encode", "fit", "number"]),
-        ({"ngrams": 1}, ["fit", "number"]),
+        ({"max_features": 50}, ["encode_parts", "fit", "number_in_file"]),
+        ({"maxlen": 11}, ["encode_parts", "fit", "number_in_file"]),
+        ({"tokens": "characters"}, ["encode_parts", "fit", "number_in_file"]),
+        ({"ngrams": 1}, ["fit", "number_in_file"]),
         ({"seed": 8}, ["fit"]),  # other folds of the same n-grams
         ({"dropout": 0.5, "batch_size": 8, "members": 2, "class_weight": "balanced"}, []),
     ],
@@ -112,7 +96,7 @@ def test_network_without_ngrams_in_between_leaves_them_held(
     dataset = load(tmp_path)
     for network in ("gated", "conv", "gated"):
         train(dataset, next(folders), network=network)
-    assert made == ["encode", "fit", "number"]
+    assert made == ["encode_parts", "fit", "number_in_file"]
 
 
 def test_resumed_trainings_own_files_are_taken_and_given_to_no_new_training(
@@ -123,11 +107,11 @@ def test_resumed_trainings_own_files_are_taken_and_given_to_no_new_training(
     own = tokenizer.keep_vocabulary(resumed, lambda: [*tokenizer.RESERVED, "funny", "awful"])
     made.clear()
     train(dataset, resumed, network="gated")
-    assert made == ["encode", "fit", "number"]
+    assert made == ["encode_parts", "fit", "number_in_file"]
     assert tokenizer.find_vocabulary(resumed) == own
     assert dataset.prepared.take((60, 12, "words"), lambda: pytest.fail("not held")).encoding.vocabulary == own
     train(dataset, new, network="gated")
-    assert made == ["encode", "fit", "number"] * 2
+    assert made == ["encode_parts", "fit", "number_in_file"] * 2
     assert own.name not in names(new)
 
 
@@ -138,7 +122,7 @@ def test_resumed_training_with_equal_files_takes_what_is_held(
     history, _ = train(dataset, folder, network="gated")
     written = [(path.name, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())]
     assert train(dataset, folder, network="gated")[0] == history
-    assert made == ["encode", "fit", "number"]
+    assert made == ["encode_parts", "fit", "number_in_file"]
     assert [(path.name, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())] == written
 
 
@@ -151,7 +135,7 @@ def test_damaged_kept_files_are_written_again_from_what_is_held(
     for name, content in contents.items():
         (second / name).write_bytes(content[:-1])
     train(dataset, second, network="gated")
-    assert made == ["encode", "fit", "number"]
+    assert made == ["encode_parts", "fit", "number_in_file"]
     assert {path.name: path.read_bytes() for path in second.iterdir()} == contents
     assert ngram_model.find(second).name in contents
 

@@ -138,15 +138,15 @@ def find_source_files(experiment: Experiment) -> list[Path]:
     Empty for an experiment that is defined in a notebook.
     """
     module = sys.modules[type(experiment).__module__]
-    file = Path(getattr(module, "__file__", None) or "")
-    if not file.is_file():
+    if not (path := getattr(module, "__file__", None)) or not Path(path).is_file():
         return []
+    file = Path(path).absolute()
     if module.__package__:
         return [file.parent]
     imported = {Path(getattr(module, "__file__", None) or "").absolute() for module in list(sys.modules.values())}
     # Those of the end are imported already where a training follows others in a process, else later.
-    ends = {path for name in experiment.end_modules if (path := file.absolute().with_name(f"{name}.py")).is_file()}
-    return sorted({file.absolute(), *ends, *(path for path in imported if path.parent == file.absolute().parent)})
+    ends = {end for name in experiment.end_modules if (end := file.with_name(f"{name}.py")).is_file()}
+    return sorted({file, *ends, *(path for path in imported if path.parent == file.parent)})
 
 
 @cache
