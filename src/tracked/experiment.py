@@ -362,7 +362,7 @@ class Experiment(Protocol):
         operation_threads: threads of one TensorFlow operation in a training; 0: as many as cores, TensorFlow's choice.
             With 1, operations that do not depend on each other run side by side instead, which is faster where they are
             many and small, and the bits of a result do not depend on the number of cores.
-        end_modules: names of the modules that ``package`` imports, for a thread beside the first epoch to import ahead.
+        end_modules: names of the modules that ``package`` imports, which a thread beside the first epoch imports ahead.
     """
 
     name: str

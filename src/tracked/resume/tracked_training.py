@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from tracked import __version__
@@ -32,6 +30,8 @@ from tracked.training.run_folder_lock import RunFolderLock
 
 if TYPE_CHECKING:
     from tracked.training.trainer import Trainer
+
+END_MODULES = ("tracked.models.finalize", "tracked.reports.training_report")  # what comes after the last epoch
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,7 @@ class TrackedTraining:
         trainer, run, signals = self.trainer, self.run, self.trainer.signals
         try:
             self._build()
-            if not self.is_trial:
-                Thread(target=_import_ending, args=[trainer.experiment.end_modules]).start()
-            trainer.fit()
+            trainer.fit(() if self.is_trial else (*END_MODULES, *trainer.experiment.end_modules))
             if not self.is_trial:
                 trainer.require_checkpoint()
         except HistoryError:
@@ -247,19 +245,6 @@ def _import_training_code() -> None:
     from tracked.training import trainer
 
     assert trainer
-
-
-def _import_ending(modules: Sequence[str]) -> None:
-    """Import what comes after the fit, in a thread beside its first steps: nobody waits two seconds for it then.
-
-    One that cannot be imported is left to the code that needs it.
-
-    Args:
-        modules: those of the experiment.
-    """
-    for name in ("tracked.models.finalize", "tracked.reports.training_report", *modules):
-        with suppress(Exception):
-            import_module(name)
 
 
 def _make_start(

@@ -1,8 +1,11 @@
-"""Callbacks of a training: the early-stopping rule, the best checkpoint, the point of interruption, the progress."""
+"""Callbacks of a training: the early-stopping rule, the best checkpoint, imports, interruption, the progress."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal, Self
 
 import keras
@@ -120,6 +123,30 @@ class InterruptionPoint(keras.callbacks.Callback):
     def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Raise Interrupted if a signal came during the batches."""
         self.signals.check()
+
+
+class ImportAhead(keras.callbacks.Callback):
+    """Import modules in a thread beside the steps: nobody waits for them after the last epoch.
+
+    The thread starts after the first steps: TensorFlow traces these in Python, whose lock imports would hold.
+    A module that cannot be imported is left to the code that needs it.
+    """
+
+    def __init__(self, modules: Sequence[str]) -> None:
+        super().__init__()
+        self._modules = modules
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Start the thread, once."""
+        if self._modules:
+            Thread(target=_import_all, args=[self._modules]).start()
+            self._modules = ()
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    for name in modules:
+        with suppress(Exception):
+            import_module(name)
 
 
 class EpochProgress(keras.callbacks.Callback):

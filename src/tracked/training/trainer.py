@@ -1,6 +1,6 @@
 """Train under early stopping: the callbacks, the fit, its result, the state to resume from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from tracked.console.signals import Signals
 from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Trainee, list_epoch_metrics
 from tracked.training import reproducibility
-from tracked.training.callbacks import BestCheckpoint, EarlyStopping, EpochProgress, InterruptionPoint
+from tracked.training.callbacks import BestCheckpoint, EarlyStopping, EpochProgress, ImportAhead, InterruptionPoint
 from tracked.training.epoch_recorder import EpochRecorder, HistoryCheck, LogEpoch
 from tracked.training.files import JOURNAL, checkpoint_name, snapshot_files
 from tracked.training.journal import Entry, HistoryError, Journal
@@ -121,8 +121,11 @@ class Trainer:
                 warn(f"{name} changed since {since} ({change}): {effect}")
                 self.recorder.changes.append(f"{name} {change}")
 
-    def fit(self) -> None:
+    def fit(self, import_ahead: Sequence[str] = ()) -> None:
         """Train from the state that :meth:`restore` has set to the end, and record every epoch.
+
+        Args:
+            import_ahead: names of modules to import meanwhile.
 
         Raises:
             Interrupted: after the batches in which a signal came.
@@ -130,7 +133,7 @@ class Trainer:
         """
         if not self.stopping.reason:
             try:
-                self._fit(self._trainee)
+                self._fit(self._trainee, import_ahead)
             except OSError as error:
                 failure = f"epoch {self.stopped_epoch + 1} cannot be written to {self.folder} ({one_line(error)})"
                 raise RunFailed(f"{failure}; free or mend the disk, then resume") from error
@@ -154,11 +157,11 @@ class Trainer:
             problem = "; ".join(filter(None, ["a loss is not a finite number", advice, "nothing is registered"]))
             raise RunFailed(f"epoch {self.stopped_epoch}: {problem}")
 
-    def _fit(self, trainee: Trainee) -> None:
+    def _fit(self, trainee: Trainee, import_ahead: Sequence[str]) -> None:
         self.checkpoint.write = trainee.save
         progress, interruption = EpochProgress(), InterruptionPoint(self.signals)
         rules = [self.stopping, self.checkpoint, self.rates]
-        after = [CutReport(self.rates, self.stopping), interruption, progress]
+        after = [CutReport(self.rates, self.stopping), ImportAhead(import_ahead), interruption, progress]
         callbacks = [HistoryCheck(self.recorder), *rules, self.recorder, *after]
         with self.signals.hold(), progress:
             trainee.fit(callbacks, self.stopped_epoch, self.parameters.epochs)

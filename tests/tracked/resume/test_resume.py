@@ -1105,13 +1105,28 @@ def test_resume_after_a_failed_report_completes_it(
     assert_same_run(run, straight)
 
 
-def test_end_of_a_training_is_imported_ahead_and_a_missing_module_ends_nothing() -> None:
-    code = (
-        "import sys; from imdb_conv1d.experiment import EXPERIMENT; from tracked.resume import tracked_training;"
-        "tracked_training._import_ending(['imdb_conv1d.no_such_module', *EXPERIMENT.end_modules]);"
-        "print({'imdb_conv1d.package', 'sklearn.metrics', 'tracked.models.publisher'} <= sys.modules.keys())"
-    )
-    assert fresh.run(code) == "True\n"
+def test_end_of_a_training_is_imported_after_the_first_steps_and_a_missing_module_ends_nothing() -> None:
+    code = """
+import sys
+import threading
+from imdb_conv1d.experiment import EXPERIMENT
+from tracked.resume.tracked_training import END_MODULES
+from tracked.training.callbacks import ImportAhead
+
+def is_imported():
+    return {"imdb_conv1d.package", "sklearn.metrics", "tracked.models.publisher"} <= sys.modules.keys()
+
+ahead = ImportAhead(["imdb_conv1d.no_such_module", *END_MODULES, *EXPERIMENT.end_modules])
+ahead.on_epoch_begin(0)
+before = is_imported()
+for batch in range(3):
+    ahead.on_train_batch_end(batch)
+threads = [one for one in threading.enumerate() if one is not threading.main_thread()]
+for one in threads:
+    one.join()
+print(before, len(threads), is_imported())
+"""
+    assert fresh.run(code) == "False 1 True\n"
 
 
 def test_first_step_does_not_wait_for_the_imports_of_the_end(store: str, noisy: Path) -> None:
@@ -1122,7 +1137,6 @@ from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console import entry
 from tracked.console.errors import Interrupted
 from tracked.console.signals import Signals
-from tracked.resume import tracked_training
 from tracked.training import reproducibility
 
 entry.is_command = True
@@ -1132,15 +1146,15 @@ from tracked.verbs import train
 
 ahead, waited = [], []
 
-def fit(self):
+def fit(self, import_ahead):
+    ahead.extend(import_ahead)
     waited.extend(name for name in ("tracked.models.finalize", "matplotlib", "sklearn") if name in sys.modules)
     raise Interrupted(signal.SIGTERM)
 
-tracked_training._import_ending = ahead.append
 Trainer.fit = fit
 try:
     train.main(EXPERIMENT, {[f"--data={noisy}", *TINY, *ARGUMENTS]}, Signals())
 except Interrupted:
-    print(ahead, waited)
+    print(ahead[-1], waited)
 """
-    assert fresh.run(code).splitlines()[-1] == "[('imdb_conv1d.package',)] []"
+    assert fresh.run(code).splitlines()[-1] == "imdb_conv1d.package []"
