@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import mlflow
 import mlflow.tensorflow
@@ -13,7 +15,7 @@ import numpy as np
 from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
@@ -51,10 +53,13 @@ def store_model(
     outputs = Schema([TensorSpec(np.dtype(package.outputs[0]), package.outputs[1], package.output_name or None)])
 
     def attempt() -> str:
-        info = mlflow.tensorflow.log_model(
-            package.model,
+        info = Model.log(
+            artifact_path=None,  # which the name has replaced
             # A registered model's name may have these characters, a stored model's may not.
             name=re.sub(r"[/:.%\"']", "-", name),
+            flavor=_FLAVOR,
+            validate_serving_input=False,  # require_same_loss predicts the example
+            model=package.model,
             signature=ModelSignature(inputs=inputs, outputs=outputs),
             input_example=package.example,
             pip_requirements=model_requirements(),
@@ -73,6 +78,15 @@ def store_model(
         with suppress(RunFailed):  # the store itself may have failed
             with_retries("deleting partly stored models", partial(_delete_others, model_id), seconds=10)
     return model_id
+
+
+def _save(*, validate_serving_input: bool, **settings: Any) -> None:
+    """Save a model; ``validate_serving_input`` is for ``Model.log`` alone, which passes all on."""
+    mlflow.tensorflow.save_model(**settings)
+
+
+# MLflow's flavor for TensorFlow, whose own log_model cannot switch off that the model is loaded once more.
+_FLAVOR = SimpleNamespace(__name__=mlflow.tensorflow.__name__, save_model=_save)
 
 
 def _delete_others(model_id: str) -> None:
@@ -114,6 +128,10 @@ def require_same_loss(model_id: str, package: Package, logged: float) -> None:
     """
     uri = f"models:/{model_id}"
     model = with_retries("loading the stored model", partial(loader.load, uri))
+    try:
+        model.predict(package.example)
+    except Exception as error:
+        warn(f"the stored model cannot predict its input example: {one_line(error)}")
     try:
         loss = package.loss(model)
         if not abs(loss - logged) <= TOLERANCE * max(1.0, abs(logged)):

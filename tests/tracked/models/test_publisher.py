@@ -1,6 +1,7 @@
 """Completing a training: its model and version are stored once, checked, and leave those of others alone."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -245,7 +246,7 @@ def test_stored_models_loss_within_the_tolerance_passes_and_beyond_is_deleted(
     store: str, monkeypatch: pytest.MonkeyPatch, logged: float, off: float, passes: bool
 ) -> None:
     deleted: list[str] = []
-    monkeypatch.setattr(loader, "load", lambda uri: uri)
+    monkeypatch.setattr(loader, "load", lambda uri: Plain(np.asarray))
     monkeypatch.setattr(mlflow.MlflowClient, "delete_logged_model", lambda _, model_id: deleted.append(model_id))
     package = Package(None, (float, (-1,)), (float, (-1,)), np.zeros(1), lambda model: logged + off)
     if passes:
@@ -254,6 +255,19 @@ def test_stored_models_loss_within_the_tolerance_passes_and_beyond_is_deleted(
         with pytest.raises(RunFailed, match=rf"^the stored model has a validation loss .*; {ADVICE}$"):
             publisher.require_same_loss("m-1", package, logged)
     assert deleted == ([] if passes else ["m-1"])
+
+
+def test_stored_model_that_cannot_predict_its_example_is_warned_of(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = Diabetes.package
+    monkeypatch.setattr(
+        Diabetes, "package", lambda *args: dataclasses.replace(package(*args), example=np.zeros((2, 3)))
+    )
+    Verb("train", Diabetes()).main(["--epochs=1"], Signals())
+    warned = "the stored model cannot predict its input example: "
+    assert [line for line in capsys.readouterr().err.splitlines() if warned in line]
+    assert len(models(last_run())) == len(registered_at(last_run())) == 1
 
 
 def test_fault_found_by_the_experiment_is_reported_and_the_model_deleted(
@@ -286,5 +300,5 @@ def test_loss_of_a_packaged_network_is_the_mean_over_its_rows(tmp_path: Path) ->
 class Plain:
     """A network with the interface of a loaded pyfunc model."""
 
-    def __init__(self, network: keras.Model) -> None:
-        self.predict = lambda inputs: network(inputs).numpy()
+    def __init__(self, network: Callable[[Any], Any]) -> None:
+        self.predict = lambda inputs: np.asarray(network(inputs))
