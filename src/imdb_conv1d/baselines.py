@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from imdb_conv1d import dataset, derived, linear_model, sources
+from imdb_conv1d import dataset, derived, linear_model, sources, splitting
 from imdb_conv1d.columns import Layout
 from imdb_conv1d.labels import Classes
 from imdb_conv1d.linear_model import MAX_VALIDATION_VALUES, MAX_VALUES, LinearModel, Sample
@@ -53,7 +53,7 @@ def predict_baselines(part: TextsPart, trained_on: TrainedOn) -> dict[str, pd.Da
         UserError: if the training's data cannot be read again, or have changed.
     """
     classes, tokens = Classes.of_model(trained_on.metadata), tokens_of(trained_on)
-    texts, rows = load_training(trained_on, classes), list[tuple[list[str], np.ndarray]]()
+    texts, rows = load_training(trained_on, classes, part), list[tuple[list[str], np.ndarray]]()
 
     def predict() -> dict[str, np.ndarray]:
         model, shares = fit(_read_pieces(texts), len(classes), tokens)
@@ -95,8 +95,11 @@ def make_table(ids: list[str], codes: np.ndarray, probabilities: np.ndarray, cla
     return pd.DataFrame({"id": ids, **compare_with_labels(chosen, codes, classes)})
 
 
-def load_training(trained_on: TrainedOn, classes: Classes) -> dataset.LabelledTexts:
+def load_training(trained_on: TrainedOn, classes: Classes, part: TextsPart | None = None) -> dataset.LabelledTexts:
     """Load the data that a model was trained on again.
+
+    Args:
+        part: texts that are read already: if their data are the same, they are not read once more.
 
     Raises:
         UserError: if they cannot be read, or are not the same.
@@ -104,6 +107,8 @@ def load_training(trained_on: TrainedOn, classes: Classes) -> dataset.LabelledTe
     splits = splits_of(trained_on)
     if not trained_on.source or splits is None:
         raise UserError("the model does not name the data and the parameters that it was trained with")
+    if part and part.digest == trained_on.digest and part.classes == classes:
+        return dataset.LabelledTexts(part.texts, part.index, splitting.assign_parts(part.index, *splits))
     as_trained = EvaluateParameters.model_construct()  # auto for all that says how data are read
     source = sources.resolve(trained_on.source, Layout.of(as_trained, trained_on.metadata))
     texts = dataset.load(source, *splits, trained_on.parameters.get("positive_label", "auto"))

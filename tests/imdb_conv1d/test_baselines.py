@@ -14,7 +14,7 @@ from imdb_conv1d import baselines, dataset, sources, texts_part
 from imdb_conv1d.experiment import EXPERIMENT
 from imdb_conv1d.labels import Classes
 from imdb_conv1d.parameters import EvaluateParameters
-from tracked.console.errors import UserError
+from tracked.console.errors import RunFailed, UserError
 from tracked.experiment import Request, TrainedOn
 
 
@@ -75,12 +75,37 @@ def test_training_data_that_have_changed_or_gone_are_refused(trained_on: Trained
     with pytest.raises(
         UserError, match=r"^data: .*reviews\.csv changed since the training \(digest \w{12} -> \w{12}\)$"
     ):
-        baselines.predict_baselines(part, trained_on)
+        predict(trained_on)
+    with pytest.raises(
+        RunFailed, match=r"^data: .*reviews\.csv changed while it was read \(row 1 differs\); start again$"
+    ):
+        baselines.predict_baselines(part, trained_on)  # the part was read before
+    another = find_part(trained_on)
     Path(trained_on.source).unlink()
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(RunFailed, match=r"changed while it was read \(.*\); start again$"):
         baselines.predict_baselines(part, trained_on)
+    with pytest.raises(UserError, match="does not exist"):
+        baselines.predict_baselines(another, trained_on)
     with pytest.raises(UserError, match="the model does not name the data and the parameters that it was trained with"):
         baselines.predict_baselines(part, TrainedOn())
+
+
+@pytest.mark.parametrize("case", ["same", "other labels", "other data"])
+def test_training_data_are_read_again_unless_the_part_is_of_them(
+    trained_on: TrainedOn, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    part, classes = find_part(trained_on), Classes(("0", "1"))
+    if case == "other labels":
+        part.index = replace(part.index, classes=Classes(("1", "0")))
+    vars(part)["digest"] = "0" * 64 if case == "other data" else trained_on.digest  # a cached property
+    read: list[str] = []
+    load = dataset.load
+    monkeypatch.setattr(dataset, "load", lambda source, *rest: (read.append(source.name), load(source, *rest))[1])
+    texts = baselines.load_training(trained_on, classes, part)
+    assert read == ([] if case == "same" else [trained_on.source])
+    expected = load(sources.resolve(trained_on.source), 0.2)
+    assert texts.digest == expected.digest
+    pd.testing.assert_frame_equal(texts.table, expected.table)
 
 
 def test_recipe_names_what_predictions_depend_on() -> None:

