@@ -16,6 +16,7 @@ from imdb_conv1d.linear_model import MAX_VALIDATION_VALUES, MAX_VALUES, LinearMo
 from imdb_conv1d.parameters import EvaluateParameters
 from imdb_conv1d.predict import compare_with_labels, name_rows
 from imdb_conv1d.schema import BASELINES, LINEAR, MOST_FREQUENT, NAME, TOKENS
+from imdb_conv1d.text_index import to_hex
 from imdb_conv1d.texts_part import TextsPart
 from tracked.console.errors import UserError
 from tracked.console.lines import say
@@ -51,23 +52,20 @@ def predict_baselines(part: TextsPart, trained_on: TrainedOn) -> dict[str, pd.Da
 
     Raises:
         UserError: if the training's data cannot be read again, or have changed.
+        RunFailed: if they change while they are read.
     """
     classes, tokens = Classes.of_model(trained_on.metadata), tokens_of(trained_on)
-    texts, rows = load_training(trained_on, classes, part), list[tuple[list[str], np.ndarray]]()
+    texts = load_training(trained_on, classes, part)
 
     def predict() -> dict[str, np.ndarray]:
         model, shares = fit(_read_pieces(texts), len(classes), tokens)
-        probabilities = []
-        for ids, codes, piece in read_part(part):
-            rows.append((ids, codes))
-            probabilities.append(model.predict(piece))
+        probabilities = [model.predict(piece["text"].tolist()) for piece in part.pieces()]
         return {"shares": shares, "linear": np.concatenate(probabilities)}
 
     cache = DerivedCache(NAME, is_allowed=trained_on.parameters.get("log_texts") == "true")
     key = derived.describe_baselines(texts, part, describe_recipe(trained_on))
     predicted = cache.take(key, "baselines", predict)
-    rows = rows or [(ids, codes) for ids, codes, _ in read_part(part)]
-    ids, codes = [name for names, _ in rows for name in names], np.concatenate([codes for _, codes in rows])
+    ids, codes = name_part(part)
     by_name = {MOST_FREQUENT: np.tile(predicted["shares"], (len(codes), 1)), LINEAR: predicted["linear"]}
     return {name: make_table(ids, codes, by_name[name], classes) for name in BASELINES}
 
@@ -99,7 +97,7 @@ def load_training(trained_on: TrainedOn, classes: Classes, part: TextsPart | Non
     """Load the data that a model was trained on again.
 
     Args:
-        part: texts that are read already: if their data are the same, they are not read once more.
+        part: texts that are read already; if their data are the training's, these are not read once more.
 
     Raises:
         UserError: if they cannot be read, or are not the same.
@@ -128,16 +126,9 @@ def _read_pieces(texts: dataset.LabelledTexts) -> Iterator[Labelled]:
                 yield name, codes[numbers[mask]], [text for text, take in zip(piece, mask, strict=True) if take]
 
 
-def read_part(part: TextsPart) -> Iterator[tuple[list[str], np.ndarray, list[str]]]:
-    """Read ids, codes and texts of the rows to predict, in pieces.
-
-    Raises:
-        RunFailed: if the source has changed.
-    """
-    names, done = np.array(part.classes.names, dtype=object), 0
-    for piece in part.pieces():
-        codes = piece["label"].to_numpy()
-        copies = part.copies[done : done + len(piece)]
-        ids = name_rows(piece["hash"], names[codes], copies, named=not part.classes.is_zero_one)
-        yield ids, codes, piece["text"].tolist()
-        done += len(piece)
+def name_part(part: TextsPart) -> tuple[list[str], np.ndarray]:
+    """Name the rows to predict as the model's predictions name them, with their labels' codes, int32 [n]."""
+    rows = np.flatnonzero(part.take)
+    codes, hashes = part.index.labels[rows], to_hex(part.index.hashes[rows])
+    names = np.array(part.classes.names, dtype=object)[codes]
+    return name_rows(hashes, names, part.copies, named=not part.classes.is_zero_one), codes

@@ -194,7 +194,7 @@ class Package:
     """A checkpoint packaged for registration.
 
     Args:
-        model: for ``mlflow.tensorflow.log_model``: a ``keras.Model`` or a ``tf.Module``.
+        model: for ``mlflow.tensorflow.save_model``: a ``keras.Model`` or a ``tf.Module``.
         inputs: dtype and shape of the model's input; ``outputs`` likewise.
         example: an input example without real data.
         loss: computes the validation loss of the model as loaded back, an ``mlflow.pyfunc.PyFuncModel``. The result

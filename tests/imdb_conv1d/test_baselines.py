@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,20 @@ def test_baselines_predict_the_rows_of_the_part(trained_on: TrainedOn) -> None:
         assert scores["accuracy"] == table["correct"].mean()
     assert tables["linear"]["correct"].all()
     assert tables["most_frequent"]["probability"].nunique() == 1
+
+
+@pytest.mark.parametrize("labels", [("0", "1"), ("no", "yes"), ("bug", "billing", "other")])
+def test_rows_are_named_as_those_of_the_models_predictions(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    table = make_reviews(60).assign(label=[labels[row % len(labels)] for row in range(60)], split="test")
+    pd.concat([table, table[20:40]]).to_csv(tmp_path / "copies.csv", index=False)
+    trained_on = TrainedOn(source=str(tmp_path / "copies.csv"), metadata={"labels": list(labels)})
+    part, width = find_part(trained_on), len(labels)
+    model = SimpleNamespace(predict=lambda texts: np.full((len(texts), width) if width > 2 else len(texts), 1 / width))
+    predictions = pd.concat([rows for rows, _ in EXPERIMENT.predict(model, part, trained_on)])
+    ids, codes = baselines.name_part(part)
+    assert ids == predictions["id"].tolist()
+    assert codes.tolist() == predictions["label"].tolist()
+    assert len(set(ids)) == 80
 
 
 def test_most_frequent_class_has_the_training_parts_share(tmp_path: Path) -> None:
@@ -101,9 +116,10 @@ def test_training_data_are_read_again_unless_the_part_is_of_them(
     read: list[str] = []
     load = dataset.load
     monkeypatch.setattr(dataset, "load", lambda source, *rest: (read.append(source.name), load(source, *rest))[1])
-    texts = baselines.load_training(trained_on, classes, part)
+    shares = {"validation_split": "0.3", "test_split": "0.1"}
+    texts = baselines.load_training(replace(trained_on, parameters=shares), classes, part)
     assert read == ([] if case == "same" else [trained_on.source])
-    expected = load(sources.resolve(trained_on.source), 0.2)
+    expected = load(sources.resolve(trained_on.source), 0.3, 0.1)
     assert texts.digest == expected.digest
     pd.testing.assert_frame_equal(texts.table, expected.table)
 

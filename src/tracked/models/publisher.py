@@ -80,7 +80,7 @@ def store_model(
     return model_id
 
 
-def _save(*, validate_serving_input: bool, **settings: Any) -> None:
+def _save(*, validate_serving_input: bool = False, **settings: Any) -> None:
     """Save a model; ``validate_serving_input`` is for ``Model.log`` alone, which passes all on."""
     mlflow.tensorflow.save_model(**settings)
 
@@ -119,6 +119,8 @@ def _is_held(client: mlflow.MlflowClient, model: LoggedModel) -> bool:
 def require_same_loss(model_id: str, package: Package, logged: float) -> None:
     """Load the stored model back and compare its validation loss with the one that training logged.
 
+    It predicts its input example as it is stored, too; a warning says that it cannot.
+
     Args:
         logged: the loss of the checkpoint's epoch.
 
@@ -129,9 +131,9 @@ def require_same_loss(model_id: str, package: Package, logged: float) -> None:
     uri = f"models:/{model_id}"
     model = with_retries("loading the stored model", partial(loader.load, uri))
     try:
-        model.predict(package.example)
+        model.predict(model.metadata.load_input_example(uri))
     except Exception as error:
-        warn(f"the stored model cannot predict its input example: {one_line(error)}")
+        warn(f"the stored model cannot predict its input example, which package made ({one_line(error)})")
     try:
         loss = package.loss(model)
         if not abs(loss - logged) <= TOLERANCE * max(1.0, abs(logged)):

@@ -161,7 +161,7 @@ class Trainer:
         self.checkpoint.write = trainee.save
         progress, interruption = EpochProgress(), InterruptionPoint(self.signals)
         rules = [self.stopping, self.checkpoint, self.rates]
-        after = [CutReport(self.rates, self.stopping), ImportAhead(import_ahead), interruption, progress]
+        after = [CutReport(self.rates, self.stopping), interruption, progress, ImportAhead(import_ahead)]
         callbacks = [HistoryCheck(self.recorder), *rules, self.recorder, *after]
         with self.signals.hold(), progress:
             trainee.fit(callbacks, self.stopped_epoch, self.parameters.epochs)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from functools import partialmethod
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -257,17 +258,27 @@ def test_stored_models_loss_within_the_tolerance_passes_and_beyond_is_deleted(
     assert deleted == ([] if passes else ["m-1"])
 
 
-def test_stored_model_that_cannot_predict_its_example_is_warned_of(
-    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("example", "is_predicted"),
+    [(np.zeros((2, 10)), True), (np.zeros((2, 10), int), True), (np.zeros((2, 3), np.float32), False)],
+)
+def test_stored_model_is_loaded_once_and_warned_of_if_it_cannot_predict_its_stored_example(
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    example: np.ndarray,
+    is_predicted: bool,
 ) -> None:
-    package = Diabetes.package
-    monkeypatch.setattr(
-        Diabetes, "package", lambda *args: dataclasses.replace(package(*args), example=np.zeros((2, 3)))
-    )
+    loaded: list[str] = []
+    package, load = Diabetes.package, mlflow.pyfunc.load_model
+    monkeypatch.setattr(Diabetes, "package", lambda *args: dataclasses.replace(package(*args), example=example))
+    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri, **named: (loaded.append(uri), load(uri, **named))[1])
     Verb("train", Diabetes()).main(["--epochs=1"], Signals())
-    warned = "the stored model cannot predict its input example: "
-    assert [line for line in capsys.readouterr().err.splitlines() if warned in line]
-    assert len(models(last_run())) == len(registered_at(last_run())) == 1
+    warned = "the stored model cannot predict its input example, which package made ("
+    assert (warned in capsys.readouterr().err) is not is_predicted
+    (model_id,) = models(last_run())
+    assert loaded == [f"models:/{model_id}"]
+    assert len(registered_at(last_run())) == 1
 
 
 def test_fault_found_by_the_experiment_is_reported_and_the_model_deleted(
@@ -301,4 +312,5 @@ class Plain:
     """A network with the interface of a loaded pyfunc model."""
 
     def __init__(self, network: Callable[[Any], Any]) -> None:
+        self.metadata = SimpleNamespace(load_input_example=lambda uri: uri)
         self.predict = lambda inputs: np.asarray(network(inputs))

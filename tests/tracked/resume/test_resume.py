@@ -1155,6 +1155,7 @@ Trainer.fit = fit
 try:
     train.main(EXPERIMENT, {[f"--data={noisy}", *TINY, *ARGUMENTS]}, Signals())
 except Interrupted:
-    print(ahead[-1], waited)
+    print(ahead, waited)
 """
-    assert fresh.run(code).splitlines()[-1] == "imdb_conv1d.package []"
+    ahead = ["tracked.models.finalize", "tracked.reports.training_report", "imdb_conv1d.package"]
+    assert fresh.run(code).splitlines()[-1] == f"{ahead} []"

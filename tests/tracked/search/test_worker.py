@@ -1,7 +1,7 @@
 """A worker of a search: when it works, and for whom."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from tracked.runs import run_start
 from tracked.search.tasks import Setting
 from tracked.search.worker import Worker
 from tracked.training import reproducibility
+from tracked.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -36,9 +37,13 @@ def test_worker_whose_search_was_killed_and_resumed_before_it_came_makes_no_run(
     assert mlflow.search_runs(search_all_experiments=True, output_format="list") == []
 
 
-def test_worker_of_the_present_search_makes_a_run(setting: Setting) -> None:
+def test_worker_of_the_present_search_makes_a_run_and_imports_nothing_ahead(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, fit = list[Sequence[str]](), Trainer.fit
+    monkeypatch.setattr(Trainer, "fit", lambda self, modules=(): (ahead.append(modules), fit(self, modules))[1])
     outcome = Worker(Diabetes(), setting, Signals(), ends_process=False).run(make_task(0, epochs=1))
-    assert outcome.status == "ended"
+    assert (outcome.status, ahead) == ("ended", [()])
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert (run.info.run_id, run.info.status) == (outcome.run_id, "FINISHED")
 

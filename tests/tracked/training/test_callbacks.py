@@ -2,6 +2,7 @@ import json
 import math
 import re
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -331,6 +332,23 @@ def test_progress_of_a_trainee_that_announces_no_epochs_shows_nothing(shown: lis
         own.on_test_end()
         own.on_epoch_end(0)
     assert shown == []
+
+
+@pytest.mark.parametrize("modules", [[], ["imported_ahead", "no_such_module"]])
+def test_training_imports_ahead_what_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules: list[str]
+) -> None:
+    (tmp_path / "imported_ahead.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "imported_ahead", raising=False)
+    experiment, parameters = Diabetes(), DiabetesParameters(epochs=2)
+    trainer = Trainer(experiment, parameters, tmp_path, lambda *epoch: None, Signals())
+    trainer.restore(experiment.build(parameters, experiment.load(parameters, ""), tmp_path, {}))
+    before = set(threading.enumerate())
+    trainer.fit(modules)
+    for one in set(threading.enumerate()) - before:
+        one.join(10)
+    assert ("imported_ahead" in sys.modules) == bool(modules)
 
 
 def test_training_shows_the_progress_of_its_epochs_beside_their_lines(
