@@ -19,7 +19,7 @@ from tracked.experiment import Dataset, Experiment
 from tracked.resume import auto_rate, due_evaluations, resume_plan
 from tracked.resume.resume_parameters import RENAMABLE
 from tracked.resume.resume_plan import ResumePlan
-from tracked.runs import context, registry, rights, versions, writer
+from tracked.runs import artifact_files, context, registry, rights, versions, writer
 from tracked.runs.connection import tracking_uri
 from tracked.runs.run_start import ResumableStart
 from tracked.runs.schema import CANDIDATE, PRESET_VALUES, RESERVED, TRACKED_VERSION
@@ -195,6 +195,8 @@ def open_training(
         start = replace(start, tags={**start.tags, **trial.tags}, keep_folder=not trial.register)
     with context.run(experiment, "train", name, texts, signals, experiment_id, start) as run:
         say(f"run {run.id} {name!r}")
+        if plan:
+            artifact_files.remove_cut_uploads(plan.run.info.artifact_uri)
         run.log_training_data(data)
         parameters = auto_rate.resolve(experiment, parameters, data, run, plan, signals)
         training = _make_training(experiment, parameters, data, plan, run, signals, trial)

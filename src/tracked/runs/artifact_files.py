@@ -2,17 +2,21 @@
 
 import hashlib
 import tempfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlparse
 
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from tracked.runs.connection import is_permanent_error
 from tracked.runs.outbox import with_retries
 
 SECONDS = 20.0  # of retries
+CUT_UPLOAD = ".artifact.uploading."  # how MLflow begins the name of a file that it is copying
 
 
 def list_sizes(uri: str, folder: str = "") -> dict[str, int]:
@@ -88,6 +92,18 @@ def _delete_once(uri: str, path: str) -> None:
 def _is_final(error: Exception) -> bool:
     """Whether a server, or a disk, will refuse however often it is asked."""
     return is_permanent_error(error) or isinstance(error, PermissionError)
+
+
+def remove_cut_uploads(uri: str) -> None:
+    """Remove what kills have left of files that MLflow was copying into a run's artifacts, where these are on a disk.
+
+    Elsewhere a file is there as a whole or not at all. Nobody else may log to the run meanwhile.
+    """
+    if urlparse(uri).scheme not in ("", "file"):
+        return
+    for path in Path(local_file_uri_to_path(uri)).rglob(f"{CUT_UPLOAD}*"):
+        with suppress(OSError):  # it only takes up room
+            path.unlink()
 
 
 def digest(uri: str, path: str) -> str:

@@ -1089,6 +1089,24 @@ def test_resume_of_a_training_that_stores_its_model_on_another_host_is_refused(s
         resume("--resume", run.info.run_id, signals=SignalAfter(2))
 
 
+def test_resume_removes_what_a_kill_has_left_of_an_upload(store: str, noisy: Path, tmp_path: Path) -> None:
+    run = break_off(noisy, 2)
+    (tmp_path / "best.keras").write_bytes(b"half")
+    code = f"""
+import os, signal, mlflow
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+client = mlflow.MlflowClient({store!r})
+client.log_artifact({run.info.run_id!r}, {str(tmp_path / "best.keras")!r}, "checkpoint")
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+    artifacts = Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id))  # on a disk: its own place
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.read_bytes() for path in artifacts.glob("checkpoint/.*")] == [b"half"]
+    resume("--resume=latest")
+    assert sorted(path.name for path in artifacts.glob("checkpoint/*")) == ["best.keras"]
+    assert list(artifacts.rglob(".*")) == []
+
+
 def test_resume_after_a_failed_report_completes_it(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
