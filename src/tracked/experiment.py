@@ -574,6 +574,11 @@ def require(experiment: Experiment, methods: Sequence[str] = ()) -> None:
         raise UserError(f"experiment {name!r}: Parameters is not a subclass of TrainParameters; make it one")
     if not all(isinstance(metric, Metric) for metric in experiment.metrics):
         raise UserError(f"experiment {name!r}: metrics is {experiment.metrics!r}; allowed: a sequence of Metric")
+    modules, threads = experiment.end_modules, experiment.operation_threads
+    if isinstance(modules, str):
+        raise UserError(f"experiment {name!r}: end_modules is {modules!r}; allowed: a list or tuple of modules' names")
+    if not isinstance(threads, int) or threads < 0:
+        raise UserError(f"experiment {name!r}: operation_threads is {threads!r}; allowed: a whole number of 0 or more")
     if "load_part" in methods and experiment.baselines:
         if wrong := [one for one in experiment.baselines if not BASELINE_NAME.fullmatch(one)]:
             raise UserError(

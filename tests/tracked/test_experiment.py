@@ -333,6 +333,20 @@ def test_own_verb_with_an_invalid_name_is_refused_for_every_verb(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("attribute", "value", "allowed"),
+    [
+        ("end_modules", "imdb_conv1d.package", "a list or tuple of modules' names"),
+        ("operation_threads", -3, "a whole number of 0 or more"),
+        ("operation_threads", "1", "a whole number of 0 or more"),
+    ],
+)
+def test_attribute_that_is_not_allowed_is_refused(attribute: str, value: object, allowed: str) -> None:
+    with pytest.raises(UserError) as error:
+        require(type("Wrong", (Tiny,), {attribute: value})())
+    assert one_line(error) == f"experiment 'tiny': {attribute} is {value!r}; allowed: {allowed}"
+
+
 def test_own_verb_without_parameters_is_refused() -> None:
     with pytest.raises(UserError) as error:
         verb_parameters.make_verb_parameters("look", make_looking(LookParameters=None))

@@ -17,7 +17,9 @@ def main(experiment: Experiment, argv: Sequence[str], signals: Signals) -> None:
     parameters = verb_parameters.make_verb_parameters("evaluate", experiment).parse(argv)
 
     from tracked.runs import connection
+    from tracked.training.derived_cache import read_limit
 
+    read_limit(experiment.name)  # a wrong setting is refused, as train does
     connection.require_answers()
     evaluate_model(experiment, parameters, signals)
 

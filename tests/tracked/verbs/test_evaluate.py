@@ -410,3 +410,11 @@ def test_predict_of_100_megabytes_needs_a_few_megabytes(tmp_path: Path) -> None:
     assert not scored.rows["seen"].any()
     assert len(scored.worst) == predictions.WORST
     assert peak < 20e6, f"{peak / 1e6:.0f} MB"
+
+
+def test_wrong_limit_of_the_cache_is_refused_before_a_model_is_looked_for(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMDB_CONV1D_CACHE_GB", "two")
+    with pytest.raises(UserError, match=r"^IMDB_CONV1D_CACHE_GB: 'two' is not allowed; allowed: a number of gigabytes"):
+        evaluate.main(["--model=models:/none/1"], Signals())
