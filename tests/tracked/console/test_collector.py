@@ -1,26 +1,20 @@
 """Python's collector of cycles rests while a command imports, and no longer."""
 
-import gc
-
 import pytest
 
 from helpers import SRC, fresh
-from tracked.console import collector
 from tracked.verbs.command import VERBS
 
 
 def test_collector_goes_on_without_what_was_made_while_it_rested() -> None:
-    before = gc.get_freeze_count()
-    collector.go_on()
-    assert gc.get_freeze_count() == before  # it did not rest
-    collector.pause()
-    kept = [[number] for number in range(1000)]
-    try:
-        collector.go_on()
-        assert gc.isenabled()
-        assert gc.get_freeze_count() > before + len(kept)
-    finally:
-        gc.unfreeze()
+    code = (
+        "import gc; from tracked.console import collector; before = gc.get_freeze_count();"
+        "collector.go_on(); print(gc.isenabled(), gc.get_freeze_count() == before);"  # it did not rest
+        "collector.pause(); print(gc.isenabled());"
+        "kept = [[number] for number in range(100_000)]; collector.go_on();"
+        "print(gc.isenabled(), gc.get_freeze_count() > before + len(kept))"
+    )
+    assert fresh.run(code).splitlines() == ["True True", "False", "True True"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
