@@ -9,7 +9,7 @@ import pytest
 
 from helpers import ROOT, warm
 from helpers.evaluated import contents, runs
-from helpers.processes import environment, wait_until
+from helpers.processes import PYTHON, environment, wait_until
 from helpers.resuming import folder
 from helpers.reviews import TINY
 
@@ -19,9 +19,9 @@ SCRIPT = str(EXAMPLE / "diabetes.py")
 TRAIN = [SCRIPT, "train", "--learning_rate=0.1", "--epochs=2", "--evaluate=true"]
 
 
-def call(uri: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run a script, or mlflow, in the store's folder."""
-    python = warm.python()
+def call(uri: str, *words: str, cold: bool = False) -> "subprocess.CompletedProcess[str]":
+    """Run a script, or mlflow, in the store's folder; ``cold``: nothing is imported yet."""
+    python = PYTHON if cold else warm.python()
     env = environment(uri, python)
     done = subprocess.run([str(python), *words], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -37,7 +37,7 @@ def test_evaluation_in_another_process_logs_the_same_to_the_bit(store: str, revi
     }[name]
     trained = call(store, *train)
     assert "retracing" not in trained.stderr
-    call(store, *evaluate)
+    call(store, *evaluate, cold=True)  # the model has a process of its own
     alone, within = map(contents, runs("evaluate"))
     scripts = [one["tags"].pop("mlflow.source.name") for one in (alone, within)]
     assert scripts == [evaluate[0], train[0]]

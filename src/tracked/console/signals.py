@@ -88,3 +88,11 @@ class Signals:
             yield
         finally:
             self._held -= 1
+
+
+def describe_exit(code: int) -> str:
+    """Describe how a process ended, by its exit code as :mod:`multiprocessing` gives it."""
+    if code >= 0:
+        return f"ended with status {code}"
+    named = {signum.value: signum.name for signum in signal.Signals}  # real-time signals have no name
+    return f"was killed by {named.get(-code, f'signal {-code}')}"

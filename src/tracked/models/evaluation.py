@@ -16,10 +16,10 @@ from tracked.console.signals import Signals
 from tracked.experiment import Experiment, Part, Request
 from tracked.models import baselines, loader, predictions
 from tracked.models.loader import DownloadedModel, ModelMetadata
+from tracked.models.model_process import Load
 from tracked.reports import evaluation_report
 from tracked.runs import context, evaluations, registry, schema
 from tracked.runs.registry import StoredModel
-from tracked.training import reproducibility
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,17 +67,18 @@ def evaluate(
     subject: Subject,
     parameters: Mapping[str, str],
     signals: Signals,
+    load: Load = loader.load,
 ) -> str:
     """Predict and score the rows in a run of ``evaluate``; returns the run's id.
 
     Args:
         parameters: the verb's, to be logged; the baselines are scored too if ``baseline`` is true.
+        load: loads a model that was downloaded.
 
     Raises:
         RunFailed: if the model cannot predict the rows, or they cannot be scored.
     """
-    reproducibility.import_tensorflow()
-    part, loaded = subject.part, loader.load(str(model.path))
+    part, loaded = subject.part, load(str(model.path))
     with tempfile.TemporaryDirectory(prefix=f"{owner.name}-") as folder:
         trained_on = loader.read_trained_on(stored, model.metadata, Path(folder))
     pieces = owner.predict(loaded, part, trained_on)

@@ -16,13 +16,15 @@ from mlflow.models import Model
 from mlflow.pyfunc import PyFuncModel
 
 from tracked.console.errors import UserError
-from tracked.console.lines import one_line
+from tracked.console.lines import one_line, warn
 from tracked.experiment import Experiment, TrainedOn
+from tracked.models import requirements
 from tracked.runs.connection import is_permanent_error
 from tracked.runs.outbox import with_retries
 from tracked.runs.registry import StoredModel, require_own
 from tracked.runs.run_parameters import read_parameters
 from tracked.runs.schema import DATA_DIGEST, DATA_SOURCE, EXPERIMENT, ROWS
+from tracked.training import reproducibility
 
 # All that a model's folder may hold beside the assets of a SavedModel: MLflow's descriptions and checkpoints. MLflow
 # unpickles or imports other files, some of them by their name alone; legacy .h5 files hold code, too.
@@ -91,6 +93,8 @@ def download(owner: Experiment, stored: StoredModel, folder: Path) -> Downloaded
     require_own(owner, stored)
     if fault := owner.explain_mismatch(inputs):
         raise UserError(f"model: {uri!r} {fault}")
+    if others := requirements.find_other_packages(path, flavor.get("python_version", "")):
+        warn(f"{stored.title} was stored with {', '.join(others)}: its answers may differ")
     metadata = meta.metadata or {}
     if not {DATA_SOURCE, DATA_DIGEST} <= set(metadata):
         return DownloadedModel(path, None)
@@ -113,8 +117,9 @@ def _is_data(file: Path) -> bool:
 
 def load(uri: str) -> PyFuncModel:
     """Load a model through mlflow.pyfunc. The model must be this training's own or checked by :func:`download`."""
+    reproducibility.import_tensorflow()
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    model = mlflow.pyfunc.load_model(uri)
+    model = mlflow.pyfunc.load_model(uri, suppress_warnings=True)  # download has said what differs
     if keras := sys.modules.get("keras"):
         keras.config.disable_interactive_logging()  # progress bars would mix into the output
     if tensorflow := sys.modules.get("tensorflow"):

@@ -9,7 +9,5 @@ ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 def load_model(path: str) -> Any:
     """Load a model that was checked, as an ``mlflow.pyfunc.PyFuncModel``."""
     from tracked.models import loader
-    from tracked.training import reproducibility
 
-    reproducibility.import_tensorflow()
     return loader.load(path)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from tracked.console.signals import describe_exit
 from tracked.serve.frames import Answered, Batch, Ready, Setting, Unfit, encode, receive
 from tracked.serve.scorer import work
-from tracked.workers.processes import describe_exit
 
 LOAD_SECONDS = 300.0  # in which a scorer must have loaded its model
 

@@ -16,7 +16,7 @@ from typing import Any, Generic, Self, TypeAlias
 from tracked.console.errors import Interrupted
 from tracked.console.lines import warn
 from tracked.console.secrets import hide_in_streams
-from tracked.console.signals import Signals
+from tracked.console.signals import Signals, describe_exit
 from tracked.workers.tasks import GRACE, Event, OutcomeT, TaskT
 
 LOG = "worker-{number}.log"
@@ -119,14 +119,6 @@ def _send(process: SpawnProcess, signum: int) -> None:
     if process.pid:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signum)
-
-
-def describe_exit(code: int) -> str:
-    """Describe how a process ended, by its exit code as :mod:`multiprocessing` gives it."""
-    if code >= 0:
-        return f"ended with status {code}"
-    named = {signum.value: signum.name for signum in signal.Signals}  # real-time signals have no name
-    return f"was killed by {named.get(-code, f'signal {-code}')}"
 
 
 def _work(connection: Connection, start: "Start[Any, Any]", log: str) -> None:

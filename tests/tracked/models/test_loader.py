@@ -1,5 +1,7 @@
 """Files of a downloaded model: a model that holds anything but known data files is refused before it is loaded."""
 
+import importlib.metadata
+import platform
 from pathlib import Path
 
 import mlflow
@@ -7,7 +9,7 @@ import pytest
 from mlflow.models import Model
 
 from tracked.console.errors import UserError
-from tracked.models import loader
+from tracked.models import loader, requirements
 from tracked.runs.registry import StoredModel
 
 from diabetes import Diabetes  # isort: skip  # its folder is on the path since verbs is imported
@@ -60,3 +62,30 @@ def test_download_of_a_model_with_an_unknown_file_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"^model: 'models:/m/1' holds {name}, which may run code when loaded; allowed"):
         download(tmp_path, monkeypatch, *SAVED_MODEL, name)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("keras=={keras}\nnumpy>=1\nno-such-package\nmlflow==3.*\n-r other.txt\nkeras @ file:///keras", ""),
+        ("keras==2.9\nmlflow[extras]=={mlflow}", "keras 2.9 (here {keras})"),
+        ("keras==2.9\nno-such-package[one]==1.0 ", "keras 2.9 (here {keras}), no-such-package 1.0 (here none)"),
+    ],
+)
+def test_download_of_a_model_with_other_packages_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str, said: str
+) -> None:
+    versions = {name: importlib.metadata.version(name) for name in ("keras", "mlflow")}
+    download(tmp_path, monkeypatch, "requirements.txt", content=content.format(**versions))
+    line = f"m was stored with {said.format(**versions)}: its answers may differ\n" if said else ""
+    assert capsys.readouterr().err.replace("m version 1 was", "m was") == line
+
+
+@pytest.mark.parametrize(
+    ("python", "said"), [("", []), ("{0}.{1}.99", []), ("{0}.9.1", ["Python {0}.9.1 (here {here})"])]
+)
+def test_another_python_is_found_by_its_first_two_numbers(tmp_path: Path, python: str, said: list[str]) -> None:
+    here = platform.python_version()
+    numbers = here.split(".")
+    expected = [line.format(*numbers, here=here) for line in said]
+    assert requirements.find_other_packages(tmp_path, python.format(*numbers)) == expected
