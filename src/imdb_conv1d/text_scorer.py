@@ -17,6 +17,7 @@ from imdb_conv1d.text_model import CHUNK
 from imdb_conv1d.text_observations import count_texts
 from imdb_conv1d.text_reasons import TextReasons
 from imdb_conv1d.tokenizer import PADDING
+from tracked.predict.places import place
 
 BATCH = 4096  # texts scored in one call, which bounds the memory
 
@@ -124,16 +125,15 @@ class TextScorer:
 
     def _predict_ids(self, read: NumberedTexts, start: int) -> np.ndarray:
         ids = read.pad(self._maxlen, start, start + BATCH)
-        # TensorFlow computes the last few of many numbers one by one, which rounds them differently.
-        filled = np.pad(ids, ((0, -len(ids) % CHUNK), (0, 0)), constant_values=PADDING)
-        logits = tf.cast(self._raw.logits_of_ids(filled), tf.float64)
+        # TensorFlow computes the last few of many numbers one by one, which rounds them differently, too.
+        placed, places = place(ids, CHUNK, PADDING)
+        logits = tf.cast(self._raw.logits_of_ids(placed), tf.float64)
         probabilities = tf.sigmoid(logits) if self.classes.is_binary else tf.nn.softmax(logits)
-        return np.asarray(probabilities)[: len(ids)]
+        return np.asarray(probabilities)[places]
 
     def _predict_texts(self, read: NumberedTexts, start: int) -> np.ndarray:
-        texts = read.texts[start : start + BATCH]
-        padded = pd.Series([*texts, *[""] * (-len(texts) % CHUNK)], dtype=object)
-        return predict_probabilities(self._model, padded, self.classes)[: len(texts)]
+        placed, places = place(np.array(read.texts[start : start + BATCH], dtype=object), CHUNK, "")
+        return predict_probabilities(self._model, pd.Series(placed, dtype=object), self.classes)[places]
 
     def _choose(self, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Choose the code and the probability to tell of each text, both [n]."""

@@ -431,8 +431,8 @@ class Experiment(Protocol):
         """Predict the rows of a part, in pieces.
 
         Args:
-            model: an ``mlflow.pyfunc.PyFuncModel``; in a command that only evaluates, one in a process beside this one,
-                whose ``predict`` sends the input there. Any other attribute loads the model in this process, too.
+            model: an ``mlflow.pyfunc.PyFuncModel``; in the command ``evaluate`` one of a second process, to which
+                ``predict`` sends its input, pickled. Any other public attribute loads the model in this process, too.
 
         Yields:
             two tables of the same rows. The predictions have ``id``, unique in the part; ``loss``; ``correct``, if a

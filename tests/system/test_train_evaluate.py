@@ -20,10 +20,10 @@ TRAIN = [SCRIPT, "train", "--learning_rate=0.1", "--epochs=2", "--evaluate=true"
 
 
 def call(uri: str, *words: str, cold: bool = False) -> "subprocess.CompletedProcess[str]":
-    """Run a script, or mlflow, in the store's folder; ``cold``: nothing is imported yet."""
+    """Run a script, or mlflow, in the store's folder; ``cold``: nothing is imported, and standard error is closed."""
     python = PYTHON if cold else warm.python()
-    env = environment(uri, python)
-    done = subprocess.run([str(python), *words], env=env, capture_output=True, text=True, timeout=300)
+    env, begin = environment(uri, python), ["sh", "-c", 'exec "$0" "$@" 2>&-'] if cold else []
+    done = subprocess.run([*begin, str(python), *words], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 

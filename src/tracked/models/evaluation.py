@@ -67,18 +67,18 @@ def evaluate(
     subject: Subject,
     parameters: Mapping[str, str],
     signals: Signals,
-    load: Load = loader.load,
+    load: Load | None = None,
 ) -> str:
     """Predict and score the rows in a run of ``evaluate``; returns the run's id.
 
     Args:
         parameters: the verb's, to be logged; the baselines are scored too if ``baseline`` is true.
-        load: loads a model that was downloaded.
+        load: loads a model that was downloaded; None for :func:`tracked.models.loader.load`.
 
     Raises:
         RunFailed: if the model cannot predict the rows, or they cannot be scored.
     """
-    part, loaded = subject.part, load(str(model.path))
+    part, loaded = subject.part, (load or loader.load)(str(model.path))
     with tempfile.TemporaryDirectory(prefix=f"{owner.name}-") as folder:
         trained_on = loader.read_trained_on(stored, model.metadata, Path(folder))
     pieces = owner.predict(loaded, part, trained_on)

@@ -93,8 +93,8 @@ def download(owner: Experiment, stored: StoredModel, folder: Path) -> Downloaded
     require_own(owner, stored)
     if fault := owner.explain_mismatch(inputs):
         raise UserError(f"model: {uri!r} {fault}")
-    if others := requirements.find_other_packages(path, flavor.get("python_version", "")):
-        warn(f"{stored.title} was stored with {', '.join(others)}: its answers may differ")
+    if others := requirements.find_other_packages(path, str(flavor.get("python_version", ""))):
+        warn(f"{stored.title} needs {', '.join(others)}: its answers may differ")
     metadata = meta.metadata or {}
     if not {DATA_SOURCE, DATA_DIGEST} <= set(metadata):
         return DownloadedModel(path, None)

@@ -3,14 +3,16 @@
 Both imports hold Python's lock, so that two threads take as long as one after the other; two processes do not.
 """
 
-import multiprocessing
 import os
 import pickle
+import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from importlib import import_module
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Thread
@@ -24,37 +26,38 @@ from tracked.console.signals import describe_exit
 
 Load: TypeAlias = Callable[[str], Any]  # a checked model's folder -> its mlflow.pyfunc.PyFuncModel, or a ModelProcess
 
+# A fresh Python, which imports what this one finds; not its script, whose verb would run again.
+BEGIN = "import sys; sys.path[:] = {path!r}; from tracked.models import model_process; model_process.work({ends!r})"
+
 
 class ModelProcess:
     """A process that loads a model and predicts with it, in the place of an ``mlflow.pyfunc.PyFuncModel``.
 
     It begins its imports when it is made, and is killed at the end of the ``with`` block; should this process be
-    killed, it ends by itself. Of a PyFuncModel's attributes but ``predict``, the model is loaded here as well.
+    killed, it ends by itself. For a public attribute but ``predict``, the model is loaded in this process, too.
 
     Args:
-        meanwhile: names of modules that :meth:`load` imports here while it waits.
+        meanwhile: names of modules that :meth:`load` imports in this process while it waits.
     """
 
     def __init__(self, meanwhile: Sequence[str] = ()) -> None:
         self._meanwhile, self._path = meanwhile, ""
-        # A fresh Python: it has no thread and no connection of this one.
-        context = multiprocessing.get_context("spawn")
-        pairs = [context.Pipe() for _ in range(min(MOST, count_cores()))]
+        pairs = [Pipe() for _ in range(min(MOST, count_cores()))]
+        ends = [theirs.fileno() for _, theirs in pairs]
+        command = [sys.executable, "-u", "-c", BEGIN.format(path=[str(one) for one in sys.path], ends=ends)]
+        # In a group of its own: a terminal's signals reach this process alone, which ends the other one.
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=ends, process_group=0)
         self._free: SimpleQueue[Connection] = SimpleQueue()
-        self._process = context.Process(
-            target=_work, args=([theirs for _, theirs in pairs],), name="model", daemon=True
-        )
-        self._process.start()
-        for ours, other in pairs:
+        for ours, theirs in pairs:
             self._free.put(ours)
-            other.close()  # so that the end of the process ends the connection
+            theirs.close()  # so that the end of the process ends the connection
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()  # it holds nothing
-        self._process.join()
+        self._process.wait()
 
     def load(self, path: str) -> "ModelProcess":
         """Load a model that :func:`tracked.models.loader.download` has checked.
@@ -64,48 +67,51 @@ class ModelProcess:
             Exception: what the process raised.
         """
         self._path = path
-        connection = self._free.get()
-        with suppress(OSError):  # it has ended, as the answer says
-            connection.send(path)
-        for name in self._meanwhile:
-            with suppress(Exception):  # the code that needs it says what is wrong
-                import_module(name)
-        self._receive(connection)
+        self._ask((path,), self._meanwhile)
         return self
 
-    def predict(self, inputs: Any) -> Any:
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> Any:
         """Predict, as ``PyFuncModel.predict`` does; may be called by several threads at once.
 
         Raises:
             RunFailed: if the process ends.
-            Exception: what the process raised.
+            Exception: what the process raised, or what pickling the data raises.
         """
-        connection = self._free.get()
-        with suppress(OSError):
-            connection.send(inputs)
-        return self._receive(connection)
+        return self._ask((data, params))
 
-    def _receive(self, connection: Connection) -> Any:
+    def _ask(self, arguments: tuple[Any, ...], meanwhile: Sequence[str] = ()) -> Any:
+        content, connection = pickle.dumps(arguments), self._free.get()
         try:
-            answer, trace = connection.recv()
+            with suppress(OSError):  # it has ended, as the answer says
+                connection.send_bytes(content)
+            for name in meanwhile:
+                with suppress(Exception):  # the code that needs it says what is wrong
+                    import_module(name)
+            content = connection.recv_bytes()
         except (EOFError, OSError):
-            self._process.join()
-            raise RunFailed(f"the process that predicts {describe_exit(self._process.exitcode or 0)}") from None
+            ended = describe_exit(self._process.wait())
+            advice = "if it lacked memory, free some and try again"
+            raise RunFailed(f"the process that predicts {ended}; {advice}") from None
         finally:
             self._free.put(connection)
+        answer, trace = pickle.loads(content)
         if trace:
             raise answer from RuntimeError(f"in the process that predicts\n{trace}")
         return answer
 
+    @cached_property
+    def _here(self) -> Any:
+        return import_module("tracked.models.loader").load(self._path)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # such as what copying and pickling look for
             raise AttributeError(name)
-        return getattr(import_module("tracked.models.loader").load(self._path), name)
+        return getattr(self._here, name)
 
 
 @contextmanager
-def beside(meanwhile: Sequence[str]) -> Iterator[Load]:
-    """Begin to import TensorFlow in a process beside this one, if that saves time; gives what loads a model.
+def beside(meanwhile: Sequence[str]) -> Iterator[Load | None]:
+    """Begin to import TensorFlow in a process beside this one; gives what loads a model, None if that saves no time.
 
     Args:
         meanwhile: as of :class:`ModelProcess`.
@@ -114,44 +120,56 @@ def beside(meanwhile: Sequence[str]) -> Iterator[Load]:
         with ModelProcess(meanwhile) as process:
             yield process.load
     else:
-        yield lambda path: import_module("tracked.models.loader").load(path)
+        yield None
 
 
-def _work(connections: Sequence[Connection]) -> None:
-    """Load a model, then predict in a thread for each connection until the other process ends."""
-    with suppress(OSError):
-        os.setpgid(0, 0)  # signals of a terminal or a group reach the other process alone, which ends this one
+def work(ends: Sequence[int]) -> None:
+    """Load a model, then predict in a thread for each connection until the other process ends.
+
+    Args:
+        ends: the connections' descriptors.
+    """
     entry.is_command = True
     hide_in_streams()
     import_module("tracked.training.reproducibility").import_tensorflow()
     loader, loaded = import_module("tracked.models.loader"), list[Any]()
-    with suppress(EOFError, OSError):
+    connections = [Connection(end) for end in ends]
+    try:
         _answer(connections[0], lambda path: loaded.append(loader.load(path)))
-        threads = [
-            Thread(target=_answer_all, args=(one, lambda inputs: loaded[0].predict(inputs))) for one in connections
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    os._exit(0)  # libraries' threads may wait for each other at the end
+    except (EOFError, OSError):
+        os._exit(0)
+    for connection in connections:
+        Thread(target=_answer_all, args=(connection, lambda *given: loaded[0].predict(*given))).start()
 
 
-def _answer_all(connection: Connection, call: Callable[[Any], Any]) -> None:
-    with suppress(EOFError, OSError):
+def _answer_all(connection: Connection, call: Callable[..., Any]) -> None:
+    """Answer until the other process ends; else it would wait for ever."""
+    status = 1
+    try:
         while True:
             _answer(connection, call)
+    except (EOFError, OSError):
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)  # libraries' threads may wait for each other at the end
 
 
-def _answer(connection: Connection, call: Callable[[Any], Any]) -> None:
+def _answer(connection: Connection, call: Callable[..., Any]) -> None:
     """Answer one message by what a call returns, or by what it raises and its trace."""
-    asked, trace = connection.recv(), ""
+    content = connection.recv_bytes()
     try:
-        answer = call(asked)
+        content = pickle.dumps((call(*pickle.loads(content)), ""))
     except Exception as error:
-        answer, trace = error, traceback.format_exc()
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            answer = RuntimeError(f"{type(error).__name__}: {error}")
-    connection.send((answer, trace))
+        content = _dump_error(error, traceback.format_exc())
+    connection.send_bytes(content)
+
+
+def _dump_error(error: Exception, trace: str) -> bytes:
+    try:
+        content = pickle.dumps((error, trace))
+        pickle.loads(content)
+    except Exception:
+        return pickle.dumps((RuntimeError(f"{type(error).__name__}: {error}"), trace))
+    return content

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tracked.analysis.observations import add_observations, count_values
 from tracked.experiment import SEEN_PARTS
+from tracked.predict.places import place
 from tracked.training.table_dataset import TableDataset
 
 ANSWER = "predicted"
@@ -19,13 +20,13 @@ ANSWER = "predicted"
 
 @dataclass(frozen=True)
 class NumberScorer:
-    """A model that answers numbers; in batches of one shape, as a sum's last bits may depend on the number of rows.
+    """A model that answers numbers; in batches of one shape, as a sum's last bits may depend on the row's place.
 
     Args:
         model: ``predict`` answers float32 [n, columns] with [n, 1], as an ``mlflow.pyfunc.PyFuncModel`` does.
         edges: of each column that the model reads, in its order: between these its values are counted; ascending.
         answer_edges: between these the answers are counted.
-        batch: rows that are answered at a time.
+        batch: rows that the model gets at a time, of which a few stay empty.
         online: be quick with few rows; the last bits of an answer may depend on the others.
     """
 
@@ -55,12 +56,11 @@ class NumberScorer:
         numbers = self._read(table)
         if self.online:
             return self._call_quickly(numbers)
-        output = np.empty((len(numbers), 1), np.float32)
-        for start in range(0, len(numbers), self.batch):
-            piece = numbers[start : start + self.batch]
-            filled = np.pad(piece, ((0, self.batch - len(piece)), (0, 0)))
-            output[start : start + self.batch] = self.model.predict(filled)[: len(piece)]
-        return output
+        placed, places = place(numbers, self.batch, 0)
+        output = np.empty((len(placed), 1), np.float32)
+        for start in range(0, len(placed), self.batch):
+            output[start : start + self.batch] = self.model.predict(placed[start : start + self.batch])
+        return output[places]
 
     def describe(self, output: np.ndarray) -> pd.DataFrame:
         """Name the output."""

@@ -42,7 +42,7 @@ def import_tensorflow(threads: int = 0) -> ModuleType:
         threads: of one operation, see ``Experiment.operation_threads``. TensorFlow that works already keeps its own.
     """
     is_verbose = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") != "3"
-    if entry.is_command:
+    if entry.is_command and "tensorflow" not in sys.modules:
         collector.pause()
     with nullcontext() if is_verbose else quiet_stderr():
         with _hide(KERAS_EXTRAS if entry.is_command else ()):  # a notebook may want them of Keras later

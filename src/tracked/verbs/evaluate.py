@@ -36,7 +36,7 @@ def evaluate_model(experiment: Experiment, parameters: Any, signals: Signals, lo
     """Evaluate the model that the verb's parameters name, in a run.
 
     Args:
-        load: loads a model that was downloaded; in this process if it is not given.
+        load: as of :func:`tracked.models.evaluation.evaluate`.
 
     Raises:
         UserError: for a mistake, before the run is made.
@@ -51,4 +51,4 @@ def evaluate_model(experiment: Experiment, parameters: Any, signals: Signals, lo
         say(f"model: {stored.title}" + (f" ({parameters.model})" if stored.uri != parameters.model else ""))
         model = loader.download(experiment, stored, Path(folder))
         subject = evaluation.find_subject(experiment, stored, model.metadata, parameters)
-        evaluation.evaluate(experiment, stored, model, subject, parameters.as_strings(), signals, load or loader.load)
+        evaluation.evaluate(experiment, stored, model, subject, parameters.as_strings(), signals, load)

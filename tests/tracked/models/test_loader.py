@@ -67,18 +67,25 @@ def test_download_of_a_model_with_an_unknown_file_is_refused(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("keras=={keras}\nnumpy>=1\nno-such-package\nmlflow==3.*\n-r other.txt\nkeras @ file:///keras", ""),
-        ("keras==2.9\nmlflow[extras]=={mlflow}", "keras 2.9 (here {keras})"),
-        ("keras==2.9\nno-such-package[one]==1.0 ", "keras 2.9 (here {keras}), no-such-package 1.0 (here none)"),
+        ("keras=={keras}\nnumpy>=1\nmlflow==3.*\n-r other.txt\nkeras==2 ; python_version < '3'\n\n# keras==2.9", ""),
+        ("Keras=={keras}.0\nscikit_learn>1 # keras==2.9\n\x1b[31mkeras==2.9\nkeras==2.9\x1b[31m", ""),
+        ("keras==2.9\nmlflow[extras]=={mlflow}", "keras==2.9 (here {keras})"),
+        ("keras == 2.9\nno-such-package[one]==1.0 ", "keras==2.9 (here {keras}), no-such-package==1.0 (here none)"),
+        ("keras<3,>=2\nno-such-package", "keras<3,>=2 (here {keras}), no-such-package (here none)"),
     ],
 )
-def test_download_of_a_model_with_other_packages_says_which(
+def test_download_of_a_model_that_needs_other_packages_says_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str, said: str
 ) -> None:
     versions = {name: importlib.metadata.version(name) for name in ("keras", "mlflow")}
     download(tmp_path, monkeypatch, "requirements.txt", content=content.format(**versions))
-    line = f"m was stored with {said.format(**versions)}: its answers may differ\n" if said else ""
-    assert capsys.readouterr().err.replace("m version 1 was", "m was") == line
+    line = f"m version 1 needs {said.format(**versions)}: its answers may differ\n" if said else ""
+    assert capsys.readouterr().err == line
+
+
+def test_requirements_that_are_no_text_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_bytes(b"\xff\xfe\nno-such-package\n")
+    assert requirements.find_other_packages(tmp_path, "") == ["no-such-package (here none)"]
 
 
 @pytest.mark.parametrize(

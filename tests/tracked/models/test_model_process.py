@@ -1,9 +1,10 @@
 """A model in a process beside this one answers as it does here, and its end is told in one line."""
 
-import multiprocessing
+import pickle
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def test_answers_of_many_threads_are_those_of_the_model_here(path: str, remote: 
         answers = list(pool.map(remote.predict, pieces))
     for piece, answer in zip(pieces, answers, strict=True):
         np.testing.assert_array_equal(answer, here.predict(piece))
+    np.testing.assert_array_equal(remote.predict(data=ROWS[:2], params={}), here.predict(data=ROWS[:2], params={}))
 
 
 def test_error_of_the_model_is_raised_here_with_its_trace_and_ends_nothing(remote: ModelProcess) -> None:
@@ -55,8 +57,41 @@ def test_error_of_the_model_is_raised_here_with_its_trace_and_ends_nothing(remot
     assert remote.predict(ROWS[:2]).shape == (2, 1)
 
 
-def test_another_attribute_is_that_of_the_model_loaded_here(remote: ModelProcess) -> None:
+class Trap:
+    """Data whose reading runs code."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __reduce__(self) -> Any:
+        return exec, (self.code,)
+
+
+AWKWARD = """
+class Awkward(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+raise Awkward("one", "two")
+"""
+
+
+def test_data_that_cannot_be_sent_or_read_are_an_error_each_time(remote: ModelProcess) -> None:
+    for _ in range(5):  # more often than there are connections
+        with pytest.raises((AttributeError, pickle.PicklingError)):
+            remote.predict(lambda: None)
+        with pytest.raises(ZeroDivisionError):
+            remote.predict(Trap("1 / 0"))
+        with pytest.raises(RuntimeError, match=r"^Awkward: one two$"):  # an error that cannot be sent as it is
+            remote.predict(Trap(AWKWARD))
+    assert remote.predict(ROWS[:2]).shape == (2, 1)
+
+
+def test_other_attributes_are_those_of_the_model_loaded_here_once(
+    remote: ModelProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert remote.metadata.flavors["python_function"]["loader_module"] == "mlflow.tensorflow"
+    monkeypatch.setattr(loader, "load", lambda _: pytest.fail("once more"))
+    assert remote.input_example is None
     assert not hasattr(remote, "_private")
 
 
@@ -65,23 +100,26 @@ def test_model_that_cannot_be_loaded_raises_what_loading_raises(tmp_path: Path) 
         process.load(str(tmp_path))
 
 
-def test_killed_process_ends_the_work_in_one_line_and_none_is_left(path: str) -> None:
-    before = multiprocessing.active_children()
+def test_killed_process_ends_the_work_in_one_line(path: str) -> None:
     with ModelProcess() as process:
-        (child,) = set(multiprocessing.active_children()) - set(before)
         model = process.load(path)
-        child.kill()
+        process._process.kill()
         for _ in range(5):  # more often than there are connections
-            with pytest.raises(RunFailed, match=r"^the process that predicts was killed by SIGKILL$"):
+            with pytest.raises(
+                RunFailed, match=r"^the process that predicts was killed by SIGKILL; if it lacked memory, "
+            ):
                 model.predict(ROWS)
-    assert multiprocessing.active_children() == before
+
+
+def test_process_that_ends_itself_is_no_wait_for_ever(path: str) -> None:
+    with ModelProcess() as process, pytest.raises(RunFailed, match=r"^the process that predicts ended with status 1; "):
+        process.load(path).predict(Trap("raise SystemExit(3)"))
 
 
 def test_process_ends_where_the_other_one_is_killed(path: str) -> None:
     code = (
-        "import sys; from tracked.models.model_process import ModelProcess\n"
-        "if __name__ == '__main__':\n    process = ModelProcess(); process.load(sys.argv[1])\n"
-        "    print('loaded', flush=True); sys.stdin.read()"
+        "import sys; from tracked.models.model_process import ModelProcess\n"  # a script without a main guard
+        "process = ModelProcess(); process.load(sys.argv[1]); print('loaded', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, path], cwd=SRC, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -92,16 +130,32 @@ def test_process_ends_where_the_other_one_is_killed(path: str) -> None:
         assert process.stdout.read() == ""  # at the end of all that hold it
 
 
+def test_command_on_two_cores_has_a_process_and_ends_it(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[ModelProcess]()
+    begin = ModelProcess.__init__
+
+    def note(self: ModelProcess, meanwhile: Sequence[str]) -> None:
+        begin(self, meanwhile)
+        made.append(self)
+
+    monkeypatch.setattr(ModelProcess, "__init__", note)
+    monkeypatch.setattr(entry, "is_command", True)
+    monkeypatch.setattr(model_process, "count_cores", lambda: 2)
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    with model_process.beside(["this", "no_such_module"]) as load:
+        assert load
+        assert load(path).predict(ROWS).shape == (300, 1)
+    assert "this" in sys.modules  # imported while it waited
+    (process,) = made
+    assert process._process.poll() == -signal.SIGKILL
+
+
 @pytest.mark.parametrize("reason", ["one core", "no command", "TensorFlow imported"])
-def test_model_is_loaded_here_where_a_process_saves_no_time(
-    path: str, monkeypatch: pytest.MonkeyPatch, reason: str
-) -> None:
+def test_model_is_loaded_here_where_a_process_saves_no_time(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
     monkeypatch.setattr(entry, "is_command", reason != "no command")
     monkeypatch.setattr(model_process, "count_cores", lambda: 1 if reason == "one core" else 2)
     if reason != "TensorFlow imported":
         monkeypatch.delitem(sys.modules, "tensorflow")
     monkeypatch.setattr(model_process, "ModelProcess", lambda *_: pytest.fail("a process"))
     with model_process.beside(()) as load:
-        monkeypatch.undo()  # the model needs TensorFlow
-        model: Any = load(path)
-    assert model.predict(ROWS).shape == (300, 1)
+        assert load is None
