@@ -117,13 +117,12 @@ def _is_data(file: Path) -> bool:
 
 def load(uri: str) -> PyFuncModel:
     """Load a model through mlflow.pyfunc. The model must be this training's own or checked by :func:`download`."""
-    reproducibility.import_tensorflow()
+    tensorflow = reproducibility.import_tensorflow()
+    tensorflow.get_logger().setLevel("ERROR")  # it advises against many networks in a process
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     model = mlflow.pyfunc.load_model(uri, suppress_warnings=True)  # download has said what differs
     if keras := sys.modules.get("keras"):
         keras.config.disable_interactive_logging()  # progress bars would mix into the output
-    if tensorflow := sys.modules.get("tensorflow"):
-        tensorflow.get_logger().setLevel("ERROR")  # it advises against many networks in a process
     return model
 
 

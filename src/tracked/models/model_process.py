@@ -21,6 +21,7 @@ from typing import Any, Self, TypeAlias
 from tracked.console import entry
 from tracked.console.cores import MOST, count_cores
 from tracked.console.errors import RunFailed
+from tracked.console.imports import import_ahead
 from tracked.console.secrets import hide_in_streams
 from tracked.console.signals import describe_exit
 
@@ -84,9 +85,7 @@ class ModelProcess:
         try:
             with suppress(OSError):  # it has ended, as the answer says
                 connection.send_bytes(content)
-            for name in meanwhile:
-                with suppress(Exception):  # the code that needs it says what is wrong
-                    import_module(name)
+            import_ahead(meanwhile)
             content = connection.recv_bytes()
         except (EOFError, OSError):
             ended = describe_exit(self._process.wait())

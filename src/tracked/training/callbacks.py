@@ -2,8 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any, Literal, Self
@@ -11,6 +9,7 @@ from typing import Any, Literal, Self
 import keras
 
 from tracked.analysis.early_stopping import NOT_A_NUMBER, PRUNED, Rule, State, advance
+from tracked.console.imports import import_ahead
 from tracked.console.progress import Progress, track
 from tracked.console.signals import Signals
 from tracked.training.files import checkpoint_name, require_checkpoint, sha256_of, write_safely
@@ -139,14 +138,8 @@ class ImportAhead(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Start the thread, once."""
         if self._modules:
-            Thread(target=_import_all, args=[self._modules]).start()
+            Thread(target=import_ahead, args=[self._modules]).start()
             self._modules = ()
-
-
-def _import_all(modules: Sequence[str]) -> None:
-    for name in modules:
-        with suppress(Exception):
-            import_module(name)
 
 
 class EpochProgress(keras.callbacks.Callback):
