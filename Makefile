@@ -3,8 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 TEAM := .venv-team
 RUN := $(VENV)/bin/python
+PYTEST := $(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# What make test-all tests besides; "wheel" is more.
+EXTRAS ?= ray spark team
+ifeq ($(filter test,$(MAKECMDGOALS)) $(origin EXTRAS),test command line)
+$(error EXTRAS: '$(EXTRAS)' is not allowed with make test; allowed: with make test-all)
+endif
 
-.PHONY: help train resume unfinished evaluate serve ui team team-stop test lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop test test-all lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -36,13 +42,19 @@ team: $(TEAM)/ready ## start a team's server to try: MLflow with users on Postgr
 team-stop: $(VENV)/ready ## end it and remove its runs
 	@$(RUN) tools/team.py stop
 
-test: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) $(if $(filter team,$(EXTRAS)),$(TEAM)/ready) lint ## lint, run all tests; SYSTEM=install: root installs Chromium, PostgreSQL and Spark's Java for them; EXTRAS="wheel ray spark team": test the wheel, Ray, Spark and a team's server, too
+test: $(VENV)/ready-dev lint ## lint, run the tests that are not slow, eight minutes; SYSTEM=install: root installs Chromium for one of them
+ifeq ($(SYSTEM),install)
+	@sh tools/chromium.sh
+endif
+	@EXTRAS= $(PYTEST) -m "not slow"
+
+test-all: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) $(if $(filter team,$(EXTRAS)),$(TEAM)/ready) lint ## lint, run all tests, with Ray, Spark and a team's server, an hour; SYSTEM=install: root installs Chromium, PostgreSQL and Java for them; EXTRAS="wheel team": of these and the wheel only some
 ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh
 	@$(if $(filter spark,$(EXTRAS)),sh tools/java.sh)
 endif
-	@$(RUN) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@EXTRAS="$(EXTRAS)" $(PYTEST)
 
 lint: $(VENV)/ready-dev ## check style, types and import contracts
 	@$(VENV)/bin/ruff check src examples tests tools bench notebooks

@@ -152,6 +152,7 @@ def test_short_texts_of_many_classes_are_padded_in_front(tmp_path: Path, monkeyp
     assert short.commands("f", 13, 2)["this project"][1:] == ["f", "--maxlen=13", "--epochs=2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "size", "rows"),
     [
@@ -187,6 +188,7 @@ def test_table_is_markdown() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_gate_simulations_are_worse_by_the_margin_and_make_tables() -> None:
     rng = np.random.default_rng(1)
     for draw in gate.POPULATIONS.values():
@@ -253,6 +255,7 @@ def test_simulated_drift_is_seldom_cried_and_often_found() -> None:
     assert drift.truth(plain, moved).min() == pytest.approx(-0.25, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_one_drift_interval_misses_less_often_than_newcombes_for_rare_rows() -> None:
     line = next(line for line in drift.single(20_000).splitlines() if "0.001 -> 0.001, 4,000 and 200 rows" in line)
     newcombe, here = map(float, line.split("|")[3].split("/"))

@@ -26,6 +26,7 @@ with subprocess.Popen([sys.executable, "-c", {WORKER!r}]) as worker:
 """
 
 
+@pytest.mark.slow
 def test_measured_memory_is_that_of_the_largest_worker_and_of_the_others(tmp_path: Path) -> None:
     worker = WORKER.replace("sleep(60)", "sleep(3)")
     script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
@@ -40,6 +41,7 @@ def test_process_that_fails_raises_its_output(tmp_path: Path) -> None:
         processes.measure([sys.executable, "-c", "print('no such data'); raise SystemExit(3)"], tmp_path, os.environ)
 
 
+@pytest.mark.slow
 def test_prediction_is_killed_so_often_on_its_way_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "LAUNCH", 0.1)
     monkeypatch.setattr(processes.random.Random, "uniform", lambda *_: 0.05)

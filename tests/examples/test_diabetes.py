@@ -67,6 +67,7 @@ class Halves:
         return 150 + 500 * numbers[:, :1]
 
 
+@pytest.mark.slow
 def test_training_is_observed_in_measurements_of_both_seen_parts_and_answers_of_one() -> None:
     dataset, scorer = Diabetes().load(None, ""), Diabetes().open_scorer(Halves(), Request(""))
     seen = Diabetes().observe_training(scorer, TrainedOn(digest=dataset.digest, source=dataset.source))
@@ -82,6 +83,7 @@ def test_training_is_observed_in_measurements_of_both_seen_parts_and_answers_of_
         Diabetes().observe_training(scorer, TrainedOn(digest="0", source=dataset.source))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("online", [False, True])
 def test_scorer_is_quick_with_few_rows_where_a_client_waits(online: bool) -> None:
     assert Diabetes().open_scorer(Halves(), Request("", online=online)).online == online
@@ -124,7 +126,6 @@ def trained(uri: str) -> mlflow.entities.Run:
     return run
 
 
-@pytest.mark.slow
 def test_mlflow_run_trains_and_registers_the_best_epoch(uri: str, trained: mlflow.entities.Run) -> None:
     assert (trained.info.status, trained.info.run_name) == ("FINISHED", "patience=20 seed=7")
     assert (trained.data.tags["stop_reason"], trained.data.tags["mlflow.project.entryPoint"]) == ("patience", "main")
@@ -137,7 +138,6 @@ def test_mlflow_run_trains_and_registers_the_best_epoch(uri: str, trained: mlflo
     assert (version.run_id, version.tags["best_epoch"]) == (trained.info.run_id, str(best))
 
 
-@pytest.mark.slow
 def test_mlflow_run_evaluates_as_the_examples_docstring_states(uri: str, trained: mlflow.entities.Run) -> None:
     printed = mlflow_run(uri, "-e", "evaluate")
     assert "on 147 patients" in printed
@@ -253,7 +253,6 @@ def interrupted(uri: str, place: Path, number: int, *arguments: str) -> tuple[st
     return kept.name, (err.splitlines() or [""])[-1], process.returncode
 
 
-@pytest.mark.slow
 def test_resume_latest_of_a_killed_training_resumes_it(uri: str, place: Path, trained: mlflow.entities.Run) -> None:
     run_id, _, status = interrupted(uri, place, signal.SIGKILL, "--patience=20", "--model_name=latest")
     assert status == -signal.SIGKILL
@@ -278,6 +277,7 @@ def test_ctrl_c_prints_a_command_that_resumes(uri: str, place: Path, trained: ml
     assert metrics(run) == metrics(trained)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("streams", [">/dev/full 2>&-", "<&- >&- 2>/dev/full"])
 def test_training_with_full_or_closed_streams_is_whole(uri: str, place: Path, streams: str) -> None:
     """As a daemon or cron may start it."""
@@ -297,6 +297,7 @@ def virtualenv_name(folder: Path) -> str:
     return str(_get_virtualenv_name(python, folder))
 
 
+@pytest.mark.slow
 def test_both_projects_share_one_environment() -> None:
     """For uv, with the requirements of each project's folder; for conda, with those beside conda.yaml."""
     assert virtualenv_name(FOLDER) == virtualenv_name(ROOT)
@@ -337,6 +338,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS.values())
 def test_mistake_is_one_line_before_slow_imports(tmp_path: Path, verb: str) -> None:
     argument, message = BAD[verb]
@@ -352,6 +354,7 @@ def test_mistake_is_one_line_before_slow_imports(tmp_path: Path, verb: str) -> N
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_mistake_is_reported_within_a_second(tmp_path: Path) -> None:
     """Measures processor time, which a busy machine lengthens little."""
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -362,6 +365,7 @@ def test_mistake_is_reported_within_a_second(tmp_path: Path) -> None:
     assert ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [[], ["fit"], ["--patience=3"]])
 def test_unknown_verb_is_refused_with_the_known_ones(tmp_path: Path, given: list[str]) -> None:
     done = script("", tmp_path, *given)
@@ -370,6 +374,7 @@ def test_unknown_verb_is_refused_with_the_known_ones(tmp_path: Path, given: list
     assert done.stderr == f"error: verb: {''.join(given)!r} is not allowed; allowed: {allowed}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["", *VERBS.values()])
 def test_help_prints_verbs_or_parameters(tmp_path: Path, verb: str) -> None:
     done = script("", tmp_path, *filter(None, [verb]), "--help")
@@ -382,6 +387,7 @@ def test_help_prints_verbs_or_parameters(tmp_path: Path, verb: str) -> None:
         )
 
 
+@pytest.mark.slow
 def test_example_has_fewer_than_150_lines() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     lines = {path.name: len(path.read_text().splitlines()) for path in files if not path.is_symlink()}

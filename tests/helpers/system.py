@@ -94,9 +94,9 @@ def require_asked(missing: Mapping[str, str]) -> None:
 
 def describe_missing(missing: Mapping[str, str]) -> list[str]:
     """The lines at the head of a test run."""
-    system = "or as root on Debian or Ubuntu: make test SYSTEM=install"
+    system = "or as root on Debian or Ubuntu: make test-all SYSTEM=install"
     return [
-        f"left out: the tests marked needs({name!r}), which are not asked for: make test EXTRAS={EXTRAS[name]}"
+        f"left out: the tests marked needs({name!r}), which are not asked for: make test-all EXTRAS={EXTRAS[name]}"
         if name in EXTRAS and not is_asked_for(name)
         else f"left out: the tests marked needs({name!r}), as {name} is missing: install {package}, {system}"
         for name, package in missing.items()

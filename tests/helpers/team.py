@@ -1,6 +1,6 @@
 """Run a team's servers for a test: one of MLflow with users, alone or with PostgreSQL and S3 as its stores.
 
-They run in an environment of their own, .venv-team, which ``make test EXTRAS=team`` and ``make team`` make.
+They run in an environment of their own, .venv-team, which ``make test-all`` and ``make team`` make.
 """
 
 from collections.abc import Iterator

@@ -71,6 +71,7 @@ def same(ours: list[Batch], theirs: list[Batch]) -> bool:
     return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     rows=st.integers(1, 300),
@@ -156,6 +157,7 @@ def test_class_weights_weigh_each_row_by_its_label() -> None:
         assert np.array_equal(of_rows, weights[codes])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(rows=st.integers(1, 300), batch_size=st.integers(1, 50), number=st.integers(1, 10**6))
 def test_training_batches_have_every_row_once_with_its_label(rows: int, batch_size: int, number: int) -> None:
@@ -171,6 +173,7 @@ def test_training_batches_have_every_row_once_with_its_label(rows: int, batch_si
             assert not all_ids[index, : MAXLEN - len(row)].any()
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(batch_size=st.integers(1, 20), kernel_size=st.integers(1, 9), number=st.integers(1, 100))
 def test_cut_batch_keeps_padding_for_the_kernel(batch_size: int, kernel_size: int, number: int) -> None:
@@ -185,6 +188,7 @@ def test_training_batches_with_the_largest_batch_size_and_seed_have_every_row() 
     assert sorted(order([batch])) == list(range(103))
 
 
+@pytest.mark.slow
 def test_training_batches_of_other_epochs_and_seeds_have_other_orders() -> None:
     variable, seen = tf.Variable(0, dtype=tf.int64), set()
     for seed in (7, 8):
@@ -216,6 +220,7 @@ def test_training_batches_have_similar_lengths_in_random_order() -> None:
     assert not sets[0] & sets[1]
 
 
+@pytest.mark.slow
 def test_order_in_another_process_is_the_same() -> None:
     code = "import test_batches as t; print([t.order(t.epoch(number)) for number in (1, 2)])"
     here = Path(__file__).parent
@@ -260,6 +265,7 @@ def test_validation_batches_are_cut_once_if_they_fit_in_memory(
     assert len(made) == cuts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel_size", [1, 3, 7])
 def test_cut_batch_scores_like_the_full_length(kernel_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Includes the cases where padding has the largest or the smallest embedding."""

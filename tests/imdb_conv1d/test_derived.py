@@ -107,6 +107,7 @@ def test_encoding_that_was_kept_equals_the_one_made_array_for_array(
     assert values.ctypes.data % 64 == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["conv", "gated"])
 def test_training_of_what_was_kept_has_the_bits_of_one_without_a_cache(
     cache: Path, made: list[str], table: Path, folders: Iterator[Path], network: str, monkeypatch: pytest.MonkeyPatch
@@ -126,6 +127,7 @@ def test_training_of_what_was_kept_has_the_bits_of_one_without_a_cache(
     assert [(second / name).read_bytes() for name in kept] == [(alone / name).read_bytes() for name in kept]
 
 
+@pytest.mark.slow
 def test_runs_of_a_command_with_and_without_a_hit_are_the_same(
     cache: Path, made: list[str], store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -223,6 +225,7 @@ def test_ngrams_depend_on_labels_seed_length_processor_and_code(
     assert made == ["fit"]
 
 
+@pytest.mark.slow
 def test_damaged_entries_are_made_anew_with_a_line_and_the_same_bits(
     cache: Path, made: list[str], table: Path, folders: Iterator[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

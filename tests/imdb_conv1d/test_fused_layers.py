@@ -64,6 +64,7 @@ def close(ours: Arrays, theirs: Arrays) -> None:
         np.testing.assert_allclose(our, their, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     batch=st.integers(1, 5),
@@ -176,6 +177,7 @@ def test_what_is_not_finite_is_not_passed_over(where: str, value: float, trainin
         assert not np.isfinite(result).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     batch=st.integers(1, 9),
@@ -321,6 +323,7 @@ def draw_masks(shape: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
 LONG = SMALL.model_copy(update={"maxlen": 40})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "parameters", "layer", "adam"),
     [
@@ -364,6 +367,7 @@ def test_a_step_is_traced_once_and_its_parts_together(monkeypatch: pytest.Monkey
     assert len(traced) == 2  # of the training and of the validation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("embedding_dims", "kernel_size"), [(2, 1), (16, 1), (2, 3), (8, 3)])
 def test_training_with_narrow_windows_follows_keras(embedding_dims: int, kernel_size: int) -> None:
     """Where equal windows share a maximum, Adam's second moment depends on which of them gets the gradient."""

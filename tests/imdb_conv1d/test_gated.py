@@ -63,6 +63,7 @@ def fit(trainee: NetworkTrainee) -> dict[str, list[float]]:
 ODD = ["...", "!!", "word", "a"]  # texts without a word, and of one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "changes"),
     [
@@ -142,6 +143,7 @@ def forbid(*_: object) -> None:
     raise AssertionError("fitted again")
 
 
+@pytest.mark.slow
 def test_resume_of_a_gated_training_gives_equal_bits_and_fits_nothing_again(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def test_padding_and_neighbours_change_no_answer(classes: int, members: int) -> 
         np.testing.assert_allclose(network.trained.predict_on_batch(cut)[0], expected[row], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "members"), CASES)
 def test_training_is_on_each_members_own_loss_and_validation_on_their_mean(classes: int, members: int) -> None:
     network, (inputs, labels) = build(classes, members), make_inputs(classes)
@@ -141,6 +142,7 @@ def test_losses_of_certain_mistakes_in_many_classes_are_not_cut_off() -> None:
     assert network.trained.fit(data, verbose=0).history["loss"][0] == pytest.approx(50, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("classes", "members", "fused"), [(2, 2, True), (3, 1, False)])
 def test_saved_network_has_the_trained_state_and_loads_by_keras_alone(
     classes: int, members: int, fused: bool, tmp_path: Path

@@ -46,6 +46,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int, str
     return found
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(CASES), st.lists(st.lists(st.sampled_from(WORDS), max_size=2 * MAXLEN), max_size=5))
 def test_probabilities_of_any_texts_are_the_models(

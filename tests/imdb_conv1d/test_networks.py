@@ -42,6 +42,7 @@ def test_build_compiles_both_networks_as_in_the_article(fused: bool) -> None:
         assert set(results) == {"loss", "accuracy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fused", [True, False])
 def test_save_after_training_writes_plain_layers_with_the_trained_state(fused: bool, tmp_path: Path) -> None:
     network = networks.build(SMALL.model_copy(update={"fused": fused}))
@@ -98,6 +99,7 @@ def test_loss_of_certain_mistakes_is_not_cut_off(classes: int) -> None:
     assert network.evaluate(IDS, wrong, verbose=0)[0] == pytest.approx(60, abs=2)
 
 
+@pytest.mark.slow
 def test_balanced_class_weights_weigh_the_training_loss_alone() -> None:
     """A learning rate of almost zero: the epoch's loss is that of the initial weights, without dropout's effect."""
     parameters = SMALL.model_copy(update={"learning_rate": 1e-30, "batch_size": 8})

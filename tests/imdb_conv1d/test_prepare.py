@@ -41,6 +41,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["conv", "gated"])
 def test_second_training_equals_one_of_a_new_dataset_and_outlives_the_first_ones_run_folder(
     network: str, tmp_path: Path, folders: Iterator[Path], made: list[str]
@@ -66,6 +67,7 @@ def test_second_training_equals_one_of_a_new_dataset_and_outlives_the_first_ones
     assert dataset.keys is keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "again"),
     [
@@ -90,6 +92,7 @@ def test_change_of_a_parameter_makes_anew_what_depends_on_it(
     assert names(second) == names(alone)
 
 
+@pytest.mark.slow
 def test_network_without_ngrams_in_between_leaves_them_held(
     tmp_path: Path, folders: Iterator[Path], made: list[str]
 ) -> None:
@@ -99,6 +102,7 @@ def test_network_without_ngrams_in_between_leaves_them_held(
     assert made == ["encode_parts", "fit", "number_in_file"]
 
 
+@pytest.mark.slow
 def test_resumed_trainings_own_files_are_taken_and_given_to_no_new_training(
     tmp_path: Path, folders: Iterator[Path], made: list[str]
 ) -> None:
@@ -115,6 +119,7 @@ def test_resumed_trainings_own_files_are_taken_and_given_to_no_new_training(
     assert own.name not in names(new)
 
 
+@pytest.mark.slow
 def test_resumed_training_with_equal_files_takes_what_is_held(
     tmp_path: Path, folders: Iterator[Path], made: list[str]
 ) -> None:
@@ -126,6 +131,7 @@ def test_resumed_training_with_equal_files_takes_what_is_held(
     assert [(path.name, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())] == written
 
 
+@pytest.mark.slow
 def test_damaged_kept_files_are_written_again_from_what_is_held(
     tmp_path: Path, folders: Iterator[Path], made: list[str]
 ) -> None:
@@ -140,6 +146,7 @@ def test_damaged_kept_files_are_written_again_from_what_is_held(
     assert ngram_model.find(second).name in contents
 
 
+@pytest.mark.slow
 def test_gated_training_after_others_in_the_process_has_the_bits_of_the_first(
     tmp_path: Path, folders: Iterator[Path]
 ) -> None:

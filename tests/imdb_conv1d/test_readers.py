@@ -87,6 +87,7 @@ def pack(path: Path) -> Path:
     return packed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 @given(rows=TABLE, names=st.permutations(["text", "label", "split", "note"]))
 @FUZZ

@@ -46,6 +46,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_tracked_and_nothing_else(installed: Path) -> None:
     assert {path.name for path in installed.iterdir()} == {
         "tracked",
@@ -56,6 +57,7 @@ def test_the_wheel_holds_tracked_and_nothing_else(installed: Path) -> None:
     assert held == {path for path in kept if "__pycache__" not in path.parts}
 
 
+@pytest.mark.slow
 def test_the_wheels_metadata_are_the_projects(installed: Path) -> None:
     (info,) = installed.glob("*.dist-info")
     metadata = Parser().parsestr((info / "METADATA").read_text())
@@ -110,10 +112,12 @@ def which_tracked(script: Path, *search: Path) -> Path:
     return Path(done.stdout.strip()).parent
 
 
+@pytest.mark.slow
 def test_an_experiment_in_a_folder_of_its_own_takes_the_installed_package(installed: Path, tmp_path: Path) -> None:
     script = shutil.copy(EXAMPLE / "diabetes.py", tmp_path)
     assert which_tracked(Path(script), installed) == installed / "tracked"
 
 
+@pytest.mark.slow
 def test_an_experiment_in_a_clone_takes_the_clones_package(installed: Path) -> None:
     assert which_tracked(EXAMPLE / "diabetes.py", installed) == SRC / "tracked"

@@ -25,7 +25,7 @@ from helpers.verbs import compare
 from tracked.console.signals import Signals
 from tracked.reports.search_page import Confirmation, render_search
 
-pytestmark = pytest.mark.needs("Chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.needs("Chromium")]
 
 # Without these, the first visit opens an assistant's panel over the page.
 NO_ASSISTANT = """

@@ -16,6 +16,8 @@ import pytest
 from helpers import EXAMPLE, ROOT
 from helpers.processes import wait_until
 
+pytestmark = pytest.mark.slow
+
 UV = Path(sys.executable).parent / "uv"
 
 
@@ -45,7 +47,6 @@ def environment() -> dict[str, str]:
     return kept | {"MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_every_verb_runs_from_an_empty_folder(python: Path, environment: dict[str, str], tmp_path: Path) -> None:
     shutil.copy(EXAMPLE / "diabetes.py", tmp_path)

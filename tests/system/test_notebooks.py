@@ -16,6 +16,8 @@ from helpers.reviews import TINY
 from helpers.verbs import train
 from tracked.console.signals import Signals
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 

@@ -9,8 +9,9 @@ import pytest
 
 from helpers import ROOT
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_predictions_killed_at_each_point_and_at_random_have_the_same_bytes(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "tools" / "predict_faults.py", "--times=1", "--kills=12"]
     done = subprocess.run([*command, f"--json={tmp_path}/found"], capture_output=True, text=True, timeout=500)

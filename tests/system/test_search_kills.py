@@ -13,6 +13,8 @@ import search_store
 from helpers import ROOT
 from search_faults import LATE, WHO, Landed, plan, tabulate
 
+pytestmark = pytest.mark.slow
+
 
 def training(**changes: object) -> dict[str, object]:
     """What is read of a training of two epochs."""
@@ -80,7 +82,6 @@ def test_tables_count_kills_and_list_differences() -> None:
     assert {"| worker | 1 |", "| trials | 1 |", "| trials lost | 1 |", "trials lost: trial 3"} <= set(lines)
 
 
-@pytest.mark.slow
 def test_search_killed_and_resumed_is_the_same_search(tmp_path: Path) -> None:
     """Equal to an uninterrupted one: trials, epochs, the winner, its weights."""
     command = [sys.executable, str(ROOT / "tools" / "search_faults.py"), "--trials=4", "--kills=3"]

@@ -12,7 +12,7 @@ from helpers.canned_endpoint import CannedEndpoint, serve_canned
 from helpers.chromium import started_browser
 from helpers.endpoint_facts import HOSTILE, SCRIPT, make_facts, make_hostile_facts, make_number_facts
 
-pytestmark = pytest.mark.needs("Chromium")
+pytestmark = [pytest.mark.slow, pytest.mark.needs("Chromium")]
 
 GLAD = {"predicted": "glad", "probability": 0.9731}
 REASONS = {

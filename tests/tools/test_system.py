@@ -10,30 +10,31 @@ import pytest
 from helpers import ROOT, system
 
 
-def commands(*arguments: str) -> str:
+def commands(*arguments: str, target: str = "test") -> str:
     """What make would run."""
     # The suite may itself run under a make that has variables of its own.
     environ = {
         name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "SYSTEM", "EXTRAS")
     }
     done = subprocess.run(
-        ["make", "-n", "test", *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+        ["make", "-n", target, *arguments], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
     )
     return done.stdout
 
 
 def test_the_tests_install_nothing_unless_they_are_asked_to() -> None:
     assert "pytest" in commands()
-    for name in ("chromium.sh", "postgresql.sh"):
-        assert name not in commands()
-        assert name in commands("SYSTEM=install")
+    for name, target in (("chromium.sh", "test"), ("chromium.sh", "test-all"), ("postgresql.sh", "test-all")):
+        assert name not in commands(target=target)
+        assert name in commands("SYSTEM=install", target=target)
+    assert "postgresql.sh" not in commands("SYSTEM=install")
     assert "make test SYSTEM=install" in (ROOT / ".ci/run").read_text()
 
 
 def test_spark_and_its_java_are_installed_for_their_tests_alone() -> None:
     for name in ("requirements-spark.txt", "java.sh"):
-        assert name not in commands("SYSTEM=install")
-        assert name in commands("SYSTEM=install", "EXTRAS=wheel spark", "-B")
+        assert name not in commands("SYSTEM=install", "EXTRAS=ray", "-B", target="test-all")
+        assert name in commands("SYSTEM=install", "EXTRAS=wheel spark", "-B", target="test-all")
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_what_is_missing_is_named_and_its_tests_alone_are_left_out(
         "left out: the tests marked needs('PostgreSQL'), as PostgreSQL is missing: install postgresql"
     )
     (line,) = system.describe_missing({"Spark": "requirements-spark.txt"})
-    assert line == "left out: the tests marked needs('Spark'), which are not asked for: make test EXTRAS=spark"
+    assert line == "left out: the tests marked needs('Spark'), which are not asked for: make test-all EXTRAS=spark"
     item = request.node
     assert system.split([item], {"PostgreSQL": "postgresql"}) == ([item], [])
     item.add_marker(pytest.mark.needs("PostgreSQL"))

@@ -59,6 +59,7 @@ def test_verb_before_the_parameter_check_imports_nothing_slow(verb: str) -> None
     assert found.returncode == 0, found.stderr
 
 
+@pytest.mark.slow
 def test_import_of_promotion_does_not_import_tensorflow() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(SRC)!r}); import tracked.models.promotion\n"

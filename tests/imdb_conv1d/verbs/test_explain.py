@@ -65,6 +65,7 @@ def plain(html: str) -> str:
     return unescape(re.sub(r"<[^>]*>", "", html))
 
 
+@pytest.mark.slow
 def test_explain_shows_the_mistakes_of_the_newest_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
     (evaluation,) = runs("evaluate")
     run = run_explain("--count=3", "--windows=4")
@@ -145,6 +146,7 @@ def test_explain_of_a_private_model_stores_no_word_of_a_given_text(
     assert "The text: predicted " in output
 
 
+@pytest.mark.slow
 def test_explain_of_a_gated_model_shows_its_ngrams(capsys: pytest.CaptureFixture[str]) -> None:
     train.main(
         [*TINY, "--data=noisy.csv", "--epochs=1", "--network=gated", "--members=2", "--model_name=gated"], Signals()

@@ -105,6 +105,7 @@ def test_rows_that_are_not_the_same_are_refused(network: Outcome, baselines: dic
         decide(network, baselines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "baselines"), [(25, 1), (150, 2), (800, 1), (800, 2)])
 def test_equal_models_get_a_verdict_in_one_of_20_at_most(rows: int, baselines: int) -> None:
     """Right where a common difficulty is below a chance of their own: as often, on other rows."""
@@ -116,6 +117,7 @@ def test_equal_models_get_a_verdict_in_one_of_20_at_most(rows: int, baselines: i
     assert wrong <= 0.05 * 400 + 3 * (400 * 0.05 * 0.95) ** 0.5 / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "baselines"), [(150, 1), (150, 2), (600, 1)])
 def test_equal_losses_get_a_verdict_in_one_of_20_at_most(rows: int, baselines: int) -> None:
     """Skewed losses, as of classifiers that are sometimes sure and wrong."""

@@ -32,6 +32,7 @@ def by_class(counts: list[int]) -> dict[str, Any]:
     return {"c": {CLASSES: dict(zip("abcd", counts, strict=True))}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [30, 300, 3000])
 def test_same_population_is_said_to_drift_in_one_of_20_samples_at_most(rows: int) -> None:
     rng = np.random.default_rng(rows)
@@ -39,6 +40,7 @@ def test_same_population_is_said_to_drift_in_one_of_20_samples_at_most(rows: int
     assert verdicts.count("drift") <= binom.ppf(0.99, 200, drift.ERROR)
 
 
+@pytest.mark.slow
 def test_difference_of_exactly_the_margin_is_said_to_drift_in_one_of_20_samples_at_most() -> None:
     rng = np.random.default_rng(1)
     pairs = [(sample(rng, 4000), sample(rng, 2000, positive=0.5 + drift.MARGIN)) for _ in range(200)]

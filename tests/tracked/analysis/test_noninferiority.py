@@ -77,6 +77,7 @@ def test_decide_with_the_margin_between_mean_and_bound_refuses() -> None:
     assert judged(labels, version, champion, margin=0.016, confidence=0.5).promoted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "before"), [(4, 0.72), (10, 0.50), (20, 0.28), (30, 0.21), (50, 0.15)])
 def test_decide_on_few_rows_of_an_overconfident_version_rarely_promotes(rows: int, before: float) -> None:
     """``before``: the share that a percentile bootstrap passed at a nominal 0.05."""
@@ -84,6 +85,7 @@ def test_decide_on_few_rows_of_an_overconfident_version_rarely_promotes(rows: in
     assert np.mean(passed) <= 0.01 < before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "margin"), [(50, 0.02), (300, 0.02), (1100, 0.02), (1100, 0.1), (100, 0.2)])
 def test_decide_on_rare_certain_errors_promotes_at_most_as_often_as_the_confidence_allows(
     rows: int, margin: float
@@ -97,6 +99,7 @@ def test_decide_on_rare_certain_errors_promotes_at_most_as_often_as_the_confiden
     assert np.mean(passed) <= 0.12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confidence", [0.5, 0.8, 0.95])
 def test_decide_on_a_version_worse_by_the_margin_promotes_at_most_as_often_as_the_confidence_allows(
     confidence: float,
@@ -174,6 +177,7 @@ def test_decide_with_copied_rows_counts_them_once(rows: list[tuple[bool, float, 
     assert dataclasses.astuple(many)[:-1] == pytest.approx(dataclasses.astuple(once)[:-1])
 
 
+@pytest.mark.slow
 def test_decide_on_copied_rows_of_a_worse_version_rarely_promotes() -> None:
     """Five copies of each of 300 texts, worse by the margin; counted as 1,500 rows, 0.28 passed at a nominal 0.05."""
     texts, passed = [f"{number:03}" for number in range(300)] * 5, []
@@ -257,6 +261,7 @@ def test_describe_of_a_regression_uses_the_experiments_terms() -> None:
     assert f"; undecided: {few.needed or MIN_ROWS:,} distinct patients are needed" in few.describe(terms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confidence", [0.5, 0.95])
 def test_decide_on_a_worse_regression_promotes_at_most_as_often_as_the_confidence_allows(confidence: float) -> None:
     """Rare errors at the cap."""

@@ -75,6 +75,7 @@ def noisy(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return labels, *(1 / (1 + np.exp(-logit)) for logit in logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "before"), [(2, 0.48), (10, 0.12), (100, 0.10), (1000, 0.065)])
 def test_verdict_on_equal_models_errs_in_at_most_one_of_twenty(rows: int, before: float) -> None:
     """``before``: the share with each figure tested at 0.05, log loss by a percentile bootstrap."""
@@ -181,6 +182,7 @@ def test_compare_losses_of_regressions_compares_the_loss_alone() -> None:
     assert few.endswith("on 50 patients; no significant difference; too few patients differ to test absolute error.")
 
 
+@pytest.mark.slow
 def test_verdict_on_the_loss_alone_of_equal_models_errs_in_at_most_one_of_twenty() -> None:
     wrong = [compare_losses(*errors(500, seed)).loss_is_real for seed in range(1000)]
     assert 0.03 <= np.mean(wrong) <= 0.065

@@ -233,6 +233,7 @@ def test_pool_rules_answered_by_different_runs_have_different_populations() -> N
     assert rows["population"].tolist() == [0] * 3 + [1] * 7
 
 
+@pytest.mark.slow
 def test_pool_rules_interval_of_regret_covers_the_mean_at_its_confidence() -> None:
     rng, inside = np.random.default_rng(0), 0
     for _ in range(200):

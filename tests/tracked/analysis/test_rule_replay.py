@@ -26,6 +26,7 @@ def row(table: pd.DataFrame, patience: int, min_delta: float = 0.0, run_id: str 
     return found.iloc[0]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.lists(VALUES, min_size=1, max_size=25), min_size=1, max_size=4),
@@ -77,6 +78,7 @@ def without_early_stopping() -> list[float]:
     return fit(30, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("patience", "min_delta"), [(0, 0.0), (2, 0.0), (2, 0.003), (4, 0.003)])
 def test_replay_of_a_fit_agrees_with_fits_under_early_stopping(
     without_early_stopping: list[float], patience: int, min_delta: float, tmp_path: Path

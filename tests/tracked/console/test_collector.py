@@ -24,6 +24,7 @@ def test_each_verb_lets_the_collector_go_on_before_its_work(verb: str) -> None:
     assert "connection.require_answers(" in code or "collector.go_on(" in code
 
 
+@pytest.mark.slow
 def test_collector_works_once_tensorflow_is_imported() -> None:
     code = (
         "import gc; from tracked.console import collector, entry; from tracked.training import reproducibility;"

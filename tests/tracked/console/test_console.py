@@ -172,6 +172,7 @@ lines.say(f"{taken} {missing}")
     assert run_unread(code) == (0, "['a', 'b'] ['bad']\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", ["> /dev/full", "2> /dev/full", "> /dev/full 2>&1"])
 def test_output_to_a_full_disk_does_not_end_the_work(stream: str) -> None:
     lines = "for number in range(3000):\n  lines.say('a line')\n  lines.warn('a line')\n"

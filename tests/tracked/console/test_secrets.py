@@ -167,6 +167,7 @@ def test_files_of_credentials_are_known_and_damaged_ones_ignored(home: Path, mon
     assert hide("AKIA0123 s3cret/s3cret+x") == "AKIA0123 ***"
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_text_and_no_password_raises(text: str, password: str) -> None:
@@ -241,6 +242,7 @@ def test_settings_may_change_meanwhile() -> None:
         thread.join()
 
 
+@pytest.mark.slow
 def test_long_text_takes_no_long_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
     code = "import sys\nfrom tracked.console.secrets import hide\nfor text in sys.argv[1:]:\n"

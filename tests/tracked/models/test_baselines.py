@@ -66,6 +66,7 @@ def scores_of_baselines(run: Run) -> dict[str, float]:
     return {name: value for name, value in run.data.metrics.items() if name.startswith("baseline_")}
 
 
+@pytest.mark.slow
 def test_evaluation_stores_baselines_by_names_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     run = evaluate(Diabetes())
     assert artifacts(run) == {"predictions.parquet", *FILES} | (artifacts(run) & {"mistakes.json"})
@@ -105,6 +106,7 @@ def test_second_evaluation_takes_the_kept_predictions() -> None:
     assert mlflow.MlflowClient().get_model_version("diabetes", "1").description.count(QUESTION) == 1
 
 
+@pytest.mark.slow
 def test_another_recipe_and_an_evaluation_that_has_not_finished_are_not_taken() -> None:
     experiment = Counting()
     first = evaluate(experiment)
@@ -132,6 +134,7 @@ def without_a_column(path: Path) -> None:
     pd.read_parquet(path).drop(columns="target").to_parquet(path)
 
 
+@pytest.mark.slow
 def test_kept_predictions_that_cannot_be_used_are_made_again(capsys: pytest.CaptureFixture[str]) -> None:
     experiment = Counting()
     run = evaluate(experiment)

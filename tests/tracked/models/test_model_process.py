@@ -40,6 +40,7 @@ def remote(path: str) -> Iterator[ModelProcess]:
         yield process.load(path)
 
 
+@pytest.mark.slow
 def test_answers_of_many_threads_are_those_of_the_model_here(path: str, remote: ModelProcess) -> None:
     here = loader.load(path)
     pieces = [ROWS[start : start + 7] for start in range(0, len(ROWS), 7)]
@@ -95,11 +96,13 @@ def test_other_attributes_are_those_of_the_model_loaded_here_once(
     assert not hasattr(remote, "_private")
 
 
+@pytest.mark.slow
 def test_model_that_cannot_be_loaded_raises_what_loading_raises(tmp_path: Path) -> None:
     with ModelProcess() as process, pytest.raises(MlflowException, match="MLmodel"):
         process.load(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_killed_process_ends_the_work_in_one_line(path: str) -> None:
     with ModelProcess() as process:
         model = process.load(path)
@@ -111,11 +114,13 @@ def test_killed_process_ends_the_work_in_one_line(path: str) -> None:
                 model.predict(ROWS)
 
 
+@pytest.mark.slow
 def test_process_that_ends_itself_is_no_wait_for_ever(path: str) -> None:
     with ModelProcess() as process, pytest.raises(RunFailed, match=r"^the process that predicts ended with status 1; "):
         process.load(path).predict(Trap("raise SystemExit(3)"))
 
 
+@pytest.mark.slow
 def test_process_ends_where_the_other_one_is_killed(path: str) -> None:
     code = (
         "import sys; from tracked.models.model_process import ModelProcess\n"  # a script without a main guard
@@ -130,6 +135,7 @@ def test_process_ends_where_the_other_one_is_killed(path: str) -> None:
         assert process.stdout.read() == ""  # at the end of all that hold it
 
 
+@pytest.mark.slow
 def test_command_on_two_cores_has_a_process_and_ends_it(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made = list[ModelProcess]()
     begin = ModelProcess.__init__

@@ -113,6 +113,7 @@ def test_write_of_rows_with_unknown_seen_keeps_it_missing(tmp_path: Path) -> Non
 LOSSES = st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0, 1e-300, 1e300]), max_size=40), max_size=8)
 
 
+@pytest.mark.slow
 @given(LOSSES.filter(lambda pieces: sum(map(len, pieces))), st.booleans())
 @settings(max_examples=200, deadline=None)
 def test_worst_rows_of_pieces_are_those_of_the_whole_part(

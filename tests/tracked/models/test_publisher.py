@@ -64,6 +64,7 @@ def break_off_at(owner: Any, name: str, data: Path) -> Run:
     return last_run()
 
 
+@pytest.mark.slow
 def test_resume_with_a_users_versions_of_the_run_keeps_them_and_registers_its_own(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -81,6 +82,7 @@ def test_resume_with_a_users_versions_of_the_run_keeps_them_and_registers_its_ow
     assert client.get_logged_model(theirs[0]).name == "mine"
 
 
+@pytest.mark.slow
 def test_resume_with_a_users_version_of_the_run_can_extend_epochs(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
     log_checkpoint(run, registered_model_name=NAME)
@@ -89,6 +91,7 @@ def test_resume_with_a_users_version_of_the_run_can_extend_epochs(store: str, no
     assert mlflow.get_run(run.info.run_id).data.metrics["stopped_epoch"] == 3
 
 
+@pytest.mark.slow
 def test_resume_with_a_users_model_at_the_run_keeps_it(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -100,6 +103,7 @@ def test_resume_with_a_users_model_at_the_run_keeps_it(
     assert len(models(run)) == 2
 
 
+@pytest.mark.slow
 def test_resume_before_the_registration_replaces_the_stored_model(store: str, noisy: Path) -> None:
     run = break_off_at(publisher, "require_same_loss", noisy)
     (stored,) = models(run)
@@ -121,6 +125,7 @@ def test_attempts_on_later_pages_of_a_search_are_deleted(store: str, monkeypatch
             assert models(run) == {by_others, *filter(None, [kept])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["registered", "copied, and the first deleted"])
 def test_resume_with_a_stored_model_that_a_user_registered_keeps_it(store: str, noisy: Path, how: str) -> None:
     run, client = break_off_at(publisher, "require_same_loss", noisy), mlflow.MlflowClient()
@@ -137,6 +142,7 @@ def test_resume_with_a_stored_model_that_a_user_registered_keeps_it(store: str, 
     assert registered_at(run) == before | {(NAME, "1"): f"models:/{ours}"}
 
 
+@pytest.mark.slow
 def test_resume_after_the_registered_model_was_renamed_adds_no_version(store: str, noisy: Path) -> None:
     run, client = break_off_at(training_report, "log_totals", noisy), mlflow.MlflowClient()
     (stored,) = models(run)
@@ -150,6 +156,7 @@ def test_resume_after_the_registered_model_was_renamed_adds_no_version(store: st
     assert "Registered as **renamed version 1**" in resumed.data.tags["mlflow.note.content"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alias", "left"), [("", ["1"]), ("champion", ["1", "2"])])
 def test_second_version_of_a_training_is_deleted_unless_it_has_an_alias(
     store: str, noisy: Path, alias: str, left: list[str]
@@ -165,6 +172,7 @@ def test_second_version_of_a_training_is_deleted_unless_it_has_an_alias(
     assert mlflow.get_run(run.info.run_id).data.tags["registered_version"] == "1"
 
 
+@pytest.mark.slow
 def test_resume_with_a_registered_model_without_the_tag_keeps_it(store: str, noisy: Path) -> None:
     """As a training that was registered before models got the tag."""
     run, client = break_off_at(training_report, "log_totals", noisy), mlflow.MlflowClient()
@@ -194,6 +202,7 @@ class Thousands(Diabetes):
         return dataclasses.replace(package, loss=lambda model: package.loss(model) * (1 + self.off))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [1e-7, -1e-7])
 def test_stored_model_with_a_large_loss_off_by_rounding_is_registered(
     store: str, monkeypatch: pytest.MonkeyPatch, off: float
@@ -208,6 +217,7 @@ def test_stored_model_with_a_large_loss_off_by_rounding_is_registered(
     assert run.data.tags["registered_version"] == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [1e-4, -1e-4])
 def test_stored_model_with_a_large_loss_off_by_more_is_refused_and_deleted(
     store: str, monkeypatch: pytest.MonkeyPatch, off: float
@@ -258,6 +268,7 @@ def test_stored_models_loss_within_the_tolerance_passes_and_beyond_is_deleted(
     assert deleted == ([] if passes else ["m-1"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "is_predicted"),
     [(np.zeros((2, 10)), True), (np.zeros((2, 10), int), True), (np.zeros((2, 3), np.float32), False)],
@@ -281,6 +292,7 @@ def test_stored_model_is_loaded_once_and_warned_of_if_it_cannot_predict_its_stor
     assert len(registered_at(last_run())) == 1
 
 
+@pytest.mark.slow
 def test_fault_found_by_the_experiment_is_reported_and_the_model_deleted(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

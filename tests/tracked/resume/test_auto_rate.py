@@ -36,6 +36,7 @@ def train(trainings: Trainings, *flags: str, signals: SignalAfter | None = None)
     return last_run()
 
 
+@pytest.mark.slow
 @of_both
 def test_training_with_auto_has_the_bits_of_one_with_the_number(store: str, trainings: Trainings) -> None:
     auto = train(trainings, *AUTO)
@@ -53,6 +54,7 @@ def test_training_with_auto_has_the_bits_of_one_with_the_number(store: str, trai
     assert model.params["learning_rate"] == "auto"
 
 
+@pytest.mark.slow
 @of_both
 def test_resume_of_a_training_with_auto_takes_the_number_from_the_run(
     store: str, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
@@ -84,6 +86,7 @@ class SignalAfterTest(SignalAfter):
         patch.setattr(range_test, "measure", measured)
 
 
+@pytest.mark.slow
 @of_both
 def test_training_that_is_killed_in_its_range_test_tests_again(store: str, trainings: Trainings) -> None:
     uninterrupted = train(trainings, *AUTO)
@@ -136,6 +139,7 @@ def test_trainee_without_a_sweep_ends_the_training_before_its_first_epoch(store:
     assert not last_run().data.metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
 def test_auto_with_a_schedule_begins_with_the_number(store: str, diabetes: Trainings, schedule: str) -> None:
     flags = [f"--schedule={schedule}", "--warmup_steps=3"]

@@ -79,6 +79,7 @@ def test_run_of_a_preset_holds_what_was_given_and_what_was_used(store: str, caps
     assert differing == {"preset": ["small", "plain"], "hidden_units": ["4", "5"]}
 
 
+@pytest.mark.slow
 def test_resume_keeps_the_values_that_the_preset_had(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     straight = fit("--hidden_units=4", "--patience=2", "--epochs=4")
     assert "preset_values" not in straight.data.tags
@@ -94,6 +95,7 @@ def test_resume_keeps_the_values_that_the_preset_had(store: str, capsys: pytest.
     assert json.loads(resumed.data.tags["preset_values"]) == SMALL
 
 
+@pytest.mark.slow
 def test_epochs_that_a_preset_sets_are_extended_by_a_resume(store: str) -> None:
     run = break_off(1, "--preset=small")
     with pytest.raises(UserError, match=rf"^epochs: '3' is not allowed; allowed: 4 or more, as run {run.info.run_id}"):

@@ -68,6 +68,7 @@ def test_resume_after_interruptions_continues_the_same_run(
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").run_id == run.info.run_id
 
 
+@pytest.mark.slow
 def test_resume_without_an_epoch_restarts_under_the_run_id(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -76,6 +77,7 @@ def test_resume_without_an_epoch_restarts_under_the_run_id(
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["0.0.1", None])
 def test_resume_under_another_version_of_the_package_is_exact_and_warns_of_nothing(
     store: str,
@@ -100,6 +102,7 @@ def test_resume_under_another_version_of_the_package_is_exact_and_warns_of_nothi
     assert mlflow.get_run(run.info.run_id).data.tags["tracked_version"] == __version__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
 def test_resume_of_a_training_with_fused_layers_keeps_them(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch, kept: bool
@@ -119,6 +122,7 @@ def test_resume_of_a_training_with_fused_layers_keeps_them(
     assert metrics(mlflow.get_run(run.info.run_id)) == uninterrupted
 
 
+@pytest.mark.slow
 def test_resume_of_a_training_with_former_layers_says_that_bits_may_differ(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +136,7 @@ def test_resume_of_a_training_with_former_layers_says_that_bits_may_differ(
     assert (resumed.data.tags["layers"], resumed.info.status) == ("fused 2", "FINISHED")
 
 
+@pytest.mark.slow
 def test_resume_with_wide_embeddings_gives_equal_bits(store: str, noisy: Path) -> None:
     """With fused layers; the embeddings of the other tests are too narrow for them."""
     wide = ["--embedding_dims=22", "--epochs=4"]
@@ -144,6 +149,7 @@ def test_resume_with_wide_embeddings_gives_equal_bits(store: str, noisy: Path) -
     assert metrics(resumed) == uninterrupted
 
 
+@pytest.mark.slow
 def test_resume_latest_takes_the_newest_dead_unfinished_training(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -158,6 +164,7 @@ def test_resume_latest_takes_the_newest_dead_unfinished_training(
         resume("--resume=latest")
 
 
+@pytest.mark.slow
 def test_resume_of_a_held_training_is_refused_with_its_holder(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -175,6 +182,7 @@ def test_resume_of_a_held_training_is_refused_with_its_holder(
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 def test_resume_of_a_finished_run_is_refused(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_train(f"--data={noisy}", "--epochs=1")
     run = last_run()
@@ -188,6 +196,7 @@ def test_resume_of_a_finished_run_is_refused(store: str, noisy: Path, monkeypatc
     assert not folder(run).exists()
 
 
+@pytest.mark.slow
 def test_resume_of_a_registered_run_without_its_end_ends_it(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,6 +237,7 @@ def test_resume_with_another_parameter_value_is_refused_without_changes(
     assert sorted(folder(run).iterdir()) == before
 
 
+@pytest.mark.slow
 def test_resume_with_recorded_values_and_defaults_is_accepted(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -237,6 +247,7 @@ def test_resume_with_recorded_values_and_defaults_is_accepted(
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 def test_resume_with_extended_epochs_and_patience_tags_the_run(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -255,6 +266,7 @@ def test_resume_with_extended_epochs_and_patience_tags_the_run(
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 def test_resume_of_a_stopped_training_with_extended_patience_trains_on(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +286,7 @@ def test_resume_of_a_stopped_training_with_extended_patience_trains_on(
     assert f"after epoch {stopped}" in run.data.tags["resumed"]
 
 
+@pytest.mark.slow
 def test_resume_after_a_failed_registration_registers_without_training(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +305,7 @@ def test_resume_after_a_failed_registration_registers_without_training(
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
 
 
+@pytest.mark.slow
 def test_resume_of_an_older_run_leaves_the_alias_at_the_newer_version(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,6 +338,7 @@ def state(run: Run) -> tuple[object, ...]:
     return resumed.info.status, resumed.info.end_time, resumed.data.tags, resumed.data.metrics, listed, files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known_by", ["tag", "newest snapshot", "older snapshot"])
 def test_resume_on_changed_data_is_refused_before_anything_changes(
     store: str,
@@ -376,6 +391,7 @@ def test_resume_on_changed_data_under_mlflow_run_is_refused(
     assert state(created) == before
 
 
+@pytest.mark.slow
 def test_resume_on_data_in_another_order_gives_the_same_run(
     store: str, noisy: Path, tmp_path: Path, straight: dict[str, dict[int, float]]
 ) -> None:
@@ -397,6 +413,7 @@ def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     path.with_name(f"epoch-{epoch}-{hashlib.sha256(content).hexdigest()}.npz").write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -432,6 +449,7 @@ def test_resume_from_a_snapshot_of_other_data_is_refused(
     }
 
 
+@pytest.mark.slow
 def test_snapshot_metadata_have_the_keys_of_format_1(store: str, noisy: Path) -> None:
     run = break_off(noisy, 3)
     digest = run.data.tags["data_digest"]
@@ -452,6 +470,7 @@ def change_versions(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reproducibility, "package_versions", lambda: versions | {"tensorflow": "3.0"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message", "value"),
     [
@@ -494,6 +513,7 @@ def nudge(patch: pytest.MonkeyPatch, epoch: int) -> None:
     patch.setattr(epoch_recorder.HistoryCheck, "on_epoch_end", on_epoch_end)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 2])
 @pytest.mark.parametrize("change", [change_machine, None])
 def test_resume_with_an_epoch_that_differs_from_the_logged_one_fails(
@@ -600,6 +620,7 @@ def change_network(path: Path) -> None:
     Snapshots(path.parent, lambda metadata: ["best-2.keras"]).write(snapshot_file.Snapshot(3, metadata, arrays))
 
 
+@pytest.mark.slow
 def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_it(store: str, noisy: Path) -> None:
     """An earlier snapshot would not fit either, and this one would be set aside."""
     run = break_off(noisy, 3)
@@ -620,6 +641,7 @@ def test_resume_from_an_intact_snapshot_of_another_network_is_refused_and_keeps_
     assert {path.name for path in folder(run).iterdir()} == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, replace_by_a_pickle, change_format])
 def test_resume_with_an_unusable_snapshot_uses_the_one_before_and_logs_once(
     store: str,
@@ -646,6 +668,7 @@ def test_resume_with_an_unusable_snapshot_uses_the_one_before_and_logs_once(
     assert not (folder(run).parent / "mark").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["folder", "both snapshots", "journal", "checkpoint"])
 def test_resume_without_a_usable_snapshot_restarts_at_epoch_1_and_logs_once(
     store: str,
@@ -671,6 +694,7 @@ def test_resume_without_a_usable_snapshot_restarts_at_epoch_1_and_logs_once(
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 def test_training_whose_folder_is_removed_fails_and_can_be_resumed(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -691,6 +715,7 @@ def test_training_whose_folder_is_removed_fails_and_can_be_resumed(
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 def test_resume_after_a_clock_set_back_keeps_times_in_order(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -706,6 +731,7 @@ def test_resume_after_a_clock_set_back_keeps_times_in_order(
     assert resumed.info.start_time < history[-1].timestamp <= resumed.info.end_time
 
 
+@pytest.mark.slow
 def test_unused_run_of_mlflow_run_is_trained_with_its_recorded_parameters(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -721,6 +747,7 @@ def test_unused_run_of_mlflow_run_is_trained_with_its_recorded_parameters(
     assert "resumed" not in mlflow.get_run(created.info.run_id).data.tags
 
 
+@pytest.mark.slow
 def test_interruption_under_mlflow_run_names_mlflow_run_as_the_command(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -752,6 +779,7 @@ def test_resume_of_a_run_with_invalid_parameters_is_refused(store: str) -> None:
         resume("--resume", created.info.run_id)
 
 
+@pytest.mark.slow
 def test_resume_of_a_training_on_another_host_is_refused(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -783,6 +811,7 @@ def test_resume_of_a_training_on_another_host_is_refused(
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_resume_after_a_change_of_the_setting_finds_the_former_folder(
     store: str,
     noisy: Path,
@@ -801,6 +830,7 @@ def test_resume_after_a_change_of_the_setting_finds_the_former_folder(
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["finishes", "is closed"])
 def test_folder_under_another_setting_is_found_and_removed_at_the_end(
     store: str,
@@ -842,6 +872,7 @@ def tiny_trainee(*arguments: str) -> networks.NetworkTrainee:
     return networks.NetworkTrainee(networks.build(parameters), parameters, rows, rows)
 
 
+@pytest.mark.slow
 def test_restored_state_repeats_the_next_steps() -> None:
     """Weights, the dropouts' random states, the optimizer: equal states give equal steps."""
     reproducibility.make_repeatable(7)
@@ -881,6 +912,7 @@ def test_holder_without_a_process_is_dead() -> None:
     assert Holder(gone.pid, socket.gethostname(), "").is_dead
 
 
+@pytest.mark.slow
 def test_resume_with_extended_epochs_after_registration_is_refused(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -896,6 +928,7 @@ def test_resume_with_extended_epochs_after_registration_is_refused(
     assert [version.tags["best_epoch"] for version in versions()] == ["1"]
 
 
+@pytest.mark.slow
 def test_resume_with_a_default_that_differs_from_the_run_warns(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -906,6 +939,7 @@ def test_resume_with_a_default_that_differs_from_the_run_warns(
     assert not [line for line in lines if line.startswith("seed")]
 
 
+@pytest.mark.slow
 def test_resume_tags_the_run_with_its_own_process(store: str, noisy: Path, tmp_path: Path) -> None:
     run = break_off(noisy, 1)
     first = run_parameters.read_launch(run)
@@ -918,6 +952,7 @@ def test_resume_tags_the_run_with_its_own_process(store: str, noisy: Path, tmp_p
     assert second["parameters"] == first["parameters"]
 
 
+@pytest.mark.slow
 def test_resume_interrupted_before_the_restore_leaves_the_report(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -932,6 +967,7 @@ def test_resume_interrupted_before_the_restore_leaves_the_report(
     assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [1, 2, 3])
 def test_full_disk_fails_the_training_and_the_report_lacks_the_epoch(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch, epoch: int
@@ -978,6 +1014,7 @@ def test_resume_of_a_deleted_run_is_refused(store: str, noisy: Path, monkeypatch
         resume("--resume", created.info.run_id)
 
 
+@pytest.mark.slow
 def test_second_version_of_a_late_call_is_removed(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client gives up a call and retries, and then the first call takes effect as well."""
     create, calls = mlflow.MlflowClient.create_model_version, []
@@ -996,6 +1033,7 @@ def test_second_version_of_a_late_call_is_removed(store: str, noisy: Path, monke
     assert [version.version for version in versions()] == [1]
 
 
+@pytest.mark.slow
 def test_resume_beyond_the_stop_fails(store: str, noisy: Path) -> None:
     """As if the tag of the extended patience had been deleted."""
     run = break_off(noisy, 4)
@@ -1006,6 +1044,7 @@ def test_resume_beyond_the_stop_fails(store: str, noisy: Path) -> None:
         resume("--resume=latest")
 
 
+@pytest.mark.slow
 def test_resume_with_extended_patience_after_a_failed_registration_logs_totals_once(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1021,6 +1060,7 @@ def test_resume_with_extended_patience_after_a_failed_registration_logs_totals_o
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 def test_unused_run_of_mlflow_run_with_extended_patience_is_tagged(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1038,6 +1078,7 @@ def test_unused_run_of_mlflow_run_with_extended_patience_is_tagged(
     assert run.data.params["patience"] == "1"
 
 
+@pytest.mark.slow
 def test_resume_of_a_run_with_other_metrics_ignores_them(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -1059,6 +1100,7 @@ def test_resume_of_another_projects_run_is_refused(store: str) -> None:
             resume("--resume", created.info.run_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launch", ["5", "no JSON", '{"parameters": "x"}', '{"snapshots": 1}', "[]"])
 def test_resume_with_an_invalid_launch_tag_ignores_it(store: str, noisy: Path, launch: str) -> None:
     run = break_off(noisy, 1, "--epochs=2")
@@ -1067,6 +1109,7 @@ def test_resume_with_an_invalid_launch_tag_ignores_it(store: str, noisy: Path, l
     assert mlflow.get_run(run.info.run_id).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_resume_with_damaged_rows_writes_them_again(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
     before = rows_of(run)
@@ -1076,6 +1119,7 @@ def test_resume_with_damaged_rows_writes_them_again(store: str, noisy: Path) -> 
     assert rows_of(run).equals(before)
 
 
+@pytest.mark.slow
 def test_resume_of_a_training_that_stores_its_model_on_another_host_is_refused(store: str, noisy: Path) -> None:
     """The tag stop_reason is set before the model is stored and does not mean that the process ended."""
     run = break_off(noisy, 1)
@@ -1089,6 +1133,7 @@ def test_resume_of_a_training_that_stores_its_model_on_another_host_is_refused(s
         resume("--resume", run.info.run_id, signals=SignalAfter(2))
 
 
+@pytest.mark.slow
 def test_resume_removes_what_a_kill_has_left_of_an_upload(store: str, noisy: Path, tmp_path: Path) -> None:
     run = break_off(noisy, 2)
     (tmp_path / "best.keras").write_bytes(b"half")
@@ -1107,6 +1152,7 @@ client.log_artifact({run.info.run_id!r}, {str(tmp_path / "best.keras")!r}, "chec
     assert list(artifacts.rglob(".*")) == []
 
 
+@pytest.mark.slow
 def test_resume_after_a_failed_report_completes_it(
     store: str, noisy: Path, straight: dict[str, dict[int, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1123,6 +1169,7 @@ def test_resume_after_a_failed_report_completes_it(
     assert_same_run(run, straight)
 
 
+@pytest.mark.slow
 def test_end_of_a_training_is_imported_after_the_first_steps_and_a_missing_module_ends_nothing() -> None:
     code = """
 import sys
@@ -1147,6 +1194,7 @@ print(before, len(threads), is_imported())
     assert fresh.run(code) == "False 1 True\n"
 
 
+@pytest.mark.slow
 def test_first_step_does_not_wait_for_the_imports_of_the_end(store: str, noisy: Path) -> None:
     code = f"""
 import signal

@@ -41,6 +41,7 @@ def interrupt(trainings: Trainings, epochs: int, flags: Sequence[str]) -> Run:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "flags", "after", "rates"),
     [
@@ -76,6 +77,7 @@ def test_resume_in_the_middle_of_a_schedule_gives_equal_bits(
     assert ("next_learning_rate" in both[0]) == ("--schedule=plateau" in flags)
 
 
+@pytest.mark.slow
 def test_resume_without_a_snapshot_starts_with_the_first_rate(store: str, subjects: dict[str, Trainings]) -> None:
     """The network is the interrupted one, as in one process."""
     trainings = subjects["diabetes"]
@@ -89,6 +91,7 @@ def test_resume_without_a_snapshot_starts_with_the_first_rate(store: str, subjec
     assert points(run, "learning_rate")[6] == 0.05
 
 
+@pytest.mark.slow
 def test_cuts_are_printed_and_listed_with_the_next_rate(
     store: str, subjects: dict[str, Trainings], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +112,7 @@ def test_cuts_are_printed_and_listed_with_the_next_rate(
     ]
 
 
+@pytest.mark.slow
 def test_close_of_a_training_lists_its_cuts(store: str, subjects: dict[str, Trainings]) -> None:
     run = interrupt(subjects["imdb"], 4, FLAT)
     unfinished.main([f"--close={run.info.run_id}"], Signals())
@@ -118,6 +122,7 @@ def test_close_of_a_training_lists_its_cuts(store: str, subjects: dict[str, Trai
 NEW = ("schedule", "decay_factor", "decay_epochs", "decay_patience", "warmup_steps")
 
 
+@pytest.mark.slow
 def test_resume_of_a_run_from_before_there_were_schedules_keeps_its_rate(
     store: str, noisy: Path, straight: dict[str, dict[int, float]]
 ) -> None:

@@ -108,6 +108,7 @@ def names(title: str, kind: str, experiment: Experiment) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", [EXPERIMENT, Diabetes()], ids=lambda one: one.name)
 def test_every_name_in_a_run_is_in_the_schema(both: None, experiment: Experiment) -> None:
     for verb, found in runs(experiment).items():
@@ -171,11 +172,13 @@ def code() -> str:
     return "\n".join(path.read_text() for path in SRC.rglob("*.py") if path.name != "schema.py")
 
 
+@pytest.mark.slow
 def test_every_name_of_the_schema_is_used_by_the_code() -> None:
     assert len(list(listed())) > 120
     assert unused(code()) == set()
 
 
+@pytest.mark.slow
 def test_unused_name_is_found() -> None:
     text = code()
     assert unused(re.sub(r"\bDECIDING_DIGEST\b", "", text)) == {"deciding_digest"}

@@ -46,6 +46,7 @@ def assert_late(answer: RawAnswer) -> None:
     assert (answer.status, answer.headers["connection"].lower()) == (408, "close")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"G", b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "])
 def test_head_that_stays_half_is_late(client: RawClient, begun: bytes) -> None:
     client.send(begun)
@@ -426,6 +427,7 @@ def test_timer_of_a_connection_that_was_reset_is_gone(endpoint: Endpoint, monkey
     assert [one.timeout_keep_alive_task for one in made] == [None]
 
 
+@pytest.mark.slow
 def test_requests_that_never_become_whole_have_an_answer_when_the_endpoint_ends(tmp_path: Path) -> None:
     with serve(tmp_path, drain=0) as endpoint, RawClient(endpoint.port) as head, RawClient(endpoint.port) as body:
         head.send(b"GET /health HT")

@@ -247,6 +247,7 @@ def test_download_that_is_broken_off_leaves_no_file(made: MadeRegistry, monkeypa
     until(lambda: not any(folder.parent.exists() for folder in folders))
 
 
+@pytest.mark.slow
 def test_version_moves_while_requests_flow_without_one_that_fails(tmp_path: Path) -> None:
     """With real scorers, over HTTP."""
     with serve(tmp_path, versions={"1": {}, "2": {"added": 10}, "3": {"answers nan": True}}) as endpoint:

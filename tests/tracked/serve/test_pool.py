@@ -105,6 +105,7 @@ def test_requests_of_a_killed_scorer_are_scored_again(tmp_path: Path, capsys: py
     assert "was killed by SIGKILL; another one takes its requests and its place" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_request_that_ends_each_scorer_is_refused_and_its_neighbours_are_answered(tmp_path: Path) -> None:
     async def test() -> None:
         async with pooled(tmp_path) as asker:
@@ -117,6 +118,7 @@ def test_request_that_ends_each_scorer_is_refused_and_its_neighbours_are_answere
     run(test)
 
 
+@pytest.mark.slow
 def test_scorer_that_hangs_is_killed_and_its_request_refused_like_one_that_ends_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +198,7 @@ def test_faults_are_told_with_their_statuses(tmp_path: Path) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_exit_within_the_model_is_an_end_of_the_scorer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def test() -> None:
         async with pooled(tmp_path) as asker:

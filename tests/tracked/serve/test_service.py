@@ -11,6 +11,7 @@ from helpers.endpoints import serve, until
 from tracked.console.errors import UserError
 
 
+@pytest.mark.slow
 def test_request_that_is_not_answered_in_time_is_told(tmp_path: Path) -> None:
     with serve(tmp_path, timeout=1) as endpoint:
         in_hand = endpoint.begin_adding("wait")

@@ -367,6 +367,7 @@ def test_training_that_is_resumed_since_the_list_is_kept(made: MadeUp, monkeypat
     assert (folder / "journal.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_older_evaluation_of_the_same_goes_and_the_newer_stays(made: MadeUp) -> None:
     run_id, model_id, _ = made.registered()
     old, new = made.evaluation(run_id, model_id), made.evaluation(run_id, model_id)

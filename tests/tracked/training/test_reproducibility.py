@@ -35,6 +35,7 @@ print(tf.cast(answer, "float32").numpy().tolist(), keras.config.is_interactive_l
 """
 
 
+@pytest.mark.slow
 def test_training_after_others_in_a_process_has_names_draws_and_weights_of_a_fresh_process() -> None:
     env = {**os.environ, "PYTHONPATH": str(SRC)}
     once, later = (
@@ -47,6 +48,7 @@ def test_training_after_others_in_a_process_has_names_draws_and_weights_of_a_fre
     assert later.stdout == once.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", ["with", "without"])
 def test_deterministic_operations_are_known_without_tensorflows_private_part(private: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(SRC)}
@@ -54,6 +56,7 @@ def test_deterministic_operations_are_known_without_tensorflows_private_part(pri
     assert done.stdout == "false true\n", done.stderr
 
 
+@pytest.mark.slow
 def test_import_of_tensorflow_leaves_out_what_keras_needs_for_pictures_and_wrappers() -> None:
     code = (
         "import sys; from tracked.console import entry; from tracked.training import reproducibility;"
@@ -67,6 +70,7 @@ def test_import_of_tensorflow_leaves_out_what_keras_needs_for_pictures_and_wrapp
     assert fresh.run(code, environment) == "[] 1 3\n"
 
 
+@pytest.mark.slow
 def test_import_of_tensorflow_keeps_what_was_imported_before() -> None:
     code = (
         "import sys, matplotlib; from tracked.console import entry; from tracked.training import reproducibility;"
@@ -76,6 +80,7 @@ def test_import_of_tensorflow_keeps_what_was_imported_before() -> None:
     assert fresh.run(code)
 
 
+@pytest.mark.slow
 def test_import_of_tensorflow_in_a_notebook_leaves_all_of_keras() -> None:
     code = (
         "from tracked.training import reproducibility; reproducibility.import_tensorflow();"

@@ -80,6 +80,7 @@ def evaluated(
     return run_id
 
 
+@pytest.mark.slow
 def test_evaluations_of_equal_rows_with_another_digest_are_not_paired(store: str, tmp_path: Path) -> None:
     for seed, digest in ((7, "of two labels"), (8, "of three")):
         evaluated(trained([0.5, seed / 20], seed=seed), tmp_path, np.full(150, 0.9), digest=digest, version="3")
@@ -343,6 +344,7 @@ def test_compare_on_a_narrow_terminal_shows_the_differing_columns(
     assert "seconds" not in head.split()  # gave way
 
 
+@pytest.mark.slow
 def test_compare_description_escapes_names(store: str) -> None:
     for seed in (1, 2):
         run_id = record([0.5, 0.4], {f"p{n}": f"{seed}" for n in range(400)}, FINISHED)

@@ -55,6 +55,7 @@ def artifact(run: Run, name: str) -> Path:
     return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path=name))
 
 
+@pytest.mark.slow
 def test_evaluate_scores_the_test_part_and_links_its_model(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_evaluate()
     client = mlflow.MlflowClient()
@@ -104,6 +105,7 @@ def test_evaluate_scores_the_test_part_and_links_its_model(trained: Path, capsys
     assert "test_accuracy" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_evaluate_logs_mistakes_with_texts_unless_log_texts_is_false(trained: Path, tmp_path: Path) -> None:
     table = make_reviews(60, seed=1)
     table["label"] = 1 - table["label"]  # so that nearly every prediction is wrong
@@ -124,6 +126,7 @@ def test_evaluate_logs_mistakes_with_texts_unless_log_texts_is_false(trained: Pa
     assert pd.read_csv(artifact(hidden_run, "confused.csv"))["id_1"].str.fullmatch("[0-9a-f]{64}-[01]").all()
 
 
+@pytest.mark.slow
 def test_evaluate_of_a_training_without_log_texts_logs_no_text(trained: Path, tmp_path: Path) -> None:
     table = make_reviews(200, seed=5)
     table.loc[:99, "label"] = 1 - table.loc[:99, "label"]
@@ -134,6 +137,7 @@ def test_evaluate_of_a_training_without_log_texts_logs_no_text(trained: Path, tm
     assert json.loads(artifact(run, "mistakes.json").read_text())["columns"] == ["label", "probability", "hash"]
 
 
+@pytest.mark.slow
 def test_evaluate_without_the_trainings_run_reports_unknown_rows_and_logs_no_text(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +203,7 @@ def test_evaluate_on_seen_words_in_other_bytes_counts_them_as_seen(
     assert "test_accuracy_unseen" not in run.data.metrics  # no unseen review exists
 
 
+@pytest.mark.slow
 def test_evaluate_on_texts_with_seen_last_words_counts_them_as_seen(trained: Path, tmp_path: Path) -> None:
     reviews = dataset.load(sources.resolve(str(trained / "reviews.csv")), 0.2)
     table = read_part(reviews, "validation")[["text", "label"]]
@@ -211,6 +216,7 @@ def test_evaluate_on_texts_with_seen_last_words_counts_them_as_seen(trained: Pat
     assert run.data.metrics["test_reviews_seen"] == len(table)
 
 
+@pytest.mark.slow
 def test_evaluate_of_an_older_training_reads_seen_words_from_its_data(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -385,6 +391,7 @@ def test_evaluate_on_one_label_is_refused(trained: Path, tmp_path: Path) -> None
     assert len(mlflow.search_runs()) == runs
 
 
+@pytest.mark.slow
 def test_predict_of_100_megabytes_needs_a_few_megabytes(tmp_path: Path) -> None:
     """Scores 100 pieces of one megabyte each."""
 

@@ -73,6 +73,7 @@ def tags(version: int) -> dict[str, str]:
     return dict(mlflow.MlflowClient().get_model_version(NAME, str(version)).tags)
 
 
+@pytest.mark.slow
 def test_promote_without_a_champion_promotes_without_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_promote(3) == 0
     assert champion() == "3"
@@ -145,6 +146,7 @@ def test_promote_with_existing_evaluations_needs_no_data(versions: Path, monkeyp
     assert champion() == "2"
 
 
+@pytest.mark.slow
 def test_promote_with_evaluations_on_other_reviews_evaluates_again(tmp_path: Path) -> None:
     run_promote(1)
     make_reviews(60, seed=9).to_csv(tmp_path / "others.csv", index=False)
@@ -232,6 +234,7 @@ def test_promote_with_unknown_seen_rows_warns_for_the_champion_and_refuses_the_v
     assert "decisions_on_these_reviews" not in runs("promote")[0].data.metrics  # the run was undecided
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_deleted_version_is_not_used_for_its_successor() -> None:
     """Version numbers restart when a registered model is deleted, while evaluations of the former versions remain."""
     client = mlflow.MlflowClient()
@@ -256,6 +259,7 @@ def runs_by_id(run_id: str) -> Run:
     return mlflow.get_run(run_id)
 
 
+@pytest.mark.slow
 def test_evaluation_without_a_models_tag_is_found_by_its_used_model() -> None:
     """The older evaluation has no model tag and no keys of words: it is repeated."""
     run_promote(1)
@@ -288,6 +292,7 @@ def store_as_format_2(run: Run) -> None:
     mlflow.MlflowClient().set_tag(run.info.run_id, "evaluation_format", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", [(1,), (3,), (1, 3)])
 def test_promote_with_evaluations_in_format_2_decides_the_same(
     old: tuple[int, ...], capsys: pytest.CaptureFixture[str]
@@ -319,6 +324,7 @@ def predictions_of(version: int) -> Path:
     return Path(evaluation_of(version).info.artifact_uri, "predictions.parquet")
 
 
+@pytest.mark.slow
 def test_promote_with_an_evaluation_without_predictions_evaluates_again() -> None:
     run_promote(1)
     for version in (1, 2):
@@ -359,6 +365,7 @@ def test_promote_with_predictions_without_a_loss_fails() -> None:
     assert champion() == "1"
 
 
+@pytest.mark.slow
 def test_decisions_on_the_same_reviews_count_only_decided_promotions(monkeypatch: pytest.MonkeyPatch) -> None:
     run_promote(1)
     with monkeypatch.context() as patch:
@@ -401,6 +408,7 @@ def test_promote_logs_its_evidence_before_the_alias_moves_and_holds_signals(
     assert tags(1)["promotion"] == "promoted"
 
 
+@pytest.mark.slow
 def test_promote_after_deletion_of_the_champion_compares_with_the_former_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -511,6 +519,7 @@ def test_rollback_without_a_former_champion_is_refused(name: str, message: str) 
     assert runs("rollback") == []
 
 
+@pytest.mark.slow
 def test_rollback_skips_deleted_versions_and_aliases_set_by_hand() -> None:
     client = mlflow.MlflowClient()
     for version in (3, 2, 1):
@@ -530,6 +539,7 @@ def test_rollback_skips_deleted_versions_and_aliases_set_by_hand() -> None:
     assert champion() == "1"
 
 
+@pytest.mark.slow
 def test_rollback_after_an_alias_set_by_hand_goes_back_from_that_version() -> None:
     for version in (3, 1, 2):
         run_promote(version, WIDE)
@@ -545,6 +555,7 @@ def test_rollback_after_an_alias_set_by_hand_goes_back_from_that_version() -> No
         assert champion() == expected
 
 
+@pytest.mark.slow
 def test_promote_with_an_alias_that_moves_meanwhile_compares_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """As by another host, which the lock does not exclude."""
     run_promote(3)
@@ -590,6 +601,7 @@ def test_rollback_after_a_kill_between_alias_and_its_tag_finds_the_former_champi
     assert champion() == "3"
 
 
+@pytest.mark.slow
 def test_two_concurrent_promotions_are_decided_one_after_the_other(tmp_path: Path) -> None:
     """The second promotion compares with the first one's version, never with a former champion."""
     run_promote(3)
@@ -615,6 +627,7 @@ def test_two_concurrent_promotions_are_decided_one_after_the_other(tmp_path: Pat
     assert past == ["3", first.data.tags["model_version"], second.data.tags["model_version"]]
 
 
+@pytest.mark.slow
 def test_rows_digest_of_reordered_rows_is_the_same(versions: Path, tmp_path: Path) -> None:
     table = pd.read_csv(versions / "reviews.csv")
     digests = []
@@ -632,6 +645,7 @@ def other_data(folder: Path, **arguments: object) -> None:
     train.main([*TINY, f"--data={folder / 'other.csv'}", "--epochs=8", "--seed=4", *flags], Signals())
 
 
+@pytest.mark.slow
 def test_promote_against_a_champion_of_other_data_reports_both_digests(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -652,6 +666,7 @@ def tags_description(version: int) -> str:
     return str(mlflow.MlflowClient().get_model_version(NAME, str(version)).description)
 
 
+@pytest.mark.slow
 def test_promote_on_private_data_logs_no_texts_for_either_version(tmp_path: Path) -> None:
     run_promote(1)
     other_data(tmp_path, log_texts="false")
@@ -661,6 +676,7 @@ def test_promote_on_private_data_logs_no_texts_for_either_version(tmp_path: Path
         assert "text" not in json.loads(Path(path).read_text())["columns"]
 
 
+@pytest.mark.slow
 def test_decisions_on_the_same_texts_in_another_file_are_counted(versions: Path, tmp_path: Path) -> None:
     run_promote(1)
     run_promote(2, WIDE)
@@ -673,6 +689,7 @@ def test_decisions_on_the_same_texts_in_another_file_are_counted(versions: Path,
     assert runs("promote")[0].data.metrics["decisions_on_these_reviews"] == 1
 
 
+@pytest.mark.slow
 def test_promote_of_a_withdrawn_version_by_alias_is_refused() -> None:
     client = mlflow.MlflowClient()
     run_promote(1)

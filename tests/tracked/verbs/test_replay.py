@@ -39,6 +39,7 @@ def trained(data: Path, patience: int, seed: int) -> Run:
     return mlflow.search_runs(filter_string="tags.verb = 'train'", output_format="list", max_results=1)[0]
 
 
+@pytest.mark.slow
 def test_replay_of_a_training_equals_trainings_with_each_patience(store: str, reviews_csv: Path) -> None:
     long = trained(reviews_csv, 8, 7)
     rows = table(run_replay(f"--run={long.info.run_id}")).set_index(["patience", "min_delta"])
@@ -55,6 +56,7 @@ def test_replay_of_a_training_equals_trainings_with_each_patience(store: str, re
         assert row["regret"] == row["best_value"] - long.data.metrics["best_val_loss"]
 
 
+@pytest.mark.slow
 def test_replay_of_an_autologged_keras_run_equals_fits_with_each_patience(
     store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -333,6 +335,7 @@ def test_replay_with_an_invalid_value_is_refused_without_a_run(store: str, argum
 CUTS = ["decay_patience", "min_delta", "first_cut", "epochs_after", "unknown"]
 
 
+@pytest.mark.slow
 def test_replay_tells_the_first_cut_where_trainings_with_a_plateau_rule_have_it(
     store: str, reviews_csv: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

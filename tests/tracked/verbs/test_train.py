@@ -36,6 +36,7 @@ PER_EPOCH = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "layers", "lines"),
     [
@@ -142,6 +143,7 @@ def test_train_logs_metrics_artifacts_data_and_version(store: str, reviews_csv: 
     assert (shown["val_loss"], shown["best_epoch"], shown["stopped_epoch"]) == (val_loss[best], best, len(states))
 
 
+@pytest.mark.slow
 def test_train_with_equal_seeds_gives_equal_bits(store: str, reviews_csv: Path) -> None:
     found = []
     for seed in (7, 7, 8):
@@ -151,6 +153,7 @@ def test_train_with_equal_seeds_gives_equal_bits(store: str, reviews_csv: Path) 
     assert found[0] != found[2]
 
 
+@pytest.mark.slow
 def test_train_with_monitor_accuracy_keeps_the_highest(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--epochs=3", "--monitor=val_accuracy", "--mode=auto")
     run = last_run()
@@ -161,6 +164,7 @@ def test_train_with_monitor_accuracy_keeps_the_highest(store: str, reviews_csv: 
     assert versions()[0].tags["best_val_accuracy"] == repr(max(accuracy.values()))
 
 
+@pytest.mark.slow
 def test_train_of_a_very_certain_network_registers_it(store: str, tmp_path: Path) -> None:
     """With probabilities of 1 for wrong labels, a loss from float32 probabilities would differ from the logged one."""
     table = make_reviews(200)
@@ -171,6 +175,7 @@ def test_train_of_a_very_certain_network_registers_it(store: str, tmp_path: Path
     assert len(versions()) == 1
 
 
+@pytest.mark.slow
 def test_train_without_log_texts_logs_no_text(store: str, reviews_csv: Path) -> None:
     run_train(f"--data={reviews_csv}", "--epochs=1", "--log_texts=false")
     folder = Path(mlflow.artifacts.download_artifacts(run_id=last_run().info.run_id, artifact_path="."))
@@ -255,6 +260,7 @@ def test_train_with_a_loss_of_nan_registers_nothing(store: str, reviews_csv: Pat
     assert versions() == []
 
 
+@pytest.mark.slow
 def test_stored_model_with_another_loss_is_not_registered(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +282,7 @@ def test_stored_model_with_another_loss_is_not_registered(
     assert list(mlflow.search_logged_models(output_format="list")) == []
 
 
+@pytest.mark.slow
 def test_outage_during_training_loses_no_epoch(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,6 +329,7 @@ def test_undelivered_calls_fail_the_run_and_are_named(
     assert len(pd.read_csv(kept / "history.csv")) == 3
 
 
+@pytest.mark.slow
 def test_train_under_mlflow_run_uses_its_run(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient()
     made = client.create_run("0", run_name="gifted-crow-512", tags={"mlflow.project.entryPoint": "main"})
@@ -360,6 +368,7 @@ def silent_port() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "uri", ["http://127.0.0.1:9", "http://127.0.0.1:{silent}", "postgresql://127.0.0.1:9/x", "foo://bar",
             "sqlite:////proc/none/mlflow.db", "sqlite:///{garbage}"],
@@ -413,6 +422,7 @@ def test_failing_artifact_store_delays_no_metric(
     assert versions() == []
 
 
+@pytest.mark.slow
 def test_flush_waits_for_an_upload_longer_than_its_patience(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,6 +480,7 @@ def then_kill(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None
     monkeypatch.setattr(owner, name, wrapped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "epochs"),
     [
@@ -496,6 +507,7 @@ def test_signal_before_registration_leaves_a_full_report(
     assert versions() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name"),
     [(publisher, "register"), (mlflow.MlflowClient, "create_model_version"), (writer.Run, "flush")],
@@ -516,6 +528,7 @@ def test_signal_during_registration_is_ignored(
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
 
 
+@pytest.mark.slow
 def test_lost_answer_of_a_registration_makes_no_second_version(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -526,6 +539,7 @@ def test_lost_answer_of_a_registration_makes_no_second_version(
     assert mlflow.MlflowClient().get_model_version_by_alias("imdb-conv1d", "candidate").version == 1
 
 
+@pytest.mark.slow
 def test_partly_stored_model_is_deleted_and_stored_again(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -551,6 +565,7 @@ def lose_first_answer(monkeypatch: pytest.MonkeyPatch, owner: object, name: str)
     monkeypatch.setattr(owner, name, wrapped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["log_batch", "update_run", "set_terminated", "log_inputs", "log_artifact"])
 def test_single_failing_call_changes_no_result(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -596,6 +611,7 @@ def test_failing_registration_is_named_and_keeps_the_stop_reason(
     assert "moving the alias candidate to it failed (not allowed)" in run.data.tags["error"]
 
 
+@pytest.mark.slow
 def test_token_that_expires_before_the_registration_is_told_as_such(
     store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -613,6 +629,7 @@ def test_token_that_expires_before_the_registration_is_told_as_such(
     assert len(error.value.__notes__) == 1
 
 
+@pytest.mark.slow
 def test_run_name_that_looks_generated_is_kept(store: str, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = mlflow.MlflowClient().create_run("0", run_name="baseline-cnn-1")
     monkeypatch.setenv("MLFLOW_RUN_ID", made.info.run_id)

@@ -56,6 +56,7 @@ def assert_trained_once() -> Run:
     return training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["diabetes", "imdb-conv1d"])
 def test_train_with_evaluate_logs_what_the_verb_evaluate_logs(store: str, reviews_csv: Path, name: str) -> None:
     of: tuple[Experiment, Sequence[str]] = {
@@ -118,6 +119,7 @@ def test_evaluate_of_an_experiment_that_cannot_is_refused_before_the_data_are_re
     assert runs("train") == []
 
 
+@pytest.mark.slow
 def test_evaluate_without_a_test_part_is_refused_before_the_run_is_made(store: str, reviews_csv: Path) -> None:
     arguments = [*TINY, f"--data={reviews_csv}", "--epochs=1", "--test_split=0"]
     with pytest.raises(
@@ -129,6 +131,7 @@ def test_evaluate_without_a_test_part_is_refused_before_the_run_is_made(store: s
     assert statuses("train") == ["FINISHED"]
 
 
+@pytest.mark.slow
 def test_right_to_begin_the_evaluations_run_is_required_before_a_resumed_training_goes_on(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +173,7 @@ def fail(error: Exception) -> Any:
     return raising
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [RunFailed("no scores"), UserError("the data differ"), ZeroDivisionError("a bug")])
 def test_failing_evaluation_leaves_the_training_complete_and_is_made_up_for_by_a_resume(
     store: str, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -210,6 +214,7 @@ class Kill(Signals):
         signal.signal(signal.SIGINT, self._before[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "name", "evaluations"),
     [
@@ -250,6 +255,7 @@ def test_interrupted_training_is_resumed_and_evaluated(store: str) -> None:
     assert statuses("evaluate") == ["FINISHED"]
 
 
+@pytest.mark.slow
 def test_evaluate_may_change_at_a_resume(store: str) -> None:
     """What the last attempt was told counts, as a run's parameters stay those of its first."""
     with pytest.raises(Interrupted):
@@ -287,6 +293,7 @@ def without_evaluation(monkeypatch: pytest.MonkeyPatch) -> Run:
     return runs("train")[0]
 
 
+@pytest.mark.slow
 def test_training_that_died_before_its_runs_end_is_ended_and_evaluated(
     store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -298,6 +305,7 @@ def test_training_that_died_before_its_runs_end_is_ended_and_evaluated(
     assert statuses("evaluate") == ["FINISHED"]
 
 
+@pytest.mark.slow
 def test_unfinished_trainings_are_resumed_before_evaluations_are_made_up_for(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,6 +322,7 @@ def test_unfinished_trainings_are_resumed_before_evaluations_are_made_up_for(
     assert (statuses("train"), statuses("evaluate")) == (["FINISHED"] * 3, ["FINISHED"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["evaluated by the verb", "version deleted", "evaluate=false"])
 def test_training_without_need_of_an_evaluation_is_not_resumed(
     store: str, monkeypatch: pytest.MonkeyPatch, reason: str
@@ -328,6 +337,7 @@ def test_training_without_need_of_an_evaluation_is_not_resumed(
         fit("--resume=latest", *more)
 
 
+@pytest.mark.slow
 def test_training_whose_process_still_evaluates_is_not_resumed(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     training = without_evaluation(monkeypatch)
     launch = run_parameters.read_launch(training)
@@ -345,6 +355,7 @@ def test_training_whose_process_still_evaluates_is_not_resumed(store: str, monke
     assert statuses("evaluate") == ["FINISHED"]
 
 
+@pytest.mark.slow
 def test_training_of_a_version_without_evaluate_is_resumed(store: str) -> None:
     with pytest.raises(Interrupted):
         fit(*SHORT, signals=SignalAfter(3))
@@ -357,6 +368,7 @@ def test_training_of_a_version_without_evaluate_is_resumed(store: str) -> None:
     assert runs("evaluate") == []
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_take_the_run_of_mlflow_run(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient()
     made = client.create_run("0", tags={"mlflow.project.entryPoint": "main"}).info.run_id

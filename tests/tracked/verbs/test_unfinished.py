@@ -51,6 +51,7 @@ def test_unfinished_lists_last_epoch_and_resume_command(
     assert len(mlflow.search_runs(["0"], output_format="list")) == 2  # the verb makes no run
 
 
+@pytest.mark.slow
 def test_close_of_a_running_training_is_refused(store: str, noisy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = break_off(noisy, 1)
     with holding(run) as process:
@@ -75,6 +76,7 @@ def died(run: Run) -> None:
     client.delete_tag(run.info.run_id, "stop_reason")
 
 
+@pytest.mark.slow
 def test_close_of_a_dead_training_ends_its_run_as_killed(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +100,7 @@ def test_close_of_a_dead_training_ends_its_run_as_killed(
     assert listed(capsys) == "no unfinished training in experiment Default\n"
 
 
+@pytest.mark.slow
 def test_close_of_a_training_with_a_version_ends_its_run_as_finished(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +110,7 @@ def test_close_of_a_training_with_a_version_ends_its_run_as_finished(
     assert mlflow.get_run(run.info.run_id).data.tags["stop_reason"] == "epochs"
 
 
+@pytest.mark.slow
 def test_unfinished_reads_the_stop_reason_that_mlflow_run_overwrote(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,6 +157,7 @@ def test_unfinished_lists_a_training_without_folder_as_alive(
     assert mlflow.get_run(made.info.run_id).info.status == "RUNNING"
 
 
+@pytest.mark.slow
 def test_unfinished_with_an_invalid_launch_tag_lists_every_training(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +191,7 @@ def test_unfinished_in_another_container_of_the_host_name_reports_unknown(
         assert "dead" in listed(capsys)
 
 
+@pytest.mark.slow
 def test_close_of_a_training_taken_meanwhile_is_refused(store: str, noisy: Path) -> None:
     run = break_off(noisy, 1, "--epochs=2")
     (listed_before,) = training_status.find_unfinished(EXPERIMENT, "0")
@@ -217,6 +223,7 @@ def test_unfinished_under_mlflow_run_tags_its_run(
     assert mlflow.get_run(made.info.run_id).data.tags["verb"] == "unfinished"
 
 
+@pytest.mark.slow
 def test_close_of_a_training_without_folder_keeps_its_runs_tables(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +233,7 @@ def test_close_of_a_training_without_folder_keeps_its_runs_tables(
     assert table(run, "early_stopping.csv")["epoch"].tolist() == [1, 2]
 
 
+@pytest.mark.slow
 def test_close_of_an_unreadable_folder_keeps_it(
     store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +256,7 @@ def test_close_of_an_unreadable_folder_keeps_it(
     assert folder(run).exists()
 
 
+@pytest.mark.slow
 def test_close_logs_the_newest_snapshots_checkpoint(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,6 +274,7 @@ def files(place: Path) -> dict[str, bytes]:
     return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["the artifacts of the experiment", "a folder with a lock", "no path"])
 def test_close_with_a_tag_of_a_foreign_folder_leaves_that_folder(
     store: str, noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
@@ -291,6 +301,7 @@ def test_close_with_a_tag_of_a_foreign_folder_leaves_that_folder(
     assert not folder(run).exists()
 
 
+@pytest.mark.slow
 def test_close_keeps_foreign_files_in_the_run_folder(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -316,6 +327,7 @@ def stored(run: Run) -> bytes:
     return Path(path).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["both snapshots", "both snapshots and the journal", "the parameters too"])
 def test_close_with_other_damage_logs_an_intact_checkpoint_first(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str], lost: str
@@ -334,6 +346,7 @@ def test_close_with_other_damage_logs_an_intact_checkpoint_first(
     assert not folder(run).exists()
 
 
+@pytest.mark.slow
 def test_close_logs_a_checkpoint_that_was_set_aside(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -349,6 +362,7 @@ def test_close_logs_a_checkpoint_that_was_set_aside(
     assert not folder(run).exists()
 
 
+@pytest.mark.slow
 def test_close_keeps_the_runs_better_checkpoint_until_the_epoch_is_reached_again(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -368,6 +382,7 @@ def test_close_keeps_the_runs_better_checkpoint_until_the_epoch_is_reached_again
     assert table(run, "history.csv")["epoch"].tolist() == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at_the_run", "beside", "reason"),
     [
@@ -398,6 +413,7 @@ def test_close_with_an_unknown_best_checkpoint_keeps_the_folder_and_explains(
         assert "checkpoint/best.keras" not in artifacts(run)
 
 
+@pytest.mark.slow
 def test_close_with_a_missing_best_checkpoint_reports_it(
     store: str, noisy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,7 @@ def test_what_ray_says_of_a_cluster_is_told(
     assert str(refused.value).endswith(f"allowed: a Ray cluster that admits this machine ({told})")
 
 
+@pytest.mark.slow
 @pytest.mark.needs("Ray")
 def test_another_server_than_rays_is_given_up(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_cluster, "PROBE_SECONDS", 8.0)
