@@ -191,7 +191,7 @@ FORMS: dict[str, Any] = {
 def test_mlflows_forms_are_answered_as_its_pyfunc_answers(endpoint: Served, expected: np.ndarray, form: str) -> None:
     """As MLflow's documentation has curl ask."""
     done = curl(endpoint, "-H", "Content-Type: application/json", "-d", json.dumps(FORMS[form]))
-    np.testing.assert_allclose(done["predictions"], expected, rtol=1e-6)
+    np.testing.assert_allclose(done["predictions"], expected, rtol=1e-5)
 
 
 def curl(endpoint: Served, *words: str) -> Any:
@@ -206,7 +206,7 @@ def test_csv_is_answered_as_pyfunc_answers(endpoint: Served, expected: np.ndarra
     for data in ("--data-binary", "--upload-file"):
         given = [data, "@rows.csv"] if data == "--data-binary" else ["-X", "POST", data, "rows.csv"]
         done = curl(endpoint, "-H", "Content-Type: text/csv", *given)
-        np.testing.assert_allclose(done["predictions"], expected, rtol=1e-6)
+        np.testing.assert_allclose(done["predictions"], expected, rtol=1e-5)
 
 
 def test_plain_form_is_answered_with_the_same_numbers(endpoint: Served, expected: np.ndarray) -> None:
@@ -214,7 +214,7 @@ def test_plain_form_is_answered_with_the_same_numbers(endpoint: Served, expected
         answer = endpoint.ask("/predict", {"rows": rows})
         assert (answer.status, answer.headers["model-version"]) == (200, "diabetes/1")
         numbers = [[row["predicted"]] for row in answer.json["predictions"]]
-        np.testing.assert_allclose(numbers, expected, rtol=1e-6)
+        np.testing.assert_allclose(numbers, expected, rtol=1e-5)
     assert endpoint.ask("/explain", {"rows": ROWS[:1]}).status == 404
 
 
@@ -222,10 +222,10 @@ def test_row_alone_and_among_many_has_the_same_answer(endpoint: Served, place: P
     rows = np.random.default_rng(7).normal(0, 0.05, (1000, 10)).round(5).tolist()
     expected = predict(place, "1", rows)
     many = endpoint.ask("/invocations", {"inputs": rows}).json["predictions"]
-    np.testing.assert_allclose(many, expected, rtol=1e-6)
+    np.testing.assert_allclose(many, expected, rtol=1e-5)
     begun = [Begun(lambda row=row: endpoint.ask("/invocations", {"inputs": [row]})) for row in rows[:40]]
     alone = [one.result().json["predictions"][0] for one in begun]
-    np.testing.assert_allclose(alone, expected[:40], rtol=1e-6)
+    np.testing.assert_allclose(alone, expected[:40], rtol=1e-5)
 
 
 def test_mlflows_other_paths_answer(endpoint: Served) -> None:
@@ -240,7 +240,7 @@ def test_clients_of_mlflow_work(endpoint: Served, expected: np.ndarray) -> None:
     client = ScoringServerClient("127.0.0.1", endpoint.port)
     client.wait_server_ready(timeout=60, scoring_server_proc=endpoint.process)
     answered = client.invoke(pd.DataFrame(RECORDS)).get_predictions()
-    np.testing.assert_allclose(answered.to_numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(answered.to_numpy(), expected, rtol=1e-5)
 
 
 def test_moved_alias_is_followed_without_a_request_that_fails(
@@ -266,7 +266,7 @@ def test_moved_alias_is_followed_without_a_request_that_fails(
         thread.join()
     assert {answer.status for answer in found} == {200}
     for answer in found:
-        np.testing.assert_allclose(answer.json["predictions"], expected[answer.headers["model-version"]], rtol=1e-6)
+        np.testing.assert_allclose(answer.json["predictions"], expected[answer.headers["model-version"]], rtol=1e-5)
 
 
 def test_version_that_brings_code_is_refused_and_the_former_stays(

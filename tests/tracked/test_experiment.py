@@ -372,6 +372,7 @@ def test_find_source_files_of_a_script_has_it_and_files_imported_beside_it(monke
 # --- what an epoch reports --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reports", "declares", "message"),
     [
@@ -450,6 +451,7 @@ def weights(run: Run) -> list[bytes]:
     return [np.asarray(variable).tobytes() for variable in stored.weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", [Tiny(), InBatches()], ids=["arrays", "a function"])
 def test_resume_at_any_check_gives_the_bits_of_the_uninterrupted_training(store: str, experiment: Tiny) -> None:
     uninterrupted = fit(experiment, "--epochs=5")
@@ -488,6 +490,7 @@ def test_order_of_rows_depends_on_seed_and_epoch_alone(experiment: Tiny) -> None
     assert order(7, 2) == orders[1]
 
 
+@pytest.mark.slow
 def test_resume_with_another_network_is_refused_and_changes_nothing(store: str) -> None:
     whole = fit(Tiny(), "--epochs=4", "--model_name=whole")
     run = interrupt(Tiny(), CHECKS * 2 + 1, "--epochs=4")
@@ -514,6 +517,7 @@ def test_resume_with_another_network_is_refused_and_changes_nothing(store: str) 
     assert now(run).info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_resume_with_another_split_is_refused_and_changes_nothing(store: str) -> None:
     whole = fit(Tiny(), "--epochs=4", "--model_name=whole")
     run = interrupt(Tiny(), CHECKS * 2 + 1, "--epochs=4")
@@ -596,6 +600,7 @@ def list_unfinished(capsys: pytest.CaptureFixture[str], of: str, *arguments: str
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", NAMES)
 def test_resume_latest_in_a_shared_store_resumes_the_own_experiments_newest(both: dict[str, Run], own: str) -> None:
     theirs, kept = everything(both[other(own)]), files(both[other(own)])
@@ -653,6 +658,7 @@ def test_resume_of_the_other_experiments_run_is_refused_by_name(
     assert_nothing_is_registered()
 
 
+@pytest.mark.slow
 def test_resume_of_an_untagged_run_is_allowed_to_the_first_experiment_only(
     both: dict[str, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

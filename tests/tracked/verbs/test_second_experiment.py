@@ -84,6 +84,7 @@ def model(version: int, name: str = NAME) -> str:
 # One experiment beside the first, from its evaluation to a rollback.
 
 
+@pytest.mark.slow
 def test_evaluate_of_a_regression_logs_its_own_figures(capsys: pytest.CaptureFixture[str]) -> None:
     run("evaluate", model(1), "--baseline=false")
     (found,) = runs("evaluate")
@@ -121,6 +122,7 @@ def test_evaluate_of_a_regression_logs_its_own_figures(capsys: pytest.CaptureFix
     assert summary in version.description
 
 
+@pytest.mark.slow
 def test_promote_of_regressions_decides_by_their_absolute_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("promote", model(3)) == 0
     assert "Promoted: diabetes version 3 is the first champion." in capsys.readouterr().out
@@ -164,6 +166,7 @@ def test_promote_of_regressions_decides_by_their_absolute_error(capsys: pytest.C
         run("rollback")
 
 
+@pytest.mark.slow
 def test_promote_with_seen_patients_leaves_them_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -357,6 +360,7 @@ def forget_the_experiment(name: str, version: int) -> None:
     path.write_text(yaml.safe_dump(mlmodel))
 
 
+@pytest.mark.slow
 def test_version_without_an_experiments_tag_belongs_to_the_first_experiment(
     both: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -405,6 +409,7 @@ def test_untagged_run_of_a_verb_is_refused_by_the_second_experiment() -> None:
     run("replay", f"--run={untagged}", of=REVIEWS)
 
 
+@pytest.mark.slow
 def test_promote_with_the_other_experiments_evaluation_evaluates_again() -> None:
     """Even if the evaluation names the own training and rows."""
     run("evaluate", model(1))
@@ -463,6 +468,7 @@ def test_promote_with_an_evaluation_in_another_unit_evaluates_again(monkeypatch:
     assert len(again) == 2, "version 1 is evaluated anew"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_promote_with_either_evaluation_in_another_unit_evaluates_it_again(version: str) -> None:
     for number in ("1", "2"):
@@ -475,6 +481,7 @@ def test_promote_with_either_evaluation_in_another_unit_evaluates_it_again(versi
     assert losses == ["absolute error in points", "relative error in shares"]
 
 
+@pytest.mark.slow
 def test_inputs_that_one_experiments_training_forbids_are_logged_by_neither(both: Path) -> None:
     from tracked.runs import evaluations
 
