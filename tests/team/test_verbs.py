@@ -24,6 +24,7 @@ from helpers.verbs import Verb
 from imdb_conv1d.experiment import EXPERIMENT
 from tracked.console.signals import Signals
 from tracked.experiment import Experiment
+from tracked.training import run_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("Team")]
 SCRIPT = ROOT / "examples" / "diabetes" / "diabetes.py"
@@ -111,6 +112,7 @@ def test_killed_training_is_resumed_to_the_same_run(
         place = wait_until(lambda: next((path.parent for path in state.glob("*/epoch-2-*.npz")), None), process)
         process.kill()
         process.wait()
+    until(lambda: run_folder.find_holder(place) is None)  # the killed one is a client of the process that trains
     assert mlflow.get_run(place.name).info.status == "RUNNING"
     trainings.resume("--resume=latest")
     trainings.assert_same_run(mlflow.get_run(place.name))

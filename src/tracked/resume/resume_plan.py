@@ -221,6 +221,8 @@ def _find_latest(owner: Experiment, command: TrainCommand) -> MlflowRun:
     error = f"resume: no resumable run in experiment {experiment.name}; start one without --resume"
     if resumable:
         error += f", or restore the code, packages and machine of run {resumable[0].id} and resume that"
+    if held := [training for training in trainings if training.holder and not training.obstacle]:
+        error += f", or wait for run {held[0].id}, which is held by {held[0].holder}, or end that process"
     raise UserError(error)
 
 

@@ -182,6 +182,13 @@ def test_resume_of_a_held_training_is_refused_with_its_holder(
     assert_same_run(run, straight)
 
 
+def test_resume_latest_tells_who_holds_the_only_unfinished_training(store: str, noisy: Path) -> None:
+    run = break_off(noisy, 1)
+    words = rf"^resume: no resumable run in experiment Default; .* run {run.info.run_id}, which is held by process "
+    with holding(run) as other, pytest.raises(UserError, match=rf"{words}{other.pid} on host .*, or end that process$"):
+        resume("--resume=latest")
+
+
 @pytest.mark.slow
 def test_resume_of_a_finished_run_is_refused(store: str, noisy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run_train(f"--data={noisy}", "--epochs=1")
