@@ -10,7 +10,7 @@ ifeq ($(filter test,$(MAKECMDGOALS)) $(origin EXTRAS),test command line)
 $(error EXTRAS: '$(EXTRAS)' is not allowed with make test; allowed: with make test-all)
 endif
 
-.PHONY: help train resume unfinished evaluate serve ui team team-stop test test-all lint faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop check test test-all lint unit quick faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -42,11 +42,14 @@ team: $(TEAM)/ready ## start a team's server to try: MLflow with users on Postgr
 team-stop: $(VENV)/ready ## end it and remove its runs
 	@$(RUN) tools/team.py stop
 
-test: $(VENV)/ready-dev lint ## lint, run the tests that are not slow, eight minutes; SYSTEM=install: root installs Chromium for one of them
+check: $(VENV)/ready-dev ## before every commit, in a minute and a half: lint, run the unit tests
+	@$(MAKE) -s -j2 lint unit
+
+test: $(VENV)/ready-dev ## lint, run the tests that are not slow, in eight minutes; SYSTEM=install: root installs Chromium for one of them
 ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 endif
-	@EXTRAS= $(PYTEST) -m "not slow"
+	@$(MAKE) -s -j2 lint quick
 
 test-all: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) $(if $(filter team,$(EXTRAS)),$(TEAM)/ready) lint ## lint, run all tests, with Ray, Spark and a team's server, an hour; SYSTEM=install: root installs Chromium, PostgreSQL and Java for them; EXTRAS="wheel team": of these and the wheel only some
 ifeq ($(SYSTEM),install)
@@ -54,13 +57,20 @@ ifeq ($(SYSTEM),install)
 	@sh tools/postgresql.sh
 	@$(if $(filter spark,$(EXTRAS)),sh tools/java.sh)
 endif
-	@EXTRAS="$(EXTRAS)" $(PYTEST)
+	@EXTRAS="$(EXTRAS)" EXAMPLES=$(or $(EXAMPLES),all) $(PYTEST)
 
-lint: $(VENV)/ready-dev ## check style, types and import contracts
+lint: $(VENV)/ready-dev ## check style, types, import contracts and the lines of code
 	@$(VENV)/bin/ruff check src examples tests tools bench notebooks
 	@$(VENV)/bin/ruff format --check src examples tests tools bench notebooks
 	@$(VENV)/bin/mypy
 	@cd src && ../$(VENV)/bin/lint-imports ../pyproject.toml
+	@$(RUN) tools/size.py
+
+unit: $(VENV)/ready-dev
+	@$(RUN) -m pytest -n 2 -q -m "unit and not slow" --timeout 60
+
+quick: $(VENV)/ready-dev
+	@EXTRAS= $(PYTEST) -m "not slow" --timeout 60
 
 faults: $(VENV)/ready-dev ## kill and resume trainings 300 times, and compare them: half an hour
 	@$(RUN) tools/faults.py --table bench/out/faults.md

@@ -2,15 +2,19 @@
 
 import gc
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
-from helpers import system
+pytest.register_assert_rewrite("helpers")  # before the first of them is imported
+
+from helpers import system, units
 from helpers.reviews import TINY, make_noisy_reviews, make_reviews
 from helpers.shared import make_once
 from helpers.stores import copied_store
@@ -24,6 +28,37 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ |= {"IMDB_CONV1D_CACHE_GB": "0", "DIABETES_CACHE_GB": "0"}  # not the user's own cache
 # As in a training: TensorFlow may begin its work in another test, and the bits of plain layers depend on the number.
 os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+for name, examples in {"quick": 20, "all": 100, "long": 500}.items():
+    # Derandomized: what a commit's tests say is a function of the commit.
+    hypothesis.settings.register_profile(name, max_examples=examples, deadline=None, derandomize=name != "long")
+hypothesis.settings.load_profile(os.environ.get("EXAMPLES", "quick"))
+guard = units.Guard()
+MEMORY = Path("/dev/shm")  # a tmpfs, where stores commit without waiting for a disk
+if (
+    os.access(MEMORY, os.W_OK)
+    and shutil.disk_usage(MEMORY).free > 8e9
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # tests write scripts
+):
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where unit tests alone are asked for, other files are not imported, and nobody imports what these may not."""
+    guard.is_on = config.option.markexpr.startswith("unit")
+    if not guard.is_on:
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return None if any(file.suffix == ".py" and units.is_unit(file) for file in files) else True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Hold a unit test to its mark."""
+    before, guard.is_on = guard.is_on, guard.is_on or units.is_unit(item.path)
+    try:
+        return (yield)
+    finally:
+        guard.is_on = before
 
 
 def pytest_report_header() -> list[str]:

@@ -5,6 +5,8 @@ import pytest
 
 import quick
 
+pytestmark = pytest.mark.unit
+
 
 def test_interval_of_ratios_is_students_of_their_logarithms() -> None:
     found = quick.find_interval([1.0, 1.1, 1.21])

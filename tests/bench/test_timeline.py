@@ -9,6 +9,8 @@ import commands
 import timeline
 from timeline import Timeline
 
+pytestmark = pytest.mark.unit
+
 OURS = [
     (1.0, "data: reviews"),
     (2.0, "run 2cc9ac2f224a49588b285b04a830bd9a 'seed=7'"),

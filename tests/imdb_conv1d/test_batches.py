@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import SRC
@@ -72,7 +72,6 @@ def same(ours: list[Batch], theirs: list[Batch]) -> bool:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
 @given(
     rows=st.integers(1, 300),
     batch_size=st.integers(1, 50),
@@ -158,7 +157,6 @@ def test_class_weights_weigh_each_row_by_its_label() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
 @given(rows=st.integers(1, 300), batch_size=st.integers(1, 50), number=st.integers(1, 10**6))
 def test_training_batches_have_every_row_once_with_its_label(rows: int, batch_size: int, number: int) -> None:
     batches = epoch(number, rows, batch_size)
@@ -174,7 +172,6 @@ def test_training_batches_have_every_row_once_with_its_label(rows: int, batch_si
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
 @given(batch_size=st.integers(1, 20), kernel_size=st.integers(1, 9), number=st.integers(1, 100))
 def test_cut_batch_keeps_padding_for_the_kernel(batch_size: int, kernel_size: int, number: int) -> None:
     for ids, _ in epoch(number, 103, batch_size, kernel_size=kernel_size):

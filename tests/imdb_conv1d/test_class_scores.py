@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
@@ -39,7 +39,6 @@ PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, ma
 
 
 @given(PAIRS)
-@settings(max_examples=25, deadline=None)
 def test_scores_of_classes_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     true, predicted = map(list, zip(*pairs, strict=True))
     table = compute_class_table(outcomes_of(true, predicted))
@@ -70,7 +69,6 @@ def test_intervals_of_a_class_are_exact() -> None:
 
 
 @given(PAIRS)
-@settings(max_examples=25, deadline=None)
 def test_intervals_hold_their_score(pairs: list[tuple[int, int]]) -> None:
     true, predicted = map(list, zip(*pairs, strict=True))
     table = compute_class_table(outcomes_of(true, predicted))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.reviews import index_of, make_reviews, read_part
@@ -69,13 +69,11 @@ def expected_parts(table: pd.DataFrame, validation_split: float) -> pd.Series:
 
 
 @given(st.one_of(ROWS, MANY), st.floats(0.05, 0.95))
-@settings(max_examples=60, deadline=None)
 def test_assign_parts_equals_the_rules_of_the_first_version(rows: pd.DataFrame, validation_split: float) -> None:
     assert parts_of(rows, validation_split).tolist() == expected_parts(rows, validation_split).tolist()
 
 
 @given(ROWS, st.floats(0.05, 0.95))
-@settings(max_examples=20, deadline=None)
 def test_assign_parts_puts_no_text_in_two_parts(rows: pd.DataFrame, validation_split: float) -> None:
     part = parts_of(rows, validation_split)
     for _, group in rows.assign(part=part).groupby("text"):
@@ -91,7 +89,6 @@ def test_assign_parts_puts_no_text_in_two_parts(rows: pd.DataFrame, validation_s
 
 
 @given(st.one_of(ROWS, MANY), st.randoms(use_true_random=False))
-@settings(max_examples=20, deadline=None)
 def test_assign_parts_of_reordered_rows_gives_the_same_parts(rows: pd.DataFrame, chance: random.Random) -> None:
     mixed = rows.sample(frac=1, random_state=chance.randrange(2**31)).reset_index(drop=True)
     columns = ["text", "label", "split", "part"]

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d.explainer import Weights, compute_effects
@@ -82,7 +82,6 @@ def test_effects_equal_brute_force_for_short_full_and_cut_texts(kernel_size: int
         assert_equals_brute_force(make_weights(kernel_size, outputs, seed), pad(ids, 12))
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     ids=st.lists(st.integers(0, 4), min_size=5, max_size=12),  # few words: windows occur several times
     kernel_size=st.integers(1, 5),

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras.src import backend
 
@@ -65,7 +65,6 @@ def close(ours: Arrays, theirs: Arrays) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
 @given(
     batch=st.integers(1, 5),
     length=st.integers(1, 12),
@@ -99,7 +98,6 @@ def test_fused_layers_on_distinct_words_equal_the_plain_ones(
         close(fast, plain)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     batch=st.integers(1, 5),
     length=st.integers(1, 12),
@@ -139,7 +137,6 @@ def test_fused_layers_on_repeated_words_have_the_plain_weights_gradients(words: 
     assert (words == 15) or not np.allclose(fast[3], plain[3])  # ties exist
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     batch=st.integers(1, 4),
     windows=st.integers(1, 40),
@@ -178,7 +175,6 @@ def test_what_is_not_finite_is_not_passed_over(where: str, value: float, trainin
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
 @given(
     batch=st.integers(1, 9),
     length=st.integers(3, 12),
@@ -236,7 +232,6 @@ def test_gradient_of_a_negative_maximum_is_zero() -> None:
     assert not any(gradient.any() for gradient in gradients)
 
 
-@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), steps=st.integers(1, 5), rate=st.sampled_from([1e-4, 1e-3, 1.0]))
 def test_fused_adam_makes_kerass_steps(seed: int, steps: int, rate: float) -> None:
     """For a dense gradient, and for one by rows with repeated and missing words."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.gated import build_network, fit_ngrams, make_parameters
@@ -98,7 +98,6 @@ def compute_with_gates_of(subject: Subject, ids: np.ndarray, values: np.ndarray,
     return np.mean(logits, axis=0)
 
 
-@settings(max_examples=40, deadline=None)
 @given(ids=st.lists(st.integers(2, 7), max_size=20), case=st.sampled_from(CASES))
 def test_effects_and_positions_add_up_to_the_logit_less_the_intercept(
     subjects: dict[tuple[int, int], Subject], ids: list[int], case: tuple[int, int]

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d import id_ngrams
@@ -47,7 +47,6 @@ def key_of(ngram: tuple[int, ...], size: int = SIZE) -> int:
     return code + sum(size**power for power in range(1, len(ngram)))
 
 
-@settings(max_examples=100, deadline=None)
 @given(texts=texts_of_ids, longest=st.integers(1, 4), data=st.data())
 def test_numbers_are_those_of_each_ngrams_first_occurrence(
     texts: list[list[int]], longest: int, data: st.DataObject
@@ -67,7 +66,6 @@ def test_numbers_are_those_of_each_ngrams_first_occurrence(
     assert found.tolist() == [[places.get(key, NONE) for key in place] for place in expected]
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     texts=texts_of_ids, longest=st.integers(1, 4), least=st.integers(1, 3), limit=st.integers(1, 12),
     places=st.integers(1, 30),
@@ -88,7 +86,6 @@ def test_choice_is_the_most_frequent_by_texts_and_of_equal_ones_the_least_keys(
     assert found.tolist() == sorted(key for _, key in ordered[:limit])
 
 
-@settings(max_examples=50, deadline=None)
 @given(texts=texts_of_ids, places=st.integers(1, 30))
 def test_pieces_have_all_rows_in_order_and_no_more_places_than_one_text_beyond(
     texts: list[list[int]], places: int

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.shown_progress import record_progress
@@ -57,7 +57,6 @@ WORDS = st.sampled_from(
 TEXTS = st.lists(st.lists(WORDS, max_size=9).map(" ".join), min_size=2, max_size=12)
 
 
-@settings(max_examples=40, deadline=None)
 @given(TEXTS, st.integers(4, 12), st.integers(1, 9), st.sampled_from(["words", "characters"]), st.data())
 def test_encode_parts_equals_counting_and_padding_one_by_one(
     tmp_path_factory: pytest.TempPathFactory,
@@ -92,7 +91,6 @@ def test_encode_parts_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.Mo
     ]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 40))
 def test_choose_words_of_many_ties_equals_sorting_all(counts: list[int], size: int) -> None:
     names = [f"w{number * 7 % 31:02}" for number in range(len(counts))]

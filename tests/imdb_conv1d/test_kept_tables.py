@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d import networks, text_model, tokenizer
@@ -47,7 +47,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int, str
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
 @given(st.sampled_from(CASES), st.lists(st.lists(st.sampled_from(WORDS), max_size=2 * MAXLEN), max_size=5))
 def test_probabilities_of_any_texts_are_the_models(
     models: dict[tuple[int, int, str], tuple[Any, KeptTables]], case: tuple[int, int, str], texts: list[list[str]]

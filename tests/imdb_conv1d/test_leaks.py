@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d import leaks, words
@@ -49,7 +49,6 @@ def test_digest_words_with_maxlen_ignores_earlier_words() -> None:
     assert len(set(keys("a b c d", "b c d", maxlen=3))) == 1
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=8), st.sampled_from(["words", "characters"]))
 def test_digest_split_gives_the_keys_that_an_evaluation_computes(texts: list[str], tokens: str) -> None:
     """A training computes keys from the words of the original texts, an evaluation from normalized texts."""

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
@@ -50,7 +50,6 @@ def test_accuracy_interval_with_copies_is_not_narrower() -> None:
 
 
 @given(st.integers(0, 30), st.integers(1, 30))
-@settings(max_examples=30, deadline=None)
 def test_accuracy_interval_without_copies_is_scipys(right: int, wrong: int) -> None:
     found = compute_scores([1] * right + [1] * wrong + [0], [0.9] * right + [0.1] * wrong + [0.1])
     expected = binomtest(right + 1, right + wrong + 1).proportion_ci(0.95, method="wilson")
@@ -71,7 +70,6 @@ def test_compute_scores_of_one_label_is_refused() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=50))
-@settings(max_examples=100, deadline=None)
 def test_compute_calibration_counts_every_review_once(rows: list[tuple[int, float]]) -> None:
     labels, probabilities = map(np.array, zip(*rows, strict=True))
     bins = compute_calibration(labels, probabilities)
@@ -84,7 +82,6 @@ def test_compute_calibration_counts_every_review_once(rows: list[tuple[int, floa
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=2, max_size=30))
-@settings(max_examples=50, deadline=None)
 def test_compute_log_losses_have_scikit_learns_mean(rows: list[tuple[bool, float]]) -> None:
     labels, probabilities = [int(label) for label, _ in rows], [value for _, value in rows]
     expected = log_loss(labels, probabilities, labels=[0, 1])

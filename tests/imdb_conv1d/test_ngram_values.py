@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d import id_ngrams
@@ -88,7 +88,6 @@ def test_values_are_those_of_each_texts_model_and_of_the_lookup(outputs: int, tm
                 np.testing.assert_allclose(from_lookup, row_values, rtol=1e-6, atol=0)
 
 
-@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), padding=st.integers(0, 5), outputs=st.sampled_from([1, 2]))
 def test_padding_in_front_changes_no_value(seed: int, padding: int, outputs: int) -> None:
     part = make_texts(4, seed=seed)

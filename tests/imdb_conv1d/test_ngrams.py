@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d import ngrams, words
@@ -39,7 +39,6 @@ def test_columns_of_many_words_rarely_collide() -> None:
 
 
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=6), st.sampled_from(["words", "characters"]))
-@settings(max_examples=150, deadline=None)
 def test_any_texts_are_counted_each_by_itself(texts: list[str], tokens: str) -> None:
     together = ngrams.count_ngrams(texts, tokens)
     together.check_format()

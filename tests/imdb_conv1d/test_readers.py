@@ -27,7 +27,7 @@ from tracked.experiment import PARTS
 from tracked.tables import streams
 
 REFUSAL = re.compile("data: .+; allowed: .+")  # one line, as a dot is no line break
-FUZZ = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def read(path: Path, layout: Layout | None = None) -> list[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d import tokenizer
@@ -50,7 +50,6 @@ def test_spans_of_single_characters_are_found() -> None:
     assert find_spans("很好! OK", ["很", "好", "ok"]) == [(0, 1), (1, 2), (4, 6)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_spans_of_any_text_are_its_words_in_order_or_none(text: str) -> None:
     words = split(text)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d import networks
@@ -25,7 +25,6 @@ def build(kernel_size: int, maxlen: int = 9, seed: int = 0) -> keras.Model:
 NETWORKS = {width: build(width) for width in (1, 2, 3, 9)}
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from(sorted(NETWORKS)),
     st.lists(st.lists(st.integers(1, 11), min_size=1, max_size=9), min_size=1, max_size=6),

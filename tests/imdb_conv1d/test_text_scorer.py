@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.reviews import make_reviews, read_part
@@ -271,7 +271,6 @@ def test_training_whose_data_have_changed_is_not_observed(of_reviews: tuple[Text
         EXPERIMENT.observe_training(scorer, trained_on)
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.text(st.sampled_from("good bad film été it's x!<>/br"), max_size=60), max_size=8))
 def test_ids_of_any_texts_are_those_of_the_tokenizer(texts: list[str]) -> None:
     for maxlen in (1, 3, 6):

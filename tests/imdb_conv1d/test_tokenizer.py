@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imdb_conv1d import tokenizer
@@ -48,7 +48,6 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(st.one_of(st.text(), st.lists(PIECES).map("".join), st.binary()), min_size=1, max_size=5))
-@settings(max_examples=300, deadline=None)
 def test_tokenize_of_a_nul_treats_it_as_a_blank(
     texts: list[str | bytes],
 ) -> None:
@@ -80,7 +79,6 @@ IDS = {"good": 3, "bad": 4, "é": 5}
     st.lists(st.lists(st.sampled_from(["good", "bad", "é", "other"]), max_size=12), min_size=1, max_size=5),
     st.integers(1, 10),
 )
-@settings(max_examples=60, deadline=None)
 def test_to_ids_of_reviews_equals_pad_sequences(
     table: tf.lookup.StaticHashTable, reviews: list[list[str]], maxlen: int
 ) -> None:

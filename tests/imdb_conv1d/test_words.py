@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers import SRC, warm
@@ -30,7 +30,6 @@ def split_in_tensorflow(texts: list[str], tokens: str) -> list[list[str]]:
     return [[word.decode() for word in text] for text in split]
 
 
-@settings(max_examples=300, deadline=None)
 @given(TEXTS, st.sampled_from(["words", "characters"]))
 @example(["<br<br />/>", "<br\0/>", "<bR\v>", "aΣ<br>a", "Σ\0Α ΑΣ\0Α", ""], "words")
 def test_split_words_of_any_text_equals_tensorflows(texts: list[str], tokens: str) -> None:

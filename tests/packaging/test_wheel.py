@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 import tracked
 from helpers import EXAMPLE, ROOT, SRC
 
+pytestmark = pytest.mark.unit
+
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DECLARED = [Requirement(text) for text in PYPROJECT["project"]["dependencies"]]
 PINNED = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))

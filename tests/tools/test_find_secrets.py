@@ -19,6 +19,8 @@ from matplotlib.figure import Figure
 
 from find_secrets import Search, Watch, main
 
+pytestmark = pytest.mark.unit
+
 SECRET = "tr0ub4dor&/3=ü"
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from helpers import ROOT, system
 
+pytestmark = pytest.mark.unit
+
 
 def commands(*arguments: str, target: str = "test") -> str:
     """What make would run."""

@@ -7,6 +7,8 @@ import pytest
 from imdb_conv1d.experiment import TERMS
 from tracked.experiment import Terms
 
+pytestmark = pytest.mark.unit
+
 
 def test_terms_derive_plural_article_and_keys() -> None:
     assert (TERMS.rows, TERMS.a_row, TERMS.loss_key, TERMS.correct_key) == (

@@ -6,6 +6,8 @@ import pytest
 from tracked.analysis.baseline_verdict import Outcome, decide
 from tracked.experiment import Terms
 
+pytestmark = pytest.mark.unit
+
 TEXTS = Terms("review", "log loss", "nats", max_loss=6.9, correct="accuracy")
 POINTS = Terms("patient", "absolute error", "points", max_loss=200)
 NAMES = {"often": "the most frequent class", "linear": "the linear model"}

@@ -9,6 +9,8 @@ from scipy.stats import ttest_rel
 
 from tracked.analysis.choice_interval import compute_half_widths
 
+pytestmark = pytest.mark.unit
+
 SAMPLES = 6000  # the standard error of a share of 0.95 is 0.003
 
 

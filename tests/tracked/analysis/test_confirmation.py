@@ -5,11 +5,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracked.analysis.confirmation import Candidate, Confirmation, choose_seeds, confirm
 from tracked.analysis.trials import Direction
+
+pytestmark = pytest.mark.unit
 
 SEEDS = [11, 12, 13]
 MAX_SEED = 2**32 - 1
@@ -111,7 +113,6 @@ def test_confirm_without_a_value_is_refused(
         confirm(candidates, defaults, seeds, "min")
 
 
-@settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=3), VALUES, st.floats(-50, 50))
 def test_confirm_keeps_its_rules_on_any_values(
     values: list[dict[int, float | None]], defaults: dict[int, float | None], searched: float
@@ -169,7 +170,6 @@ def test_confirm_without_a_better_candidate_rarely_calls_a_lead_confirmed() -> N
     assert np.mean(optimism) == pytest.approx(1.47, abs=0.05)  # the mean of the best three of 20 normal values
 
 
-@settings(deadline=None)
 @given(st.integers(0, MAX_SEED), st.integers(0, 25), st.integers(0, 5))
 @example(seed=7, count=3, more=2)
 def test_choose_seeds_gives_distinct_new_seeds_and_extends_them(seed: int, count: int, more: int) -> None:

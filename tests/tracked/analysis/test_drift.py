@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
 from tracked.analysis import drift
 from tracked.analysis.intervals import bound_difference
 from tracked.analysis.observations import CLASSES, UP_TO, count_classes, count_values
+
+pytestmark = pytest.mark.unit
 
 EDGES = (8, 16, 32, 64, 128, 256, 512)
 COUNTS = st.lists(st.integers(0, 3000), min_size=4, max_size=4)
@@ -75,7 +77,6 @@ def test_interval_misses_the_difference_as_seldom_as_said(
     assert missed.sum() <= binom.ppf(0.999, samples, error)
 
 
-@settings(deadline=None)
 @given(COUNTS, COUNTS, st.sampled_from([by_edges, by_class]))
 def test_shifts_of_any_counts_are_shares_within_their_intervals(first: list[int], second: list[int], name: Any) -> None:
     seen, back = drift.compare(name(first), name(second)), drift.compare(name(second), name(first))
@@ -91,7 +92,6 @@ def test_shifts_of_any_counts_are_shares_within_their_intervals(first: list[int]
     assert len(seen.to_table()) == len(seen.shifts)
 
 
-@settings(deadline=None)
 @given(COUNTS, COUNTS)
 def test_copies_of_all_rows_narrow_the_intervals(first: list[int], second: list[int]) -> None:
     few = drift.compare(by_edges(first), by_edges(second))

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.keras_rules import VALUES, Mode, keras_checkpoint, keras_stop
@@ -22,7 +22,6 @@ RULES = st.builds(
 @example(Rule("min", 2, 0.0), [0.5, math.nan, 0.4, math.nan, math.nan])
 @example(Rule("max", 1, 0.0), [-math.inf, math.inf, math.inf])
 @example(Rule("min", 3, 0.25), [1.0, 0.75, 0.5, 0.25, 0.0])
-@settings(max_examples=300, deadline=None)
 def test_follow_of_any_values_stops_where_keras_stops(rule: Rule, values: list[float]) -> None:
     epoch, best_epoch, best, wait, stopped = keras_stop(rule, values)
     states = follow(rule, values)
@@ -35,7 +34,6 @@ def test_follow_of_any_values_stops_where_keras_stops(rule: Rule, values: list[f
 
 
 @given(st.sampled_from(["min", "max"]), st.lists(VALUES, min_size=1, max_size=30))
-@settings(max_examples=100, deadline=None)
 def test_best_epoch_without_min_delta_is_keras_checkpoints(mode: Mode, values: list[float]) -> None:
     never = Rule(mode, patience=len(values) + 1)
     assert follow(never, values)[-1].best_epoch == keras_checkpoint(mode, values)

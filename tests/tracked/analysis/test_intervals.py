@@ -11,6 +11,8 @@ from scipy.stats import bootstrap, ttest_1samp
 
 from tracked.analysis.intervals import MIN_DISTINCT, MIN_VALUES, average_by_key, compute_interval
 
+pytestmark = pytest.mark.unit
+
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from tracked.analysis.observations import CLASSES, LISTED, UP_TO, Counts, count_classes, count_values
 
+pytestmark = pytest.mark.unit
+
 EDGES = (0.0, 0.025, 1.0, 20.0)
 
 

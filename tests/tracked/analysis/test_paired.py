@@ -14,6 +14,8 @@ from imdb_conv1d.metrics import compute_log_losses
 from tracked.analysis.paired import PairedComparison, compare_losses
 from tracked.experiment import Terms
 
+pytestmark = pytest.mark.unit
+
 
 def predictions(rows: int, first: float, second: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels and the probabilities of two independent classifiers, right in these shares of the rows."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from helpers.keras_rules import VALUES, keras_plateau
@@ -32,7 +32,6 @@ RATES = st.one_of(st.sampled_from([0.1, 0.001, 1e-30]), st.floats(1e-6, 10))
 @example(PlateauRule("min", 1, 0.1, min_rate=0.005), 0.01, [0.5, 0.5, 0.5, 0.5, 0.4])
 @example(PlateauRule("min", 1, 0.1, min_rate=0.1), 0.1, [0.5, 0.5, 0.5])
 @example(PlateauRule("min", 3, 0.1, min_delta=0.25), 0.01, [1.0, 0.75, 0.5, 0.25, 0.0])
-@settings(max_examples=300, deadline=None)
 def test_follow_of_any_values_cuts_where_and_as_keras_cuts(rule: PlateauRule, rate: float, values: list[float]) -> None:
     expected = keras_plateau(rule, rate, values)
     states = follow(rule, rate, values)
@@ -48,7 +47,6 @@ def test_follow_of_any_values_cuts_where_and_as_keras_cuts(rule: PlateauRule, ra
     st.sampled_from(["min", "max"]), st.integers(0, 6), MIN_DELTAS, st.integers(0, 3),
     st.lists(VALUES, min_size=1, max_size=30),
 )  # fmt: skip
-@settings(max_examples=200, deadline=None)
 def test_first_cut_of_any_values_comes_where_early_stopping_would_stop(
     mode: str, patience: int, min_delta: float, cooldown: int, values: list[float]
 ) -> None:

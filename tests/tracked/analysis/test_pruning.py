@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracked.analysis.pruning import (
@@ -16,6 +16,8 @@ from tracked.analysis.pruning import (
     decide,
     is_rung,
 )
+
+pytestmark = pytest.mark.unit
 
 MINIMUM = {"median": MEDIAN_OTHERS, "asha": ASHA_OTHERS}
 ANY = st.floats(width=32)  # with NaN and infinities
@@ -30,7 +32,6 @@ def best(curve: list[float], direction: str, epoch: int) -> float:
     return min(finite, default=math.inf)
 
 
-@settings(deadline=None)
 @given(RULE, CURVE, CURVES, DIRECTION)
 def test_the_best_so_far_of_all_is_never_given_up(
     rule: PruningRule, values: list[float], others: list[list[float]], direction: Any
@@ -42,7 +43,6 @@ def test_the_best_so_far_of_all_is_never_given_up(
     assert decide(rule, values, others, direction) == ""
 
 
-@settings(deadline=None)
 @given(RULE, CURVE, CURVES, DIRECTION)
 def test_median_gives_up_what_more_than_half_beat_and_asha_what_the_better_half_beats(
     rule: PruningRule, values: list[float], others: list[list[float]], direction: Any
@@ -59,7 +59,6 @@ def test_median_gives_up_what_more_than_half_beat_and_asha_what_the_better_half_
     assert bool(decide(rule, values, others, direction)) == expected
 
 
-@settings(deadline=None)
 @given(RULE, CURVE, CURVES, DIRECTION)
 def test_a_decision_needs_enough_others(
     rule: PruningRule, values: list[float], others: list[list[float]], direction: Any
@@ -67,7 +66,6 @@ def test_a_decision_needs_enough_others(
     assert decide(rule, values, others[: MINIMUM[rule] - 1], direction) == ""
 
 
-@settings(deadline=None)
 @given(RULE, CURVE, CURVES, DIRECTION)
 def test_a_decision_depends_on_the_first_epochs_alone(
     rule: PruningRule, values: list[float], others: list[list[float]], direction: Any
@@ -76,7 +74,6 @@ def test_a_decision_depends_on_the_first_epochs_alone(
     assert decide(rule, values, others, direction) == before
 
 
-@settings(deadline=None)
 @given(RULE, CURVE, CURVES, DIRECTION, st.randoms())
 def test_the_order_of_the_others_does_not_matter(
     rule: PruningRule, values: list[float], others: list[list[float]], direction: Any, random: Any
@@ -86,7 +83,6 @@ def test_the_order_of_the_others_does_not_matter(
     assert decide(rule, values, shuffled, direction) == before
 
 
-@settings(deadline=None)
 @given(RULE, CURVE, CURVES)
 def test_a_metric_that_grows_is_decided_as_its_negative(
     rule: PruningRule, values: list[float], others: list[list[float]]

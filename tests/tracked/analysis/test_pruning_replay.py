@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracked.analysis.intervals import bound_share
@@ -12,6 +12,8 @@ from tracked.analysis.pruning import RULES, PruningRule, decide
 from tracked.analysis.pruning_estimate import NEEDED, estimate, estimate_rules
 from tracked.analysis.pruning_replay import Curves, judge, replay_trials, run_searches
 from tracked.analysis.rule_replay import History
+
+pytestmark = pytest.mark.unit
 
 VALUE = st.one_of(st.floats(width=32), st.sampled_from([0.0, 0.1, 0.2, 0.3]))
 HISTORIES = st.lists(st.lists(VALUE, min_size=1, max_size=9), min_size=1, max_size=14)
@@ -31,7 +33,6 @@ def search(histories: list[list[float]], rule: PruningRule, direction: Any) -> l
     return [len(values) for values in known]
 
 
-@settings(deadline=None)
 @given(HISTORIES, st.sampled_from(RULES), st.sampled_from(["min", "max"]))
 def test_searches_at_once_equal_decisions_epoch_by_epoch(
     values: list[list[float]], rule: PruningRule, mode: Any
@@ -90,7 +91,6 @@ def test_estimate_repeats_to_the_bit_and_equal_histories_show_no_loss() -> None:
     assert found.saved_high == found.lost_high == pytest.approx(1 - 0.025 ** (1 / 3))
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1), st.integers(1, 1000))
 def test_bound_of_a_share_holds_it_and_narrows_with_more_groups(mean: float, groups: int) -> None:
     low, high = bound_share(mean, groups)

@@ -3,10 +3,12 @@ import random
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracked.analysis.rate_range import DIVERGED, NOT_FINITE, RateRange, Suggestion, spread_rates, suggest
+
+pytestmark = pytest.mark.unit
 
 RATES = spread_rates(1e-6, 10.0, 500)
 
@@ -30,7 +32,6 @@ def valley(rates: list[float], best: float, scale: float = 1.0, noise: float = 0
     ]
 
 
-@settings(deadline=None)
 @given(lowest=st.floats(1e-30, 1e29), factor=st.floats(1.001, 1e20, exclude_min=True), steps=st.integers(50, 300))
 def test_rates_grow_by_one_factor_from_the_lowest_to_the_highest(lowest: float, factor: float, steps: int) -> None:
     rates = spread_rates(lowest, lowest * factor, steps)
@@ -52,7 +53,6 @@ def test_suggestion_of_a_known_valley_is_a_tenth_of_its_least_in_two_digits() ->
     assert found.reason.startswith(expected)
 
 
-@settings(deadline=None)
 @given(best=st.floats(1e-4, 1e-1), scale=st.floats(1e-3, 1e6), noise=st.floats(0, 0.05))
 def test_suggestion_depends_on_the_place_of_the_valley_not_on_the_losss_unit(
     best: float, scale: float, noise: float
@@ -62,7 +62,6 @@ def test_suggestion_depends_on_the_place_of_the_valley_not_on_the_losss_unit(
     assert best / 3 < rate < best * 3
 
 
-@settings(deadline=None)
 @example([0.0] * 15 + [-1.4e154])  # whose square is not a finite number
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=120))
 def test_any_losses_give_a_rate_of_the_range_or_a_reason(losses: list[float]) -> None:
@@ -78,7 +77,6 @@ def test_any_losses_give_a_rate_of_the_range_or_a_reason(losses: list[float]) ->
         assert 0 < found.rate <= 1.0
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), level=st.sampled_from([-1, 0, 0.3, 3]), noise=st.sampled_from([1e-3, 1, 10]))
 def test_losses_of_noise_alone_give_no_suggestion(seed: int, level: float, noise: float) -> None:
     chance = random.Random(seed)

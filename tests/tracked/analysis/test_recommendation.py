@@ -5,13 +5,15 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 import recommendation
 from tracked.analysis.recommendation import SHARE, Recommendation, pool_rules, recommend
 from tracked.analysis.rule_replay import History, drop_repeats, replay
+
+pytestmark = pytest.mark.unit
 
 ENOUGH = 29  # 0.9 ** 29 is below 0.05
 
@@ -151,7 +153,6 @@ def test_recommend_with_equal_patiences_gives_the_min_delta_that_stops_earliest(
     assert (found.patience, found.min_delta) == (5, 0.15)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=60), st.sampled_from([0.001, 0.2]))
 def test_recommend_of_any_gaps_gives_the_shortest_patience_that_a_binomial_test_shows(
     gaps: list[int], tolerance: float

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.keras_rules import VALUES, Mode, keras_checkpoint, keras_stop
@@ -27,7 +27,6 @@ def row(table: pd.DataFrame, patience: int, min_delta: float = 0.0, run_id: str 
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.lists(VALUES, min_size=1, max_size=25), min_size=1, max_size=4),
     st.lists(st.integers(0, 8), min_size=1, max_size=4, unique=True),
@@ -138,7 +137,6 @@ def test_replay_of_both_modes_follows_each_historys_mode() -> None:
     assert row(table, 1, run_id="b")["best_epoch"] == 3
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.lists(VALUES, min_size=1, max_size=20), min_size=1, max_size=4), st.sampled_from([None, 0.0, 0.25]))
 def test_waited_is_the_longest_patience_that_a_history_answers(
     several: list[list[float]], min_delta: float | None

@@ -8,6 +8,8 @@ import pytest
 from tracked.console import cores
 from tracked.console.cores import map_in_threads
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 40])
 @pytest.mark.parametrize("available", [1, 2, 16])

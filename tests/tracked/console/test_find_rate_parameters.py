@@ -8,6 +8,8 @@ from tracked.console.rate_parameters import RateParameters
 from tracked.console.train_parameters import TrainParameters, make_train_parameters
 from tracked.experiment import Experiment, Metric
 
+pytestmark = pytest.mark.unit
+
 
 def test_parameters_are_the_range_and_those_that_data_and_network_are_made_with() -> None:
     assert list(make_find_rate_parameters(Diabetes()).model_fields) == [

@@ -14,6 +14,8 @@ from helpers import SRC
 from tracked.console import locks
 from tracked.console.errors import RunFailed
 
+pytestmark = pytest.mark.unit
+
 HOLD = (
     "import pathlib, sys; sys.path.insert(0, sys.argv[1]); from tracked.console import locks\n"
     "locks.SHARED = pathlib.Path(sys.argv[2])\n"

@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from tracked.console.metric_direction import HIGHER_IS_BETTER, LOWER_IS_BETTER, QUALIFIERS, infer_mode
 
+pytestmark = pytest.mark.unit
+
 LOWER = """
     loss val_loss brier_score val_brier_score brier_score_loss ece val_ece mce perplexity ppl wer cer ter mer der
     eer nll log_loss logloss mlogloss multi_logloss cross_entropy binary_crossentropy focal_crossentropy merror

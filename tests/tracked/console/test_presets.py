@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
@@ -55,7 +55,6 @@ def test_preset_sets_what_is_not_given(entry: Any) -> None:
     assert plain.as_logged() == plain.as_strings()
 
 
-@settings(deadline=None)
 @given(
     st.fixed_dictionaries({}, optional={
         "units": st.integers(1, 100), "patience": st.integers(0, 10**9), "epochs": st.integers(1, 10**9),

@@ -17,6 +17,8 @@ from helpers import SRC
 from tracked.console import progress
 from tracked.console.progress import track
 
+pytestmark = pytest.mark.unit
+
 
 class Clock:
     """A clock that stands still until it is moved."""

@@ -14,6 +14,8 @@ from tracked.console.space import grid_points
 from tracked.console.train_parameters import TrainParameters, make_train_parameters
 from tracked.experiment import Experiment, Metric
 
+pytestmark = pytest.mark.unit
+
 OWN = ["trials", "workers", "sampler", "space", "prune", "confirm", "keep", "executor", "address", "resume"]
 experiments = pytest.mark.parametrize("experiment", [EXPERIMENT, Diabetes()], ids=lambda one: one.name)
 

@@ -11,7 +11,7 @@ from typing import Annotated
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import ROOT, SRC
@@ -19,6 +19,8 @@ from tracked.console import lines, secrets
 from tracked.console.errors import RunFailed, UserError
 from tracked.console.parameters import Parameters, Text
 from tracked.console.secrets import hide, hide_in_addresses
+
+pytestmark = pytest.mark.unit
 
 PASSWORD = "tr0ub4dor&/3='ü"
 
@@ -168,7 +170,6 @@ def test_files_of_credentials_are_known_and_damaged_ones_ignored(home: Path, mon
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_text_and_no_password_raises(text: str, password: str) -> None:
     with pytest.MonkeyPatch.context() as patch:

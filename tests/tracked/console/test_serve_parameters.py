@@ -14,6 +14,8 @@ from tracked.console.signals import Signals
 from tracked.experiment import Experiment
 from tracked.verbs import serve
 
+pytestmark = pytest.mark.unit
+
 TOKEN = "0123456789abcdef"
 
 

@@ -2,7 +2,7 @@ import math
 from typing import Any, ClassVar, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from tracked.console.parameters import Finite, Switch, Text
 from tracked.console.rate_parameters import RateParameters
 from tracked.console.space import Space, grid_points, list_searchable, parse_space
 from tracked.console.train_parameters import make_train_parameters
+
+pytestmark = pytest.mark.unit
 
 IMDB = make_train_parameters(EXPERIMENT)
 
@@ -66,7 +68,6 @@ dimensions = st.fixed_dictionaries({}, optional={
 spaces = dimensions.filter(bool).map(lambda found: Space(tuple(found.values())))
 
 
-@settings(deadline=None)
 @given(spaces)
 def test_text_of_a_space_is_parsed_to_the_same_space(space: Space) -> None:
     found = parse(space.text)
@@ -77,7 +78,6 @@ def test_text_of_a_space_is_parsed_to_the_same_space(space: Space) -> None:
         assert [type(value) for value in values] == [type(value) for value in expected]
 
 
-@settings(deadline=None)
 @given(spaces.filter(lambda space: space.point_count < 5000))
 def test_grid_has_each_point_once_all_in_the_space_with_all_corners(space: Space) -> None:
     points = grid_points(space)
@@ -90,7 +90,6 @@ def test_grid_has_each_point_once_all_in_the_space_with_all_corners(space: Space
             assert len(values) == 2 + any(dimension.low < value < dimension.high for value in values)
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_shortened_value_is_in_the_range_and_near(data: st.DataObject) -> None:
     is_log = data.draw(st.booleans())

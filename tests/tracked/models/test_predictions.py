@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.recording import record
@@ -115,7 +115,6 @@ LOSSES = st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0, 1e-300, 1e
 
 @pytest.mark.slow
 @given(LOSSES.filter(lambda pieces: sum(map(len, pieces))), st.booleans())
-@settings(max_examples=200, deadline=None)
 def test_worst_rows_of_pieces_are_those_of_the_whole_part(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[list[float]], has_correct: bool
 ) -> None:

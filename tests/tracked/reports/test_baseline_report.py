@@ -6,6 +6,8 @@ import pytest
 from diabetes import Diabetes
 from tracked.reports import baseline_report
 
+pytestmark = pytest.mark.unit
+
 QUESTION = "Is the network worth it? "
 
 

@@ -2,8 +2,12 @@
 
 import math
 
+import pytest
+
 from tracked.analysis.confirmation import Candidate, confirm
 from tracked.reports.confirmation_lines import describe_confirmation, describe_unconfirmed
+
+pytestmark = pytest.mark.unit
 
 DEFAULTS = {1: 0.52, 2: 0.50, 3: 0.51}
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tracked.reports.csv_table import escape_cell, write_csv
+
+pytestmark = pytest.mark.unit
 
 DANGEROUS = "=+-@\t\r\n＝＋－＠"
 
@@ -37,7 +39,6 @@ CELLS = st.text(st.sampled_from([*DANGEROUS, *"a1,;\"' |é中\0"]), max_size=6) 
 
 @given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=4), CELLS)
 @example([("a\r=1+1", 'a"\n=1'), ('",=1', "x")], "=name")
-@settings(max_examples=100, deadline=None)
 def test_written_tables_have_their_rows_and_no_cell_that_is_a_formula(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], name: str
 ) -> None:

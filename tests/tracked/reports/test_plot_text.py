@@ -5,13 +5,15 @@ import warnings
 import matplotlib.font_manager
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from tracked.reports import plot_text
 from tracked.reports.plot_text import can_draw, escape_plot_text, format_plot_name, shorten_middle
+
+pytestmark = pytest.mark.unit
 
 
 def draw(text: str, *, parse_math: bool = True) -> np.ndarray:
@@ -29,7 +31,6 @@ def draw(text: str, *, parse_math: bool = True) -> np.ndarray:
 @example("$\\frac{$")
 @example("\\$a$b\\$")
 @example("$$")
-@settings(max_examples=60, deadline=None)
 def test_escaped_texts_are_drawn_as_they_are(text: str) -> None:
     """Pixel by pixel as matplotlib draws the text where it looks for no formula."""
     plain = " ".join(text.split())
@@ -49,7 +50,6 @@ def test_shorten_keeps_the_beginning_and_the_end(text: str, length: int, expecte
 
 
 @given(st.text(max_size=60), st.integers(1, 30))
-@settings(max_examples=50, deadline=None)
 def test_shortened_texts_are_never_longer(text: str, length: int) -> None:
     assert len(shorten_middle(text, length)) == min(len(text), length)
 
@@ -95,7 +95,6 @@ def test_a_font_with_other_glyphs_is_asked_for_its_own() -> None:
 
 
 @given(st.text(max_size=40))
-@settings(max_examples=60, deadline=None)
 def test_any_name_is_drawn_without_a_warning(name: str) -> None:
     draw(format_plot_name(name, "class 7"))
 

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from helpers.figures import labels_of
 from imdb_conv1d import evaluation_plots
 from imdb_conv1d.metrics import compute_calibration
 from tracked.reports import plots
+
+pytestmark = pytest.mark.unit
 
 HISTORY = pd.DataFrame(
     {

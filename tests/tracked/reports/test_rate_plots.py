@@ -3,6 +3,8 @@ import pytest
 from tracked.analysis.rate_range import RateRange, spread_rates, suggest
 from tracked.reports.rate_plots import draw_range
 
+pytestmark = pytest.mark.unit
+
 FALL = [1.0] * 50 + [1 - step / 100 for step in range(50)]
 
 

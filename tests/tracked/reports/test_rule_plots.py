@@ -8,6 +8,8 @@ from tracked.analysis.recommendation import pool_rules
 from tracked.analysis.rule_replay import History, replay
 from tracked.reports import rule_plots
 
+pytestmark = pytest.mark.unit
+
 VALUES = [0.6, 0.5, 0.45, 0.46, 0.44, 0.47, 0.48, 0.42, 0.5, 0.5, 0.5, 0.41, 0.5, 0.5]
 HISTORY = History("r", "patience=2", "val_loss", "min", np.array(VALUES), np.arange(14.0))
 

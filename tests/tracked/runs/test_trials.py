@@ -4,14 +4,13 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracked.runs import trials
 from tracked.runs.schema import ERROR, STOP_REASON
 
 
-@settings(deadline=None)
 @given(st.sets(st.integers(0, 60)).map(sorted))
 def test_formatted_numbers_read_back_as_the_same_numbers(numbers: list[int]) -> None:
     assert list(trials.parse_known(trials.format_known(numbers))) == numbers

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracked.analysis.trials import Direction, Trial, TrialStatus
@@ -17,6 +17,8 @@ from tracked.console.dimensions import Choice, Range
 from tracked.console.space import Space, grid_points
 from tracked.search import proposals
 from tracked.search.proposals import Sampler, propose
+
+pytestmark = pytest.mark.unit
 
 SPACE = Space((
     Range("rate", 1e-4, 1e-1, is_log=True),
@@ -57,7 +59,6 @@ def make_trials(seed: int, count: int, statuses: Sequence[TrialStatus] = ("finis
 STATUSES: Sequence[TrialStatus] = ("finished", "pruned", "not_a_number", "failed", "running")
 
 
-@settings(deadline=None, max_examples=40)
 @given(samplers, st.integers(0, 2**32 - 1), st.integers(0, 10**6), st.integers(0, 40), st.randoms())
 def test_proposal_is_in_the_space_and_the_same_in_any_order(
     sampler: Sampler, seed: int, number: int, count: int, shuffler: random.Random

@@ -24,6 +24,8 @@ from tracked.training.holder import Holder
 from tracked.workers import ray_actor
 from tracked.workers.lifetime import Lifetime
 
+pytestmark = pytest.mark.unit
+
 TASK = Task("trial 0", "", "trial 0", {}, None, {})
 
 

@@ -10,6 +10,8 @@ from tracked.console.serve_parameters import make_serve_parameters
 from tracked.serve.access import PROTECTED, Access
 from tracked.serve.refusals import Refusal
 
+pytestmark = pytest.mark.unit
+
 TOKEN = "a token of sixteen".replace(" ", "-")
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from tracked.serve.background import run_in_thread
 
+pytestmark = pytest.mark.unit
+
 
 def test_call_gives_its_result_or_its_error() -> None:
     async def run() -> None:

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracked.serve.bodies import MAX_MEMBERS, ClientGone, read_body
 from tracked.serve.refusals import Refusal
+
+pytestmark = pytest.mark.unit
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 PACK = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
@@ -48,7 +50,6 @@ def refusal(*chunks: bytes, **given: Any) -> tuple[int, str]:
     return caught.value.status, caught.value.message
 
 
-@settings(deadline=None)
 @given(chunks=st.lists(st.binary(max_size=30), min_size=1, max_size=30))
 def test_chunks_are_joined(chunks: list[bytes]) -> None:
     assert read(*chunks) == b"".join(chunks)
@@ -101,7 +102,6 @@ def split(body: bytes, size: int) -> list[bytes]:
     return [body[start : start + size] for start in range(0, len(body), size)]
 
 
-@settings(deadline=None)
 @given(packed=packed_bodies(), size=st.integers(1, 1200))
 def test_packed_body_is_unpacked_however_it_is_split(packed: tuple[str, bytes, bytes], size: int) -> None:
     encoding, body, sent = packed
@@ -180,7 +180,6 @@ def test_empty_body_is_empty_in_any_encoding(encoding: str) -> None:
     assert read(b"", encoding=encoding) == b""
 
 
-@settings(deadline=None)
 @given(body=st.binary(), encoding=st.sampled_from([*PACK]), size=st.integers(1, 50), is_headed=st.booleans())
 def test_any_bytes_are_unpacked_or_refused(body: bytes, encoding: str, size: int, is_headed: bool) -> None:
     sent = (PACK[encoding](b"ab")[:10] if is_headed else b"") + body

@@ -7,8 +7,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from helpers import SRC
 from tracked.serve.downloads import Downloads
+
+pytestmark = pytest.mark.unit
 
 KEPT = """
 import sys, tempfile

@@ -15,6 +15,8 @@ from tracked.serve.facts import EndpointFacts
 from tracked.serve.openapi import make_openapi
 from tracked.serve.statuses import STATUSES
 
+pytestmark = pytest.mark.unit
+
 FACTS = {
     "texts": make_facts(),
     "numbers": make_number_facts(needs_token=True),

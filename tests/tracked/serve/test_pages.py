@@ -15,6 +15,8 @@ from tracked.serve.facts import EndpointFacts
 from tracked.serve.openapi import make_openapi
 from tracked.serve.pages import CONTENT_SECURITY_POLICY, STATIC, render_docs, render_page
 
+pytestmark = pytest.mark.unit
+
 VOID = ("meta", "link", "input", "wbr")
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tracked.serve.payloads import Refusal, Rows, check_rows, parse_invocations, parse_plain
 
+pytestmark = pytest.mark.unit
+
 JSON, CSV = "application/json", "text/csv"
 ONE, TWO = ("text",), ("age", "sex")
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracked.serve.payloads import Refusal, Rows, check_rows, parse_invocations, parse_plain
+
+pytestmark = pytest.mark.unit
 
 JSON, CSV = "application/json", "text/csv"
 NAME, COLUMNS = "texts", (("text",), ("age", "sex", "bmi"))
@@ -64,7 +66,6 @@ def requests(draw: st.DrawFn) -> tuple[bytes, str, tuple[str, ...]]:
     return body, draw(texts) if one_in(draw, 8) else draw(st.sampled_from([kind, f"{kind}; charset=utf-8"])), columns
 
 
-@settings(max_examples=500, deadline=None)
 @given(request=requests(), is_plain=st.booleans())
 def test_any_body_is_read_or_refused_in_one_line_without_a_piece_of_it(
     request: tuple[bytes, str, tuple[str, ...]], is_plain: bool
@@ -107,7 +108,6 @@ def row_tables(draw: st.DrawFn, cell: st.SearchStrategy) -> Rows:
     return Rows(tuple(columns), draw(st.lists(st.lists(cell, min_size=len(columns), max_size=len(columns)))))
 
 
-@settings(deadline=None)
 @given(table=row_tables(single), order=st.randoms(use_true_random=False), ascii_only=st.booleans())
 def test_rows_in_each_form_of_json_are_read_as_written(table: Rows, order: Any, ascii_only: bool) -> None:
     shuffled = order.sample(table.columns, len(table.columns))
@@ -135,7 +135,6 @@ def test_rows_in_each_form_of_json_are_read_as_written(table: Rows, order: Any, 
         assert repr(parse_plain(body, JSON, "rows", table.columns)) == repr(table)
 
 
-@settings(deadline=None)
 @given(table=row_tables(whole), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_texts_in_csv_are_read_as_written(table: Rows, quoting: Any) -> None:
     file = io.StringIO(newline="")

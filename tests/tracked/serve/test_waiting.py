@@ -4,11 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracked.serve.refusals import Refusal
 from tracked.serve.waiting import ALONE, BATCH, Job, Waiting
+
+pytestmark = pytest.mark.unit
 
 COLUMNS = (("a",), ("b",))
 BOUND, MOST = 4, 12
@@ -106,7 +108,6 @@ class Model:
             task.cancel()
 
 
-@settings(deadline=None, max_examples=400)
 @given(given=steps)
 def test_every_interleaving_takes_each_request_once_and_in_order(given: list[tuple[Any, ...]]) -> None:
     async def run() -> None:

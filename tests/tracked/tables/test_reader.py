@@ -16,6 +16,8 @@ from tracked.tables.files import find_files, read_fingerprint, require_same
 from tracked.tables.reader import TableReader
 from tracked.tables.rows import Bad
 
+pytestmark = pytest.mark.unit
+
 
 def read(path: Path, *columns: str, encoding: str = "utf-8") -> list[Any]:
     """Read the values of all rows; of a bad one, its reason."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -16,6 +16,8 @@ from tracked.console.train_parameters import TrainParameters
 from tracked.experiment import Experiment, Metric, require
 from tracked.training.dataset_cache import DatasetCache
 from tracked.training.table_dataset import TableDataset
+
+pytestmark = pytest.mark.unit
 
 
 class Parameters(TrainParameters):
@@ -52,7 +54,6 @@ class Uncounted(Counted):
     data_parameters: ClassVar[Sequence[str]] = ()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([4, 5]), st.integers(1, 50), st.sampled_from(["", "there"])), max_size=12))
 def test_dataset_is_read_again_where_its_parameters_or_its_source_change(trials: list[tuple[int, int, str]]) -> None:
     experiment = Counted()

@@ -28,6 +28,8 @@ from tracked.training.dataset_cache import DatasetCache
 from tracked.training.derived_cache import DerivedCache
 from tracked.training.table_dataset import TableDataset
 
+pytestmark = pytest.mark.unit
+
 KEY = {"what": "squares", "data": "ab12", "parameters": {"power": 2}}
 ARRAYS = {
     "numbers": np.arange(100, dtype=np.uint16) ** 2, "grid": np.arange(6, dtype=np.int64).reshape(2, 3),

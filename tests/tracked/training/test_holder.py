@@ -8,6 +8,8 @@ import pytest
 
 from tracked.training.holder import Holder, identify_system
 
+pytestmark = pytest.mark.unit
+
 HERE = Holder.this_process()
 
 

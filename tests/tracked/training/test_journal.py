@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from tracked.analysis.early_stopping import Rule
 from tracked.training.journal import Entry, Journal, read, write_tables
 
+pytestmark = pytest.mark.unit
+
 NUMBERS = st.floats(allow_nan=False)
 
 

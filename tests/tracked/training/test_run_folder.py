@@ -16,6 +16,8 @@ from tracked.training import run_folder
 from tracked.training.run_folder import LOCK, find_holder, find_root
 from tracked.training.run_folder_lock import HeldError, RunFolderLock
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.mark.parametrize(
     ("uri", "root"),

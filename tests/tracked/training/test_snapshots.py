@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tracked.training import reproducibility, snapshot_file
 from tracked.training.files import sha256_of, write_safely
 from tracked.training.snapshot_file import FORMAT, Snapshot
 from tracked.training.snapshots import Snapshots
+
+pytestmark = pytest.mark.unit
 
 METADATA = {
     "journal": {"bytes": 10, "sha256": "0f"},
@@ -241,7 +243,6 @@ def test_load_with_an_error_in_the_code_raises_it_and_moves_no_file(tmp_path: Pa
     assert is_same(snapshots.load_newest(accept), 2)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_load_of_any_content_uses_the_snapshot_or_sets_it_aside(
     tmp_path_factory: pytest.TempPathFactory, data: Any

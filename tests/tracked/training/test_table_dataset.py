@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from tracked.console.errors import UserError
 from tracked.experiment import PARTS, TrainedOn
 from tracked.training.table_dataset import TableDataset
+
+pytestmark = pytest.mark.unit
 
 NUMBERS = st.one_of(st.sampled_from([0.0, -0.0, 1.0, 2.0]), st.floats(-1e6, 1e6, width=32))
 SHARES = st.floats(0.15, 0.6)
@@ -46,7 +48,6 @@ def distinct(rows: int, seed: int = 0) -> pd.DataFrame:
 
 
 @given(TABLES, SHARES, SHARES, st.integers(0, 2**32 - 1), st.sampled_from(["labels go along", "new", "all the same"]))
-@settings(max_examples=60, deadline=None)
 def test_dataset_with_rows_in_another_order_is_equal(
     values: np.ndarray, test: float, validation: float, seed: int, labels: str
 ) -> None:
@@ -72,7 +73,6 @@ def test_dataset_with_rows_in_another_order_is_equal(
 
 
 @given(TABLES, SHARES, SHARES)
-@settings(max_examples=60, deadline=None)
 def test_equal_rows_are_in_one_part_and_have_different_ids(values: np.ndarray, test: float, validation: float) -> None:
     data = dataset(frame(values), test, validation)
     assert data.ids.is_unique
@@ -84,7 +84,6 @@ def test_equal_rows_are_in_one_part_and_have_different_ids(values: np.ndarray, t
 
 
 @given(TABLES, SHARES, SHARES)
-@settings(max_examples=60, deadline=None)
 def test_arrays_of_all_parts_are_the_table(values: np.ndarray, test: float, validation: float) -> None:
     data = dataset(frame(values), test, validation)
     parts = [np.hstack(data.arrays(name)) for name in PARTS]
@@ -96,7 +95,6 @@ def test_arrays_of_all_parts_are_the_table(values: np.ndarray, test: float, vali
 
 
 @given(st.integers(5, 300), SHARES, SHARES, st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
 def test_parts_of_different_rows_have_their_shares(rows: int, test: float, validation: float, seed: int) -> None:
     tested = round(rows * test)
     expected = {"test": tested, "validation": round((rows - tested) * validation)}
@@ -109,7 +107,6 @@ def test_parts_of_different_rows_have_their_shares(rows: int, test: float, valid
 
 
 @given(TABLES, SHARES, SHARES)
-@settings(max_examples=60, deadline=None)
 def test_copies_at_the_border_of_two_parts_enlarge_the_former_by_less_than_their_number(
     values: np.ndarray, test: float, validation: float
 ) -> None:

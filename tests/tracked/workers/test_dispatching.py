@@ -13,6 +13,8 @@ from tracked.console.signals import Signals
 from tracked.workers.dispatching import Retry, dispatch
 from tracked.workers.tasks import Event
 
+pytestmark = pytest.mark.unit
+
 
 class Made(MadeWorkers[int]):
     """Workers that answer a task with its square, in an order of their own, or die of it a number of times."""

@@ -9,6 +9,8 @@ import pytest
 from tracked.console.errors import UserError
 from tracked.workers import ray_cluster
 
+pytestmark = pytest.mark.unit
+
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
