@@ -28,7 +28,6 @@ from tracked.console import (
 )
 from tracked.console.parameters import Parameters, as_string, describe_allowed
 from tracked.experiment import Experiment
-from tracked.runs import schema
 
 PARAMETERS_INTRO = """# Parameters
 
@@ -174,6 +173,8 @@ def format_name(name: str) -> str:
 def make_run_contents() -> str:
     """Make docs/run-contents.md."""
     sections = [CONTENTS_INTRO]
+    from tracked.runs import schema  # which imports MLflow
+
     for title, groups in schema.CONTENTS.items():
         own = {f"{kind} of imdb-conv1d": names for kind, names in imdb_conv1d.schema.CONTENTS.get(title, {}).items()}
         sections.append(f"## {title}\n")
