@@ -10,7 +10,7 @@ ifeq ($(filter test,$(MAKECMDGOALS)) $(origin EXTRAS),test command line)
 $(error EXTRAS: '$(EXTRAS)' is not allowed with make test; allowed: with make test-all)
 endif
 
-.PHONY: help train resume unfinished evaluate serve ui team team-stop check test test-all lint unit quick faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop check test test-all lint unit quick refusals faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -71,6 +71,9 @@ unit: $(VENV)/ready-dev
 
 quick: $(VENV)/ready-dev
 	@EXTRAS= $(PYTEST) -m "not slow" --timeout 60
+
+refusals: $(VENV)/ready-dev ## write the refusals of today's code into their table; a difference is read in git diff
+	@$(RUN) tools/refusals.py --write
 
 faults: $(VENV)/ready-dev ## kill and resume trainings 300 times, and compare them: half an hour
 	@$(RUN) tools/faults.py --table bench/out/faults.md
