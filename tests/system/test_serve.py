@@ -21,6 +21,7 @@ from helpers import ROOT, warm
 from helpers.endpoints import Answer, Begun, until
 from helpers.processes import environment
 from helpers.raw_http import RawClient
+from helpers.reviews import TINY
 from helpers.servers import free_port
 from helpers.stores import copied_store
 
@@ -226,6 +227,46 @@ def test_row_alone_and_among_many_has_the_same_answer(endpoint: Served, place: P
     begun = [Begun(lambda row=row: endpoint.ask("/invocations", {"inputs": [row]})) for row in rows[:40]]
     alone = [one.result().json["predictions"][0] for one in begun]
     np.testing.assert_allclose(alone, expected[:40], rtol=1e-5)
+
+
+def test_tickets_of_two_columns_are_served_as_they_were_trained(place: Path, tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    words = {"login": ["password", "account", "reset"], "refund": ["money", "invoice", "twice"]}
+    rows = [
+        (queue, *(" ".join(chance.choice(some, 3)) for _ in range(2)))
+        for queue, some in words.items()
+        for _ in range(60)
+    ]
+    lines = [
+        "queue,subject,body",
+        *(f"{queue},{subject},{body} {number}" for number, (queue, subject, body) in enumerate(rows)),
+    ]
+    (tmp_path / "tickets.csv").write_text("\n".join(lines) + "\n")
+    columns = ["--text_column=subject,body", "--label_column=queue", "--model_name=tickets"]
+    command = [warm.python(), ROOT / "src/train.py", *TINY, "--data=tickets.csv", *columns, "--epochs=4"]
+    env = environment(uri_of(place), warm.python())
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tickets = [{"subject": "reset", "body": "my password"}, {"subject": None, "body": "money\ntwice"}]
+    joined = ["reset\nmy password", "\nmoney\ntwice"]
+    serving = [
+        sys.executable, str(ROOT / "src/serve.py"), "--port=0", "--workers=1", "--reload=0", "--model=models:/tickets/1"
+    ]  # fmt: skip
+    with served(place, tmp_path, command=serving) as endpoint:
+        endpoint.begin()
+        alone, both = (endpoint.ask("/predict", {"texts": some}) for some in (tickets[:1], tickets))
+        assert endpoint.ask("/predict", {"texts": ["one text"]}).status == 422
+        shown = endpoint.ask("/openapi.json").json
+    assert (alone.status, both.status) == (200, 200), alone.body + both.body
+    assert alone.json["predictions"][0]["predicted"] == both.json["predictions"][0]["predicted"] == "login"
+    assert both.json["predictions"][1]["predicted"] == "refund"
+    mlflow.set_tracking_uri(uri_of(place))
+    try:
+        expected = mlflow.pyfunc.load_model("models:/tickets/1").predict(joined)
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert [row["probability"] for row in both.json["predictions"]] == pytest.approx(np.ravel(expected), rel=1e-5)
+    assert "subject" in json.dumps(shown)
 
 
 def test_mlflows_other_paths_answer(endpoint: Served) -> None:

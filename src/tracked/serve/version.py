@@ -57,15 +57,23 @@ def fetch(owner: Experiment, stored: StoredModel, parameters: Any, folder: Path)
 
 
 def _read_example(path: Path, columns: tuple[str, ...], stored: StoredModel) -> list[list[Any]]:
-    """Read the example that is stored with a model; empty for a model without one."""
+    """Read the example that is stored with a model; empty for a model without one.
+
+    A model of texts takes those of several columns joined, and so is its example: it stands in the first column.
+    """
     try:
         content = (path / EXAMPLE).read_bytes()
     except OSError:
         return []
-    try:
-        return parse_invocations(content, "application/json", columns).rows
-    except Refusal as error:
-        raise UserError(f"model: the example of {stored.title} cannot be read: {error.message}") from None
+    faults = list[Refusal]()
+    for some in (columns, columns[:1]):
+        try:
+            rows = parse_invocations(content, "application/json", some).rows
+        except Refusal as error:
+            faults.append(error)
+        else:
+            return [[*row, *[None] * (len(columns) - len(some))] for row in rows]
+    raise UserError(f"model: the example of {stored.title} cannot be read: {faults[0].message}")
 
 
 def _digest(path: Path) -> str:
