@@ -7,6 +7,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+MARK = ".endpoint"  # a file in an endpoint's folder: folders of other names may look alike
+
 
 class Downloads:
     """A folder in the system's temporary one, locked as long as the endpoint lives.
@@ -17,17 +19,11 @@ class Downloads:
     def __init__(self, name: str) -> None:
         prefix, self._count, self._is_closed = f"{name}-serve-", 0, False
         _remove_left(Path(tempfile.gettempdir()), prefix)
-        while True:
-            self._folder = Path(tempfile.mkdtemp(prefix=prefix))
-            try:
-                self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
-                continue  # another one that begins took it for one that was left
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
-            if self._folder.exists():
-                return
-            os.close(self._lock)
+        self._folder = Path(tempfile.mkdtemp(prefix=prefix))
+        self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        (self._folder / MARK).touch()  # once it is locked: others remove no folder without it
 
     def name(self) -> Path:
         """Name a folder for one version, which is not made yet."""
@@ -51,12 +47,13 @@ class Downloads:
 
 
 def _remove_left(place: Path, prefix: str) -> None:
-    """Remove the folders of endpoints that were killed."""
+    """Remove the folders of endpoints that were killed: this user's, with the mark, that nobody holds."""
     for folder in place.glob(f"{prefix}*"):
         with suppress(OSError):  # another endpoint's, or somebody else's
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
+                if (folder / MARK).is_file() and os.fstat(lock).st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers import SRC
-from tracked.serve.downloads import Downloads
+from tracked.serve.downloads import MARK, Downloads
 
 pytestmark = pytest.mark.unit
 
@@ -65,3 +65,16 @@ def test_folder_of_a_killed_endpoint_is_removed_by_the_next_one_and_of_a_living_
     assert (place / "adder-serve-file").exists()
     assert (place / "adder-serve-link").is_symlink()
     assert (place / "other-serve-1").exists()
+
+
+def test_folder_without_an_endpoints_mark_or_of_another_user_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Path(tempfile.gettempdir())
+    for name in ("adder-serve-results", "adder-serve-anothers"):
+        (place / name / "figures").mkdir(parents=True)
+    (place / "adder-serve-anothers" / MARK).touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getuid", lambda: 1 + place.stat().st_uid)
+        Downloads("adder").close()
+    assert list_folders() == {place / "adder-serve-results", place / "adder-serve-anothers"}
+    Downloads("adder").close()
+    assert list_folders() == {place / "adder-serve-results"}
