@@ -84,10 +84,10 @@ def _require_own(output: Path) -> None:
     if not output.is_dir() or not any(output.iterdir()):
         return
     work, manifest = output / WORK, output / MANIFEST
-    # A kill may come before the lock is signed, and before the journal begins.
-    is_work = work.is_dir() and (
-        last_holder(work) is not None or (work / JOURNAL).is_file() or {path.name for path in work.iterdir()} <= {LOCK}
-    )
+    # A kill may come before the lock is signed, and before the journal begins: nothing else is there then.
+    is_bare = work.is_dir() and {path.name for path in work.iterdir()} <= {LOCK}
+    is_begun = is_bare and (is_manifest(manifest) or {path.name for path in output.iterdir()} == {WORK})
+    is_work = work.is_dir() and (last_holder(work) is not None or (work / JOURNAL).is_file() or is_begun)
     is_foreign = (work.exists() and not is_work) or (manifest.exists() and not is_manifest(manifest))
     if is_foreign or not (is_work or manifest.exists()):
         raise refusal("output", str(output), FOLDER)

@@ -300,6 +300,7 @@ def test_bytes_depend_neither_on_the_size_of_parts_nor_on_the_format_of_the_inpu
     [
         {"work/model/weights.bin": "1", "work/lock": "pid 3", "part-00000.csv": "1", "notes.txt": "1"},
         {"work/rows.parquet": "1"},
+        {"work/lock": "", "part-00000.csv": "1", "part-00007.csv": "1"},
         {"manifest.json": '{"name": "my app"}'},
         {"manifest.json": "not JSON", "part-00000.parquet": "1"},
         {"part-00000.parquet": "1"},
@@ -318,6 +319,17 @@ def test_folder_of_something_else_is_refused_and_left_as_it_is(content: dict[str
     )
 
 
+def test_empty_folder_work_makes_no_prediction_of_a_folder_with_files() -> None:
+    Path("out/work").mkdir(parents=True)
+    Path("out/part-00000.csv").write_text("1")
+    with pytest.raises(UserError, match="allowed: a folder that is new, is empty or holds a prediction"):
+        run()
+    assert (Path("out/part-00000.csv").read_text(), list(Path("out/work").iterdir())) == ("1", [])
+    Path("out/part-00000.csv").unlink()
+    run()
+    assert len(read()) == 38
+
+
 @pytest.mark.parametrize("left", [[], ["lock"], ["lock", "journal.jsonl"]])
 def test_work_of_a_prediction_that_was_killed_at_its_start_is_resumed(left: list[str]) -> None:
     leave_unfinished()
@@ -327,6 +339,7 @@ def test_work_of_a_prediction_that_was_killed_at_its_start_is_resumed(left: list
     Path("out/work/lock").write_text("") if left else None  # killed before it was signed
     for path in Path("out").glob("part-*"):
         path.unlink()
+    shutil.rmtree("out/rejected", ignore_errors=True)
     run()
     assert len(read()) == 38
 
