@@ -132,14 +132,23 @@ def _sort(files: Iterable[TableFile]) -> list[TableFile]:
     Raises:
         UserError: if two are the same, or a name is not UTF-8, so that no manifest can hold it.
     """
-    ordered, known = sorted(files, key=lambda file: file.name), dict[str, TableFile]()
+    ordered, known = sorted(files, key=lambda file: file.name), dict[object, TableFile]()
     for file in ordered:
         if not is_unicode(file.name):
             raise UserError(f"data: the name {file.name!a} is not UTF-8; rename the file")
-        other = known.setdefault(os.path.realpath(file.path), file)
+        other = known.setdefault(_identify(file.path), file)
         if other is not file:
             raise UserError(f"data: {file.path} and {other.path} are the same file; allowed: each file once")
     return ordered
+
+
+def _identify(path: Path) -> tuple[int, int] | str:
+    """A file's number on its device, which all of its hard links have; its path if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 def find_kind(path: Path) -> str:
@@ -186,7 +195,8 @@ def require_same(file: TableFile, fingerprint: Fingerprint) -> None:
 
 
 def _describe(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_size, status.st_mtime_ns, status.st_ino
+    """What changes with a file's content; only the last time cannot be set back, as rsync does with the first one."""
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns
 
 
 def explain_unreadable(file: TableFile, error: OSError) -> UserError:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,13 @@ def test_folder_behind_a_link_is_read_once(tmp_path: Path) -> None:
         find_files(f"{tmp_path}/d/**/*.csv")
 
 
+def test_file_with_two_hard_links_is_refused(tmp_path: Path) -> None:
+    write_rows(tmp_path, "d/x.csv", "d/y.csv")
+    (tmp_path / "d/z.csv").hardlink_to(tmp_path / "d/x.csv")
+    with pytest.raises(UserError, match=r"z.csv and .*x.csv are the same file"):
+        find_files(f"{tmp_path}/d")
+
+
 def test_file_with_two_names_or_with_none_that_can_be_written_is_refused(tmp_path: Path) -> None:
     write_rows(tmp_path, "d/x.csv")
     (tmp_path / "d/latest.csv").symlink_to("x.csv")
@@ -265,6 +273,11 @@ def test_file_that_is_changed_or_removed_is_told(tmp_path: Path) -> None:
     (file,) = find_files(str(path))
     before = read_fingerprint(file)
     require_same(file, before)
+    with path.open("r+") as stream:  # in place, with size and time as before, as rsync --inplace does
+        stream.write("a,b\n3,2\n")
+    os.utime(path, ns=(before.state[1], before.state[1]))
+    with pytest.raises(UserError, match="was changed while it was being read"):
+        require_same(file, before)
     path.write_text("a,b\n1,3\n4,5\n")
     with pytest.raises(UserError, match="was changed while it was being read"):
         require_same(file, before)
