@@ -10,7 +10,7 @@ from tracked.runs import evaluations, queries, registry, run_parameters, version
 from tracked.runs.connection import mlflow_run_id
 from tracked.runs.queries import MlflowRun
 from tracked.runs.registry import StoredModel
-from tracked.runs.schema import DATA_DIGEST, REGISTERED, TRAINING_RUN_ID, VERB
+from tracked.runs.schema import DATA_DIGEST, MODEL_ID, MODEL_URI, REGISTERED, TRAINING_RUN_ID, VERB
 
 FINISHED = f"tags.{VERB} = 'train' and tags.{REGISTERED} != '' and attributes.status = 'FINISHED'"
 
@@ -49,15 +49,20 @@ def find_due(owner: Experiment, runs: Sequence[MlflowRun]) -> dict[str, StoredMo
     if not runs:
         return {}
     of_own_data = evaluations.search_verb(owner, "evaluate", evaluations.FINISHED, "params.data = 'auto'")
-    scored = {(run.data.tags.get(TRAINING_RUN_ID), run.data.tags.get(DATA_DIGEST)) for run in of_own_data}
-    by_run = versions.find_versions_by_run([run.info.run_id for run in runs])
-    return {
-        run.info.run_id: registry.locate_version(version)
-        for run in runs
-        for version in by_run[run.info.run_id]
-        if str(version.version) == run.data.tags.get(REGISTERED)
-        and (run.info.run_id, run.data.tags.get(DATA_DIGEST)) not in scored
+    scored = {
+        (run.data.tags.get(TRAINING_RUN_ID), run.data.tags.get(DATA_DIGEST), model)
+        for run in of_own_data
+        for model in (run.data.tags.get(MODEL_ID), run.data.tags.get(MODEL_URI))
     }
+    by_run = versions.find_versions_by_run([run.info.run_id for run in runs])
+    due = dict[str, StoredModel]()
+    for run in runs:
+        for version in by_run[run.info.run_id]:
+            located, ids = registry.locate_version(version), versions.model_ids([version])
+            known = {(run.info.run_id, run.data.tags.get(DATA_DIGEST), model) for model in (located.uri, *ids)}
+            if located.version == run.data.tags.get(REGISTERED) and not known & scored:
+                due[run.info.run_id] = located
+    return due
 
 
 def find_latest(owner: Experiment, command: TrainCommand, experiment_id: str) -> MlflowRun | None:
