@@ -10,7 +10,7 @@ ifeq ($(filter test,$(MAKECMDGOALS)) $(origin EXTRAS),test command line)
 $(error EXTRAS: '$(EXTRAS)' is not allowed with make test; allowed: with make test-all)
 endif
 
-.PHONY: help train resume unfinished evaluate serve ui team team-stop check test test-all lint unit quick refusals faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
+.PHONY: help train resume unfinished evaluate serve ui team team-stop check test test-all lint unit quick old-stores refusals faults team-faults predict-faults search-faults serve-faults tidy-faults bench bench-accuracy bench-quick bench-growth bench-commands docs notebooks wheel format lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -71,6 +71,9 @@ unit: $(VENV)/ready-dev
 
 quick: $(VENV)/ready-dev
 	@EXTRAS= $(PYTEST) -m "not slow" --timeout 60
+
+old-stores: $(VENV)/ready-dev ## go on from what version 0.14.0 and those before it have left, and compare to the bit: twelve minutes
+	@$(RUN) tools/old_stores.py check
 
 refusals: $(VENV)/ready-dev ## write the refusals of today's code into their table; a difference is read in git diff
 	@$(RUN) tools/refusals.py --write
