@@ -242,7 +242,8 @@ def test_token_is_sent_as_header_and_kept_for_the_tab_alone(page: Page, endpoint
     assert token.get_attribute("type") == "password"
     token.fill("s3cret")
     ask(page)
-    expect(page.get_by_text("What decided")).to_be_visible()
+    expect(page.get_by_text("What decided")).to_be_visible()  # perhaps the first request's
+    page.wait_for_function("sessionStorage.length")
     page.reload()
     expect(token).to_have_value("s3cret")
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
