@@ -262,7 +262,7 @@ def test_tickets_of_two_columns_are_served_as_they_were_trained(place: Path, tmp
     assert both.json["predictions"][1]["predicted"] == "refund"
     mlflow.set_tracking_uri(uri_of(place))
     try:
-        expected = mlflow.pyfunc.load_model("models:/tickets/1").predict(joined)
+        expected = mlflow.pyfunc.load_model("models:/tickets/1").predict(np.array(joined, dtype=object))
     finally:
         mlflow.set_tracking_uri(None)
     assert [row["probability"] for row in both.json["predictions"]] == pytest.approx(np.ravel(expected), rel=1e-5)
