@@ -51,7 +51,7 @@ ifeq ($(SYSTEM),install)
 endif
 	@$(MAKE) -s -j2 lint quick
 
-test-all: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) $(if $(filter team,$(EXTRAS)),$(TEAM)/ready) lint ## lint, run all tests, with Ray, Spark and a team's server, an hour; SYSTEM=install: root installs Chromium, PostgreSQL and Java for them; EXTRAS="wheel team": of these and the wheel only some
+test-all: $(VENV)/ready-dev $(if $(filter ray,$(EXTRAS)),$(VENV)/ready-ray) $(if $(filter spark,$(EXTRAS)),$(VENV)/ready-spark) $(if $(filter team,$(EXTRAS)),$(TEAM)/ready) lint ## lint, run all tests, with Ray, Spark and a team's server, an hour; SYSTEM=install: root installs Chromium, PostgreSQL and Java for them; EXTRAS="team wheel": other extras than Ray, Spark and the server
 ifeq ($(SYSTEM),install)
 	@sh tools/chromium.sh
 	@sh tools/postgresql.sh

@@ -53,10 +53,10 @@ def rows_of(path: str) -> tuple[str, ...]:
 def measure(paths: Iterable[str], read: Callable[[str], str]) -> Figures:
     """Measure files: lines of code and tokens a line, by row."""
     sums: dict[str, tuple[int, int]] = {}
-    for path in paths:
+    for path in filter(rows_of, paths):
+        text = read(path)
+        lines, tokens = count_code(text) if path.endswith(".py") else (len(re.findall(r"(?m)^.*\S", text)), 0)
         for row in rows_of(path):
-            text = read(path)
-            lines, tokens = count_code(text) if path.endswith(".py") else (len(re.findall(r"(?m)^.*\S", text)), 0)
             sums[row] = (sums.get(row, (0, 0))[0] + lines, sums.get(row, (0, 0))[1] + tokens)
     return {row: (lines, round(tokens / lines, 2)) for row, (lines, tokens) in sorted(sums.items()) if lines}
 

@@ -225,8 +225,7 @@ class Request:
         parameters: the verb's own parameters, an instance of its class.
         metadata: what ``package`` stored with the model (:class:`Package`); empty for models of earlier versions.
         online: rows come few at a time, and a client waits for each answer: be quick with few rows. The last bits of an
-            answer may depend on the other rows, as rounding does,
-            up to 1e-4. ``source`` is empty then.
+            answer may depend on the other rows, up to 1e-4. ``source`` is empty then.
     """
 
     source: str
